@@ -1,0 +1,124 @@
+package permissions
+
+import (
+	"cmp"
+	"strings"
+)
+
+// Pattern names the rooms, or the stores, that a rule is about: all of them
+// ("*"), one (its id), or those whose ids start alike ("acme:*"). Patterns are
+// equal when == says so. The zero Pattern matches nothing.
+type Pattern struct {
+	text  string
+	kind  Kind
+	units int // of the literal
+}
+
+// PatternError says why a text is no pattern, or no template. Its message
+// quotes only the start of a long one.
+type PatternError struct {
+	Text   string
+	Reason string // completes the sentence "the pattern ...", for instance "is empty"
+}
+
+func (e *PatternError) Error() string {
+	return "permissions: pattern " + quote(e.Text) + " " + e.Reason
+}
+
+// ParsePattern reads "*", an id, or an id followed by one '*'; what an id is,
+// [CheckID] says. The '*' does not count towards the 128 units. Errors are
+// [*PatternError].
+func ParsePattern(kind Kind, text string) (Pattern, error) {
+	literal, _ := strings.CutSuffix(text, "*")
+	units, fault := measure(kind, literal)
+	if fault == "" && text == "" {
+		fault = "is empty"
+	}
+	if fault != "" {
+		return Pattern{}, &PatternError{text, fault}
+	}
+	return Pattern{text, kind, units}, nil
+}
+
+// MustPattern is [ParsePattern] for texts that are known to be patterns, as in
+// tests. It panics where they are not.
+func MustPattern(kind Kind, text string) Pattern {
+	p, err := ParsePattern(kind, text)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// String returns the text that p was parsed from.
+func (p Pattern) String() string { return p.text }
+
+// Kind returns the kind of resource that p is about.
+func (p Pattern) Kind() Kind { return p.kind }
+
+// IsWildcard reports whether p ends in '*'.
+func (p Pattern) IsWildcard() bool { return strings.HasSuffix(p.text, "*") }
+
+// Matches reports whether id is one that p names. What [CheckID] refuses for
+// p's kind, no pattern matches, not even "*".
+func (p Pattern) Matches(id string) bool {
+	return p.matches(id) && idFault(p.kind, id) == ""
+}
+
+// matches is Matches for an id that is known to be valid.
+func (p Pattern) matches(id string) bool {
+	if prefix, ok := strings.CutSuffix(p.text, "*"); ok {
+		return strings.HasPrefix(id, prefix)
+	}
+	return p.text == id
+}
+
+// Covers reports whether p is of q's kind and matches every id that q matches
+// by its form: a pattern covers itself, and a wildcard those that start with
+// its literal.
+func (p Pattern) Covers(q Pattern) bool {
+	if p.kind != q.kind || p.kind == 0 {
+		return false
+	}
+	if prefix, ok := strings.CutSuffix(p.text, "*"); ok {
+		return strings.HasPrefix(q.text, prefix)
+	}
+	return p.text == q.text
+}
+
+// compareNested orders patterns so that each comes right before those that it
+// covers.
+func compareNested(p, q Pattern) int {
+	a, aWild := strings.CutSuffix(p.text, "*")
+	b, bWild := strings.CutSuffix(q.text, "*")
+	return cmp.Or(strings.Compare(a, b), compareBool(bWild, aWild))
+}
+
+// compareBroad orders patterns as Select tries them: wildcards before ids,
+// shorter literals first, then by bytes.
+func compareBroad(p, q Pattern) int {
+	return cmp.Or(
+		compareBool(q.IsWildcard(), p.IsWildcard()),
+		cmp.Compare(p.units, q.units),
+		strings.Compare(p.text, q.text))
+}
+
+// compareExact orders patterns as a token writes them: ids before wildcards,
+// longer literals first, then by bytes.
+func compareExact(p, q Pattern) int {
+	return cmp.Or(
+		compareBool(p.IsWildcard(), q.IsWildcard()),
+		cmp.Compare(q.units, p.units),
+		strings.Compare(p.text, q.text))
+}
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}

@@ -1,0 +1,236 @@
+package permissions
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Placeholder is a word that a template may hold in braces.
+type Placeholder string
+
+// The placeholders: the ids of the user, of the session's organization (or of
+// each that the user is a member of), and of each of the user's groups.
+const (
+	UserPlaceholder         Placeholder = "user"
+	OrganizationPlaceholder Placeholder = "organization"
+	GroupPlaceholder        Placeholder = "group"
+)
+
+// Values are what a template's placeholders stand for, in one expansion.
+type Values struct {
+	User, Organization, Group string
+}
+
+func (v Values) of(p Placeholder) string {
+	switch p {
+	case UserPlaceholder:
+		return v.User
+	case OrganizationPlaceholder:
+		return v.Organization
+	case GroupPlaceholder:
+		return v.Group
+	}
+	return ""
+}
+
+// Template is what a grant names: a pattern, in which {user}, {organization}
+// and {group} stand for ids that are known when a token is issued. The zero
+// Template expands to nothing.
+type Template struct {
+	text string
+	kind Kind
+}
+
+// ParseTemplate reads a pattern that may hold placeholders, several and more
+// than once. Each is followed by a separator (':', '/' or '.' in rooms, '_' in
+// stores) or by the end: with `{organization}*`, or `{user}{group}`, the value
+// of one would run into what follows, and acme's members would enter acme-evil.
+// Braces write placeholders and nothing else. Errors are [*PatternError].
+func ParseTemplate(kind Kind, text string) (Template, error) {
+	if fault := templateFault(kind, text); fault != "" {
+		return Template{}, &PatternError{text, fault}
+	}
+	return Template{text, kind}, nil
+}
+
+func templateFault(kind Kind, text string) string {
+	if text == "" {
+		return "is empty"
+	}
+	rest, wildcard := strings.CutSuffix(text, "*")
+	total := 0
+	for {
+		literal, p, after := cutPlaceholder(rest)
+		if strings.ContainsAny(literal, "{}") {
+			return "holds a '{' or '}' that belongs to none of {user}, {organization} and {group}"
+		}
+		units, fault := measure(kind, literal)
+		if fault != "" {
+			return fault
+		}
+		total += units
+		if p == "" {
+			break
+		}
+		total += len("{}") + len(p)
+		if ends := after == "" && !wildcard; !ends && !startsWithSeparator(kind, after) {
+			return fmt.Sprintf("needs %s or the end after {%s}", kind.separatorNames(), p)
+		}
+		rest = after
+	}
+	if total > maxUnits {
+		return tooLong
+	}
+	return ""
+}
+
+// cutPlaceholder cuts text around its first placeholder. Where there is none,
+// or a brace that starts none comes first, it returns text, "" and "".
+func cutPlaceholder(text string) (literal string, p Placeholder, after string) {
+	literal, rest, _ := strings.Cut(text, "{")
+	name, after, closed := strings.Cut(rest, "}")
+	switch p := Placeholder(name); p {
+	case UserPlaceholder, OrganizationPlaceholder, GroupPlaceholder:
+		if closed {
+			return literal, p, after
+		}
+	}
+	return text, "", ""
+}
+
+func startsWithSeparator(kind Kind, text string) bool {
+	return text != "" && strings.IndexByte(kind.separators(), text[0]) >= 0
+}
+
+// String returns the text that t was parsed from.
+func (t Template) String() string { return t.text }
+
+// Kind returns the kind of resource that t is about.
+func (t Template) Kind() Kind { return t.kind }
+
+// Uses reports whether t holds p, and so needs one expansion for each value
+// that p has.
+func (t Template) Uses(p Placeholder) bool {
+	return strings.Contains(t.text, "{"+string(p)+"}")
+}
+
+// TemplateError says why a template makes no pattern of a value. It does not
+// hold the value.
+type TemplateError struct {
+	Template    string
+	Placeholder Placeholder
+	Reason      string // completes the sentence "the value of {user} ...", for instance "is empty"
+}
+
+func (e *TemplateError) Error() string {
+	return fmt.Sprintf("permissions: template %s: the value of {%s} %s", quote(e.Template), e.Placeholder, e.Reason)
+}
+
+// Expand writes v into t. A value may not be empty, nor hold what an id may
+// not, nor the separator that follows it: it fills its place and never reaches
+// into the next one. Where nothing follows, it may hold separators. Braces in a
+// value are text. Errors are [*TemplateError], and the grant then gives nothing:
+// there is no pattern that would be a safe guess.
+func (t Template) Expand(v Values) (Pattern, error) {
+	if !strings.Contains(t.text, "{") {
+		return ParsePattern(t.kind, t.text)
+	}
+	var last Placeholder
+	text := make([]byte, 0, 2*maxUnits)
+	for rest := t.text; ; {
+		literal, p, after := cutPlaceholder(rest)
+		text = append(text, literal...)
+		if p == "" {
+			break
+		}
+		value := v.of(p)
+		if fault := valueFault(t.kind, value, after); fault != "" {
+			return Pattern{}, &TemplateError{t.text, p, fault}
+		}
+		text = append(text, value...)
+		rest, last = after, p
+	}
+	pattern, err := ParsePattern(t.kind, string(text))
+	if err != nil { // too long: the parts have been checked
+		return Pattern{}, &TemplateError{t.text, last, "makes a pattern that " + tooLong}
+	}
+	return pattern, nil
+}
+
+// valueFault says why value may not stand before the literal after.
+func valueFault(kind Kind, value, after string) string {
+	fault := idFault(kind, value)
+	if fault == "" && after != "" && strings.IndexByte(value, after[0]) >= 0 {
+		fault = fmt.Sprintf("holds %q, which separates it from what follows", after[0])
+	}
+	return fault
+}
+
+// Lint judges t as a new grant. The error, a [*PatternError], refuses an open
+// prefix, which an operator may still ask for by name: a wildcard that does not
+// end a segment, such as `acme*`, which matches acme-evil:1. A bare `*` is none.
+// The warnings are sentences.
+func (t Template) Lint() (warnings []string, err error) {
+	if t.kind == StoreKind && strings.Contains(t.text, "-") {
+		warnings = append(warnings, fmt.Sprintf(
+			"store pattern %s holds '-': some backends keep stores such as a-b and a_b in the same table", quote(t.text)))
+	}
+	prefix, wildcard := strings.CutSuffix(t.text, "*")
+	if wildcard && prefix != "" && !startsWithSeparator(t.kind, prefix[len(prefix)-1:]) {
+		return warnings, &PatternError{t.text, fmt.Sprintf(
+			"is an open prefix: without %s before its '*' it also matches what only starts alike, as acme* matches acme-evil",
+			t.kind.separatorNames())}
+	}
+	return warnings, nil
+}
+
+// Conflicts reports whether t and o hold different placeholders in the same
+// place and can then name the same id. With `{user}:*` beside
+// `{organization}:*`, a user who calls himself like an organization would enter
+// it. `{user}:docs:*` would let him into a part of it, and so would `{user}`,
+// as a last value may hold separators.
+//
+// A literal in the place of a placeholder is no conflict, because `acme:*`
+// means acme. But the same holds there: beside `{organization}:*`, no
+// organization may be called "user" where rooms are called `user:{user}:*`.
+func (t Template) Conflicts(o Template) bool {
+	if t.kind != o.kind {
+		return false
+	}
+	differ := false
+	a, b := t.text, o.text
+	for {
+		aLiteral, aPlaceholder, aAfter := cutPlaceholder(a)
+		bLiteral, bPlaceholder, bAfter := cutPlaceholder(b)
+		if aPlaceholder == "" || bPlaceholder == "" || aLiteral != bLiteral {
+			return differ && canMeet(a, b)
+		}
+		differ = differ || aPlaceholder != bPlaceholder
+		if aAfter == "" || bAfter == "" || aAfter[0] != bAfter[0] {
+			// One value may hold what ends the other: the ids may meet anywhere.
+			return differ
+		}
+		a, b = aAfter, bAfter
+	}
+}
+
+// canMeet reports whether an id can match both a and b, two rests of templates,
+// as far as their literals up to the first placeholder or '*' tell.
+func canMeet(a, b string) bool {
+	a, aGoesOn := fixedPart(a)
+	b, bGoesOn := fixedPart(b)
+	switch {
+	case len(a) < len(b):
+		return aGoesOn && strings.HasPrefix(b, a)
+	case len(a) > len(b):
+		return bGoesOn && strings.HasPrefix(a, b)
+	}
+	return a == b
+}
+
+func fixedPart(text string) (fixed string, goesOn bool) {
+	if i := strings.IndexAny(text, "{*"); i >= 0 {
+		return text[:i], true
+	}
+	return text, false
+}
