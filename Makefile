@@ -1,0 +1,44 @@
+# make dev runs usher on this machine, make test tests it. Both need Go alone
+# and fetch the rest themselves.
+
+SHELL := bash
+# Where npm test has something to do.
+JS := js examples/liveblocks examples/livestore
+# The race detector needs a C compiler.
+RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,$(warning no C compiler: testing without the race detector))
+
+.PHONY: dev test test-fast check lint fuzz bench build setup-postgres setup-node
+
+# On a terminal usher gets a process group of its own (set -m): Ctrl-C is then
+# for it to handle, not for make, which would call it an error.
+dev: setup-postgres build
+	@if [ -t 0 ]; then set -m; fi; bin/usher dev $(ARGS); exit $$?
+
+test: setup-postgres
+	go test $(RACE) -shuffle=on ./...
+	scripts/js.sh $(JS)
+
+# Go alone, without the race detector, the long tests, npm or a browser.
+test-fast: setup-postgres
+	go test -short ./...
+
+check: lint test fuzz
+
+lint:
+	go tool -modfile=tools/go.mod golangci-lint run
+	go mod tidy -diff
+
+fuzz: setup-postgres
+	scripts/fuzz.sh 10s
+
+bench: setup-postgres setup-node
+	PATH="$$(scripts/node.sh):$$PATH" go run ./bench $(ARGS)
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/usher ./cmd/usher
+
+setup-postgres:
+	@scripts/postgres.sh
+
+setup-node:
+	@scripts/node.sh >/dev/null

@@ -1,0 +1,56 @@
+package api
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-auth/usher/session"
+)
+
+// metrics have labels from closed sets only: routes, statuses, reasons. Never
+// a user, a room or a path.
+type metrics struct {
+	requests    *prometheus.CounterVec
+	seconds     *prometheus.HistogramVec
+	decisions   *prometheus.CounterVec
+	infoOmitted prometheus.Counter
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_http_requests_total",
+			Help: "Answers by route and status. Malformed requests (400, 405, 413, 415), which leave no audit row, are counted here.",
+		}, []string{"route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "usher_http_request_seconds",
+			Help:    "Time from the request's headers to its answer.",
+			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2},
+		}, []string{"route"}),
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_decisions_total",
+			Help: "Committed audit rows: tokens issued, and denials by reason.",
+		}, []string{"result", "reason"}),
+		infoOmitted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "usher_info_omitted_total",
+			Help: "Tokens without the user's info, which was larger than 1,024 characters.",
+		}),
+	}
+	registry.MustRegister(m.requests, m.seconds, m.decisions, m.infoOmitted)
+	return m
+}
+
+func (m *metrics) observe(route string, status int, took time.Duration) {
+	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+}
+
+func (m *metrics) decided(d *session.Decision) {
+	result := "issued"
+	if d.Token == nil {
+		result = "denied"
+	}
+	m.decisions.WithLabelValues(result, d.Reason).Inc()
+}

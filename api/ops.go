@@ -1,0 +1,60 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/pprof"
+	"sync/atomic"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// ErrDraining makes the service unready before it stops listening.
+var ErrDraining = errors.New("api: shutting down")
+
+// Ops is the handler of the second listener, for machines and operators:
+// /livez, /readyz, /metrics and /debug/pprof. It must never be public.
+type Ops struct {
+	router   chi.Router
+	draining atomic.Bool
+}
+
+// NewOps returns the handler. ready returns why no token can be issued now, or
+// nil; its errors are shown to the caller.
+func NewOps(registry *prometheus.Registry, ready func(context.Context) error) *Ops {
+	o := &Ops{router: chi.NewRouter()}
+	r := o.router
+	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
+	})
+	r.Get("/readyz", func(w http.ResponseWriter, r *http.Request) {
+		err := ready(r.Context())
+		if o.draining.Load() {
+			err = ErrDraining
+		}
+		if err == nil {
+			writeJSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
+			return
+		}
+		body, _ := json.Marshal(map[string]string{"status": "unavailable", "reason": err.Error()})
+		w.Header().Set("Retry-After", "1")
+		writeJSON(w, http.StatusServiceUnavailable, body)
+	})
+	r.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	// Without cmdline, which would show a database URL given as a flag.
+	r.HandleFunc("/debug/pprof/*", pprof.Index)
+	r.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return o
+}
+
+// Drain makes /readyz fail, so that load balancers send nothing more.
+func (o *Ops) Drain() { o.draining.Store(true) }
+
+// ServeHTTP implements [http.Handler].
+func (o *Ops) ServeHTTP(w http.ResponseWriter, r *http.Request) { o.router.ServeHTTP(w, r) }

@@ -1,0 +1,115 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+
+	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
+)
+
+// A problem is the one error shape of every route. A refusal of access is a
+// 403 whose error is "forbidden" in lower case: the only shape that stops both
+// styles of Liveblocks client.
+type problem struct {
+	status int
+	// refusal is the reason of the audit row of a 401 or a 403: finer than
+	// what the caller is told.
+	refusal string
+
+	Error     string `json:"error"`
+	Reason    string `json:"reason"`
+	RequestID string `json:"requestId"`
+}
+
+// A requestError is a request that cannot be understood.
+type requestError struct {
+	status int
+	slug   string
+	reason string
+}
+
+func (e *requestError) Error() string { return "api: " + e.reason }
+
+func badRequest(reason string) error {
+	return &requestError{http.StatusBadRequest, "bad_request", reason}
+}
+
+var (
+	errNotFound         = &requestError{http.StatusNotFound, "not_found", "usher has no such route; see /openapi.yaml."}
+	errMethodNotAllowed = &requestError{http.StatusMethodNotAllowed, "method_not_allowed", "This route does not take this method; see the Allow header."}
+	errNotJSON          = &requestError{http.StatusUnsupportedMediaType, "unsupported_media_type", "Send the body as Content-Type: application/json."}
+	errTooLarge         = &requestError{http.StatusRequestEntityTooLarge, "payload_too_large", "The body is larger than 64 KiB."}
+
+	errOrigin     = errors.New("api: origin is not allowed")
+	errOverloaded = errors.New("api: too many requests in flight")
+)
+
+const signedOut = "Nobody is signed in: the request bears no valid session."
+
+// problemFor is the one place where an error becomes an HTTP status. What it
+// does not know is a 500 that says nothing about its cause.
+func problemFor(err error) problem {
+	refuse := func(status int, slug, refusal, reason string) problem {
+		return problem{status: status, refusal: refusal, Error: slug, Reason: reason}
+	}
+	if e, ok := errors.AsType[*requestError](err); ok {
+		return problem{status: e.status, Error: e.slug, Reason: e.reason}
+	}
+	if e, ok := errors.AsType[*session.AudienceError](err); ok {
+		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: e.Reason}
+	}
+	if e, ok := errors.AsType[*permissions.IDError](err); ok {
+		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: "The " + e.Kind.String() + " id " + e.Reason + "."}
+	}
+	switch {
+	case errors.Is(err, identity.ErrCredentialInURL):
+		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: "The URL bears a credential, which ends up in logs: send it in a header."}
+	case errors.Is(err, identity.ErrNoCredential):
+		return refuse(http.StatusUnauthorized, "unauthorized", "no_credential", signedOut)
+	case errors.Is(err, identity.ErrDuplicateCookie):
+		return refuse(http.StatusUnauthorized, "unauthorized", "duplicate_cookie", "The request bears two session cookies: sign out and in again.")
+	case errors.Is(err, identity.ErrBadCookie):
+		return refuse(http.StatusUnauthorized, "unauthorized", "bad_cookie", signedOut)
+	case errors.Is(err, identity.ErrBadBearer):
+		return refuse(http.StatusUnauthorized, "unauthorized", "bad_bearer", "The Authorization header is not one that usher takes here.")
+	case errors.Is(err, session.ErrSessionUnknown):
+		return refuse(http.StatusUnauthorized, "unauthorized", "session_unknown", signedOut)
+	case errors.Is(err, session.ErrSessionExpired):
+		return refuse(http.StatusUnauthorized, "unauthorized", "session_expired", signedOut)
+	case errors.Is(err, errOrigin):
+		return refuse(http.StatusForbidden, "forbidden", "origin_not_allowed", "Pages of this origin may not ask for tokens with the user's cookie.")
+	case errors.Is(err, session.ErrUserDisabled):
+		return refuse(http.StatusForbidden, "forbidden", "user_disabled", "This user is disabled.")
+	case errors.Is(err, session.ErrNoAccess):
+		return refuse(http.StatusForbidden, "forbidden", "no_grant", "No grant covers this request.")
+	case errors.Is(err, session.ErrUnavailable), errors.Is(err, session.ErrNoSigningKey), errors.Is(err, errOverloaded):
+		return problem{status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "usher cannot answer now: try again."}
+	}
+	return problem{status: http.StatusInternalServerError, Error: "internal", Reason: "Something went wrong in usher; its log has the request ID."}
+}
+
+func writeProblem(w http.ResponseWriter, r *http.Request, p problem, requestID string) {
+	p.RequestID = requestID
+	switch p.status {
+	case http.StatusServiceUnavailable:
+		// Spread out, so that clients do not come back all at once.
+		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(3))) //nolint:gosec // no secret
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
+	case http.StatusRequestEntityTooLarge:
+		w.Header().Set("Connection", "close")
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // three strings
+	}
+	if r.Method == http.MethodHead {
+		body = nil
+	}
+	writeJSON(w, p.status, body)
+}

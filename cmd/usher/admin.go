@@ -1,0 +1,107 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/db"
+)
+
+// adminFlags are what the subcommands over the database have in common. kong
+// gives their Run what ProvideDB returns.
+type adminFlags struct {
+	databaseFlags
+	JSON bool `help:"Print JSON."`
+
+	database *db.DB
+}
+
+// ProvideDB opens the database.
+func (f *adminFlags) ProvideDB() (*db.DB, error) {
+	url, err := f.url()
+	if err != nil {
+		return nil, err
+	}
+	f.database, err = db.Open(url)
+	return f.database, err
+}
+
+// AfterRun closes the database, where Run got so far.
+func (f *adminFlags) AfterRun() error {
+	if f.database != nil {
+		f.database.Close()
+	}
+	return nil
+}
+
+// changeFlags are adminFlags for what is recorded under somebody's name.
+type changeFlags struct {
+	adminFlags
+	Actor string `env:"USHER_ACTOR" default:"${user}" placeholder:"WHO" help:"Who does this, for the record (${default})."`
+}
+
+// actorName names the person at this terminal.
+func actorName() string {
+	name := strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return "cli:" + name + "@" + host
+}
+
+// done reports a change: in a sentence, or as the object that it made.
+func (f *adminFlags) done(out *console, object any, sentence string, args ...any) error {
+	if f.JSON {
+		return printJSON(out.out, object)
+	}
+	fmt.Fprintf(out.out, sentence+"\n", args...)
+	return nil
+}
+
+// warn says what the command did all the same.
+func (c *console) warn(warning string) { fmt.Fprintf(c.err, "usher: warning: %s\n", warning) }
+
+// deleted is the JSON of a deletion.
+type deleted struct {
+	ID string `json:"id"`
+	db.Deletion
+}
+
+// wentAlong says what went with something that was deleted.
+func wentAlong(d db.Deletion) string {
+	parts := []string{count(d.GrantsRevoked, "grant") + " revoked", count(d.MembershipsEnded, "membership") + " ended"}
+	if d.SessionsEnded > 0 {
+		parts = append(parts, count(d.SessionsEnded, "session")+" ended")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// count writes "1 grant", "2 grants".
+func count(n int64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// instant is a flag that holds a time.
+type instant struct{ time.Time }
+
+// UnmarshalText reads RFC 3339.
+func (i *instant) UnmarshalText(text []byte) error {
+	t, err := time.Parse(time.RFC3339, string(text))
+	if err != nil {
+		return errors.New("write a time as 2030-01-31T18:00:00Z")
+	}
+	i.Time = t
+	return nil
+}

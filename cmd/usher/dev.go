@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/db/pglocal"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/session"
+)
+
+type devCmd struct {
+	databaseFlags
+	tokenFlags
+	webFlags
+	Dir       string `env:"USHER_DEV_DIR" default:".usher" type:"path" help:"Folder of the database, the keys and dev.json."`
+	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener; port 0 takes a free one."`
+	OpsListen string `env:"USHER_OPS_LISTEN" default:"127.0.0.1:0" help:"Listener for /livez, /readyz, /metrics and /debug/pprof."`
+}
+
+var demoUsers = []string{"ada", "grace", "mallory"}
+
+// devFile is dev.json: all that a program needs to use a running usher dev.
+type devFile struct {
+	URL         string            `json:"url"`
+	OpsURL      string            `json:"opsUrl"`
+	DatabaseURL string            `json:"databaseUrl"`
+	Issuer      string            `json:"issuer"`
+	Audience    string            `json:"audience"`
+	JWKSURL     string            `json:"jwksUrl"`
+	APIKey      *string           `json:"apiKey"` // none until there are API keys
+	Sessions    map[string]string `json:"sessions"`
+	CookieName  string            `json:"cookieName"`
+}
+
+func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
+	logger := slog.New(slog.NewTextHandler(out.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if err := makeDevDir(c.Dir); err != nil {
+		return err
+	}
+	listener, err := listen(ctx, "listen", c.Listen)
+	if err != nil {
+		return fmt.Errorf("%w; another usher dev? Take a free port with --listen 127.0.0.1:0", err)
+	}
+	defer listener.Close()
+	ops, err := listen(ctx, "ops-listen", c.OpsListen)
+	if err != nil {
+		return err
+	}
+	defer ops.Close()
+
+	owner, stopPostgres, err := c.database(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopPostgres()) }()
+
+	if _, err := db.Migrate(ctx, owner, db.Dev); err != nil {
+		return err
+	}
+	dev := devFile{
+		URL:         "http://" + listener.Addr().String(),
+		OpsURL:      "http://" + ops.Addr().String(),
+		DatabaseURL: owner.Reveal(),
+		CookieName:  c.SessionCookie,
+	}
+	dev.Issuer, dev.JWKSURL = dev.URL, dev.URL+"/.well-known/jwks.json"
+	audiences, err := session.ParseAudiences(c.Audiences)
+	if err != nil {
+		return err
+	}
+	dev.Audience = audiences[0].Name
+	if dev.Sessions, err = c.demo(ctx, owner); err != nil {
+		return err
+	}
+	encryption, err := c.signingKey(ctx, owner)
+	if err != nil {
+		return err
+	}
+	service, err := c.serviceURL(ctx, owner)
+	if err != nil {
+		return err
+	}
+	s, err := newService(ctx, serviceConfig{
+		databaseURL: service,
+		mode:        db.Dev,
+		encryption:  encryption,
+		url:         dev.URL,
+		tokens:      c.tokenFlags,
+		web:         c.webFlags,
+		listen:      listener,
+		ops:         ops,
+		drain:       5 * time.Second,
+		logger:      logger,
+	})
+	if err != nil {
+		return err
+	}
+	if err := writeJSONFile(filepath.Join(c.Dir, "dev.json"), dev); err != nil {
+		return err
+	}
+	fmt.Fprint(out.out, dev.greeting(c.Dir))
+	return s.run(ctx)
+}
+
+// makeDevDir makes the folder, which git then ignores by itself.
+func makeDevDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // its files are private each
+		return fmt.Errorf("--dir: %w", err)
+	}
+	return os.WriteFile(filepath.Join(dir, ".gitignore"), []byte("*\n"), 0o600)
+}
+
+// database returns the URL of the database's owner: the one that was given, or
+// that of a private Postgres, which is started again should it end by itself.
+func (c *devCmd) database(ctx context.Context, logger *slog.Logger) (owner secret.Text, stop func() error, err error) {
+	if !c.DatabaseURL.IsEmpty() || c.DatabaseURLFile != "" {
+		owner, err = c.url()
+		return owner, func() error { return nil }, err
+	}
+	cfg := pglocal.Config{Dir: filepath.Join(c.Dir, "postgres"), Logger: logger}
+	server, err := pglocal.Start(ctx, cfg)
+	if err != nil {
+		return secret.Text{}, nil, err
+	}
+	owner = secret.New(server.URL("usher"))
+	if err := db.EnsureDatabase(ctx, secret.New(server.URL("postgres")), "usher"); err != nil {
+		return secret.Text{}, nil, errors.Join(err, server.Stop())
+	}
+	stopping := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			select {
+			case <-stopping:
+				return
+			case <-server.Done():
+			}
+			logger.Warn("postgres ended, starting it again", "cause", server.Err())
+			again, err := pglocal.Start(context.WithoutCancel(ctx), cfg)
+			if err != nil {
+				logger.Error("postgres does not start", "error", err.Error())
+				select {
+				case <-stopping:
+					return
+				case <-time.After(time.Second):
+				}
+				continue
+			}
+			server = again
+		}
+	})
+	return owner, func() error {
+		close(stopping)
+		watching.Wait()
+		return server.Stop()
+	}, nil
+}
+
+// demo seeds the demo and returns its users' session cookies: those of the
+// last time, so that a browser stays signed in.
+func (c *devCmd) demo(ctx context.Context, owner secret.Text) (map[string]string, error) {
+	var last devFile
+	if content, err := os.ReadFile(filepath.Join(c.Dir, "dev.json")); err == nil {
+		if err := json.Unmarshal(content, &last); err != nil {
+			return nil, fmt.Errorf("%s is not what usher dev wrote, remove it: %w", filepath.Join(c.Dir, "dev.json"), err)
+		}
+	}
+	cookies, sessions := map[string]string{}, map[string]secret.Text{}
+	for _, user := range demoUsers {
+		cookies[user] = last.Sessions[user]
+		if cookies[user] == "" {
+			cookies[user] = rand.Text()
+		}
+		sessions[user] = secret.New(cookies[user])
+	}
+	return cookies, db.SeedDemo(ctx, owner, sessions)
+}
+
+// signingKey makes what signs and what seals it, once.
+func (c *devCmd) signingKey(ctx context.Context, owner secret.Text) (*session.KeyEncryption, error) {
+	file := filepath.Join(c.Dir, "key-encryption-key")
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		key := make([]byte, 32)
+		_, _ = rand.Read(key) // never fails
+		text = []byte(base64.StdEncoding.EncodeToString(key))
+		err = os.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		return nil, err
+	}
+	encryption, err := session.ParseKeyEncryption(secret.New(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	database, err := db.Open(owner)
+	if err != nil {
+		return nil, err
+	}
+	defer database.Close()
+	_, err = database.EnsureSigningKey(ctx, c.SigningAlg, encryption)
+	return encryption, err
+}
+
+// serviceURL makes the lesser role that serves, as in production: what works
+// here works there.
+func (c *devCmd) serviceURL(ctx context.Context, owner secret.Text) (secret.Text, error) {
+	cfg, err := pgconn.ParseConfig(owner.Reveal())
+	if err != nil {
+		return secret.Text{}, errors.New("--database-url is not one that libpq knows")
+	}
+	name, password := "usher_dev_"+cfg.Database, rand.Text()
+	if err := db.MakeServiceLogin(ctx, owner, name, secret.New(password)); err != nil {
+		return secret.Text{}, err
+	}
+	u, err := url.Parse(owner.Reveal())
+	if err != nil || u.Scheme == "" {
+		return secret.Text{}, errors.New("--database-url must be a URL: postgres://user@host/database")
+	}
+	u.User = url.UserPassword(name, password)
+	return secret.New(u.String()), nil
+}
+
+func writeJSONFile(file string, v any) error {
+	content, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	// A reader that waits for the file must not see half of it.
+	if err := os.WriteFile(file+".new", append(content, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}
+
+// greeting says where usher is and what to try. The commands work when pasted.
+func (d *devFile) greeting(dir string) string {
+	curl := func(user, room string) string {
+		return fmt.Sprintf("  curl -s %s/api/auth -H 'Origin: %s' -H 'Content-Type: application/json' \\\n    -H 'Cookie: %s=%s' -d '{\"room\": %q}'\n",
+			d.URL, d.URL, d.CookieName, d.Sessions[user], room)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "usher dev is at %s (operators: %s)\n\n", d.URL, d.OpsURL)
+	fmt.Fprintf(&b, "A token for ada, who may write in acme:design:*\n%s\n", curl("ada", "acme:design:1"))
+	fmt.Fprintf(&b, "\nA refusal: globex is not her organization\n%s\n", curl("ada", "globex:1"))
+	fmt.Fprintf(&b, "\nThe audit rows of both\n  %s '%s' -c \"SELECT issued_at, result, reason, user_id, room, patterns, jti FROM usher.decisions ORDER BY issued_at DESC LIMIT 5\"\n",
+		psql(), d.DatabaseURL)
+	fmt.Fprintf(&b, "\nAll of it is in %s. Ctrl-C stops it.\n", filepath.Join(dir, "dev.json"))
+	return b.String()
+}
+
+// psql returns how to call psql: by name where the shell finds it.
+func psql() string {
+	if _, err := exec.LookPath("psql"); err == nil {
+		return "psql"
+	}
+	if dir, err := pglocal.FindPrograms(); err == nil {
+		if program := filepath.Join(dir, "psql"); isFile(program) {
+			return program
+		}
+	}
+	return "psql"
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/permissions"
+)
+
+type grantCmd struct {
+	Add    grantAddCmd    `cmd:"" help:"Give somebody access to rooms or stores."`
+	List   grantListCmd   `cmd:"" help:"List the grants."`
+	Revoke grantRevokeCmd `cmd:"" help:"Revoke a grant: it is gone at the next request."`
+}
+
+// The subject and the pattern of a grant are one flag each out of several; what
+// usher grant add requires, usher grant list narrows by. kong reads that from
+// the tags, so the flags stand there twice.
+
+type grantAddCmd struct {
+	changeFlags
+	User     string `required:"" xor:"subject" placeholder:"ID" help:"For this user."`
+	Group    string `required:"" xor:"subject" placeholder:"ID" help:"For the members of this group."`
+	Org      string `required:"" xor:"subject" placeholder:"ID" help:"For the members of this organization."`
+	Everyone bool   `required:"" xor:"subject" help:"For every user."`
+
+	Room  string `required:"" xor:"pattern" placeholder:"PATTERN" help:"An id, a prefix and *, or *. May hold {user}, {organization} and {group}."`
+	Store string `required:"" xor:"pattern" placeholder:"PATTERN" help:"The same, of stores."`
+
+	Access     permissions.Access `required:"" enum:"read,full" placeholder:"read|full" help:"read or full."`
+	InOrg      string             `placeholder:"ID" help:"Only in sessions in which this organization is active."`
+	From       instant            `placeholder:"TIME" help:"Not before this time, for example 2030-01-31T18:00:00Z."`
+	Until      instant            `placeholder:"TIME" help:"Only until this time."`
+	Reason     string             `placeholder:"TEXT" help:"For the record."`
+	OpenPrefix bool               `help:"Allow a * that does not end a segment: acme* matches acme-evil, too."`
+}
+
+func (c *grantAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	kind, pattern := resource(c.Room, c.Store)
+	grant, warnings, err := database.AddGrant(ctx, db.NewGrant{
+		Subject:      subject(c.User, c.Group, c.Org, c.Everyone),
+		Organization: c.InOrg,
+		Kind:         kind,
+		Pattern:      pattern,
+		Access:       c.Access,
+		From:         c.From.Time,
+		Until:        c.Until.Time,
+		Reason:       c.Reason,
+		OpenPrefix:   c.OpenPrefix,
+	}, c.Actor)
+	if errors.Is(err, db.ErrOpenPrefix) {
+		return fmt.Errorf("%w: --open-prefix", err)
+	}
+	if err != nil {
+		return err
+	}
+	for _, warning := range warnings {
+		out.warn(warning)
+	}
+	return c.done(out, grant, "added grant %d: %s", grant.ID, sentence(&grant))
+}
+
+// subject returns the one that the flags name, or the zero Subject.
+func subject(user, group, organization string, everyone bool) db.Subject {
+	switch {
+	case user != "":
+		return db.Subject{Kind: db.UserKind, ID: user}
+	case group != "":
+		return db.Subject{Kind: db.GroupKind, ID: group}
+	case organization != "":
+		return db.Subject{Kind: db.OrganizationKind, ID: organization}
+	case everyone:
+		return db.Subject{Kind: db.EveryoneKind}
+	}
+	return db.Subject{}
+}
+
+// resource returns the kind and the pattern that the flags name, or neither.
+func resource(room, store string) (permissions.Kind, string) {
+	switch {
+	case room != "":
+		return permissions.RoomKind, room
+	case store != "":
+		return permissions.StoreKind, store
+	}
+	return 0, ""
+}
+
+// sentence says what a grant gives.
+func sentence(g *db.Grant) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s has %s on %s %s", subjectCell(g), strings.ToUpper(g.Access), g.ResourceKind, g.Pattern)
+	if g.OrganizationID != "" {
+		fmt.Fprintf(&b, " in sessions of organization %s", g.OrganizationID)
+	}
+	if g.ValidFrom.After(g.CreatedAt) {
+		fmt.Fprintf(&b, " from %s", timeCell(&g.ValidFrom))
+	}
+	if g.ValidUntil != nil {
+		fmt.Fprintf(&b, " until %s", timeCell(g.ValidUntil))
+	}
+	return b.String()
+}
+
+func subjectCell(g *db.Grant) string { return strings.TrimSpace(g.SubjectKind + " " + g.SubjectID) }
+
+type grantListCmd struct {
+	adminFlags
+	User     string `xor:"subject" placeholder:"ID" help:"The grants of this user, not those of everyone or of groups."`
+	Group    string `xor:"subject" placeholder:"ID" help:"The grants of this group."`
+	Org      string `xor:"subject" placeholder:"ID" help:"The grants of this organization."`
+	Everyone bool   `xor:"subject" help:"The grants of everyone."`
+
+	Room  string `xor:"pattern" placeholder:"PATTERN" help:"The grants with this very pattern."`
+	Store string `xor:"pattern" placeholder:"PATTERN" help:"The grants with this very pattern."`
+
+	All bool `help:"Also those that were revoked or are over."`
+}
+
+func (c *grantListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	filter := db.GrantFilter{Subject: subject(c.User, c.Group, c.Org, c.Everyone), Ended: c.All}
+	filter.Kind, filter.Pattern = resource(c.Room, c.Store)
+	grants, err := database.Grants(ctx, filter)
+	if err != nil {
+		return err
+	}
+	header := []string{"ID", "SUBJECT", "ACCESS", "KIND", "PATTERN", "IN ORG", "FROM", "UNTIL", "BY", "REASON"}
+	if c.All {
+		header = append(header, "REVOKED", "BY", "REASON")
+	}
+	return printList(out.out, c.JSON, grants, header, func(g db.Grant) []string {
+		cells := []string{
+			fmt.Sprint(g.ID), subjectCell(&g), g.Access, g.ResourceKind, g.Pattern, g.OrganizationID,
+			timeCell(&g.ValidFrom), timeCell(g.ValidUntil), g.CreatedBy, g.Reason,
+		}
+		if c.All {
+			cells = append(cells, timeCell(g.RevokedAt), g.RevokedBy, g.RevokeReason)
+		}
+		return cells
+	})
+}
+
+type grantRevokeCmd struct {
+	changeFlags
+	ID     int64  `arg:"" help:"As usher grant list shows it."`
+	Reason string `placeholder:"TEXT" help:"For the record."`
+}
+
+func (c *grantRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	grant, err := database.RevokeGrant(ctx, c.ID, c.Reason, c.Actor)
+	if err != nil {
+		return err
+	}
+	return c.done(out, grant, "revoked grant %d: %s", grant.ID, strings.Replace(sentence(&grant), " has ", " had ", 1))
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/usher-auth/usher/db"
+)
+
+type keyCmd struct {
+	Create keyCreateCmd `cmd:"" help:"Make the first signing key of an algorithm. Run as the database's owner."`
+	List   keyListCmd   `cmd:"" help:"List the signing keys and their times."`
+}
+
+type keyCreateCmd struct {
+	adminFlags
+	keyEncryptionFlags
+	Alg string `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"EdDSA, or ES256 for verifiers without Ed25519."`
+}
+
+func (c *keyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	encryption, err := c.encryption()
+	if err != nil {
+		return err
+	}
+	made, err := database.EnsureSigningKey(ctx, c.Alg, encryption)
+	if err != nil {
+		return err
+	}
+	if made == nil {
+		return fmt.Errorf("there is a signing key for %s already, and a second one would not be used: usher key list shows it", c.Alg)
+	}
+	return c.done(out, made, "made %s signing key %s: it signs from now on", made.Alg, made.ID)
+}
+
+type keyListCmd struct{ adminFlags }
+
+func (c *keyListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	keys, err := database.ListSigningKeys(ctx)
+	if err != nil {
+		return err
+	}
+	header := []string{"ID", "ALG", "PUBLISHED", "SIGNS FROM", "SIGNS UNTIL", "UNPUBLISHED", "COMPROMISED"}
+	return printList(out.out, c.JSON, keys, header, func(k db.SigningKeyTimes) []string {
+		return []string{
+			k.ID, k.Alg, timeCell(&k.PublishedAt), timeCell(&k.SignsFrom),
+			timeCell(k.SignsUntil), timeCell(k.UnpublishedAt), timeCell(k.CompromisedAt),
+		}
+	})
+}

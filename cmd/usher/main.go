@@ -1,0 +1,124 @@
+// Command usher issues short-lived access tokens for realtime and sync
+// backends. See README.md; `usher --help` lists the subcommands.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/usher-auth/usher/internal/secret"
+)
+
+// cli is the whole configuration: every flag has an environment variable,
+// and there are no configuration files.
+type cli struct {
+	Dev     devCmd     `cmd:"" help:"Run usher on this machine with a private Postgres and demo data."`
+	Serve   serveCmd   `cmd:"" help:"Run usher in production."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database schema up to date."`
+	User    userCmd    `cmd:"" help:"Users of usher's own directory."`
+	Org     orgCmd     `cmd:"" help:"Organizations and their members."`
+	Group   groupCmd   `cmd:"" help:"Groups and their members."`
+	Grant   grantCmd   `cmd:"" help:"Who may open which rooms and stores."`
+	Session sessionCmd `cmd:"" help:"Sign-in sessions of usher's own directory."`
+	Key     keyCmd     `cmd:"" help:"Signing keys."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// console is what a subcommand may touch of the process.
+type console struct {
+	out    io.Writer // answers
+	err    io.Writer // logs and what went wrong
+	logger *slog.Logger
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main without the process around it. It returns the exit code: 0, 1
+// for what went wrong, 2 for a command line that cannot be understood.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("usher"),
+		kong.Description("Short-lived access tokens for realtime and sync backends."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }), // after --help
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"user": actorName()},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&console{out: stdout, err: stderr, logger: slog.New(slog.NewJSONHandler(stderr, nil))}),
+	)
+	if err != nil {
+		panic(err) // the struct above is wrong
+	}
+	command, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		parser.Errorf("%s", err)
+		return 2
+	}
+	if err := command.Run(); err != nil {
+		fmt.Fprintf(stderr, "usher: %s\n", plain(err))
+		return 1
+	}
+	return 0
+}
+
+// plain takes the package names off an error's front: they help who reads the
+// code, not who typed the command.
+func plain(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		for _, prefix := range []string{"db: ", "session: ", "permissions: ", "identity: ", "pglocal: "} {
+			line = strings.TrimPrefix(line, prefix)
+		}
+		lines = append(lines, line)
+	}
+	return strings.TrimSpace(strings.Join(lines, ""))
+}
+
+// databaseFlags name the database that a subcommand works on.
+type databaseFlags struct {
+	DatabaseURL     secret.Text `env:"USHER_DATABASE_URL" placeholder:"URL" help:"Postgres, as postgres://user:password@host/database."`
+	DatabaseURLFile string      `env:"USHER_DATABASE_URL_FILE" placeholder:"FILE" help:"A file that holds the URL."`
+}
+
+func (f *databaseFlags) url() (secret.Text, error) {
+	return oneSecret("database-url", f.DatabaseURL, f.DatabaseURLFile)
+}
+
+// oneSecret returns a secret that is given as itself or as a file, and says
+// what is missing where it is neither.
+func oneSecret(flag string, text secret.Text, file string) (secret.Text, error) {
+	switch {
+	case file != "" && !text.IsEmpty():
+		return secret.Text{}, fmt.Errorf("--%s and --%s-file are both given: give one", flag, flag)
+	case file != "":
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return secret.Text{}, fmt.Errorf("--%s-file: %w", flag, err)
+		}
+		text = secret.New(strings.TrimSpace(string(content)))
+	}
+	if text.IsEmpty() {
+		name := "USHER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+		return secret.Text{}, fmt.Errorf("--%s is missing: give it, %s, or a file that holds it as --%s-file or %s_FILE", flag, name, flag, name)
+	}
+	return text, nil
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/usher-auth/usher"
+	"github.com/usher-auth/usher/api"
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/session"
+)
+
+// tokenFlags say what is written into tokens.
+type tokenFlags struct {
+	Project    string        `env:"USHER_PROJECT" default:"usher" help:"The pid claim."`
+	Audiences  string        `env:"USHER_AUDIENCES" default:"liveblocks=rooms,livestore=stores" help:"The sync backends and what each may get: rooms, stores or rooms+stores."`
+	TokenTTL   time.Duration `name:"token-ttl" env:"USHER_TOKEN_TTL" default:"5m" help:"Life of a token, 1m to 1h."`
+	SigningAlg string        `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"EdDSA, or ES256 for verifiers without Ed25519."`
+}
+
+// webFlags say who may call.
+type webFlags struct {
+	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie."`
+	Origins       []string `env:"USHER_ORIGINS" help:"Other origins whose pages may call with the user's cookie, for example https://app.example.com."`
+}
+
+// serviceConfig is what serve and dev run alike.
+type serviceConfig struct {
+	databaseURL secret.Text
+	mode        db.Mode
+	encryption  *session.KeyEncryption
+	url         string // public; empty: that of the listener
+	tokens      tokenFlags
+	web         webFlags
+	listen      net.Listener
+	ops         net.Listener
+	drain       time.Duration
+	logger      *slog.Logger
+}
+
+// service is usher, running.
+type service struct {
+	db       *db.DB
+	auditLog *db.AuditLog
+	public   *http.Server
+	ops      *http.Server
+	opsAPI   *api.Ops
+	cfg      serviceConfig
+}
+
+// newService joins the parts. It refuses what is unsafe, with a sentence.
+func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
+	audiences, err := session.ParseAudiences(cfg.tokens.Audiences)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := identity.NewReader(identity.Config{Cookie: cfg.web.SessionCookie})
+	if err != nil {
+		return nil, err
+	}
+	database, err := db.Open(cfg.databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	s := &service{db: database, cfg: cfg}
+	defer func() {
+		if s.auditLog == nil {
+			database.Close()
+		}
+	}()
+	if err := checkDeployment(ctx, database, cfg.mode); err != nil {
+		return nil, err
+	}
+	directory, err := database.Directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, unusable, err := database.SigningKeys(ctx, cfg.encryption)
+	if err != nil {
+		return nil, err
+	}
+	for _, err := range unusable {
+		cfg.logger.ErrorContext(ctx, "signing key cannot be used", "error", err.Error())
+	}
+	keyring := session.NewKeyring(keys...)
+	if _, err := keyring.Signing(time.Now()); err != nil {
+		return nil, fmt.Errorf("%w: make one with usher key create", err)
+	}
+	issuer, err := session.NewIssuer(session.IssuerConfig{
+		Issuer:    cfg.url,
+		Keys:      keyring,
+		Project:   cfg.tokens.Project,
+		Audiences: audiences,
+		TTL:       cfg.tokens.TokenTTL,
+	})
+	if err != nil {
+		return nil, err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.auditLog = database.AuditLog(replicaName(), registry)
+	public, err := api.New(api.Config{
+		URL:         cfg.url,
+		Origins:     cfg.web.Origins,
+		Credentials: credentials,
+		Directory:   directory,
+		Issuer:      issuer,
+		Keys:        keyring,
+		Audit:       s.auditLog,
+		Contract:    usher.OpenAPI,
+		Logger:      cfg.logger,
+		Registry:    registry,
+	})
+	if err != nil {
+		s.auditLog.Close()
+		s.auditLog = nil
+		return nil, err
+	}
+	s.opsAPI = api.NewOps(registry, func(ctx context.Context) error {
+		if _, err := keyring.Signing(time.Now()); err != nil {
+			return err
+		}
+		_, err := database.Ping(ctx)
+		return err
+	})
+	s.public, s.ops = httpServer(public, cfg.logger), httpServer(s.opsAPI, cfg.logger)
+	s.ops.WriteTimeout = 0 // a CPU profile takes as long as it is asked to
+	return s, nil
+}
+
+// checkDeployment refuses a database that is not this program's, or on which
+// usher's promises would not hold.
+func checkDeployment(ctx context.Context, database *db.DB, mode db.Mode) error {
+	d, err := database.Deployment(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case d.Mode != mode:
+		return &db.WrongModeError{Got: d.Mode, Want: mode}
+	case d.SchemaVersion < db.SchemaVersion():
+		return fmt.Errorf("the database has schema version %d and this usher needs %d: run usher migrate up", d.SchemaVersion, db.SchemaVersion())
+	case d.MayRewriteAudit:
+		return errors.New("the database role may change audit rows: serve with a role that is a member of usher_service alone, not with the owner")
+	case d.LosesCommits:
+		return errors.New("the database may lose acknowledged commits (synchronous_commit or fsync is off), and a token would then have no audit row: turn them on")
+	}
+	return nil
+}
+
+// httpServer bounds what a client can hold open.
+func httpServer(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      15 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+}
+
+// run serves until ctx ends, then drains: readiness fails first, requests in
+// flight are answered, and what the audit waits for is written.
+func (s *service) run(ctx context.Context) error {
+	defer s.db.Close()
+	defer s.auditLog.Close()
+	failed := make(chan error, 2)
+	go func() { failed <- s.public.Serve(s.cfg.listen) }()
+	go func() { failed <- s.ops.Serve(s.cfg.ops) }()
+	background, stop := context.WithCancel(ctx)
+	defer stop()
+	go s.watch(background)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.cfg.logger.Info("draining", "at_most", s.cfg.drain)
+	s.opsAPI.Drain()
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.drain)
+	defer cancel()
+	if shutdownErr := s.public.Shutdown(ending); shutdownErr != nil {
+		err = errors.Join(err, fmt.Errorf("requests were cut off after %s: %w", s.cfg.drain, shutdownErr))
+		_ = s.public.Close()
+	}
+	_ = s.ops.Close()
+	return err
+}
+
+// watch looks after what time breaks: the clock, and the audit's partitions.
+func (s *service) watch(ctx context.Context) {
+	const every, toleratedSkew = time.Minute, 5 * time.Second
+	for tick := time.NewTicker(every); ; {
+		if ahead, err := s.db.Ping(ctx); err == nil && ahead.Abs() > toleratedSkew {
+			s.cfg.logger.WarnContext(ctx, "this machine's clock and the database's differ", "database_ahead", ahead)
+		}
+		if made, err := s.db.MakePartitions(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.logger.ErrorContext(ctx, "audit partitions could not be made", "error", err.Error())
+		} else if made > 0 {
+			s.cfg.logger.InfoContext(ctx, "audit partitions made", "count", made)
+		}
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// replicaName names this process in its audit rows.
+func replicaName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}

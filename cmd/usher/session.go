@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/usher-auth/usher/db"
+)
+
+type sessionCmd struct {
+	Add    sessionAddCmd    `cmd:"" help:"Sign a user in, and print the value of the session cookie."`
+	List   sessionListCmd   `cmd:"" help:"List the sessions that have not expired."`
+	Revoke sessionRevokeCmd `cmd:"" help:"End all sessions of a user."`
+}
+
+type sessionAddCmd struct {
+	adminFlags
+	User string        `arg:""`
+	Org  string        `placeholder:"ID" help:"The active organization: the session is confined to it."`
+	TTL  time.Duration `name:"ttl" default:"720h" help:"How long the session lasts."`
+}
+
+// addedSession is the one place where a session's token is shown.
+type addedSession struct {
+	Token string `json:"token"`
+	db.Session
+}
+
+// Run prints the token alone on stdout, for scripts, and the sentence beside it.
+func (c *sessionAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	token, added, err := database.AddSession(ctx, c.User, c.Org, c.TTL)
+	if err != nil {
+		return err
+	}
+	if !c.JSON {
+		fmt.Fprintf(out.err, "added a session of user %s until %s; its cookie value is not shown again:\n", added.UserID, timeCell(&added.ExpiresAt))
+	}
+	return c.done(out, addedSession{token.Reveal(), added}, "%s", token.Reveal())
+}
+
+type sessionListCmd struct {
+	adminFlags
+	User string `placeholder:"ID" help:"Of this user alone."`
+}
+
+func (c *sessionListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	sessions, err := database.Sessions(ctx, c.User)
+	if err != nil {
+		return err
+	}
+	return printList(out.out, c.JSON, sessions, []string{"USER", "ORGANIZATION", "CREATED", "EXPIRES"}, func(s db.Session) []string {
+		return []string{s.UserID, s.OrganizationID, timeCell(&s.CreatedAt), timeCell(&s.ExpiresAt)}
+	})
+}
+
+type sessionRevokeCmd struct {
+	adminFlags
+	User string `arg:""`
+}
+
+// endedSessions is the JSON of usher session revoke.
+type endedSessions struct {
+	UserID        string `json:"userId"`
+	SessionsEnded int64  `json:"sessionsEnded"`
+}
+
+func (c *sessionRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	ended, err := database.EndSessions(ctx, c.User)
+	if err != nil {
+		return err
+	}
+	return c.done(out, endedSessions{c.User, ended}, "ended %s of user %s", count(ended, "session"), c.User)
+}

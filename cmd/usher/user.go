@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"unicode/utf16"
+
+	"github.com/usher-auth/usher/db"
+)
+
+type userCmd struct {
+	Add     userAddCmd     `cmd:"" help:"Add a user."`
+	List    userListCmd    `cmd:"" help:"List the users."`
+	Disable userDisableCmd `cmd:"" help:"Give a user no more tokens, until enabled again."`
+	Enable  userEnableCmd  `cmd:"" help:"Give a disabled user tokens again."`
+	Delete  userDeleteCmd  `cmd:"" help:"Delete a user, with the user's grants, memberships and sessions."`
+}
+
+type userAddCmd struct {
+	changeFlags
+	ID     string `arg:"" help:"Opaque, at most 128 UTF-16 units: what tokens call the user."`
+	Name   string `help:"Shown to other users in a room."`
+	Avatar string `placeholder:"URL" help:"Shown to other users in a room."`
+	Color  string `help:"Shown to other users in a room."`
+	Info   string `placeholder:"JSON" help:"An object of more such things. No secrets: every client in the room sees it."`
+}
+
+func (c *userAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	info, err := c.info()
+	if err != nil {
+		return err
+	}
+	user, err := database.AddUser(ctx, c.ID, info, c.Actor)
+	if err != nil {
+		return err
+	}
+	if n := infoUnits(user.Info); n > maxInfoUnits {
+		out.warn(fmt.Sprintf("the info of user %q takes %d characters: over %d it is left out of tokens", user.ID, n, maxInfoUnits))
+	}
+	return c.done(out, user, "added user %s", user.ID)
+}
+
+// info joins the flags into one object; those of their own win.
+func (c *userAddCmd) info() (json.RawMessage, error) {
+	object := map[string]json.RawMessage{}
+	if c.Info != "" {
+		if err := json.Unmarshal([]byte(c.Info), &object); err != nil || object == nil {
+			return nil, fmt.Errorf(`--info %.100q is not a JSON object: write it as '{"team": "blue"}'`, c.Info)
+		}
+	}
+	for name, value := range map[string]string{"name": c.Name, "avatar": c.Avatar, "color": c.Color} {
+		if value == "" {
+			continue
+		}
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		object[name] = text
+	}
+	if len(object) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(object)
+}
+
+// maxInfoUnits is the length of the longest info that goes into a token.
+const maxInfoUnits = 1_024
+
+// infoUnits measures info as the issuing of tokens does: without spaces, in
+// UTF-16 units.
+func infoUnits(info json.RawMessage) int {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, info); err != nil {
+		return 0 // there is none
+	}
+	return len(utf16.Encode([]rune(compact.String())))
+}
+
+type userListCmd struct{ adminFlags }
+
+func (c *userListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	users, err := database.Users(ctx)
+	if err != nil {
+		return err
+	}
+	return printList(out.out, c.JSON, users, []string{"ID", "NAME", "DISABLED", "CREATED", "BY"}, func(u db.User) []string {
+		var info struct{ Name any }
+		name := ""
+		if err := json.Unmarshal(u.Info, &info); err == nil && info.Name != nil {
+			name = fmt.Sprint(info.Name)
+		}
+		return []string{u.ID, name, timeCell(u.DisabledAt), timeCell(&u.CreatedAt), u.CreatedBy}
+	})
+}
+
+type userDisableCmd struct {
+	adminFlags
+	ID string `arg:""`
+}
+
+func (c *userDisableCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	user, err := database.SetUserDisabled(ctx, c.ID, true)
+	if err != nil {
+		return err
+	}
+	return c.done(out, user, "user %s is disabled since %s", user.ID, timeCell(user.DisabledAt))
+}
+
+type userEnableCmd struct {
+	adminFlags
+	ID string `arg:""`
+}
+
+func (c *userEnableCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	user, err := database.SetUserDisabled(ctx, c.ID, false)
+	if err != nil {
+		return err
+	}
+	return c.done(out, user, "user %s is enabled", user.ID)
+}
+
+type userDeleteCmd struct {
+	changeFlags
+	ID string `arg:""`
+}
+
+func (c *userDeleteCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	gone, err := database.DeleteUser(ctx, c.ID, c.Actor)
+	if err != nil {
+		return err
+	}
+	return c.done(out, deleted{c.ID, gone}, "deleted user %s: %s", c.ID, wentAlong(gone))
+}

@@ -1,0 +1,236 @@
+package db
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// What an administrator's call was refused for. The error that wraps one of
+// them is a sentence for whoever asked. Faults of the database are
+// [session.ErrUnavailable] here too.
+var (
+	ErrInvalid  = errors.New("db: not valid")
+	ErrNotFound = errors.New("db: not found")
+	ErrExists   = errors.New("db: exists already")
+	ErrInUse    = errors.New("db: in use")
+)
+
+// adminTimeout bounds one call of an administrator: nobody's request waits for
+// it, and what deletes an organization may end many grants.
+const adminTimeout = 30 * time.Second
+
+const (
+	insufficientPrivilege = "42501" // PostgreSQL, appendix A
+	maxIDUnits            = 128
+)
+
+var (
+	//go:embed queries/act_as.sql
+	actAsSQL string
+	//go:embed queries/taken_along.sql
+	takenAlongSQL string
+	//go:embed queries/lock_subject.sql
+	lockSubjectSQL string
+	//go:embed queries/user_exists.sql
+	userExistsSQL string
+)
+
+// Kinds of [Subject].
+const (
+	UserKind         = "user"
+	GroupKind        = "group"
+	OrganizationKind = "organization"
+	EveryoneKind     = "everyone"
+)
+
+// A Subject is who a grant is for. Organizations and groups are also what a
+// user can be a member of.
+type Subject struct {
+	Kind string
+	ID   string // empty for everyone
+}
+
+// String names s in a sentence.
+func (s Subject) String() string {
+	if s.Kind == EveryoneKind {
+		return EveryoneKind
+	}
+	return fmt.Sprintf("%s %q", s.Kind, s.ID)
+}
+
+// A Deletion says what went with a deleted user, organization or group, so
+// that whoever gets the same id later inherits nothing.
+type Deletion struct {
+	GrantsRevoked    int64 `json:"grantsRevoked"`
+	MembershipsEnded int64 `json:"membershipsEnded"`
+	SessionsEnded    int64 `json:"sessionsEnded" db:"-"`
+}
+
+// refusal is a sentence for whoever asked, and the sentinel of its sort.
+type refusal struct {
+	sort     error
+	sentence string
+}
+
+func (r *refusal) Error() string { return "db: " + r.sentence }
+func (r *refusal) Unwrap() error { return r.sort }
+
+func refuse(sort error, format string, args ...any) error {
+	return &refusal{sort, fmt.Sprintf(format, args...)}
+}
+
+func refuseMissing(s Subject) error {
+	return refuse(ErrNotFound, "there is no %s: check the id, or add it first", s)
+}
+
+func refuseExisting(s Subject) error {
+	return refuse(ErrExists, "%s exists already: take another id, or delete it first", s)
+}
+
+// failed turns what an operation ran into, nil included, into what leaves this
+// package. Constraints that mean something to the caller are the operation's
+// own to map.
+func failed(operation string, err error) error {
+	if _, ok := errors.AsType[*refusal](err); ok || err == nil {
+		return err
+	}
+	switch {
+	case hasCode(err, undefinedTable, undefinedSchema):
+		return ErrNotMigrated
+	case hasCode(err, insufficientPrivilege):
+		return fmt.Errorf("db: %s: the role in the database URL may not do that: %w", operation, err)
+	case isDataError(err):
+		return refuse(ErrInvalid, "%s: Postgres refuses the values: %s", operation, err)
+	}
+	return unavailable(operation, err)
+}
+
+// violates reports whether Postgres refused a row for one constraint.
+func violates(err error, code, constraint string) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.Code == code && pgErr.ConstraintName == constraint
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// queryRow returns the only row of a query, or [pgx.ErrNoRows].
+func queryRow[T any](ctx context.Context, q querier, sql string, args pgx.StrictNamedArgs) (T, error) {
+	rows, err := q.Query(ctx, sql, args)
+	if err != nil {
+		return *new(T), err
+	}
+	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[T])
+}
+
+// list returns all rows of a query.
+func list[T any](ctx context.Context, q querier, operation, sql string, args pgx.StrictNamedArgs) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	rows, err := q.Query(ctx, sql, args)
+	if err != nil {
+		return nil, failed(operation, err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[T])
+	return found, failed(operation, err)
+}
+
+// transact runs fn in a transaction, READ COMMITTED: each statement sees what
+// was committed before it, so that one which waited for a lock sees why.
+func (db *DB) transact(ctx context.Context, operation string, fn func(context.Context, pgx.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	return failed(operation, pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return fn(ctx, tx) }))
+}
+
+// transactAs is transact for what the tables and their triggers record under
+// the actor's name.
+func (db *DB) transactAs(ctx context.Context, actor, operation string, fn func(context.Context, pgx.Tx) error) error {
+	if actor == "" {
+		return refuse(ErrInvalid, "%s: the actor is empty: say who does this", operation)
+	}
+	return db.transact(ctx, operation, func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, actAsSQL, pgx.StrictNamedArgs{"actor": actor}); err != nil {
+			return err
+		}
+		return fn(ctx, tx)
+	})
+}
+
+// deleteSubject runs a DELETE by id and reports what its trigger took along.
+func deleteSubject(ctx context.Context, tx pgx.Tx, s Subject, sql string) (Deletion, error) {
+	deleted, err := tx.Exec(ctx, sql, pgx.StrictNamedArgs{"id": s.ID})
+	if err != nil {
+		return Deletion{}, err
+	}
+	if deleted.RowsAffected() == 0 {
+		return Deletion{}, refuseMissing(s)
+	}
+	return queryRow[Deletion](ctx, tx, takenAlongSQL, nil)
+}
+
+// lockSubject refuses a subject that is not there, and keeps one that is from
+// being deleted until the transaction ends. A directory that is not usher's own
+// is only asked: its deletions are not usher's to stop.
+func lockSubject(ctx context.Context, tx pgx.Tx, s Subject) error {
+	if s.Kind == EveryoneKind {
+		return nil
+	}
+	locked, err := tx.Exec(ctx, lockSubjectSQL, pgx.StrictNamedArgs{"kind": s.Kind, "id": s.ID})
+	if err != nil {
+		return err
+	}
+	exists := locked.RowsAffected() > 0
+	if !exists && s.Kind == UserKind {
+		if err := tx.QueryRow(ctx, userExistsSQL, pgx.StrictNamedArgs{"id": s.ID}).Scan(&exists); err != nil {
+			return err
+		}
+	}
+	if !exists {
+		return refuseMissing(s)
+	}
+	return nil
+}
+
+// checkID refuses an id that usher could not put into a token, or that would
+// read as another. Unlike a room's, it may hold '*': it is never a pattern.
+func checkID(kind, id string) error {
+	fault := ""
+	switch {
+	case id == "":
+		fault = "is empty"
+	case !utf8.ValidString(id):
+		fault = "is not valid UTF-8"
+	case utf16Units(id) > maxIDUnits:
+		fault = fmt.Sprintf("is longer than %d UTF-16 units", maxIDUnits)
+	}
+	for _, r := range id {
+		if unicode.IsControl(r) {
+			fault = "holds a control character"
+		}
+	}
+	if fault != "" {
+		return refuse(ErrInvalid, "the %s id %.64q %s", kind, id, fault)
+	}
+	return nil
+}
+
+// utf16Units counts as JavaScript, and so Liveblocks, does.
+func utf16Units(text string) int {
+	units := 0
+	for _, r := range text {
+		units += utf16.RuneLen(r)
+	}
+	return units
+}

@@ -1,0 +1,220 @@
+package db
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-auth/usher/session"
+)
+
+//go:embed queries/insert_decisions.sql
+var insertDecisionsSQL string
+
+const (
+	// maxBatch bounds the rows of one group commit: enough that one writer
+	// keeps up, few enough that a commit stays well below its deadline.
+	maxBatch = 256
+	// maxWaiting bounds the rows in the queue. Beyond it, requests are turned
+	// away at once.
+	maxWaiting = 4 * 1024
+)
+
+// An AuditLog writes decisions by group commit: all requests that wait are
+// written by one INSERT in one transaction, and the next batch goes out when
+// that commit has returned. Safe for concurrent use.
+type AuditLog struct {
+	db      *DB
+	replica string
+	queue   chan *pendingRow
+	stopped chan struct{}
+	batches prometheus.Histogram
+	failed  prometheus.Counter
+}
+
+type pendingRow struct {
+	decision  *session.Decision
+	patterns  string
+	committed chan error // of capacity 1: the writer never waits for a reader
+}
+
+// AuditLog starts a log. replica names this process in its rows. The caller
+// closes it, after the last Record.
+func (db *DB) AuditLog(replica string, registry prometheus.Registerer) *AuditLog {
+	a := &AuditLog{
+		db:      db,
+		replica: replica,
+		queue:   make(chan *pendingRow, maxWaiting),
+		stopped: make(chan struct{}),
+		batches: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "usher_audit_batch_rows",
+			Help:    "Rows of one group commit.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 9),
+		}),
+		failed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "usher_audit_failed_rows_total",
+			Help: "Rows that could not be committed; each was a request answered with 503.",
+		}),
+	}
+	registry.MustRegister(a.batches, a.failed)
+	go a.run()
+	return a
+}
+
+// Close writes what waits and stops.
+func (a *AuditLog) Close() {
+	close(a.queue)
+	<-a.stopped
+}
+
+// Record returns once the decision is committed. On any error, and in
+// particular where ctx ends first, the row may or may not be there: then no
+// token may leave, so that the audit stays a superset of the tokens. A fault
+// of the database is [session.ErrUnavailable].
+func (a *AuditLog) Record(ctx context.Context, d *session.Decision) error {
+	row := &pendingRow{decision: d, committed: make(chan error, 1)}
+	if d.Token != nil {
+		patterns, err := d.Token.Patterns.MarshalJSON()
+		if err != nil {
+			return fmt.Errorf("db: record decision: %w", err)
+		}
+		row.patterns = string(patterns)
+	}
+	select {
+	case a.queue <- row:
+	default:
+		return fmt.Errorf("db: record decision: %w: %d rows wait already", session.ErrUnavailable, maxWaiting)
+	}
+	select {
+	case err := <-row.committed:
+		return err
+	case <-ctx.Done():
+		return unavailable("record decision", ctx.Err())
+	}
+}
+
+func (a *AuditLog) run() {
+	defer close(a.stopped)
+	batch := make([]*pendingRow, 0, maxBatch)
+	for row := range a.queue {
+		batch = append(batch[:0], row)
+	more:
+		for len(batch) < maxBatch {
+			select {
+			case row, open := <-a.queue:
+				if !open {
+					break more
+				}
+				batch = append(batch, row)
+			default:
+				break more
+			}
+		}
+		a.write(batch)
+	}
+}
+
+// write commits the batch and tells its waiters. A batch that Postgres refuses
+// for its data is halved, so that one bad row does not fail its neighbours.
+func (a *AuditLog) write(batch []*pendingRow) {
+	err := a.insert(batch)
+	if err != nil && len(batch) > 1 && isDataError(err) {
+		half := len(batch) / 2
+		a.write(batch[:half])
+		a.write(batch[half:])
+		return
+	}
+	a.batches.Observe(float64(len(batch)))
+	if err != nil {
+		a.failed.Add(float64(len(batch)))
+		err = unavailable("record decision", err)
+	}
+	for _, row := range batch {
+		row.committed <- err
+	}
+}
+
+// isDataError reports whether Postgres refused the rows themselves (class 22,
+// data exception; 23, constraint violation), and so has written none of them.
+func isDataError(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(pgErr.Code, "22") || strings.HasPrefix(pgErr.Code, "23"))
+}
+
+func (a *AuditLog) insert(batch []*pendingRow) error {
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+	defer cancel()
+	n := len(batch)
+	// The columns of text share one allocation.
+	names := [...]string{
+		"reason", "caller_kind", "caller_id", "user_id", "organization_id", "audience", "room", "store", "patterns",
+		"skipped_grants", "jti", "kid", "ip", "user_agent", "origin", "request_id",
+	}
+	cells := make([]string, len(names)*n)
+	issuedAt, expiresAt, partial := make([]time.Time, n), make([]*time.Time, n), make([]bool, n)
+	for i, row := range batch {
+		d := row.decision
+		issuedAt[i] = d.At
+		var jti, kid, audience string
+		if t := d.Token; t != nil {
+			expiresAt[i], partial[i] = &t.ExpiresAt, t.Partial
+			jti, kid, audience = t.ID, t.KeyID, t.Audience
+		} else {
+			audience = d.Request.Audience
+		}
+		ip := ""
+		if d.IP.IsValid() {
+			ip = d.IP.WithZone("").String()
+		}
+		for c, text := range [...]string{
+			d.Reason, d.CallerKind, d.CallerID, d.UserID, d.Organization, audience, d.Request.Room, d.Request.Store, row.patterns,
+			arrayLiteral(d.Skipped), jti, kid, ip, d.UserAgent, d.Origin, d.RequestID,
+		} {
+			cells[c*n+i] = text
+		}
+	}
+	args := pgx.StrictNamedArgs{"replica": a.replica, "issued_at": issuedAt, "expires_at": expiresAt, "partial": partial}
+	for c, name := range names {
+		args[name] = cells[c*n : (c+1)*n]
+	}
+	_, err := a.db.pool.Exec(ctx, insertDecisionsSQL, args)
+	return err
+}
+
+// arrayLiteral writes a Postgres array, empty for none: a column of arrays
+// cannot pass through unnest.
+func arrayLiteral(ids []int64) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	b := []byte{'{'}
+	for i, id := range ids {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, id, 10)
+	}
+	return string(append(b, '}'))
+}
+
+//go:embed queries/make_partitions.sql
+var makePartitionsSQL string
+
+// MakePartitions makes the audit's partitions of this month and the next
+// three, where they are missing, and returns how many it made.
+func (db *DB) MakePartitions(ctx context.Context) (made int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*queryTimeout)
+	defer cancel()
+	if err := db.pool.QueryRow(ctx, makePartitionsSQL).Scan(&made); err != nil {
+		return 0, unavailable("make partitions", err)
+	}
+	return made, nil
+}

@@ -1,0 +1,309 @@
+package db_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
+)
+
+func newAuditLog(t testing.TB, pg *dbtest.DB) *db.AuditLog {
+	t.Helper()
+	a := open(t, pg).AuditLog("replica-1", prometheus.NewRegistry())
+	t.Cleanup(a.Close)
+	return a
+}
+
+func issued(user, jti string) *session.Decision {
+	now := time.Now().Truncate(time.Microsecond)
+	return &session.Decision{
+		Token: &session.Token{
+			ID: jti, KeyID: "kid-1", Audience: "liveblocks", IssuedAt: now, ExpiresAt: now.Add(5 * time.Minute).Truncate(time.Second),
+			Patterns: session.Patterns{Rooms: []permissions.Rule{{Pattern: permissions.MustPattern(permissions.RoomKind, `a"\:*`), Access: permissions.Read}}},
+			Partial:  true,
+		},
+		At: now, CallerKind: session.CallerSession, CallerID: "sid-1", UserID: user, Organization: "acme",
+		Request: session.Request{Room: `a"\:1`}, Skipped: []int64{3, 5},
+		IP: netip.MustParseAddr("2001:db8::1"), UserAgent: "curl", Origin: "https://app.example.com", RequestID: "R1",
+	}
+}
+
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pg := dbtest.New(t)
+	a := newAuditLog(t, pg)
+	d := issued("ada", "jti-1")
+	if err := a.Record(ctx, d); err != nil {
+		t.Fatal(err)
+	}
+	denial := &session.Decision{Reason: "no_credential", At: d.At, CallerKind: session.CallerNone, Request: session.Request{Store: "s"}, RequestID: "R2"}
+	if err := a.Record(ctx, denial); err != nil {
+		t.Fatal(err)
+	}
+
+	row := func(sql string) map[string]any {
+		rows, err := pg.Pool.Query(ctx, sql)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := pgx.CollectExactlyOneRow(rows, pgx.RowToMap)
+		if err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+		for k, v := range m {
+			if at, ok := v.(time.Time); ok {
+				m[k] = at.UTC()
+			}
+		}
+		return m
+	}
+	token := row("SELECT * FROM audit.tokens")
+	if recorded := token["recorded_at"].(time.Time); recorded.Before(d.At) || time.Since(recorded) > time.Minute {
+		t.Errorf("recorded_at = %s", recorded)
+	}
+	delete(token, "recorded_at")
+	if diff := cmp.Diff(map[string]any{
+		"jti": "jti-1", "issued_at": d.At.UTC(), "expires_at": d.Token.ExpiresAt.UTC(), "user_id": "ada", "organization_id": "acme",
+		"audience": "liveblocks", "room": `a"\:1`, "store": nil,
+		"patterns": map[string]any{"rooms": map[string]any{`a"\:*`: "read"}}, "partial": true, "skipped_grants": []any{int64(3), int64(5)},
+		"caller_kind": "session", "caller_id": "sid-1", "kid": "kid-1", "ip": netip.MustParsePrefix("2001:db8::1/128"),
+		"user_agent": "curl", "origin": "https://app.example.com", "request_id": "R1", "replica": "replica-1",
+	}, token, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("audit.tokens (-want +got):\n%s", diff)
+	}
+	refusal := row("SELECT * FROM audit.denials")
+	delete(refusal, "recorded_at")
+	if diff := cmp.Diff(map[string]any{
+		"denied_at": d.At.UTC(), "reason": "no_credential", "user_id": nil, "organization_id": nil, "audience": nil, "room": nil, "store": "s",
+		"skipped_grants": nil, "caller_kind": "none", "caller_id": nil, "ip": nil, "user_agent": nil, "origin": nil, "request_id": "R2", "replica": "replica-1",
+	}, refusal); diff != "" {
+		t.Errorf("audit.denials (-want +got):\n%s", diff)
+	}
+}
+
+// Every caller is told of its own row, however the rows were batched; one that
+// Postgres refuses for its data fails alone.
+func TestRecordManyAtOnce(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	a := newAuditLog(t, pg)
+	const callers, bad = 300, 7 // every bad-th row cannot be stored
+	errs := make([]error, callers)
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() {
+			d := issued("ada", fmt.Sprintf("jti-%d", i))
+			if i%bad == 0 {
+				d.UserAgent = "a NUL \x00, which Postgres refuses"
+			}
+			errs[i] = a.Record(t.Context(), d)
+		})
+	}
+	all.Wait()
+	for i, err := range errs {
+		if refused := err != nil; refused != (i%bad == 0) {
+			t.Errorf("row %d: %v", i, err)
+		}
+		if err != nil && !errors.Is(err, session.ErrUnavailable) {
+			t.Errorf("row %d: error = %v, want %v", i, err, session.ErrUnavailable)
+		}
+		var there bool
+		if err := pg.Pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM audit.tokens WHERE jti = $1)", fmt.Sprintf("jti-%d", i)).Scan(&there); err != nil {
+			t.Fatal(err)
+		}
+		if there != (err == nil) {
+			t.Errorf("row %d: Record() = %v, but in the table: %t", i, err, there)
+		}
+	}
+}
+
+// A row whose waiter has gone may still be written: the audit is a superset of
+// the tokens. A waiter never hangs on a database that does.
+func TestRecordGivesUpWithItsContext(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	a := newAuditLog(t, pg)
+	lock, err := pg.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // the test is over
+	if _, err := lock.Exec(t.Context(), "LOCK usher.decisions IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := a.Record(ctx, issued("ada", "jti-1")); !errors.Is(err, session.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Record() = %v, want %v", err, session.ErrUnavailable)
+	}
+	// The writer's own deadline frees it, and the next row goes through.
+	if err := lock.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := recordAgain(t, a, issued("ada", "jti-2")); err != nil {
+		t.Errorf("after the lock: %v", err)
+	}
+}
+
+// recordAgain records until it succeeds, as clients do.
+func recordAgain(t testing.TB, a *db.AuditLog, d *session.Decision) (err error) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		if err = a.Record(t.Context(), d); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// A connection that dies in the middle fails its waiters, not the next ones.
+func TestRecordSurvivesALostConnection(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	a := newAuditLog(t, pg)
+	service, err := pgx.Connect(t.Context(), pg.ServiceURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer service.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the test is over
+	for i := range 5 {
+		if err := recordAgain(t, a, issued("ada", fmt.Sprintf("jti-%d", i))); err != nil {
+			t.Fatalf("row %d: %v", i, err)
+		}
+		const terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user"
+		if _, err := service.Exec(t.Context(), terminate); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The audit is append-only: for usher's own role by privilege, for owners who
+// err by trigger, on every partition.
+func TestAuditIsAppendOnly(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pg := dbtest.New(t)
+	if err := newAuditLog(t, pg).Record(ctx, issued("ada", "jti-1")); err != nil {
+		t.Fatal(err)
+	}
+	tables := []string{"usher.decisions"}
+	rows, err := pg.Pool.Query(ctx, "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'usher.decisions'::regclass")
+	if err != nil {
+		t.Fatal(err)
+	}
+	partitions, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(partitions) != 5 { // this month, three ahead, the default
+		t.Errorf("partitions = %v, want 5", partitions)
+	}
+	connect := func(url string) *pgx.Conn {
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close(context.WithoutCancel(ctx)) }) //nolint:errcheck // the test is over
+		return conn
+	}
+	holding := fmt.Sprintf("usher.decisions_%s", time.Now().UTC().Format("2006_01"))
+	for role, conn := range map[string]*pgx.Conn{"service": connect(pg.ServiceURL), "auditor": connect(pg.AuditorURL), "owner": connect(pg.URL)} {
+		for _, table := range append(tables, partitions...) {
+			statements := []string{"TRUNCATE " + table}
+			if table == "usher.decisions" || table == holding { // a row trigger needs a row
+				statements = append(statements, "UPDATE "+table+" SET user_id = 'eve'", "DELETE FROM "+table)
+			}
+			for _, sql := range statements {
+				_, err := conn.Exec(ctx, sql)
+				if pgErr, ok := errors.AsType[*pgconn.PgError](err); !ok || pgErr.Code != "42501" {
+					t.Errorf("%s: %s: error = %v, want 42501", role, sql, err)
+				}
+			}
+		}
+	}
+	if _, err := connect(pg.AuditorURL).Exec(ctx, "SELECT FROM usher.decisions"); err == nil {
+		t.Error("the auditor reads schema usher")
+	}
+	if _, err := connect(pg.AuditorURL).Exec(ctx, "SELECT FROM audit.tokens, audit.denials"); err != nil {
+		t.Errorf("the auditor does not read schema audit: %v", err)
+	}
+}
+
+func TestMakePartitions(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pg := dbtest.New(t)
+	d := open(t, pg)
+	if made, err := d.MakePartitions(ctx); err != nil || made != 0 {
+		t.Fatalf("MakePartitions() after the migration = %d, %v; want 0", made, err)
+	}
+	last := time.Now().UTC().AddDate(0, 0, 1-time.Now().UTC().Day()).AddDate(0, 3, 0).Format("2006_01")
+	exec(t, pg, "DROP TABLE usher.decisions_"+last)
+	// An auditor's open query makes it give up for now; it must not queue up
+	// others behind itself, and never stop issuing.
+	query, err := pg.Pool.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer query.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the test is over
+	if _, err := query.Exec(ctx, "SELECT FROM audit.tokens"); err != nil {
+		t.Fatal(err)
+	}
+	a := newAuditLog(t, pg)
+	gaveUp := make(chan error)
+	go func() {
+		_, err := d.MakePartitions(ctx)
+		gaveUp <- err
+	}()
+	for waiting := true; waiting; {
+		select {
+		case err := <-gaveUp:
+			waiting = false
+			if !errors.Is(err, session.ErrUnavailable) {
+				t.Errorf("MakePartitions() beside an open query = %v, want %v", err, session.ErrUnavailable)
+			}
+		default:
+			if err := a.Record(ctx, issued("ada", "jti")); err != nil {
+				t.Errorf("issuing beside MakePartitions: %v", err)
+			}
+		}
+	}
+	if err := query.Rollback(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if made, err := d.MakePartitions(ctx); err != nil || made != 1 {
+		t.Errorf("MakePartitions() = %d, %v; want 1", made, err)
+	}
+}
+
+func BenchmarkRecord(b *testing.B) {
+	pg := dbtest.New(b)
+	a := newAuditLog(b, pg)
+	for _, callers := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			b.SetParallelism(callers)
+			b.ReportAllocs()
+			b.RunParallel(func(p *testing.PB) {
+				for p.Next() {
+					if err := a.Record(b.Context(), issued("ada", "jti")); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,91 @@
+// Package db keeps usher's state in Postgres: the directory, the grants, the
+// signing keys and the audit. Nothing of pgx leaves it: faults come out as
+// [session.ErrUnavailable], the rest as this package's sentinels.
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/session"
+)
+
+// Deadlines of one database operation. An answer must not hang longer than
+// 2 s, of which the look-up and the audit row have at most one such each.
+const (
+	connectTimeout = time.Second
+	queryTimeout   = 900 * time.Millisecond
+)
+
+// DB is a pool of connections to one database. It is safe for concurrent use.
+type DB struct{ pool *pgxpool.Pool }
+
+// Open returns a pool for a libpq URL. It connects lazily: a database that is
+// down is an error of the first call, not of Open. The caller closes it.
+func Open(url secret.Text) (*DB, error) {
+	cfg, err := pgxpool.ParseConfig(url.Reveal())
+	if err != nil {
+		return nil, errBadURL
+	}
+	if cfg.ConnConfig.ConnectTimeout == 0 || cfg.ConnConfig.ConnectTimeout > connectTimeout {
+		cfg.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
+		cfg.ConnConfig.RuntimeParams["application_name"] = "usher"
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	if err != nil {
+		return nil, fmt.Errorf("db: open: %w", err)
+	}
+	return &DB{pool}, nil
+}
+
+// errBadURL leaves out the text of the parse error, which quotes the URL: pgx
+// hides the password where it finds one, and in a URL that it cannot parse it
+// may not.
+var errBadURL = errors.New("db: the database URL is not one that libpq knows: write it as postgres://user@host:5432/database?sslmode=verify-full")
+
+// Close closes the pool, after the queries in flight.
+func (db *DB) Close() { db.pool.Close() }
+
+// Ping reports whether the database answers, and how far its clock is ahead of
+// this process's (half the round trip is taken off).
+func (db *DB) Ping(ctx context.Context) (clockAhead time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	var at time.Time
+	sent := time.Now()
+	if err := db.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&at); err != nil {
+		return 0, unavailable("ping", err)
+	}
+	middle := sent.Add(time.Since(sent) / 2)
+	return at.Sub(middle), nil
+}
+
+// unavailable wraps a fault of the database. On the issuing path everything
+// that goes wrong in it is one: a missing column or a lost privilege is not
+// the caller's doing either.
+func unavailable(operation string, err error) error {
+	return fmt.Errorf("db: %s: %w: %w", operation, session.ErrUnavailable, err)
+}
+
+// Codes of PostgreSQL, appendix A.
+const (
+	uniqueViolation     = "23505"
+	foreignKeyViolation = "23503"
+	checkViolation      = "23514"
+	undefinedTable      = "42P01"
+	undefinedSchema     = "3F000"
+)
+
+func hasCode(err error, codes ...string) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && slices.Contains(codes, pgErr.Code)
+}

@@ -1,0 +1,219 @@
+// Package dbtest gives every test a migrated database of its own, on a real
+// PostgreSQL:
+//
+//	pg := dbtest.New(t)
+//	store, err := db.Open(secret.New(pg.ServiceURL))
+//
+// The server is a private one that the first test of a package starts from the
+// installed programs, or the one that USHER_TEST_DATABASE_URL names: a URL of
+// the form postgres://superuser:password@host:5432/postgres of a server that is
+// only for tests. Nothing is skipped where there is neither: the test fails.
+//
+// All of it goes with the test process: the private server, its data, and on a
+// given server the databases. There the roles stay that stand in for people.
+package dbtest
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/db/pglocal"
+	"github.com/usher-auth/usher/internal/secret"
+)
+
+const (
+	serverEnv = "USHER_TEST_DATABASE_URL"
+	template  = "usher_template"
+	password  = "usher" // only a given server asks for it
+	timeout   = time.Minute
+)
+
+// DB is the database of one test. The roles behind its URLs are as in
+// production: none is a superuser.
+type DB struct {
+	URL        string        // as the owner, who migrates
+	ServiceURL string        // as a member of usher_service: what usher serve runs as
+	AuditorURL string        // as a member of usher_auditor
+	Pool       *pgxpool.Pool // as the owner; closed with the test
+}
+
+// New returns a database as usher migrate leaves an empty one, and drops it at
+// the end of the test, whoever is still connected. It takes some 40 ms, and a
+// second more the first time.
+func New(t testing.TB) *DB {
+	t.Helper()
+	s, err := sharedServer()
+	if err != nil {
+		t.Fatalf("dbtest: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	name := "usher_test_" + strings.ToLower(rand.Text())
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), timeout)
+		defer cancel()
+		if _, err := s.admin.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
+			t.Errorf("dbtest: %v", err)
+		}
+	})
+	if err := s.create(ctx, name); err != nil {
+		t.Fatalf("dbtest: %v", err)
+	}
+	d := &DB{
+		URL:        s.url("usher_owner", name),
+		ServiceURL: s.url("usher_test_service", name),
+		AuditorURL: s.url("usher_test_auditor", name),
+	}
+	d.Pool, err = pgxpool.New(ctx, d.URL)
+	if err != nil {
+		t.Fatalf("dbtest: %v", err)
+	}
+	t.Cleanup(d.Pool.Close)
+	return d
+}
+
+// server is the one of this process.
+type server struct {
+	base     *url.URL // of the superuser
+	admin    *pgxpool.Pool
+	template string   // none on a given server, where it would stay behind
+	alive    *os.File // open while the process lives: see cleanUpAfter
+}
+
+var sharedServer = sync.OnceValues(func() (*server, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	s := new(server)
+	address := os.Getenv(serverEnv)
+	private := address == ""
+	if private {
+		var err error
+		if address, err = s.startPrivate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	base, err := url.Parse(address)
+	if err != nil || base.Scheme == "" {
+		return nil, errors.New(serverEnv + " is not of the form postgres://superuser:password@host:5432/postgres")
+	}
+	s.base = base
+	if s.admin, err = pgxpool.New(ctx, address); err != nil {
+		return nil, err
+	}
+	if !private {
+		return s, nil
+	}
+	if err := s.create(ctx, template); err != nil {
+		return nil, err
+	}
+	s.template = template
+	return s, nil
+})
+
+func (s *server) startPrivate(ctx context.Context) (string, error) {
+	dir, err := os.MkdirTemp("", "usher-dbtest-*")
+	if err != nil {
+		return "", err
+	}
+	// Whom root runs PostgreSQL as must get in; what is inside is his alone.
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return "", err
+	}
+	if s.alive, err = cleanUpAfter(dir); err != nil {
+		return "", err
+	}
+	private, err := pglocal.Start(ctx, pglocal.Config{Dir: dir, Settings: map[string]string{"max_connections": "300"}})
+	if err != nil {
+		return "", err
+	}
+	return private.URL("postgres"), nil
+}
+
+// cleanUpAfter has a shell remove dir, and the server in it, once this process
+// has ended, however it did: no test binary runs code of ours at its end. The
+// shell waits for the end of a pipe, which comes when the process's end closes
+// the returned file.
+func cleanUpAfter(dir string) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	const script = `read -r _
+		while pid=$(head -n 1 "$1/postmaster.pid") && kill -INT "$pid"; do sleep 0.05; done
+		rm -rf "$2"`
+	cmd := exec.Command("/bin/sh", "-c", script, "sh", filepath.Join(dir, "data"), dir)
+	cmd.Stdin = r
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C ends the tests, not this
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return w, cmd.Process.Release()
+}
+
+// create makes a migrated database: a copy of the template where there is one.
+func (s *server) create(ctx context.Context, name string) error {
+	if s.template != "" {
+		_, err := s.admin.Exec(ctx, "CREATE DATABASE "+name+" OWNER usher_owner TEMPLATE "+s.template)
+		return err
+	}
+	// Roles belong to the whole server, and other test processes may be making
+	// the same ones.
+	return pgx.BeginFunc(ctx, s.admin, func(lock pgx.Tx) error {
+		if _, err := lock.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('usher dbtest'))"); err != nil {
+			return err
+		}
+		for _, step := range []func() error{
+			s.exec(ctx, ownerSQL),
+			s.exec(ctx, "CREATE DATABASE "+name+" OWNER usher_owner"),
+			func() error {
+				_, err := db.Migrate(ctx, secret.New(s.url("usher_owner", name)), db.Production)
+				return err
+			},
+			s.exec(ctx, membersSQL),
+		} {
+			if err := step(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+var (
+	//go:embed owner.sql
+	ownerSQL string
+	//go:embed members.sql
+	membersSQL string
+)
+
+func (s *server) exec(ctx context.Context, sql string) func() error {
+	return func() error {
+		_, err := s.admin.Exec(ctx, sql)
+		return err
+	}
+}
+
+// url returns a connection URL for a role to a database.
+func (s *server) url(role, name string) string {
+	u := *s.base
+	u.User = url.UserPassword(role, password)
+	u.Path = "/" + name
+	return u.String()
+}

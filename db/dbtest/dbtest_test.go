@@ -1,0 +1,124 @@
+package dbtest_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/usher-auth/usher/db/dbtest"
+)
+
+func connect(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn // the end of the test drops the database all the same
+}
+
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	for _, c := range []struct {
+		url    string
+		member string
+	}{
+		{pg.URL, "usher_owner"},
+		{pg.ServiceURL, "usher_service"},
+		{pg.AuditorURL, "usher_auditor"},
+	} {
+		conn := connect(t, c.url)
+		for _, role := range []string{"usher_owner", "usher_service", "usher_auditor"} {
+			var super, usage bool
+			err := conn.QueryRow(t.Context(), `
+				SELECT rolsuper, pg_has_role(current_user, $1, 'USAGE') FROM pg_roles WHERE rolname = current_user`, role).Scan(&super, &usage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if super {
+				t.Errorf("%s is a superuser", c.url)
+			}
+			// From version 16 on, who makes a role is a member who may not use it.
+			if want := role == c.member; usage != want {
+				t.Errorf("%s has the rights of %s: %t, want %t", c.url, role, usage, want)
+			}
+		}
+	}
+}
+
+func TestIsolation(t *testing.T) {
+	t.Parallel()
+	one, two := dbtest.New(t), dbtest.New(t)
+	if _, err := one.Pool.Exec(t.Context(), "CREATE TABLE usher.mine ()"); err != nil {
+		t.Fatal(err)
+	}
+	var seen bool
+	if err := two.Pool.QueryRow(t.Context(), "SELECT to_regclass('usher.mine') IS NOT NULL").Scan(&seen); err != nil {
+		t.Fatal(err)
+	}
+	if seen {
+		t.Error("one test sees another's table")
+	}
+}
+
+func TestDroppedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	var url string
+	t.Run("test", func(t *testing.T) {
+		url = dbtest.New(t).ServiceURL
+		connect(t, url) // and stays
+	})
+	conn, err := pgx.Connect(t.Context(), url)
+	if err == nil {
+		_ = conn.Close(t.Context())
+	}
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); !ok || pgErr.Code != "3D000" {
+		t.Errorf("connecting after the test = %v, want 3D000, no such database", err)
+	}
+}
+
+// A test process leaves no server and no folder, not even when it is killed.
+func TestNothingStays(t *testing.T) {
+	t.Parallel()
+	tmp, err := os.MkdirTemp("", "dbtest-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command(os.Args[0], "-test.run=^TestIsolation$", "-test.count=1000")
+	child.Env = append(os.Environ(), "TMPDIR="+tmp, "USHER_TEST_DATABASE_URL=")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "a server", func() bool {
+		started, _ := filepath.Glob(filepath.Join(tmp, "usher-dbtest-*", "data", "postmaster.pid"))
+		return len(started) == 1
+	})
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait() // "signal: killed"
+	waitFor(t, "an empty folder", func() bool {
+		left, _ := filepath.Glob(filepath.Join(tmp, "*"))
+		return len(left) == 0
+	})
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited 30 s for %s", what)
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package db
+
+import (
+	"context"
+	_ "embed"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var (
+	//go:embed queries/add_group.sql
+	addGroupSQL string
+	//go:embed queries/list_groups.sql
+	listGroupsSQL string
+	//go:embed queries/delete_group.sql
+	deleteGroupSQL string
+)
+
+// A Group is one row of usher's own directory.
+type Group struct {
+	ID             string    `json:"id"`
+	OrganizationID string    `json:"organizationId,omitempty"` // whose group it is; empty for nobody's
+	Name           string    `json:"name,omitempty"`
+	CreatedAt      time.Time `json:"createdAt"`
+	CreatedBy      string    `json:"createdBy"`
+}
+
+// AddGroup adds a group to usher's own directory: of an organization, where one
+// is named. The id is as a user's, and one space for all organizations. An id
+// that is taken is [ErrExists], an organization that is not there [ErrNotFound].
+func (db *DB) AddGroup(ctx context.Context, id, organization, name, actor string) (Group, error) {
+	if err := checkID(GroupKind, id); err != nil {
+		return Group{}, err
+	}
+	var group Group
+	err := db.transactAs(ctx, actor, "add group", func(ctx context.Context, tx pgx.Tx) (err error) {
+		group, err = queryRow[Group](ctx, tx, addGroupSQL,
+			pgx.StrictNamedArgs{"id": id, "organization_id": organization, "name": name, "actor": actor})
+		switch {
+		case violates(err, uniqueViolation, "groups_pkey"):
+			return refuseExisting(Subject{GroupKind, id})
+		case violates(err, foreignKeyViolation, "groups_organization_id_fkey"):
+			return refuseMissing(Subject{OrganizationKind, organization})
+		}
+		return err
+	})
+	return group, err
+}
+
+// Groups lists the groups of usher's own directory by id.
+func (db *DB) Groups(ctx context.Context) ([]Group, error) {
+	return list[Group](ctx, db.pool, "groups", listGroupsSQL, nil)
+}
+
+// DeleteGroup deletes a group, ends its memberships and revokes its grants. One
+// that is not there is [ErrNotFound].
+func (db *DB) DeleteGroup(ctx context.Context, id, actor string) (Deletion, error) {
+	var gone Deletion
+	err := db.transactAs(ctx, actor, "delete group", func(ctx context.Context, tx pgx.Tx) (err error) {
+		gone, err = deleteSubject(ctx, tx, Subject{GroupKind, id}, deleteGroupSQL)
+		return err
+	})
+	return gone, err
+}

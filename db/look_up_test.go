@@ -1,0 +1,249 @@
+package db_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/session"
+)
+
+// open returns the database as usher serve sees it.
+func open(t testing.TB, pg *dbtest.DB) *db.DB {
+	t.Helper()
+	d, err := db.Open(secret.New(pg.ServiceURL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+// exec runs SQL as the owner.
+func exec(t testing.TB, pg *dbtest.DB, sql string, args ...any) {
+	t.Helper()
+	if _, err := pg.Pool.Exec(context.WithoutCancel(t.Context()), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// addSession signs a user in, in an organization or in none.
+func addSession(t testing.TB, pg *dbtest.DB, token, user, organization string, ttl time.Duration) {
+	t.Helper()
+	hash := sha256.Sum256([]byte(token))
+	exec(t, pg, `INSERT INTO usher.sessions (token_hash, user_id, organization_id, created_at, expires_at)
+		VALUES ($1, $2, nullif($3, ''), now() - interval '1 day', now() + $4)`, hash[:], user, organization, ttl)
+}
+
+// tenants makes ada, who is in acme and globex and in a group of each, and a
+// grant of every kind of subject, in and out of organizations.
+const tenants = `
+	INSERT INTO usher.users (id, info, created_by) VALUES ('ada', '{"name": "Ada"}', 't'), ('bob', NULL, 't');
+	INSERT INTO usher.organizations (id, created_by) VALUES ('acme', 't'), ('globex', 't');
+	INSERT INTO usher.groups (id, organization_id, created_by) VALUES ('acme-red', 'acme', 't'), ('globex-red', 'globex', 't'), ('all-red', NULL, 't');
+	INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) VALUES
+		('ada', 'organization', 'acme', 't'), ('ada', 'organization', 'globex', 't'),
+		('ada', 'group', 'acme-red', 't'), ('ada', 'group', 'globex-red', 't'), ('ada', 'group', 'all-red', 't');
+	INSERT INTO usher.grants (subject_kind, subject_id, organization_id, resource_kind, pattern, access, created_by) VALUES
+		('user', 'ada', NULL, 'room', 'own', 'full', 't'),
+		('user', 'ada', 'acme', 'room', 'own-in-acme', 'full', 't'),
+		('user', 'bob', NULL, 'room', 'of-bob', 'full', 't'),
+		('everyone', '', NULL, 'room', 'every', 'read', 't'),
+		('everyone', '', 'globex', 'room', 'every-in-globex', 'read', 't'),
+		('organization', 'acme', NULL, 'room', 'of-acme', 'read', 't'),
+		('organization', 'globex', NULL, 'room', 'of-globex', 'read', 't'),
+		('group', 'acme-red', NULL, 'room', 'of-acme-red', 'read', 't'),
+		('group', 'globex-red', NULL, 'store', 'of_globex_red', 'read', 't'),
+		('group', 'all-red', NULL, 'room', 'of-all-red', 'read', 't');
+	INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by, valid_from, valid_until) VALUES
+		('user', 'ada', 'room', 'not-yet', 'full', 't', now() + interval '1 hour', NULL),
+		('user', 'ada', 'room', 'over', 'full', 't', now() - interval '2 hours', now() - interval '1 hour');
+	INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by, revoked_at, revoked_by) VALUES
+		('user', 'ada', 'room', 'revoked', 'full', 't', now(), 't')`
+
+func TestPrincipalBySession(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pg := dbtest.New(t)
+	exec(t, pg, tenants)
+	for token, organization := range map[string]string{"free": "", "in-acme": "acme", "in-globex": "globex", "gone": "initech"} {
+		addSession(t, pg, token, "ada", organization, time.Hour)
+	}
+	directory, err := open(t, pg).Directory(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		token         string
+		organization  string
+		organizations []string
+		groups        []string
+		patterns      string
+	}{
+		"without an organization all memberships count, and confined grants do not": {
+			"free", "", []string{"acme", "globex"}, []string{"acme-red", "all-red", "globex-red"},
+			"every of-acme of-acme-red of-all-red of-globex of_globex_red own",
+		},
+		"in an organization it alone counts": {
+			"in-acme", "acme", []string{"acme"}, []string{"acme-red"},
+			"every of-acme of-acme-red own own-in-acme",
+		},
+		"in another nothing of the first": {
+			"in-globex", "globex", []string{"globex"}, []string{"globex-red"},
+			"every every-in-globex of-globex of_globex_red own",
+		},
+		"in one whose membership is gone no organization and no group counts": {
+			"gone", "", nil, nil,
+			"every own",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, err := directory.PrincipalBySession(ctx, secret.New(test.token))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Err(); err != nil {
+				t.Errorf("Err() = %v", err)
+			}
+			if p.User.ID != "ada" || string(p.User.Info) != `{"name": "Ada"}` || p.User.Organization != test.organization {
+				t.Errorf("user = %+v, want ada with her info in %q", p.User, test.organization)
+			}
+			if d := time.Until(p.User.Until); d < 55*time.Minute || d > time.Hour {
+				t.Errorf("session ends in %s, want an hour", d)
+			}
+			slices.Sort(p.MemberOf.Organizations)
+			slices.Sort(p.MemberOf.Groups)
+			if diff := cmp.Diff(test.organizations, p.MemberOf.Organizations, cmpEmpty); diff != "" {
+				t.Errorf("organizations (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.groups, p.MemberOf.Groups, cmpEmpty); diff != "" {
+				t.Errorf("groups (-want +got):\n%s", diff)
+			}
+			var patterns []string
+			for _, g := range p.Grants {
+				patterns = append(patterns, g.Pattern)
+			}
+			slices.Sort(patterns)
+			if got := strings.Join(patterns, " "); got != test.patterns {
+				t.Errorf("grants = %s\nwant     %s", got, test.patterns)
+			}
+		})
+	}
+}
+
+var cmpEmpty = cmp.Transformer("empty", func(s []string) []string { return append([]string{}, s...) })
+
+func TestPrincipalBySessionRefuses(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pg := dbtest.New(t)
+	exec(t, pg, tenants)
+	exec(t, pg, `INSERT INTO usher.users (id, disabled_at, created_by) VALUES ('eve', now(), 't'), ('zoe', NULL, 't')`)
+	addSession(t, pg, "expired", "ada", "", -time.Second)
+	addSession(t, pg, "disabled", "eve", "", time.Hour)
+	addSession(t, pg, "deleted", "zoe", "", time.Hour)
+	exec(t, pg, `DELETE FROM usher.users WHERE id = 'zoe'`)
+	directory, err := open(t, pg).Directory(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, want := range map[string]error{
+		"expired":                 session.ErrSessionExpired,
+		"disabled":                session.ErrUserDisabled,
+		"deleted":                 session.ErrSessionUnknown,
+		"never issued":            session.ErrSessionUnknown,
+		"":                        session.ErrSessionUnknown,
+		"' OR true --":            session.ErrSessionUnknown,
+		strings.Repeat("x", 9999): session.ErrSessionUnknown,
+	} {
+		p, err := directory.PrincipalBySession(ctx, secret.New(token))
+		if err == nil {
+			err = p.Err()
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("token %.20q: error = %v, want %v", token, err, want)
+		}
+	}
+}
+
+// P5: a grant revoked before the call is not in the answer.
+func TestRevokedGrantIsGoneAtTheNextLookUp(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pg := dbtest.New(t)
+	exec(t, pg, tenants)
+	addSession(t, pg, "free", "ada", "", time.Hour)
+	directory, err := open(t, pg).Directory(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := func() bool {
+		p, err := directory.PrincipalBySession(ctx, secret.New("free"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(p.Grants, func(g session.Grant) bool { return g.Pattern == "own" })
+	}
+	if !has() {
+		t.Fatal("the grant is not there")
+	}
+	exec(t, pg, `UPDATE usher.grants SET revoked_at = now(), revoked_by = 't' WHERE pattern = 'own'`)
+	if has() {
+		t.Error("a revoked grant is still in the answer")
+	}
+}
+
+// A cancelled query must never hand its rows to the next one on its
+// connection (the class of CVE-2025-47907).
+func TestLookUpsNeverMix(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	const users = 40
+	for i := range users {
+		id := "user-" + string(rune('A'+i))
+		exec(t, pg, `INSERT INTO usher.users (id, created_by) VALUES ($1, 't')`, id)
+		addSession(t, pg, "token of "+id, id, "", time.Hour)
+	}
+	directory, err := open(t, pg).Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan int)
+	for i := range users {
+		go func() {
+			id := "user-" + string(rune('A'+i))
+			answered := 0
+			for n := range 50 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n%10)*time.Millisecond)
+				p, err := directory.PrincipalBySession(ctx, secret.New("token of "+id))
+				cancel()
+				switch {
+				case err == nil && p.User.ID != id:
+					t.Errorf("%s was given the principal of %s", id, p.User.ID)
+				case err == nil:
+					answered++
+				case !errors.Is(err, session.ErrUnavailable):
+					t.Errorf("%s: %v", id, err)
+				}
+			}
+			done <- answered
+		}()
+	}
+	total := 0
+	for range users {
+		total += <-done
+	}
+	if total == 0 {
+		t.Error("every look-up was cancelled: nothing was tested")
+	}
+}

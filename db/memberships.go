@@ -1,0 +1,96 @@
+package db
+
+import (
+	"context"
+	_ "embed"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var (
+	//go:embed queries/add_membership.sql
+	addMembershipSQL string
+	//go:embed queries/list_members.sql
+	listMembersSQL string
+	//go:embed queries/end_membership.sql
+	endMembershipSQL string
+)
+
+// A Membership is one that has not ended.
+type Membership struct {
+	UserID       string    `json:"userId"`
+	MemberOfKind string    `json:"memberOfKind"` // "organization" or "group"
+	MemberOfID   string    `json:"memberOfId"`
+	CreatedAt    time.Time `json:"createdAt"`
+	CreatedBy    string    `json:"createdBy"`
+}
+
+// AddMember makes a user of usher's own directory a member of an organization
+// or a group. A group of an organization takes users who are no members of
+// that: guests. Who is a member already is [ErrExists]; a user, an organization
+// or a group that is not there is [ErrNotFound].
+func (db *DB) AddMember(ctx context.Context, of Subject, user, actor string) (Membership, error) {
+	if err := checkMemberOf(of); err != nil {
+		return Membership{}, err
+	}
+	var membership Membership
+	err := db.transactAs(ctx, actor, "add member", func(ctx context.Context, tx pgx.Tx) (err error) {
+		membership, err = queryRow[Membership](ctx, tx, addMembershipSQL,
+			pgx.StrictNamedArgs{"user_id": user, "kind": of.Kind, "id": of.ID, "actor": actor})
+		switch {
+		case violates(err, uniqueViolation, "memberships_live"):
+			return refuse(ErrExists, "user %q is a member of %s already", user, of)
+		case violates(err, foreignKeyViolation, "membership_user"):
+			return refuseMissing(Subject{UserKind, user})
+		case violates(err, foreignKeyViolation, "membership_of"):
+			return refuseMissing(of)
+		}
+		return err
+	})
+	return membership, err
+}
+
+// Members lists the members of an organization or a group by user id. One that
+// is not there is [ErrNotFound].
+func (db *DB) Members(ctx context.Context, of Subject) ([]Membership, error) {
+	if err := checkMemberOf(of); err != nil {
+		return nil, err
+	}
+	var members []Membership
+	err := db.transact(ctx, "members", func(ctx context.Context, tx pgx.Tx) (err error) {
+		if err := lockSubject(ctx, tx, of); err != nil {
+			return err
+		}
+		members, err = list[Membership](ctx, tx, "members", listMembersSQL, pgx.StrictNamedArgs{"kind": of.Kind, "id": of.ID})
+		return err
+	})
+	return members, err
+}
+
+// RemoveMember ends a membership. Who leaves an organization leaves its groups
+// too; groupsLeft says how many. A user who is no member is [ErrNotFound].
+func (db *DB) RemoveMember(ctx context.Context, of Subject, user, actor string) (groupsLeft int64, err error) {
+	if err := checkMemberOf(of); err != nil {
+		return 0, err
+	}
+	err = db.transactAs(ctx, actor, "remove member", func(ctx context.Context, tx pgx.Tx) error {
+		var ended int64
+		args := pgx.StrictNamedArgs{"user_id": user, "kind": of.Kind, "id": of.ID, "actor": actor}
+		if err := tx.QueryRow(ctx, endMembershipSQL, args).Scan(&ended, &groupsLeft); err != nil {
+			return err
+		}
+		if ended == 0 {
+			return refuse(ErrNotFound, "user %q is no member of %s", user, of)
+		}
+		return nil
+	})
+	return groupsLeft, err
+}
+
+func checkMemberOf(of Subject) error {
+	if of.Kind != OrganizationKind && of.Kind != GroupKind {
+		return refuse(ErrInvalid, "%s has no members: name an organization or a group", of)
+	}
+	return nil
+}

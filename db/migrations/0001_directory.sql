@@ -1,0 +1,191 @@
+-- Schema usher holds what usher works with; schema audit (0003) is what
+-- auditors read. Two roles, neither of which can log in by itself: the
+-- operator's login role for `usher serve` is a member of usher_service, the
+-- auditors' of usher_auditor.
+
+-- +goose Up
+-- +goose StatementBegin
+DO $$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY['usher_service', 'usher_auditor'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+            EXCEPTION
+                WHEN duplicate_object OR unique_violation THEN NULL; -- somebody else was faster
+                WHEN insufficient_privilege THEN
+                    RAISE EXCEPTION 'role % is missing, and % may not create it', wanted, current_user
+                        USING HINT = 'Run as a role that may: CREATE ROLE usher_service NOLOGIN; CREATE ROLE usher_auditor NOLOGIN;';
+            END;
+        END IF;
+    END LOOP;
+END
+$$;
+-- +goose StatementEnd
+
+GRANT USAGE ON SCHEMA usher TO usher_service; -- made by Migrate, for usher.migrations
+GRANT SELECT ON usher.migrations TO usher_service;
+
+-- One row: what this database is to usher. usher dev works in 'dev' databases
+-- alone, usher serve in 'production' ones alone.
+CREATE TABLE usher.deployment (
+    singleton    boolean     PRIMARY KEY DEFAULT true CHECK (singleton),
+    mode         text        NOT NULL CHECK (mode IN ('production', 'dev')),
+    session_salt bytea       NOT NULL CHECK (octet_length(session_salt) = 32),
+    created_at   timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON COLUMN usher.deployment.session_salt IS 'Salts the sid claim, so that it says nothing of the session token.';
+GRANT SELECT ON usher.deployment TO usher_service;
+
+-- Ids are opaque text, compared byte by byte. Their real bound is 128 UTF-16
+-- units, which Postgres does not count: usher checks it when it makes them.
+CREATE DOMAIN usher.id AS text COLLATE "C"
+    CHECK (VALUE <> '' AND char_length(VALUE) <= 128 AND VALUE !~ '[\u0001-\u001f\u007f-\u009f]');
+
+CREATE TABLE usher.users (
+    id          usher.id    PRIMARY KEY,
+    info        jsonb       CHECK (jsonb_typeof(info) = 'object'),
+    disabled_at timestamptz,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    created_by  text        NOT NULL
+);
+COMMENT ON COLUMN usher.users.info IS 'What the ui claim carries: name, avatar, color. No secrets: a token is only encoded.';
+
+CREATE TABLE usher.organizations (
+    id         usher.id    PRIMARY KEY,
+    name       text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    created_by text        NOT NULL
+);
+
+CREATE TABLE usher.groups (
+    id              usher.id    PRIMARY KEY,
+    organization_id usher.id    REFERENCES usher.organizations,
+    name            text,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    created_by      text        NOT NULL
+);
+CREATE INDEX groups_organization_id ON usher.groups (organization_id);
+
+-- A membership is never deleted, only ended: its history is the table.
+CREATE TABLE usher.memberships (
+    id             bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id        usher.id    NOT NULL,
+    member_of_kind text        NOT NULL CHECK (member_of_kind IN ('organization', 'group')),
+    member_of_id   usher.id    NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    created_by     text        NOT NULL,
+    ended_at       timestamptz CHECK (ended_at >= created_at),
+    ended_by       text,
+    CHECK ((ended_at IS NULL) = (ended_by IS NULL))
+);
+CREATE UNIQUE INDEX memberships_live ON usher.memberships (user_id, member_of_kind, member_of_id) WHERE ended_at IS NULL;
+CREATE INDEX memberships_member_of ON usher.memberships (member_of_kind, member_of_id);
+
+-- Sessions are kept as SHA-256 of the cookie value: who reads the table
+-- cannot sign in with what it holds.
+CREATE TABLE usher.sessions (
+    token_hash      bytea       PRIMARY KEY CHECK (octet_length(token_hash) = 32),
+    user_id         usher.id    NOT NULL REFERENCES usher.users ON DELETE CASCADE,
+    organization_id usher.id,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    expires_at      timestamptz NOT NULL CHECK (expires_at > created_at)
+);
+CREATE INDEX sessions_user_id ON usher.sessions (user_id);
+
+-- History tables keep no foreign keys, which would forbid deleting what they
+-- remember; a membership must still begin between two things that exist.
+-- +goose StatementBegin
+CREATE FUNCTION usher.check_membership() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM usher.users WHERE id = NEW.user_id FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE foreign_key_violation USING MESSAGE = 'no such user', CONSTRAINT = 'membership_user';
+    END IF;
+    IF NEW.member_of_kind = 'organization' THEN
+        PERFORM FROM usher.organizations WHERE id = NEW.member_of_id FOR KEY SHARE;
+    ELSE
+        PERFORM FROM usher.groups WHERE id = NEW.member_of_id FOR KEY SHARE;
+    END IF;
+    IF NOT FOUND THEN
+        RAISE foreign_key_violation USING MESSAGE = 'no such ' || NEW.member_of_kind, CONSTRAINT = 'membership_of';
+    END IF;
+    RETURN NEW;
+END
+$$;
+-- +goose StatementEnd
+CREATE TRIGGER check_membership BEFORE INSERT ON usher.memberships
+    FOR EACH ROW EXECUTE FUNCTION usher.check_membership();
+
+-- +goose StatementBegin
+CREATE FUNCTION usher.only_once() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE insufficient_privilege USING
+        MESSAGE = format('%s of %I.%I is not allowed: its history is the table', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME);
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION usher.only_once() IS 'Trigger that refuses a change of what is kept for ever.';
+
+CREATE TRIGGER end_once BEFORE UPDATE ON usher.memberships
+    FOR EACH ROW WHEN (OLD.ended_at IS NOT NULL
+        OR (NEW.id, NEW.user_id, NEW.member_of_kind, NEW.member_of_id, NEW.created_at, NEW.created_by)
+        IS DISTINCT FROM (OLD.id, OLD.user_id, OLD.member_of_kind, OLD.member_of_id, OLD.created_at, OLD.created_by))
+    EXECUTE FUNCTION usher.only_once();
+CREATE TRIGGER keep BEFORE DELETE ON usher.memberships
+    FOR EACH ROW EXECUTE FUNCTION usher.only_once();
+CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.memberships
+    FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
+
+-- The directory: three functions that say who exists, so that usher fits the
+-- database an application already has. They are definers: the service may ask
+-- for one token or one user, and can list nothing. A malformed id is no row.
+
+-- +goose StatementBegin
+CREATE FUNCTION usher.directory_session(token text)
+    RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    SELECT s.user_id::text, s.organization_id::text, s.expires_at
+      FROM usher.sessions s
+     WHERE s.token_hash = sha256(convert_to(token, 'UTF8'));
+END
+$$;
+
+CREATE FUNCTION usher.directory_user(id text)
+    RETURNS TABLE (info jsonb, disabled boolean)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    SELECT u.info, u.disabled_at IS NOT NULL
+      FROM usher.users u
+     WHERE u.id = directory_user.id COLLATE "C";
+END
+$$;
+
+CREATE FUNCTION usher.directory_memberships(user_id text)
+    RETURNS TABLE (kind text, id text, organization_id text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    SELECT m.member_of_kind, m.member_of_id::text,
+           CASE m.member_of_kind WHEN 'organization' THEN m.member_of_id::text ELSE g.organization_id::text END
+      FROM usher.memberships m
+      LEFT JOIN usher.groups g ON m.member_of_kind = 'group' AND g.id = m.member_of_id
+     WHERE m.user_id = directory_memberships.user_id COLLATE "C"
+       AND m.ended_at IS NULL;
+END
+$$;
+-- +goose StatementEnd
+REVOKE EXECUTE ON FUNCTION usher.directory_session(text), usher.directory_user(text), usher.directory_memberships(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION usher.directory_session(text), usher.directory_user(text), usher.directory_memberships(text) TO usher_service;
+
+GRANT SELECT, INSERT, DELETE, UPDATE (info, disabled_at) ON usher.users TO usher_service;
+GRANT SELECT, INSERT, DELETE, UPDATE (name) ON usher.organizations, usher.groups TO usher_service;
+GRANT SELECT, INSERT, UPDATE (ended_at, ended_by) ON usher.memberships TO usher_service;
+GRANT INSERT, DELETE, SELECT (user_id, organization_id, created_at, expires_at) ON usher.sessions TO usher_service;

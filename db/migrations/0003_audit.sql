@@ -1,0 +1,118 @@
+-- +goose Up
+
+-- One row per issued token and per denial, committed before the answer leaves.
+-- Append-only: usher's role may insert and select, and triggers on every
+-- partition stop owners who err.
+CREATE TABLE usher.decisions (
+    id              bigint      GENERATED ALWAYS AS IDENTITY,
+    issued_at       timestamptz NOT NULL,
+    recorded_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    result          text        NOT NULL CHECK (result IN ('issued', 'denied')),
+    reason          text,
+    caller_kind     text        NOT NULL CHECK (caller_kind IN ('none', 'session', 'upstream', 'api_key')),
+    caller_id       text,
+    user_id         text        COLLATE "C",
+    organization_id text        COLLATE "C",
+    audience        text,
+    room            text        COLLATE "C",
+    store           text        COLLATE "C",
+    patterns        jsonb,
+    partial         boolean     NOT NULL DEFAULT false,
+    skipped_grants  bigint[],
+    jti             text        COLLATE "C",
+    kid             text,
+    expires_at      timestamptz,
+    ip              inet,
+    user_agent      text,
+    origin          text,
+    request_id      text        NOT NULL,
+    replica         text        NOT NULL,
+    PRIMARY KEY (issued_at, id),
+    CHECK (result <> 'issued' OR num_nulls(user_id, audience, patterns, jti, kid, expires_at) = 0),
+    CHECK (result <> 'denied' OR reason IS NOT NULL AND jti IS NULL)
+) PARTITION BY RANGE (issued_at);
+CREATE INDEX decisions_jti ON usher.decisions (jti) WHERE jti IS NOT NULL;
+CREATE INDEX decisions_user_id ON usher.decisions (user_id, issued_at);
+
+CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON usher.decisions
+    FOR EACH ROW EXECUTE FUNCTION usher.only_once();
+CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.decisions
+    FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
+
+GRANT INSERT, SELECT ON usher.decisions TO usher_service;
+
+CREATE TABLE usher.decisions_default PARTITION OF usher.decisions DEFAULT;
+-- A parent's statement trigger does not see the TRUNCATE of a partition.
+CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.decisions_default
+    FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
+
+-- Makes the partitions of this month and the next ones, where they are
+-- missing, and returns how many it made. CREATE LIKE and ATTACH lock the
+-- parent only against other DDL, so issuing goes on. ATTACH waits for whoever
+-- reads the default partition, and other readers would queue up behind it:
+-- it gives up after 200 ms (55P03), to be tried again. There is time: the
+-- partition is for a month that is yet to come.
+-- +goose StatementBegin
+CREATE FUNCTION usher.make_decision_partitions(ahead integer DEFAULT 3) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '200ms' AS $$
+DECLARE
+    made  integer := 0;
+    month timestamptz;
+    name  text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('usher.make_decision_partitions', 0));
+    FOR i IN 0 .. ahead LOOP
+        month := date_trunc('month', now()) + make_interval(months => i);
+        name := 'decisions_' || to_char(month, 'YYYY_MM');
+        CONTINUE WHEN to_regclass('usher.' || name) IS NOT NULL;
+        EXECUTE format('CREATE TABLE usher.%I (LIKE usher.decisions INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+        EXECUTE format('ALTER TABLE usher.decisions ATTACH PARTITION usher.%I FOR VALUES FROM (%L) TO (%L)',
+                       name, month, month + interval '1 month');
+        EXECUTE format('CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.%I FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once()', name);
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
+-- +goose StatementEnd
+REVOKE EXECUTE ON FUNCTION usher.make_decision_partitions(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION usher.make_decision_partitions(integer) TO usher_service;
+SELECT usher.make_decision_partitions();
+
+CREATE SCHEMA IF NOT EXISTS audit;
+GRANT USAGE ON SCHEMA audit TO usher_auditor, usher_service;
+
+CREATE VIEW audit.tokens AS
+SELECT jti, issued_at, expires_at, recorded_at, user_id, organization_id, audience, room, store,
+       patterns, partial, skipped_grants, caller_kind, caller_id, kid, ip, user_agent, origin, request_id, replica
+  FROM usher.decisions
+ WHERE result = 'issued';
+COMMENT ON VIEW audit.tokens IS 'Every token that usher issued. A row stands here before its token leaves; a token whose answer was lost on the way has a row all the same.';
+COMMENT ON COLUMN audit.tokens.jti IS 'The token''s jti claim.';
+COMMENT ON COLUMN audit.tokens.issued_at IS 'By the database''s clock; the iat claim is its whole second.';
+COMMENT ON COLUMN audit.tokens.expires_at IS 'The exp claim. A verifier adds its leeway, 30 s by default.';
+COMMENT ON COLUMN audit.tokens.recorded_at IS 'When the row was written, by the database''s clock.';
+COMMENT ON COLUMN audit.tokens.user_id IS 'The sub claim.';
+COMMENT ON COLUMN audit.tokens.organization_id IS 'The org claim: the active organization of the session; null where there is none.';
+COMMENT ON COLUMN audit.tokens.audience IS 'The aud claim: the one sync backend that takes the token.';
+COMMENT ON COLUMN audit.tokens.room IS 'The room that was asked for; null where none was named.';
+COMMENT ON COLUMN audit.tokens.store IS 'The store that was asked for; null where none was named.';
+COMMENT ON COLUMN audit.tokens.patterns IS '{"rooms": {pattern: "read" | "full"}, "stores": {...}}: what the token opens; a kind that it does not carry is absent.';
+COMMENT ON COLUMN audit.tokens.partial IS 'The user had more than the token holds.';
+COMMENT ON COLUMN audit.tokens.skipped_grants IS 'Grants left out because a value did not fit their template; null where none was.';
+COMMENT ON COLUMN audit.tokens.caller_kind IS 'session, upstream or api_key.';
+COMMENT ON COLUMN audit.tokens.caller_id IS 'Of a session: its sid, a salted hash.';
+COMMENT ON COLUMN audit.tokens.kid IS 'The signing key.';
+COMMENT ON COLUMN audit.tokens.replica IS 'The usher process that issued it.';
+
+CREATE VIEW audit.denials AS
+SELECT issued_at AS denied_at, recorded_at, reason, user_id, organization_id, audience, room, store,
+       skipped_grants, caller_kind, caller_id, ip, user_agent, origin, request_id, replica
+  FROM usher.decisions
+ WHERE result = 'denied';
+COMMENT ON VIEW audit.denials IS 'Every request that usher refused with 401 or 403.';
+COMMENT ON COLUMN audit.denials.denied_at IS 'By the database''s clock; by the replica''s where the request was refused before the look-up.';
+COMMENT ON COLUMN audit.denials.reason IS 'A slug, for example no_grant, session_unknown, session_expired, user_disabled, origin_not_allowed.';
+COMMENT ON COLUMN audit.denials.skipped_grants IS 'Grants left out because a value did not fit their template; null where none was.';
+
+GRANT SELECT ON ALL TABLES IN SCHEMA audit TO usher_auditor, usher_service;

@@ -1,0 +1,64 @@
+package db
+
+import (
+	"context"
+	_ "embed"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var (
+	//go:embed queries/add_organization.sql
+	addOrganizationSQL string
+	//go:embed queries/list_organizations.sql
+	listOrganizationsSQL string
+	//go:embed queries/delete_organization.sql
+	deleteOrganizationSQL string
+)
+
+// An Organization is one row of usher's own directory.
+type Organization struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+	CreatedBy string    `json:"createdBy"`
+}
+
+// AddOrganization adds an organization to usher's own directory. The id is as
+// a user's, the name may be empty. An id that is taken is [ErrExists].
+func (db *DB) AddOrganization(ctx context.Context, id, name, actor string) (Organization, error) {
+	if err := checkID(OrganizationKind, id); err != nil {
+		return Organization{}, err
+	}
+	var organization Organization
+	err := db.transactAs(ctx, actor, "add organization", func(ctx context.Context, tx pgx.Tx) (err error) {
+		organization, err = queryRow[Organization](ctx, tx, addOrganizationSQL,
+			pgx.StrictNamedArgs{"id": id, "name": name, "actor": actor})
+		if violates(err, uniqueViolation, "organizations_pkey") {
+			return refuseExisting(Subject{OrganizationKind, id})
+		}
+		return err
+	})
+	return organization, err
+}
+
+// Organizations lists the organizations of usher's own directory by id.
+func (db *DB) Organizations(ctx context.Context) ([]Organization, error) {
+	return list[Organization](ctx, db.pool, "organizations", listOrganizationsSQL, nil)
+}
+
+// DeleteOrganization deletes an organization, ends its memberships, and revokes
+// its grants and those confined to its sessions. One that still has groups is
+// [ErrInUse], one that is not there [ErrNotFound].
+func (db *DB) DeleteOrganization(ctx context.Context, id, actor string) (Deletion, error) {
+	var gone Deletion
+	err := db.transactAs(ctx, actor, "delete organization", func(ctx context.Context, tx pgx.Tx) (err error) {
+		gone, err = deleteSubject(ctx, tx, Subject{OrganizationKind, id}, deleteOrganizationSQL)
+		if violates(err, foreignKeyViolation, "groups_organization_id_fkey") {
+			return refuse(ErrInUse, "organization %q still has groups: delete those first", id)
+		}
+		return err
+	})
+	return gone, err
+}

@@ -1,0 +1,2 @@
+-- Who the triggers of this transaction write down.
+SELECT set_config('usher.actor', @actor, true)

@@ -1,0 +1,1 @@
+DELETE FROM usher.groups WHERE id = @id::text

@@ -1,0 +1,1 @@
+DELETE FROM usher.organizations WHERE id = @id::text

@@ -1,0 +1,1 @@
+DELETE FROM usher.users WHERE id = @id::text

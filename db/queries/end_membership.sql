@@ -1,0 +1,17 @@
+-- Who leaves an organization leaves its groups. A row can be younger than this
+-- transaction, hence greatest().
+WITH ended AS (
+    UPDATE usher.memberships
+       SET ended_at = greatest(now(), created_at), ended_by = @actor
+     WHERE user_id = @user_id::text AND member_of_kind = @kind AND member_of_id = @id::text AND ended_at IS NULL
+    RETURNING user_id, member_of_kind, member_of_id
+), of_groups AS (
+    UPDATE usher.memberships m
+       SET ended_at = greatest(now(), m.created_at), ended_by = @actor
+      FROM ended
+      JOIN usher.groups g ON ended.member_of_kind = 'organization' AND g.organization_id = ended.member_of_id
+     WHERE m.user_id = ended.user_id AND m.member_of_kind = 'group' AND m.member_of_id = g.id AND m.ended_at IS NULL
+    RETURNING m.id
+)
+SELECT (SELECT count(*) FROM ended) AS ended,
+       (SELECT count(*) FROM of_groups) AS groups_left

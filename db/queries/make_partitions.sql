@@ -1,0 +1,1 @@
+SELECT usher.make_decision_partitions()

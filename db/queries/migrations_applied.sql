@@ -1,0 +1,1 @@
+SELECT version_id FROM usher.migrations WHERE is_applied

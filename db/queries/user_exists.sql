@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM usher.directory_user(@id))

@@ -1,0 +1,88 @@
+package db
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/internal/secret"
+)
+
+var (
+	//go:embed queries/add_session.sql
+	addSessionSQL string
+	//go:embed queries/list_sessions.sql
+	listSessionsSQL string
+	//go:embed queries/end_sessions.sql
+	endSessionsSQL string
+)
+
+// A Session is a user's sign-in in usher's own directory. It has no name: all
+// that tells it from others is its token, which is not kept.
+type Session struct {
+	UserID         string    `json:"userId"`
+	OrganizationID string    `json:"organizationId,omitempty"` // the active one
+	CreatedAt      time.Time `json:"createdAt"`
+	ExpiresAt      time.Time `json:"expiresAt"`
+}
+
+// AddSession signs a user in for ttl, with one of the user's organizations
+// active where one is named. The token is the value of the session cookie; it
+// is not kept (its SHA-256 is) and cannot be had again. A user who is not there
+// or is no member of the organization is [ErrNotFound].
+func (db *DB) AddSession(ctx context.Context, user, organization string, ttl time.Duration) (secret.Text, Session, error) {
+	if ttl <= 0 {
+		return secret.Text{}, Session{}, refuse(ErrInvalid, "a session of %s would be over at once: give it a positive life", ttl)
+	}
+	raw := make([]byte, 32)
+	_, _ = rand.Read(raw) // never fails: crypto/rand ends the process instead
+	token := base64.RawURLEncoding.EncodeToString(raw)
+	hash := sha256.Sum256([]byte(token))
+	var added Session
+	err := db.transact(ctx, "add session", func(ctx context.Context, tx pgx.Tx) (err error) {
+		if err := lockSubject(ctx, tx, Subject{UserKind, user}); err != nil {
+			return err
+		}
+		added, err = queryRow[Session](ctx, tx, addSessionSQL, pgx.StrictNamedArgs{
+			"token_hash": hash[:], "user_id": user, "organization_id": organization, "ttl": ttl,
+		})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return refuse(ErrNotFound, "user %q is no member of organization %q: make the user one first, or name another", user, organization)
+		}
+		return err
+	})
+	if err != nil {
+		return secret.Text{}, Session{}, err
+	}
+	return secret.New(token), added, nil
+}
+
+// Sessions lists the sessions that have not expired, newest first; of one user
+// where one is named.
+func (db *DB) Sessions(ctx context.Context, user string) ([]Session, error) {
+	return list[Session](ctx, db.pool, "sessions", listSessionsSQL, pgx.StrictNamedArgs{"user_id": user})
+}
+
+// EndSessions ends all sessions of a user and says how many had not expired. A
+// user who is not there is [ErrNotFound].
+func (db *DB) EndSessions(ctx context.Context, user string) (ended int64, err error) {
+	err = db.transact(ctx, "end sessions", func(ctx context.Context, tx pgx.Tx) (err error) {
+		if err := lockSubject(ctx, tx, Subject{UserKind, user}); err != nil {
+			return err
+		}
+		ended, err = endSessions(ctx, tx, user)
+		return err
+	})
+	return ended, err
+}
+
+func endSessions(ctx context.Context, tx pgx.Tx, user string) (ended int64, err error) {
+	err = tx.QueryRow(ctx, endSessionsSQL, pgx.StrictNamedArgs{"user_id": user}).Scan(&ended)
+	return ended, err
+}

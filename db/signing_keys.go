@@ -1,0 +1,129 @@
+package db
+
+import (
+	"context"
+	_ "embed"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/session"
+)
+
+var (
+	//go:embed queries/signing_keys.sql
+	signingKeysSQL string
+	//go:embed queries/add_signing_key.sql
+	addSigningKeySQL string
+	//go:embed queries/list_signing_keys.sql
+	listSigningKeysSQL string
+	//go:embed queries/lock_signing_keys.sql
+	lockSigningKeysSQL string
+	//go:embed queries/has_signing_key.sql
+	hasSigningKeySQL string
+)
+
+// clockSkew is how far the clocks of replicas may be apart.
+const clockSkew = time.Minute
+
+type signingKeyRow struct {
+	KID           string `db:"kid"`
+	Alg           string
+	PublicKey     []byte
+	SealedKey     []byte
+	PublishedAt   time.Time
+	SignsFrom     time.Time
+	SignsUntil    *time.Time
+	UnpublishedAt *time.Time
+	CompromisedAt *time.Time
+}
+
+// SigningKeys loads the keys that are published or will be. A key that cannot
+// be opened is left out and reported in unusable: the others go on.
+func (db *DB) SigningKeys(ctx context.Context, encryption *session.KeyEncryption) (keys []*session.SigningKey, unusable []error, err error) {
+	rows, err := db.pool.Query(ctx, signingKeysSQL)
+	if err != nil {
+		return nil, nil, unavailable("signing keys", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[signingKeyRow])
+	if err != nil {
+		return nil, nil, unavailable("signing keys", err)
+	}
+	for _, r := range found {
+		times := session.KeyTimes{PublishedAt: r.PublishedAt, SignsFrom: r.SignsFrom}
+		for to, from := range map[*time.Time]*time.Time{
+			&times.SignsUntil: r.SignsUntil, &times.UnpublishedAt: r.UnpublishedAt, &times.CompromisedAt: r.CompromisedAt,
+		} {
+			if from != nil {
+				*to = *from
+			}
+		}
+		key, err := session.OpenSigningKey(encryption, r.KID, r.Alg, r.SealedKey, times)
+		if err != nil {
+			unusable = append(unusable, err)
+			continue
+		}
+		keys = append(keys, key)
+	}
+	return keys, unusable, nil
+}
+
+// EnsureSigningKey makes the first signing key of an algorithm, its private half
+// sealed, and returns its times: it signs at once. It makes none and returns nil
+// where that algorithm has a key that signs or is going to. Of two calls at the
+// same time, the second waits for the first. The role must own the table: that
+// of usher serve may not add keys.
+func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *session.KeyEncryption) (made *SigningKeyTimes, err error) {
+	// Nobody has cached a key set that lacks the first key, so it waits for
+	// nothing, not even for a replica whose clock is behind.
+	now := time.Now()
+	key, err := session.GenerateKey(alg, session.KeyTimes{PublishedAt: now.Add(-clockSkew), SignsFrom: now.Add(-clockSkew)})
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := key.Seal(encryption)
+	if err != nil {
+		return nil, err
+	}
+	public, err := key.MarshalPublic()
+	if err != nil {
+		return nil, err
+	}
+	err = db.transact(ctx, "ensure signing key", func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockSigningKeysSQL); err != nil {
+			return err
+		}
+		var exists bool
+		if err := tx.QueryRow(ctx, hasSigningKeySQL, pgx.StrictNamedArgs{"alg": alg, "now": now}).Scan(&exists); err != nil || exists {
+			return err
+		}
+		added, err := queryRow[SigningKeyTimes](ctx, tx, addSigningKeySQL, pgx.StrictNamedArgs{
+			"kid": key.ID(), "alg": alg, "public_key": public, "sealed_key": sealed,
+			"published_at": key.PublishedAt, "signs_from": key.SignsFrom,
+		})
+		made = &added
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+// A SigningKeyTimes is a signing key without its halves. A nil end is open.
+type SigningKeyTimes struct {
+	ID            string     `json:"id" db:"kid"`
+	Alg           string     `json:"alg"`
+	CreatedAt     time.Time  `json:"createdAt"`
+	PublishedAt   time.Time  `json:"publishedAt"`
+	SignsFrom     time.Time  `json:"signsFrom"`
+	SignsUntil    *time.Time `json:"signsUntil,omitempty"`
+	UnpublishedAt *time.Time `json:"unpublishedAt,omitempty"`
+	CompromisedAt *time.Time `json:"compromisedAt,omitempty"`
+}
+
+// ListSigningKeys lists all keys, those of the past too, in the order in which
+// they began to sign. It opens none.
+func (db *DB) ListSigningKeys(ctx context.Context) ([]SigningKeyTimes, error) {
+	return list[SigningKeyTimes](ctx, db.pool, "list signing keys", listSigningKeysSQL, nil)
+}

@@ -1,0 +1,114 @@
+package db_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/session"
+)
+
+func newKeyEncryption(t *testing.T) *session.KeyEncryption {
+	t.Helper()
+	key := make([]byte, 32)
+	_, _ = rand.Read(key)
+	encryption, err := session.ParseKeyEncryption(secret.New(base64.StdEncoding.EncodeToString(key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encryption
+}
+
+func TestEnsureSigningKey(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	owner, service, encryption := openURL(t, pg.URL), open(t, pg), newKeyEncryption(t)
+	made, err := owner.EnsureSigningKey(t.Context(), session.EdDSA, encryption)
+	if err != nil || made == nil {
+		t.Fatalf("made = %v, %v", made, err)
+	}
+	if again, err := owner.EnsureSigningKey(t.Context(), session.EdDSA, encryption); err != nil || again != nil {
+		t.Errorf("a second one: %v, %v; want none", again, err)
+	}
+	if _, err := owner.EnsureSigningKey(t.Context(), session.ES256, encryption); err != nil {
+		t.Fatal(err)
+	}
+
+	keys, unusable, err := service.SigningKeys(t.Context(), encryption)
+	if err != nil || len(unusable) != 0 || len(keys) != 2 {
+		t.Fatalf("SigningKeys = %v, %v, %v; want both", keys, unusable, err)
+	}
+	for _, key := range keys {
+		if signing, err := session.NewKeyring(key).Signing(time.Now()); err != nil || signing.ID() != key.ID() {
+			t.Errorf("%s does not sign at once: %v", key, err)
+		}
+	}
+	if _, unusable, err := service.SigningKeys(t.Context(), newKeyEncryption(t)); err != nil || len(unusable) != 2 {
+		t.Errorf("under another key: %v unusable, %v; want both", unusable, err)
+	}
+	listed, err := service.ListSigningKeys(t.Context())
+	if err != nil || len(listed) != 2 || listed[0] != *made || listed[1].Alg != session.ES256 || listed[0].SignsUntil != nil {
+		t.Errorf("ListSigningKeys = %+v, %v", listed, err)
+	}
+}
+
+func TestEnsureSigningKeyErrors(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	encryption := newKeyEncryption(t)
+	if _, err := openURL(t, pg.URL).EnsureSigningKey(t.Context(), "RS256", encryption); err == nil || !strings.Contains(err.Error(), "RS256") {
+		t.Errorf("RS256: %v, want an error that names it", err)
+	}
+	_, err := open(t, pg).EnsureSigningKey(t.Context(), session.EdDSA, encryption)
+	if err == nil || !strings.Contains(err.Error(), "may not do that") {
+		t.Errorf("as the service: %v, want that it may not", err)
+	}
+}
+
+// Replicas that start together make one key.
+func TestEnsureSigningKeyAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	database, encryption := openURL(t, pg.URL), newKeyEncryption(t)
+	var made atomic.Int32
+	var starting sync.WaitGroup
+	for range 6 {
+		starting.Go(func() {
+			key, err := database.EnsureSigningKey(t.Context(), session.EdDSA, encryption)
+			if err != nil {
+				t.Error(err)
+			}
+			if key != nil {
+				made.Add(1)
+			}
+		})
+	}
+	starting.Wait()
+	if listed, err := database.ListSigningKeys(t.Context()); err != nil || made.Load() != 1 || len(listed) != 1 {
+		t.Errorf("%d made, %d listed, %v; want 1", made.Load(), len(listed), err)
+	}
+}
+
+// What lies in the table is of no use without the key encryption key.
+func TestSigningKeyIsSealed(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	if _, err := openURL(t, pg.URL).EnsureSigningKey(t.Context(), session.EdDSA, newKeyEncryption(t)); err != nil {
+		t.Fatal(err)
+	}
+	var sealed, public []byte
+	if err := pg.Pool.QueryRow(t.Context(), "SELECT sealed_key, public_key FROM usher.signing_keys").Scan(&sealed, &public); err != nil {
+		t.Fatal(err)
+	}
+	ed25519OID := []byte{0x06, 0x03, 0x2b, 0x65, 0x70} // in every PKCS 8 and PKIX of an Ed25519 key
+	if bytes.Contains(sealed, ed25519OID) || !bytes.Contains(public, ed25519OID) {
+		t.Errorf("sealed_key = %x, public_key = %x: want the first unreadable, the second not", sealed, public)
+	}
+}

@@ -1,0 +1,19 @@
+// Command findpostgres prints the folder of the PostgreSQL programs that usher
+// dev and the tests would run, or says why none serve and fails.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/usher-auth/usher/db/pglocal"
+)
+
+func main() {
+	dir, err := pglocal.FindPrograms()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(dir)
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Makes sure that there are programs of PostgreSQL 15 or newer for usher dev and
+# the tests: those already installed, else Debian's package, else an npm package.
+# Says nothing where there is nothing to do.
+. "$(dirname "$0")/lib.sh"
+
+go build -o bin/findpostgres ./scripts/findpostgres
+found() { bin/findpostgres >/dev/null 2>&1; }
+
+# debian installs the programs without a database cluster, which would be
+# started now and at every boot.
+debian() {
+	local conf=/etc/postgresql-common/createcluster.d/usher.conf ok=true
+	$sudo mkdir -p "$(dirname $conf)"
+	echo 'create_main_cluster = false' | $sudo tee $conf >/dev/null
+	install_packages postgresql || ok=false
+	$sudo rm -f $conf
+	$ok
+}
+
+if ! found && [ -z "${USHER_POSTGRES_BIN:-}" ]; then
+	if may_install; then debian || true; fi
+	if ! found; then
+		target=$cache/postgres-$(version postgres)
+		[ -d "$target" ] || scripts/fetch.sh postgres "$target" node scripts/hydrate-symlinks.js || true
+	fi
+fi
+bin/findpostgres >/dev/null # or the sentence that says what to install

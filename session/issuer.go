@@ -1,0 +1,541 @@
+package session
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/permissions"
+)
+
+// Bounds of a token's life: shorter tokens than [MinTTL] are asked for all the
+// time (Liveblocks' client drops one 30 s before it expires), longer ones than
+// [MaxTTL] are refused by verifiers.
+const (
+	MinTTL     = time.Minute
+	DefaultTTL = 5 * time.Minute
+	MaxTTL     = time.Hour
+)
+
+const (
+	defaultMaxPatterns = 10    // Liveblocks' limit of one token
+	maxTokenBytes      = 4_096 // beside ui
+	maxStoreTokenBytes = 1_400 // LiveStore puts the token in a URL and a socket attachment
+	maxInfoUnits       = 1_024 // Liveblocks' limit of userInfo, serialized
+)
+
+var (
+	// ErrNoAccess says that no grant covers what was asked for; where nothing
+	// was named, that the user has nothing at all.
+	ErrNoAccess = errors.New("session: no grant covers the request")
+	// ErrSessionReused says that a Session was authorized twice.
+	ErrSessionReused = errors.New("session: a Session gives one token; prepare a new one")
+)
+
+// An AudienceError says that a request and the sync backends do not fit, in
+// sentences for who made the request.
+type AudienceError struct{ Reason string }
+
+func (e *AudienceError) Error() string { return "session: " + e.Reason }
+
+// An Audience is one sync backend and the kinds of resource it may get, so
+// that one backend cannot replay a token at another.
+type Audience struct {
+	Name   string
+	Rooms  bool
+	Stores bool
+}
+
+// DefaultAudiences is one Liveblocks-style backend and one LiveStore backend.
+func DefaultAudiences() []Audience {
+	return []Audience{{Name: "liveblocks", Rooms: true}, {Name: "livestore", Stores: true}}
+}
+
+// ParseAudiences reads "liveblocks=rooms,livestore=stores"; a backend of both
+// kinds is "name=rooms+stores".
+func ParseAudiences(text string) ([]Audience, error) {
+	var audiences []Audience
+	for field := range strings.SplitSeq(text, ",") {
+		name, kinds, _ := strings.Cut(strings.TrimSpace(field), "=")
+		a := Audience{Name: name}
+		for kind := range strings.SplitSeq(kinds, "+") {
+			switch kind {
+			case "rooms":
+				a.Rooms = true
+			case "stores":
+				a.Stores = true
+			default:
+				return nil, fmt.Errorf("session: audience %q: write it as name=rooms, name=stores or name=rooms+stores", field)
+			}
+		}
+		audiences = append(audiences, a)
+	}
+	return audiences, nil
+}
+
+// IssuerConfig says what an [Issuer] writes into its tokens.
+type IssuerConfig struct {
+	// Issuer is the iss claim: the service's public URL. Required.
+	Issuer string
+	// Keys sign. Required.
+	Keys *Keyring
+	// Project is the pid claim, "usher" where empty.
+	Project string
+	// Audiences lists the sync backends, [DefaultAudiences] where nil.
+	Audiences []Audience
+	// TTL is the life of a token, [DefaultTTL] where zero; from [MinTTL] to
+	// [MaxTTL].
+	TTL time.Duration
+	// MaxPatterns bounds the patterns of each kind in one token, 10 where
+	// zero: Liveblocks' limit.
+	MaxPatterns int
+	// Now is the clock of sessions that are not given a time; [time.Now] where
+	// nil.
+	Now func() time.Time
+}
+
+func (cfg *IssuerConfig) validate() error {
+	var faults []error
+	if cfg.Issuer == "" {
+		faults = append(faults, errors.New("Issuer is empty"))
+	}
+	if cfg.Keys == nil {
+		faults = append(faults, errors.New("Keys is nil"))
+	}
+	if cfg.TTL < MinTTL || cfg.TTL > MaxTTL {
+		faults = append(faults, fmt.Errorf("TTL %s is not from %s to %s", cfg.TTL, MinTTL, MaxTTL))
+	}
+	if cfg.MaxPatterns < 1 {
+		faults = append(faults, fmt.Errorf("MaxPatterns %d is not positive", cfg.MaxPatterns))
+	}
+	seen := map[string]bool{}
+	for _, a := range cfg.Audiences {
+		if a.Name == "" || seen[a.Name] || !a.Rooms && !a.Stores {
+			faults = append(faults, fmt.Errorf("audience %q is empty, there twice, or of no kind", a.Name))
+		}
+		seen[a.Name] = true
+	}
+	if len(cfg.Audiences) == 0 {
+		faults = append(faults, errors.New("Audiences is empty"))
+	}
+	return errors.Join(faults...)
+}
+
+// An Issuer signs tokens. It is safe for concurrent use.
+type Issuer struct {
+	cfg IssuerConfig
+	// The claims that all tokens begin with, encoded once.
+	issuerClaim, projectClaim []byte
+}
+
+// NewIssuer returns an issuer, or every fault of the configuration at once.
+func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
+	if cfg.TTL == 0 {
+		cfg.TTL = DefaultTTL
+	}
+	if cfg.Project == "" {
+		cfg.Project = "usher"
+	}
+	if cfg.Audiences == nil {
+		cfg.Audiences = DefaultAudiences()
+	}
+	if cfg.MaxPatterns == 0 {
+		cfg.MaxPatterns = defaultMaxPatterns
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("session: bad issuer config: %w", err)
+	}
+	return &Issuer{
+		cfg:          cfg,
+		issuerClaim:  appendString([]byte(`{"iss":`), cfg.Issuer),
+		projectClaim: appendString([]byte(`,"k":"acc","pid":`), cfg.Project),
+	}, nil
+}
+
+// A Request says what a token is asked for. Empty fields ask for nothing in
+// particular: a Request without room and store is for all the user has.
+type Request struct {
+	Room     string
+	Store    string
+	Audience string
+}
+
+// Check returns the first fault of a request: a *[permissions.IDError] or an
+// *[AudienceError]. A request that passes may still find no grant.
+func (i *Issuer) Check(r Request) error {
+	if r.Room != "" {
+		if err := permissions.CheckID(permissions.RoomKind, r.Room); err != nil {
+			return err
+		}
+	}
+	if r.Store != "" {
+		if err := permissions.CheckID(permissions.StoreKind, r.Store); err != nil {
+			return err
+		}
+	}
+	_, err := i.audience(r)
+	return err
+}
+
+// audience picks the backend of a request, narrowed to the kinds that its
+// token carries: rooms for a room, stores for a store, what the backend takes
+// for neither.
+func (i *Issuer) audience(r Request) (Audience, error) {
+	rooms, stores := r.Room != "", r.Store != ""
+	carries := func(a Audience) bool { return (!rooms || a.Rooms) && (!stores || a.Stores) }
+	var found *Audience
+	for n := range i.cfg.Audiences {
+		a := &i.cfg.Audiences[n]
+		if r.Audience == a.Name || r.Audience == "" && carries(*a) {
+			found = a
+			break
+		}
+	}
+	switch {
+	case found == nil && r.Audience != "":
+		return Audience{}, &AudienceError{fmt.Sprintf("The audience must be one of: %s.", i.audienceNames())}
+	case found == nil && rooms && stores:
+		return Audience{}, &AudienceError{"No sync backend takes both rooms and stores: ask for the room and for the store in two requests."}
+	case found == nil || !carries(*found):
+		return Audience{}, &AudienceError{fmt.Sprintf("This audience does not take what the request names; the audiences are: %s.", i.audienceNames())}
+	}
+	a := *found
+	if rooms != stores { // one of them was named
+		a.Rooms, a.Stores = rooms, stores
+	}
+	return a, nil
+}
+
+func (i *Issuer) audienceNames() string {
+	names := make([]string, len(i.cfg.Audiences))
+	for n, a := range i.cfg.Audiences {
+		names[n] = a.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// Prepare begins a session for user. The session is for one goroutine and
+// gives one token.
+func (i *Issuer) Prepare(user User) *Session { return &Session{issuer: i, user: user} }
+
+// A Session collects what a user may open, and ends in one token. Its methods
+// return it, so that they chain; the first error is kept for
+// [Session.Authorize].
+type Session struct {
+	issuer        *Issuer
+	user          User
+	request       Request
+	at            time.Time
+	rooms, stores []permissions.Rule
+	err           error
+	sealed        bool
+}
+
+// For sets what the token is asked for. Without it, the token is for all that
+// was allowed.
+func (s *Session) For(r Request) *Session {
+	s.request = r
+	return s
+}
+
+// At sets the instant of issue, which becomes iat: the clock of the record
+// that the token rests on. Clients compute their cache's life from it, so it
+// must be the true time.
+func (s *Session) At(t time.Time) *Session {
+	s.at = t
+	return s
+}
+
+// Allow gives access to the rooms that pattern matches: an id, a prefix and
+// "*", or "*".
+func (s *Session) Allow(pattern string, access permissions.Access) *Session {
+	return s.allow(permissions.RoomKind, pattern, access)
+}
+
+// AllowStore is Allow for stores.
+func (s *Session) AllowStore(pattern string, access permissions.Access) *Session {
+	return s.allow(permissions.StoreKind, pattern, access)
+}
+
+func (s *Session) allow(kind permissions.Kind, text string, access permissions.Access) *Session {
+	pattern, err := permissions.ParsePattern(kind, text)
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	if err != nil {
+		return s
+	}
+	return s.AllowRules(permissions.Rule{Pattern: pattern, Access: access})
+}
+
+// AllowRules is Allow for parsed rules of either kind.
+func (s *Session) AllowRules(rules ...permissions.Rule) *Session {
+	for _, r := range rules {
+		if r.Pattern.Kind() == permissions.StoreKind {
+			s.stores = append(s.stores, r)
+		} else {
+			s.rooms = append(s.rooms, r)
+		}
+	}
+	return s
+}
+
+// A Token is one signed token and what its record needs.
+type Token struct {
+	Text      secret.Text // JWS compact
+	ID        string      // jti
+	KeyID     string      // kid
+	Audience  string
+	IssuedAt  time.Time // the instant of issue; iat is its whole second
+	ExpiresAt time.Time // exp
+	Patterns  Patterns
+	// Partial says that the user has more than the token holds. Asked again
+	// with an id named, the issuer puts that first.
+	Partial bool
+	// InfoOmitted says that the user's info was too large for a token.
+	InfoOmitted bool
+}
+
+// Patterns are what a token opens, per kind in the token's own order. A nil
+// slice is a kind that the token does not carry.
+type Patterns struct {
+	Rooms  []permissions.Rule
+	Stores []permissions.Rule
+}
+
+// MarshalJSON writes {"rooms": {pattern: access}, "stores": {pattern: access}}.
+func (p Patterns) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	if p.Rooms != nil {
+		b = appendRules(append(b, `"rooms":`...), p.Rooms, appendStore)
+	}
+	if p.Stores != nil {
+		if p.Rooms != nil {
+			b = append(b, ',')
+		}
+		b = appendRules(append(b, `"stores":`...), p.Stores, appendStore)
+	}
+	return append(b, '}'), nil
+}
+
+// Authorize signs the token. It returns [ErrNoAccess] where nothing covers the
+// request, [ErrSessionExpired] where the user's own session is over,
+// [ErrNoSigningKey] for a fault of the service, and the first error of Allow.
+func (s *Session) Authorize() (Token, error) {
+	if s.sealed {
+		return Token{}, ErrSessionReused
+	}
+	s.sealed = true
+	if s.err != nil {
+		return Token{}, s.err
+	}
+	if s.user.ID == "" {
+		return Token{}, errors.New("session: user has no ID")
+	}
+	audience, err := s.issuer.audience(s.request)
+	if err != nil {
+		return Token{}, err
+	}
+	if s.at.IsZero() {
+		s.at = s.issuer.cfg.Now()
+	}
+	key, err := s.issuer.cfg.Keys.Signing(s.at)
+	if err != nil {
+		return Token{}, err
+	}
+	issued := s.at.Truncate(time.Second)
+	expires := issued.Add(s.issuer.cfg.TTL)
+	if until := s.user.Until; !until.IsZero() && until.Before(expires) {
+		expires = until.Truncate(time.Second)
+	}
+	if !expires.After(issued) {
+		return Token{}, ErrSessionExpired
+	}
+	t := Token{
+		ID:        rand.Text(),
+		KeyID:     key.ID(),
+		Audience:  audience.Name,
+		IssuedAt:  s.at,
+		ExpiresAt: expires,
+	}
+	head := s.appendHead(make([]byte, 0, 1_024), audience, &t)
+	if err := s.choose(audience, key, len(head), &t); err != nil {
+		return Token{}, err
+	}
+	claims, err := s.appendTail(head, audience, &t)
+	if err != nil {
+		return Token{}, err
+	}
+	t.Text, err = sign(key, claims)
+	return t, err
+}
+
+// choose covers and selects what goes into the token.
+func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *Token) error {
+	limit := maxTokenBytes
+	if !audience.Rooms {
+		limit = maxStoreTokenBytes
+	}
+	// In bytes of JSON, of which base64 makes 4 characters from 3.
+	const otherClaims = len(`,"perms":{},"stores":{}}`)
+	free := limit - len(key.header()) - 2 - base64.RawURLEncoding.EncodedLen(key.signatureSize())
+	free = base64.RawURLEncoding.DecodedLen(free) - headBytes - otherClaims
+
+	take := func(rules []permissions.Rule, want string, bytes int, entry func([]byte, permissions.Rule) []byte) ([]permissions.Rule, error) {
+		var scratch []byte
+		selection, ok := permissions.Cover(rules).Select(want, permissions.Limit{
+			Patterns: s.issuer.cfg.MaxPatterns,
+			Bytes:    cmp.Or(bytes, -1), // 0 would be no bound
+			Cost: func(r permissions.Rule) int {
+				scratch = entry(scratch[:0], r)
+				return len(scratch) + 1
+			},
+		})
+		if !ok {
+			return nil, ErrNoAccess
+		}
+		t.Partial = t.Partial || selection.Partial
+		return selection.Set.Rules(), nil
+	}
+	var err error
+	if audience.Stores {
+		share := free
+		if audience.Rooms {
+			share = free / 2
+		}
+		if t.Patterns.Stores, err = take(s.stores, s.request.Store, share, appendStore); err != nil {
+			return err
+		}
+		for _, r := range t.Patterns.Stores {
+			free -= len(appendStore(nil, r)) + 1
+		}
+	}
+	if audience.Rooms {
+		if t.Patterns.Rooms, err = take(s.rooms, s.request.Room, free, appendRoom); err != nil {
+			return err
+		}
+	}
+	if len(t.Patterns.Rooms)+len(t.Patterns.Stores) == 0 {
+		return ErrNoAccess
+	}
+	return nil
+}
+
+// appendHead and appendTail write the claims. They are written by hand, in a
+// fixed order and from typed fields only: nothing a user's info holds can
+// become a claim of its own (RFC 8725, section 3.12).
+func (s *Session) appendHead(b []byte, audience Audience, t *Token) []byte {
+	b = append(b, s.issuer.issuerClaim...)
+	b = appendString(append(b, `,"sub":`...), s.user.ID)
+	b = appendString(append(b, `,"aud":`...), audience.Name)
+	b = appendInt(append(b, `,"iat":`...), t.IssuedAt.Unix())
+	b = appendInt(append(b, `,"exp":`...), t.ExpiresAt.Unix())
+	b = appendString(append(b, `,"jti":`...), t.ID)
+	if s.user.Organization != "" {
+		b = appendString(append(b, `,"org":`...), s.user.Organization)
+	}
+	if s.user.Session != "" {
+		b = appendString(append(b, `,"sid":`...), s.user.Session)
+	}
+	if audience.Rooms { // Liveblocks' claims
+		b = append(b, s.issuer.projectClaim...)
+		b = appendString(append(b, `,"uid":`...), s.user.ID)
+	}
+	return b
+}
+
+func (s *Session) appendTail(b []byte, audience Audience, t *Token) ([]byte, error) {
+	if audience.Rooms {
+		b = appendRules(append(b, `,"perms":`...), t.Patterns.Rooms, appendRoom)
+		if len(s.user.Info) > 0 {
+			info := bytes.NewBuffer(make([]byte, 0, len(s.user.Info)))
+			if err := json.Compact(info, s.user.Info); err != nil {
+				return nil, fmt.Errorf("session: info of user is not JSON: %w", err)
+			}
+			if t.InfoOmitted = info.Len() > maxInfoUnits && utf16Len(info.Bytes()) > maxInfoUnits; !t.InfoOmitted {
+				b = append(append(b, `,"ui":`...), info.Bytes()...)
+			}
+		}
+	}
+	if audience.Stores {
+		b = appendRules(append(b, `,"stores":`...), t.Patterns.Stores, appendStore)
+	}
+	return append(b, '}'), nil
+}
+
+func appendRules(b []byte, rules []permissions.Rule, entry func([]byte, permissions.Rule) []byte) []byte {
+	b = append(b, '{')
+	for n, r := range rules {
+		if n > 0 {
+			b = append(b, ',')
+		}
+		b = entry(b, r)
+	}
+	return append(b, '}')
+}
+
+// appendRoom writes a rule in Liveblocks' vocabulary, in names that every
+// client from 1.12 reads rightly.
+func appendRoom(b []byte, r permissions.Rule) []byte {
+	b = appendString(b, r.Pattern.String())
+	if r.Access == permissions.Full {
+		return append(b, `:["room:write","comments:write"]`...)
+	}
+	return append(b, `:["room:read","room:presence:write","comments:read"]`...)
+}
+
+// appendStore writes a rule with its access in plain words, as the audit does.
+func appendStore(b []byte, r permissions.Rule) []byte {
+	b = append(appendString(b, r.Pattern.String()), ':', '"')
+	return append(append(b, r.Access.String()...), '"')
+}
+
+// sign writes the JWS compact serialization (RFC 7515, section 7.1).
+func sign(key *SigningKey, claims []byte) (secret.Text, error) {
+	header := key.header()
+	input := make([]byte, 0, len(header)+2+base64.RawURLEncoding.EncodedLen(len(claims)+key.signatureSize())+2)
+	input = append(append(input, header...), '.')
+	input = base64.RawURLEncoding.AppendEncode(input, claims)
+	signature, err := key.sign(string(input))
+	if err != nil {
+		return secret.Text{}, fmt.Errorf("session: sign: %w", err)
+	}
+	return secret.New(string(base64.RawURLEncoding.AppendEncode(append(input, '.'), signature))), nil
+}
+
+// appendString appends s as a JSON string.
+func appendString(b []byte, s string) []byte {
+	plain := func(r rune) bool { return r >= ' ' && r != '"' && r != '\\' && r < utf8.RuneSelf }
+	if strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return append(append(append(b, '"'), s...), '"')
+	}
+	quoted, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	return append(b, quoted...)
+}
+
+func appendInt(b []byte, n int64) []byte { return strconv.AppendInt(b, n, 10) }
+
+// utf16Len counts as JavaScript's length does, which Liveblocks' limits are in.
+func utf16Len(text []byte) int {
+	units := 0
+	for _, r := range string(text) {
+		units += utf16.RuneLen(r)
+	}
+	return units
+}

@@ -1,0 +1,208 @@
+package session
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Signing algorithms, by their JWS names (RFC 8037, RFC 7518).
+const (
+	EdDSA = "EdDSA"
+	ES256 = "ES256"
+)
+
+// ErrNoSigningKey says that no key signs at this time: a fault of the
+// service, not of the request.
+var ErrNoSigningKey = errors.New("session: no signing key is active")
+
+// A SigningKey is a private key with the times of its life. It is immutable
+// and safe for concurrent use, and prints without its private half.
+type SigningKey struct {
+	KeyTimes
+	jwk    JWK
+	head   string // the JOSE header of the key's tokens, encoded
+	sign   func(signingInput string) ([]byte, error)
+	sealed func(*KeyEncryption) ([]byte, error)
+}
+
+// KeyTimes say when a key is published and when it signs. A zero end is open.
+type KeyTimes struct {
+	PublishedAt   time.Time
+	SignsFrom     time.Time
+	SignsUntil    time.Time
+	UnpublishedAt time.Time
+	CompromisedAt time.Time
+}
+
+func (t *KeyTimes) signs(now time.Time) bool {
+	return !now.Before(t.SignsFrom) && before(now, t.SignsUntil) && t.published(now)
+}
+
+func (t *KeyTimes) published(now time.Time) bool {
+	return !now.Before(t.PublishedAt) && before(now, t.UnpublishedAt) && before(now, t.CompromisedAt)
+}
+
+// before reports whether now is before end, where the zero end never comes.
+func before(now, end time.Time) bool { return end.IsZero() || now.Before(end) }
+
+// GenerateKey makes a key for alg, [EdDSA] or [ES256].
+func GenerateKey(alg string, times KeyTimes) (*SigningKey, error) {
+	var private crypto.Signer
+	var err error
+	switch alg {
+	case EdDSA:
+		_, private, err = ed25519.GenerateKey(rand.Reader)
+	case ES256:
+		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	default:
+		return nil, fmt.Errorf("session: cannot sign with %q: use %s or %s", alg, EdDSA, ES256)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("session: generate key: %w", err)
+	}
+	return NewSigningKey(private, times)
+}
+
+// NewSigningKey takes an Ed25519 or a P-256 private key. It signs and verifies
+// once, so that a wrong pair cannot go unnoticed.
+func NewSigningKey(private crypto.Signer, times KeyTimes) (*SigningKey, error) {
+	var method jwt.SigningMethod
+	var alg string
+	var public crypto.PublicKey
+	switch private := private.(type) {
+	case ed25519.PrivateKey:
+		method, alg, public = jwt.SigningMethodEdDSA, EdDSA, private.Public()
+	case *ecdsa.PrivateKey:
+		if private.Curve != elliptic.P256() {
+			return nil, errors.New("session: of elliptic curves only P-256 signs")
+		}
+		method, alg, public = jwt.SigningMethodES256, ES256, &private.PublicKey
+	default:
+		return nil, fmt.Errorf("session: cannot sign with a %T: use Ed25519 or P-256", private)
+	}
+	jwk, err := NewJWK(alg, public)
+	if err != nil {
+		return nil, err
+	}
+	k := &SigningKey{
+		KeyTimes: times,
+		jwk:      jwk,
+		head:     base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + alg + `","kid":"` + jwk.KeyID + `","typ":"at+jwt"}`)),
+		sign:     func(input string) ([]byte, error) { return method.Sign(input, private) },
+	}
+	k.sealed = func(encryption *KeyEncryption) ([]byte, error) {
+		der, err := x509.MarshalPKCS8PrivateKey(private)
+		if err != nil {
+			return nil, fmt.Errorf("session: seal key: %w", err)
+		}
+		return encryption.Seal(der, k.sealContext()), nil
+	}
+	const probe = "usher signing key self-test"
+	signature, err := k.sign(probe)
+	if err != nil {
+		return nil, fmt.Errorf("session: key does not sign: %w", err)
+	}
+	if err := method.Verify(probe, signature, public); err != nil {
+		return nil, fmt.Errorf("session: key does not verify what it signs: %w", err)
+	}
+	return k, nil
+}
+
+// OpenSigningKey opens what [SigningKey.Seal] made for the key of this kid and
+// alg, or returns [ErrUnsealable].
+func OpenSigningKey(encryption *KeyEncryption, kid, alg string, sealed []byte, times KeyTimes) (*SigningKey, error) {
+	der, err := encryption.Open(sealed, sealContext(kid, alg))
+	if err != nil {
+		return nil, fmt.Errorf("session: key %s: %w", kid, err)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("session: key %s: not a PKCS 8 private key", kid)
+	}
+	private, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("session: key %s: a %T cannot sign", kid, parsed)
+	}
+	k, err := NewSigningKey(private, times)
+	if err != nil {
+		return nil, err
+	}
+	if k.ID() != kid || k.Algorithm() != alg {
+		return nil, fmt.Errorf("session: key %s (%s) holds the key %s (%s)", kid, alg, k.ID(), k.Algorithm())
+	}
+	return k, nil
+}
+
+// ID returns the kid: the RFC 7638 thumbprint of the public key.
+func (k *SigningKey) ID() string { return k.jwk.KeyID }
+
+// Algorithm returns the alg header of the key's tokens.
+func (k *SigningKey) Algorithm() string { return k.jwk.Algorithm }
+
+// PublicJWK returns the public half.
+func (k *SigningKey) PublicJWK() JWK { return k.jwk }
+
+// MarshalPublic returns the public half as PKIX, DER.
+func (k *SigningKey) MarshalPublic() ([]byte, error) {
+	return x509.MarshalPKIXPublicKey(k.jwk.Public())
+}
+
+func (k *SigningKey) header() string { return k.head }
+
+// signatureSize is the same for both algorithms (RFC 8032, RFC 7518 3.4).
+func (*SigningKey) signatureSize() int { return 64 }
+
+// Seal encrypts the private half, bound to the key's table, kid and alg.
+func (k *SigningKey) Seal(encryption *KeyEncryption) ([]byte, error) { return k.sealed(encryption) }
+
+// String names the key, and nothing else of it.
+func (k *SigningKey) String() string { return k.Algorithm() + " key " + k.ID() }
+
+func (k *SigningKey) sealContext() string { return sealContext(k.ID(), k.Algorithm()) }
+
+func sealContext(kid, alg string) string { return "usher.signing_keys\x00" + kid + "\x00" + alg }
+
+// A Keyring is a set of signing keys as one replica has loaded them. It is
+// immutable.
+type Keyring struct{ keys []*SigningKey }
+
+// NewKeyring returns the ring of keys.
+func NewKeyring(keys ...*SigningKey) *Keyring {
+	keys = slices.Clone(keys)
+	slices.SortStableFunc(keys, func(a, b *SigningKey) int { return b.SignsFrom.Compare(a.SignsFrom) })
+	return &Keyring{keys}
+}
+
+// Signing returns the key that signs at now: of several the one that began
+// last. It returns [ErrNoSigningKey] where none does.
+func (r *Keyring) Signing(now time.Time) (*SigningKey, error) {
+	for _, k := range r.keys {
+		if k.signs(now) {
+			return k, nil
+		}
+	}
+	return nil, ErrNoSigningKey
+}
+
+// JWKS returns the keys published at now as a JWK Set (RFC 7517, section 5),
+// public halves only.
+func (r *Keyring) JWKS(now time.Time) []byte {
+	var published []JWK
+	for _, k := range r.keys {
+		if k.published(now) {
+			published = append(published, k.jwk)
+		}
+	}
+	return MarshalJWKS(published)
+}

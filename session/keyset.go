@@ -1,0 +1,144 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/usher-auth/usher/internal/strictjson"
+)
+
+var (
+	// ErrUnknownKey is a [KeySource]'s answer to a kid that is none of its
+	// keys'. A token that names it is invalid.
+	ErrUnknownKey = errors.New("session: unknown key")
+	// ErrKeysUnavailable says that a [KeySource] cannot tell: a fault to try
+	// again later, which says nothing about the token.
+	ErrKeysUnavailable = errors.New("session: keys are unavailable")
+)
+
+// A KeySource finds the key that a token names. It is safe for concurrent use.
+type KeySource interface {
+	// Key returns the key with this kid, or [ErrUnknownKey], or an error that
+	// wraps [ErrKeysUnavailable]. It returns when ctx ends.
+	Key(ctx context.Context, kid string) (JWK, error)
+}
+
+// A KeySet is a [KeySource] of keys that are at hand. It is immutable. The
+// zero KeySet is empty.
+type KeySet struct{ keys map[string]JWK }
+
+// NewKeySet returns the set of these keys. No two may have one kid.
+func NewKeySet(keys ...JWK) (KeySet, error) {
+	byID := make(map[string]JWK, len(keys))
+	for _, k := range keys {
+		if _, twice := byID[k.KeyID]; twice || k.public == nil {
+			return KeySet{}, fmt.Errorf("session: key %q is there twice, or empty", k.KeyID)
+		}
+		byID[k.KeyID] = k
+	}
+	return KeySet{byID}, nil
+}
+
+// ParseJWKS reads a JWK Set (RFC 7517, section 5) of at most 256 KiB and 64
+// keys. Keys that [ParseJWK] refuses are left out, as are those that share a
+// kid, for a kid must select one key: the set may come out empty. A set that
+// shows a private key is refused whole, with [ErrPrivateKey].
+func ParseJWKS(data []byte) (KeySet, error) {
+	set, err := parseJWKS(data)
+	if err != nil {
+		return KeySet{}, fmt.Errorf("session: JWK Set: %w", err)
+	}
+	return set, nil
+}
+
+func parseJWKS(data []byte) (KeySet, error) {
+	if len(data) > maxJWKSBytes {
+		return KeySet{}, fmt.Errorf("longer than %d bytes", maxJWKSBytes)
+	}
+	members, err := strictjson.Object(data, jwksDepth)
+	if err != nil {
+		return KeySet{}, err
+	}
+	list, _ := members.Get("keys")
+	elements, ok := list.Elements()
+	if !ok {
+		return KeySet{}, errors.New("keys is not an array")
+	}
+	if len(elements) > maxJWKSKeys {
+		return KeySet{}, fmt.Errorf("more than %d keys", maxJWKSKeys)
+	}
+	keys := make(map[string]JWK, len(elements))
+	twice := map[string]bool{}
+	for _, e := range elements {
+		m, _ := e.Members()
+		k, err := parseJWK(m)
+		if errors.Is(err, ErrPrivateKey) {
+			return KeySet{}, err
+		}
+		if err != nil {
+			continue // RFC 7517, section 5: ignore what is not understood
+		}
+		_, seen := keys[k.KeyID]
+		twice[k.KeyID] = seen
+		keys[k.KeyID] = k
+	}
+	for kid, is := range twice {
+		if is {
+			delete(keys, kid)
+		}
+	}
+	return KeySet{keys}, nil
+}
+
+// KeysFromFile reads a JWK Set from a file, once. A file without any usable
+// key is an error.
+func KeysFromFile(path string) (KeySet, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return KeySet{}, fmt.Errorf("session: JWK Set: %w", err)
+	}
+	set, err := ParseJWKS(data)
+	if err == nil && set.Len() == 0 {
+		err = fmt.Errorf("session: JWK Set: no usable key in %s", path)
+	}
+	return set, err
+}
+
+// Key implements [KeySource].
+func (s KeySet) Key(_ context.Context, kid string) (JWK, error) {
+	k, ok := s.keys[kid]
+	if !ok {
+		return JWK{}, ErrUnknownKey
+	}
+	return k, nil
+}
+
+// Len returns the number of keys.
+func (s KeySet) Len() int { return len(s.keys) }
+
+// Keys returns the keys, ordered by kid.
+func (s KeySet) Keys() []JWK {
+	keys := make([]JWK, 0, len(s.keys))
+	for _, k := range s.keys {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b JWK) int { return strings.Compare(a.KeyID, b.KeyID) })
+	return keys
+}
+
+// MarshalJWKS writes a JWK Set of these keys, in their order, public members
+// only.
+func MarshalJWKS(keys []JWK) []byte {
+	data, err := json.Marshal(struct {
+		Keys []JWK `json:"keys"`
+	}{append([]JWK{}, keys...)})
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	return data
+}

@@ -1,0 +1,264 @@
+package session_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// checked are the files whose refusals TestMutants switches off one by one.
+var checked = []string{
+	"verifier.go", "claims.go", "jwk.go", "keyset.go", "base64url.go", "middleware.go",
+	filepath.Join("..", "internal", "strictjson", "strictjson.go"),
+}
+
+// byVectors are the tests that other languages' verifiers can run too.
+const byVectors = "^(TestAttackVectors|TestBadKeySets|TestAccessOfPermissionNames|TestWycheproofJWS|TestRefused|TestJSONTestSuite)$"
+
+// redundant are the checks without which the next one refuses the same, and
+// why they stand all the same.
+var redundant = map[string]string{}
+
+// TestMutants builds the package once more with a switch in each refusal, and
+// runs the vectors with each of them off. A check that no vector and no other
+// test misses is either untested or of no use.
+func TestMutants(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("runs the vectors some 150 times")
+	}
+	dir := t.TempDir()
+	mutants := writeMutants(t, dir)
+	var binaries []string
+	for _, pkg := range []string{".", "../internal/strictjson"} {
+		binary := filepath.Join(dir, fmt.Sprintf("%d.test", len(binaries)))
+		binaries = append(binaries, binary)
+		build := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary, pkg)
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build: %v\n%s", err, out)
+		}
+	}
+	// noticed runs tests of both packages with one check off.
+	noticed := func(mutant int, tests string) bool {
+		for i, binary := range binaries {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			run := exec.CommandContext(ctx, binary, "-test.run", tests, "-test.skip", "^TestMutants$|^Fuzz|OverHTTP$", "-test.short", "-test.failfast")
+			run.Env = append(os.Environ(), fmt.Sprintf("USHER_TEST_MUTANT=%d", mutant))
+			run.Dir = []string{".", "../internal/strictjson"}[i]
+			err := run.Run()
+			cancel()
+			if _, failed := errors.AsType[*exec.ExitError](err); failed {
+				return true
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return false
+	}
+	if noticed(0, ".") {
+		t.Fatal("the tests fail with all checks on")
+	}
+	vectors, others := 0, 0
+	for i, m := range mutants {
+		_, excused := redundant[m]
+		switch {
+		case noticed(i+1, byVectors):
+			vectors++
+		case noticed(i+1, "."):
+			others++
+			t.Logf("no vector, but another test notices without: %s", m)
+		case !excused:
+			t.Errorf("nothing notices without: %s", m)
+			continue
+		default:
+			continue
+		}
+		if excused {
+			t.Errorf("called redundant, but is noticed: %s", m)
+		}
+	}
+	for m := range redundant {
+		if !slices.Contains(mutants, m) {
+			t.Errorf("called redundant, but is not there: %s", m)
+		}
+	}
+	t.Logf("%d checks: without one, a vector fails for %d, another test for %d; %d are redundant", len(mutants), vectors, others, len(redundant))
+}
+
+// writeMutants writes an overlay for the go command in which each check can be
+// switched off by its number, from 1, and returns the checks by name.
+func writeMutants(t *testing.T, dir string) []string {
+	t.Helper()
+	var mutants []string
+	replace := map[string]string{}
+	put := func(path, content string) {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, strings.ReplaceAll(abs, string(filepath.Separator), "_"))
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[abs] = file
+	}
+	for _, path := range checked {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source := string(content)
+		edits := map[int]string{} // by offset, to insert
+		for _, c := range findChecks(t, path, source) {
+			text := source[c.from:c.to]
+			mutants = append(mutants, fmt.Sprintf("%s: %s: %s", filepath.Base(path), c.in, regexp.MustCompile(`\s+`).ReplaceAllString(text, " ")))
+			if c.demand {
+				edits[c.from] += fmt.Sprintf("(mutant == %d || (", len(mutants))
+			} else {
+				edits[c.from] += fmt.Sprintf("(mutant != %d && (", len(mutants))
+			}
+			edits[c.to] = "))" + edits[c.to]
+		}
+		var b strings.Builder
+		for i := range len(source) {
+			b.WriteString(edits[i])
+			b.WriteByte(source[i])
+		}
+		put(path, b.String())
+		name := "session"
+		if dir := filepath.Dir(path); dir != "." {
+			name = filepath.Base(dir)
+		}
+		put(filepath.Join(filepath.Dir(path), "mutant.go"), "package "+name+`
+
+import (
+	"os"
+	"strconv"
+)
+
+var mutant, _ = strconv.Atoi(os.Getenv("USHER_TEST_MUTANT"))
+`)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return mutants
+}
+
+// check is an expression that decides a refusal.
+type check struct {
+	in       string // the function
+	from, to int
+	demand   bool // refuses where it is false, else where it is true
+}
+
+// findChecks finds the conditions, each side of an || by itself, under which a
+// function refuses; and of what a function returns as its last, boolean
+// result, each side of an &&.
+func findChecks(t *testing.T, path, source string) []check {
+	t.Helper()
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, path, source, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var checks []check
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok || f.Type.Results == nil {
+			continue
+		}
+		add := func(e ast.Expr, split token.Token, demand bool) {
+			for _, side := range operands(e, split) {
+				checks = append(checks, check{f.Name.Name, fset.Position(side.Pos()).Offset, fset.Position(side.End()).Offset, demand})
+			}
+		}
+		last := f.Type.Results.List[len(f.Type.Results.List)-1].Type
+		returnsBool := types(last) == "bool"
+		ast.Inspect(f.Body, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.IfStmt:
+				if refuses(path, n.Body.List) {
+					add(n.Cond, token.LOR, false)
+				}
+			case *ast.SwitchStmt:
+				for _, c := range n.Body.List {
+					if c := c.(*ast.CaseClause); n.Tag == nil && refuses(path, c.Body) {
+						for _, e := range c.List {
+							add(e, token.LOR, false)
+						}
+					}
+				}
+			case *ast.ReturnStmt:
+				if e := n.Results; returnsBool && len(e) == f.Type.Results.NumFields() {
+					if _, constant := e[len(e)-1].(*ast.Ident); !constant {
+						add(e[len(e)-1], token.LAND, true)
+					}
+				}
+			case *ast.FuncLit:
+				return false
+			}
+			return true
+		})
+	}
+	return checks
+}
+
+func types(e ast.Expr) string {
+	id, _ := e.(*ast.Ident)
+	if id == nil {
+		return ""
+	}
+	return id.Name
+}
+
+func operands(e ast.Expr, split token.Token) []ast.Expr {
+	if b, ok := e.(*ast.BinaryExpr); ok && b.Op == split {
+		return append(operands(b.X, split), operands(b.Y, split)...)
+	}
+	return []ast.Expr{e}
+}
+
+// refuses reports whether a body ends in a refusal: a return of an error or of
+// false, or the passing over of a bad key.
+func refuses(path string, body []ast.Stmt) bool {
+	if len(body) == 0 {
+		return false
+	}
+	switch s := body[len(body)-1].(type) {
+	case *ast.BranchStmt:
+		return s.Tok == token.CONTINUE && path == "keyset.go"
+	case *ast.ReturnStmt:
+		if len(s.Results) == 0 {
+			return false
+		}
+		switch e := s.Results[len(s.Results)-1].(type) {
+		case *ast.Ident:
+			// Passing an error on is a check too; in strictjson, one without
+			// which loops have no end.
+			return e.Name == "false" || strings.HasPrefix(strings.ToLower(e.Name), "err") && (e.Name != "err" || !strings.Contains(path, "strictjson"))
+		case *ast.CallExpr:
+			name := e.Fun.(*ast.SelectorExpr)
+			return name.Sel.Name == "New" || name.Sel.Name == "Errorf" || name.Sel.Name == "fail"
+		case *ast.UnaryExpr:
+			return e.Op == token.AND
+		}
+	}
+	return false
+}

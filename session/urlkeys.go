@@ -1,0 +1,266 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+const (
+	defaultRefresh  = 5 * time.Minute
+	minRefresh      = 30 * time.Second
+	maxRefresh      = 10 * time.Minute // the issuer publishes keys this long before they sign
+	defaultMaxStale = 24 * time.Hour
+
+	fetchTimeout = 5 * time.Second
+	// fetchPause is the least time between two fetches, so that tokens with
+	// made-up kids cannot make a verifier flood the issuer.
+	fetchPause = 30 * time.Second
+	// coldPause is the same while there are no keys at all, as when issuer and
+	// verifier start together.
+	coldPause = time.Second
+)
+
+// URLKeysConfig is for [KeysFromURL]. The zero URLKeysConfig serves.
+type URLKeysConfig struct {
+	// Refresh is how often the keys are fetched, 5 minutes where zero, from
+	// 30 s to 10 minutes. A key that the issuer withdraws is gone after that.
+	Refresh time.Duration
+	// MaxStale is how long the keys of the last good fetch serve while no
+	// fetch succeeds, 24 h where zero; at least Refresh.
+	MaxStale time.Duration
+	// Initial keys, as from a file, serve until the first good fetch.
+	Initial KeySet
+	// Transport makes the requests where it is not nil: for a certificate
+	// authority of one's own.
+	Transport http.RoundTripper
+	// AllowHTTP allows http to other hosts than this one. Who can change what
+	// passes between them can then forge tokens.
+	AllowHTTP bool
+	// OnError is told of each fetch that failed, for a log and a metric; it
+	// may be nil.
+	OnError func(error)
+}
+
+func (cfg *URLKeysConfig) validate(address string) error {
+	var faults []error
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		faults = append(faults, errors.New("URL is not an absolute https URL"))
+	case u.User != nil || u.Fragment != "":
+		faults = append(faults, errors.New("URL has a password or a fragment"))
+	case u.Scheme == "http" && !cfg.AllowHTTP && !isLoopback(u.Hostname()):
+		faults = append(faults, errors.New("URL is http to another host"))
+	}
+	if cfg.Refresh < minRefresh || cfg.Refresh > maxRefresh {
+		faults = append(faults, fmt.Errorf("Refresh %s is not from %s to %s", cfg.Refresh, minRefresh, maxRefresh))
+	}
+	if cfg.MaxStale < cfg.Refresh {
+		faults = append(faults, fmt.Errorf("MaxStale %s is less than Refresh %s", cfg.MaxStale, cfg.Refresh))
+	}
+	return errors.Join(faults...)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// URLKeys is a [KeySource] that fetches a JWK Set again and again, in the
+// background: a fetch never delays a key that is known. It is safe for
+// concurrent use.
+type URLKeys struct {
+	address string
+	cfg     URLKeysConfig
+	client  http.Client
+
+	mu      sync.RWMutex
+	keys    KeySet
+	good    time.Time     // when keys were fetched; zero while there are none
+	tried   time.Time     // when the last fetch began
+	err     error         // of the last fetch
+	running chan struct{} // closed when the fetch that runs now ends; nil where none does
+	next    *time.Timer
+	closed  bool
+}
+
+// KeysFromURL returns the keys at an https URL, or every fault of the
+// configuration at once; http is for this host alone. The first fetch begins at
+// once; nothing waits for it but the first tokens. Close it after use.
+//
+// A fetch takes at most 5 s and 256 KiB, follows no redirect, and is good only
+// with status 200 and a [ParseJWKS] that finds a key. The next is due after
+// Refresh, or after 30 s where it failed; an unknown kid may bring it forward,
+// to 30 s after the last at the soonest. While fetches fail, the keys of the
+// last good one stay, up to MaxStale.
+func KeysFromURL(address string, cfg URLKeysConfig) (*URLKeys, error) {
+	if cfg.Refresh == 0 {
+		cfg.Refresh = defaultRefresh
+	}
+	if cfg.MaxStale == 0 {
+		cfg.MaxStale = defaultMaxStale
+	}
+	if err := cfg.validate(address); err != nil {
+		return nil, fmt.Errorf("session: bad key URL: %w", err)
+	}
+	if cfg.Transport == nil {
+		cfg.Transport = &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DisableKeepAlives:      true, // by the next fetch it would be closed anyway
+			ForceAttemptHTTP2:      true,
+			MaxResponseHeaderBytes: 64 << 10,
+		}
+	}
+	u := &URLKeys{
+		address: address,
+		cfg:     cfg,
+		client: http.Client{
+			Transport:     cfg.Transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		keys: cfg.Initial,
+	}
+	if u.keys.Len() > 0 {
+		u.good = time.Now()
+	}
+	u.refresh()
+	return u, nil
+}
+
+// Close stops fetching. The keys at hand serve on, up to MaxStale.
+func (u *URLKeys) Close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closed = true
+	if u.next != nil {
+		u.next.Stop()
+	}
+}
+
+// Err returns the error of the last fetch, nil where it was good or none has
+// ended yet.
+func (u *URLKeys) Err() error {
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	return u.err
+}
+
+// Key implements [KeySource]. For a kid that it does not know it may wait for
+// one fetch, together with all others that wait. Where that fails it returns
+// [ErrKeysUnavailable]: the key may be a new one.
+func (u *URLKeys) Key(ctx context.Context, kid string) (JWK, error) {
+	k, err := u.lookUp(kid)
+	if err == nil {
+		return k, nil
+	}
+	done := u.refresh()
+	if done == nil { // too soon after the last
+		return JWK{}, err
+	}
+	select {
+	case <-done:
+		return u.lookUp(kid)
+	case <-ctx.Done():
+		return JWK{}, fmt.Errorf("%w: %w", ErrKeysUnavailable, ctx.Err())
+	}
+}
+
+// lookUp returns a key that is at hand.
+func (u *URLKeys) lookUp(kid string) (JWK, error) {
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	fresh := !u.good.IsZero() && time.Since(u.good) <= u.cfg.MaxStale
+	k, ok := u.keys.keys[kid]
+	switch {
+	case fresh && ok:
+		return k, nil
+	case u.err != nil:
+		return JWK{}, fmt.Errorf("%w: %w", ErrKeysUnavailable, u.err)
+	case !fresh:
+		return JWK{}, ErrKeysUnavailable
+	}
+	return JWK{}, ErrUnknownKey
+}
+
+// refresh starts a fetch, unless one is running or the last is too recent. It
+// returns the end of the one that is running, nil where none is.
+func (u *URLKeys) refresh() <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.running != nil {
+		return u.running
+	}
+	pause := fetchPause
+	if u.good.IsZero() {
+		pause = coldPause
+	}
+	if u.closed || !u.tried.IsZero() && time.Since(u.tried) < pause {
+		return nil
+	}
+	u.tried = time.Now()
+	u.running = make(chan struct{})
+	go u.run(u.running)
+	return u.running
+}
+
+func (u *URLKeys) run(done chan struct{}) {
+	// Of no caller's context: others wait for the same fetch.
+	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
+	defer cancel()
+	keys, err := u.fetch(ctx)
+
+	u.mu.Lock()
+	u.err = err
+	due := fetchPause
+	if err == nil {
+		u.keys, u.good, due = keys, time.Now(), u.cfg.Refresh
+	}
+	u.running = nil
+	if u.next != nil {
+		u.next.Stop()
+	}
+	if !u.closed {
+		u.next = time.AfterFunc(due, func() { u.refresh() })
+	}
+	u.mu.Unlock()
+	close(done)
+
+	if err != nil && u.cfg.OnError != nil {
+		u.cfg.OnError(err)
+	}
+}
+
+func (u *URLKeys) fetch(ctx context.Context) (KeySet, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.address, nil)
+	if err != nil {
+		return KeySet{}, fmt.Errorf("session: fetch keys: %w", err)
+	}
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	res, err := u.client.Do(req)
+	if err != nil {
+		return KeySet{}, fmt.Errorf("session: fetch keys: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return KeySet{}, fmt.Errorf("session: fetch keys: %s answered %d", u.address, res.StatusCode)
+	}
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxJWKSBytes+1))
+	if err != nil {
+		return KeySet{}, fmt.Errorf("session: fetch keys: %w", err)
+	}
+	keys, err := ParseJWKS(data)
+	if err != nil {
+		return KeySet{}, fmt.Errorf("session: fetch keys: %w", err)
+	}
+	if keys.Len() == 0 {
+		return KeySet{}, fmt.Errorf("session: fetch keys: no usable key at %s", u.address)
+	}
+	return keys, nil
+}
