@@ -7,7 +7,7 @@ JS := js examples/liveblocks examples/livestore
 # The race detector needs a C compiler.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,$(warning no C compiler: testing without the race detector))
 
-.PHONY: dev test test-fast check lint fuzz bench build setup-postgres setup-node
+.PHONY: dev test test-fast check lint fuzz bench build setup-postgres
 
 # On a terminal usher gets a process group of its own (set -m): Ctrl-C is then
 # for it to handle, not for make, which would call it an error.
@@ -31,14 +31,15 @@ lint:
 fuzz: setup-postgres
 	scripts/fuzz.sh 10s
 
-bench: setup-postgres setup-node
+bench: setup-postgres bench/node/node_modules
 	PATH="$$(scripts/node.sh):$$PATH" go run ./bench $(ARGS)
 
+bench/node/node_modules: bench/node/package-lock.json
+	PATH="$$(scripts/node.sh):$$PATH" && cd bench/node && npm ci --no-audit --no-fund
+	touch $@
+
 build:
-	CGO_ENABLED=0 go build -trimpath -o bin/usher ./cmd/usher
+	go build -o bin/usher ./cmd/usher
 
 setup-postgres:
 	@scripts/postgres.sh
-
-setup-node:
-	@scripts/node.sh >/dev/null

@@ -103,10 +103,16 @@ func run(t *testing.T, tx pgx.Tx, sql string) {
 	}
 }
 
-// awaitBlocked returns when somebody in the database waits for a lock.
-func awaitBlocked(t *testing.T, pg *dbtest.DB) {
+// awaitBlocked returns when somebody in the database waits for a lock, and fails
+// the test where the call that should have ends instead.
+func awaitBlocked(t *testing.T, pg *dbtest.DB, ended <-chan error) {
 	t.Helper()
 	for blocked := false; !blocked; {
+		select {
+		case err := <-ended:
+			t.Fatalf("the call did not wait for a lock: %v", err)
+		default:
+		}
 		err := pg.Pool.QueryRow(t.Context(), `
 			SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
 			                WHERE NOT granted AND datname = current_database())`).Scan(&blocked)
@@ -356,7 +362,7 @@ func TestAddWhileDeleting(t *testing.T) {
 			run(t, deleting, "DELETE FROM usher.users WHERE id = 'ada'")
 			added := make(chan error, 1)
 			go func() { added <- add(t.Context(), database) }()
-			awaitBlocked(t, pg)
+			awaitBlocked(t, pg, added)
 			if err := deleting.Commit(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -520,7 +526,7 @@ func TestMembershipHistoryIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantForbidden(t, pg,
-		"UPDATE usher.memberships SET user_id = 'bob' WHERE ended_at IS NULL",
+		"UPDATE usher.memberships SET user_id = 'eve' WHERE ended_at IS NULL",
 		"UPDATE usher.memberships SET ended_at = NULL, ended_by = NULL WHERE ended_at IS NOT NULL",
 		"UPDATE usher.memberships SET ended_at = now(), ended_by = 'eve' WHERE ended_at IS NOT NULL",
 		"DELETE FROM usher.memberships",
@@ -556,7 +562,7 @@ func TestAdminUnavailable(t *testing.T) {
 	t.Parallel()
 	database := openURL(t, "postgres://usher@127.0.0.1:1/usher")
 	_, err := database.Users(t.Context())
-	wantError(t, err, session.ErrUnavailable, "users")
+	wantError(t, err, session.ErrUnavailable, "list users")
 	_, err = database.DeleteUser(t.Context(), "ada", actor)
 	wantError(t, err, session.ErrUnavailable, "delete user")
 }

@@ -51,9 +51,6 @@ type Grant struct {
 	RevokeReason   string     `json:"revokeReason,omitempty"`
 }
 
-// Subject returns who the grant is for.
-func (g *Grant) Subject() Subject { return Subject{g.SubjectKind, g.SubjectID} }
-
 // A NewGrant is what [DB.AddGrant] takes.
 type NewGrant struct {
 	Subject      Subject
@@ -170,7 +167,7 @@ func checkTemplate(ctx context.Context, tx pgx.Tx, template permissions.Template
 		ID      int64
 		Pattern string
 	}
-	others, err := list[liveTemplate](ctx, tx, "templates", liveTemplatesSQL, args)
+	others, err := list[liveTemplate](ctx, tx, "list templates", liveTemplatesSQL, args)
 	if err != nil {
 		return err
 	}
@@ -227,7 +224,7 @@ func grants(ctx context.Context, q querier, filter GrantFilter) ([]Grant, error)
 	if filter.Kind != 0 {
 		kind = filter.Kind.String()
 	}
-	return list[Grant](ctx, q, "grants", listGrantsSQL, pgx.StrictNamedArgs{
+	return list[Grant](ctx, q, "list grants", listGrantsSQL, pgx.StrictNamedArgs{
 		"id": filter.ID, "subject_kind": filter.Subject.Kind, "subject_id": filter.Subject.ID,
 		"resource_kind": kind, "pattern": filter.Pattern, "ended": filter.Ended,
 	})

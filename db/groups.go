@@ -50,7 +50,7 @@ func (db *DB) AddGroup(ctx context.Context, id, organization, name, actor string
 
 // Groups lists the groups of usher's own directory by id.
 func (db *DB) Groups(ctx context.Context) ([]Group, error) {
-	return list[Group](ctx, db.pool, "groups", listGroupsSQL, nil)
+	return list[Group](ctx, db.pool, "list groups", listGroupsSQL, nil)
 }
 
 // DeleteGroup deletes a group, ends its memberships and revokes its grants. One

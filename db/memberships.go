@@ -58,11 +58,11 @@ func (db *DB) Members(ctx context.Context, of Subject) ([]Membership, error) {
 		return nil, err
 	}
 	var members []Membership
-	err := db.transact(ctx, "members", func(ctx context.Context, tx pgx.Tx) (err error) {
+	err := db.transact(ctx, "list members", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if err := lockSubject(ctx, tx, of); err != nil {
 			return err
 		}
-		members, err = list[Membership](ctx, tx, "members", listMembersSQL, pgx.StrictNamedArgs{"kind": of.Kind, "id": of.ID})
+		members, err = list[Membership](ctx, tx, "list members", listMembersSQL, pgx.StrictNamedArgs{"kind": of.Kind, "id": of.ID})
 		return err
 	})
 	return members, err

@@ -45,7 +45,7 @@ func (db *DB) AddOrganization(ctx context.Context, id, name, actor string) (Orga
 
 // Organizations lists the organizations of usher's own directory by id.
 func (db *DB) Organizations(ctx context.Context) ([]Organization, error) {
-	return list[Organization](ctx, db.pool, "organizations", listOrganizationsSQL, nil)
+	return list[Organization](ctx, db.pool, "list organizations", listOrganizationsSQL, nil)
 }
 
 // DeleteOrganization deletes an organization, ends its memberships, and revokes

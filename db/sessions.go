@@ -66,7 +66,7 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 // Sessions lists the sessions that have not expired, newest first; of one user
 // where one is named.
 func (db *DB) Sessions(ctx context.Context, user string) ([]Session, error) {
-	return list[Session](ctx, db.pool, "sessions", listSessionsSQL, pgx.StrictNamedArgs{"user_id": user})
+	return list[Session](ctx, db.pool, "list sessions", listSessionsSQL, pgx.StrictNamedArgs{"user_id": user})
 }
 
 // EndSessions ends all sessions of a user and says how many had not expired. A

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
@@ -46,7 +46,7 @@ func TestEnsureSigningKey(t *testing.T) {
 		t.Fatalf("SigningKeys = %v, %v, %v; want both", keys, unusable, err)
 	}
 	for _, key := range keys {
-		if signing, err := session.NewKeyring(key).Signing(time.Now()); err != nil || signing.ID() != key.ID() {
+		if signing, err := session.NewKeyring(key).Signing(key.Algorithm(), time.Now()); err != nil || signing.ID() != key.ID() {
 			t.Errorf("%s does not sign at once: %v", key, err)
 		}
 	}
@@ -72,27 +72,35 @@ func TestEnsureSigningKeyErrors(t *testing.T) {
 	}
 }
 
-// Replicas that start together make one key.
+// Of two that start together, one makes the key.
 func TestEnsureSigningKeyAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
 	database, encryption := openURL(t, pg.URL), newKeyEncryption(t)
-	var made atomic.Int32
-	var starting sync.WaitGroup
-	for range 6 {
-		starting.Go(func() {
-			key, err := database.EnsureSigningKey(t.Context(), session.EdDSA, encryption)
-			if err != nil {
-				t.Error(err)
-			}
-			if key != nil {
-				made.Add(1)
-			}
-		})
+	first, err := connect(t, pg.URL).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	starting.Wait()
-	if listed, err := database.ListSigningKeys(t.Context()); err != nil || made.Load() != 1 || len(listed) != 1 {
-		t.Errorf("%d made, %d listed, %v; want 1", made.Load(), len(listed), err)
+	lock, err := os.ReadFile("queries/lock_signing_keys.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, first, string(lock))
+	run(t, first, `INSERT INTO usher.signing_keys (kid, alg, public_key, sealed_key, published_at, signs_from)
+		VALUES ('first', 'EdDSA', '', '', now(), now())`)
+	ended := make(chan error, 1)
+	var made *db.SigningKeyTimes
+	go func() {
+		var err error
+		made, err = database.EnsureSigningKey(t.Context(), session.EdDSA, encryption)
+		ended <- err
+	}()
+	awaitBlocked(t, pg, ended)
+	if err := first.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil || made != nil {
+		t.Errorf("made = %v, %v; want none beside the first", made, err)
 	}
 }
 

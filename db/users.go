@@ -56,7 +56,7 @@ func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, acto
 
 // Users lists the users of usher's own directory by id.
 func (db *DB) Users(ctx context.Context) ([]User, error) {
-	return list[User](ctx, db.pool, "users", listUsersSQL, nil)
+	return list[User](ctx, db.pool, "list users", listUsersSQL, nil)
 }
 
 // SetUserDisabled disables a user, or enables one again. A disabled user gets

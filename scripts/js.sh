@@ -7,11 +7,6 @@ bin=$(scripts/node.sh)
 export PATH=$bin:$PATH
 for dir; do
 	[ -f "$dir/package.json" ] || continue
-	installed=$dir/node_modules/.installed-lock.json
-	if ! cmp -s "$dir/package-lock.json" "$installed"; then
-		(cd "$dir" && npm ci --no-audit --no-fund </dev/null)
-		mkdir -p "$(dirname "$installed")" # npm makes none where nothing is needed
-		cp "$dir/package-lock.json" "$installed"
-	fi
+	scripts/npm-ci.sh "$dir"
 	(cd "$dir" && npm test </dev/null)
 done

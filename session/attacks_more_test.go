@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
@@ -35,7 +36,38 @@ func TestWriteMoreAttacks(t *testing.T) {
 	ed2.alg = session.Ed25519
 	rs, ps := rsaForger(t, session.RS256, "rs1"), rsaForger(t, session.PS256, "ps1")
 	path, longKey, stranger := edForger("a/b"), edForger(long), edForger("stranger")
-	f.JWKS = session.MarshalJWKS([]session.JWK{ed.jwk(t), ed2.jwk(t), ec.jwk(t), rs.jwk(t), ps.jwk(t), path.jwk(t), longKey.jwk(t)})
+	keys := session.MarshalJWKS([]session.JWK{ed.jwk(t), ed2.jwk(t), ec.jwk(t), rs.jwk(t), ps.jwk(t), path.jwk(t), longKey.jwk(t)})
+
+	// Keys that a set must not lend: each of them signs a token.
+	var unfit []forger
+	unfitKey := func(kid string, changes ...string) {
+		k := edForger(kid)
+		unfit = append(unfit, k)
+		keys = append(bytes.TrimSuffix(keys, []byte("]}")), ","+with(string(marshal(t, k.jwk(t))), changes...)+"]}"...)
+	}
+	unfitKey("use-enc", "use", `"enc"`)
+	unfitKey("use-null", "use", "null")
+	unfitKey("ops-encrypt", "use", "", "key_ops", `["encrypt"]`)
+	unfitKey("ops-both", "use", "", "key_ops", `["verify","encrypt"]`)
+	unfitKey("ops-empty", "use", "", "key_ops", "[]")
+	unfitKey("alg-es256", "alg", `"ES256"`)
+	unfitKey("alg-null", "alg", "null")
+	unfitKey("kty-lower", "kty", `"okp"`)
+	unfitKey("crv-lower", "crv", `"ed25519"`)
+	unfitKey("twice")
+	unfitKey("twice", "x", `"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"`)
+	unfitKey("same-twice")
+	unfitKey("same-twice")
+	unfitKey(strings.Repeat("k", 129))
+	unfitKey("x-padded", "x", `"`+base64.URLEncoding.EncodeToString(edForger("x-padded").private.Public().(ed25519.PublicKey))+`"`)
+	large, err := rsa.GenerateKey(rand.Reader, 4104)
+	if err != nil {
+		t.Fatal(err)
+	}
+	largeKey := forger{large, session.RS256, "rs-4104"}
+	unfit = append(unfit, largeKey)
+	keys = append(bytes.TrimSuffix(keys, []byte("]}")), fmt.Sprintf(`,{"kty":"RSA","n":%s,"e":"AQAB","kid":"rs-4104","use":"sig","alg":"RS256"}]}`, number(large.N))...)
+	f.JWKS = keys
 
 	add := func(result, id, note, token string) {
 		f.Vectors = append(f.Vectors, attackVector{ID: id, Note: note, Token: token, Result: result})
@@ -46,6 +78,10 @@ func TestWriteMoreAttacks(t *testing.T) {
 	for _, k := range []forger{ed, ed2, ec, rs, ps, longKey} {
 		good("ok-"+k.kid[:min(3, len(k.kid))], "baseline of "+k.alg, k.token(claims()))
 		bad("forged-"+k.kid[:min(3, len(k.kid))], "payload changed after signing", strings.Replace(k.token(claims()), encode(claims()), encode(claims("sub", `"user_2"`)), 1))
+	}
+
+	for i, k := range unfit {
+		bad(fmt.Sprintf("key-%d-%s", i, k.kid[:min(12, len(k.kid))]), "good signature by a key that the set must not lend (KEY-02, KEY-05)", k.token(claims()))
 	}
 
 	// The key's own algorithm, and nothing like it.
@@ -134,15 +170,11 @@ func TestWriteMoreAttacks(t *testing.T) {
 		last := strings.IndexByte(alphabet, s[len(s)-1])
 		return s[:len(s)-1] + string(alphabet[last|1])
 	}
-	headerTwo, payloadTwo := ed.header(), claims()
-	for len(headerTwo)%3 == 0 {
-		headerTwo += " "
+	pad := func(s string) string { // the bits are then a blank's, which JSON would not miss
+		return s + strings.Repeat(" ", 3-(len(s)+2)%3)
 	}
-	for len(payloadTwo)%3 == 0 {
-		payloadTwo += " "
-	}
-	bad("enc-bits-header", "signed so", ed.signed(bits(encode(headerTwo))+"."+encode(payloadTwo)))
-	bad("enc-bits-payload", "signed so", ed.signed(encode(headerTwo)+"."+bits(encode(payloadTwo))))
+	bad("enc-bits-header", "signed so", ed.signed(bits(encode(pad(ed.header())))+"."+encode(claims())))
+	bad("enc-bits-payload", "signed so", ed.signed(encode(ed.header())+"."+bits(encode(pad(claims())))))
 	std := claims("ui", `{"name":"\u00fb?>~ûÿþ~~~"}`)
 	bad("enc-std-alphabet", "+ and / instead of - and _, signed so", ed.signed(encode(ed.header())+"."+base64.RawStdEncoding.EncodeToString([]byte(std))))
 	bad("payload-empty", "", ed.signed(encode(ed.header())+"."))

@@ -89,6 +89,9 @@ type IssuerConfig struct {
 	Issuer string
 	// Keys sign. Required.
 	Keys *Keyring
+	// Algorithm is that of the keys that sign, [EdDSA] where empty; or [ES256]
+	// for verifiers without Ed25519.
+	Algorithm string
 	// Project is the pid claim, "usher" where empty.
 	Project string
 	// Audiences lists the sync backends, [DefaultAudiences] where nil.
@@ -111,6 +114,9 @@ func (cfg *IssuerConfig) validate() error {
 	}
 	if cfg.Keys == nil {
 		faults = append(faults, errors.New("Keys is nil"))
+	}
+	if cfg.Algorithm != EdDSA && cfg.Algorithm != ES256 {
+		faults = append(faults, fmt.Errorf("Algorithm %q is neither %s nor %s", cfg.Algorithm, EdDSA, ES256))
 	}
 	if cfg.TTL < MinTTL || cfg.TTL > MaxTTL {
 		faults = append(faults, fmt.Errorf("TTL %s is not from %s to %s", cfg.TTL, MinTTL, MaxTTL))
@@ -142,6 +148,9 @@ type Issuer struct {
 func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
 	if cfg.TTL == 0 {
 		cfg.TTL = DefaultTTL
+	}
+	if cfg.Algorithm == "" {
+		cfg.Algorithm = EdDSA
 	}
 	if cfg.Project == "" {
 		cfg.Project = "usher"
@@ -352,7 +361,7 @@ func (s *Session) Authorize() (Token, error) {
 	if s.at.IsZero() {
 		s.at = s.issuer.cfg.Now()
 	}
-	key, err := s.issuer.cfg.Keys.Signing(s.at)
+	key, err := s.issuer.cfg.Keys.Signing(s.issuer.cfg.Algorithm, s.at)
 	if err != nil {
 		return Token{}, err
 	}

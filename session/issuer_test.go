@@ -141,7 +141,7 @@ func TestOthersVerifyOurTokens(t *testing.T) {
 		t.Run(key.Algorithm(), func(t *testing.T) {
 			t.Parallel()
 			ring := session.NewKeyring(key)
-			issuer := newIssuer(t, func(cfg *session.IssuerConfig) { cfg.Keys = ring })
+			issuer := newIssuer(t, func(cfg *session.IssuerConfig) { cfg.Keys, cfg.Algorithm = ring, key.Algorithm() })
 			token, err := issuer.Prepare(session.User{ID: "ada"}).At(noon).Allow("*", permissions.Read).Authorize()
 			if err != nil {
 				t.Fatal(err)
@@ -418,6 +418,7 @@ func TestInfo(t *testing.T) {
 func TestNewIssuerReportsEveryFault(t *testing.T) {
 	t.Parallel()
 	_, err := session.NewIssuer(session.IssuerConfig{
+		Algorithm:   "HS256",
 		TTL:         2 * time.Hour,
 		MaxPatterns: -1,
 		Audiences:   []session.Audience{{Name: "a", Rooms: true}, {Name: "a", Rooms: true}, {Name: "b"}},
@@ -425,7 +426,7 @@ func TestNewIssuerReportsEveryFault(t *testing.T) {
 	if err == nil {
 		t.Fatal("NewIssuer accepted a bad config")
 	}
-	for _, fault := range []string{"Issuer is empty", "Keys is nil", "TTL 2h0m0s", "MaxPatterns -1", `audience "a"`, `audience "b"`} {
+	for _, fault := range []string{"Issuer is empty", "Keys is nil", `Algorithm "HS256"`, "TTL 2h0m0s", "MaxPatterns -1", `audience "a"`, `audience "b"`} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("error %q does not say %q", err, fault)
 		}

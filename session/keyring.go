@@ -184,11 +184,11 @@ func NewKeyring(keys ...*SigningKey) *Keyring {
 	return &Keyring{keys}
 }
 
-// Signing returns the key that signs at now: of several the one that began
-// last. It returns [ErrNoSigningKey] where none does.
-func (r *Keyring) Signing(now time.Time) (*SigningKey, error) {
+// Signing returns the key of that algorithm that signs at now: of several the
+// one that began last. It returns [ErrNoSigningKey] where none does.
+func (r *Keyring) Signing(alg string, now time.Time) (*SigningKey, error) {
 	for _, k := range r.keys {
-		if k.signs(now) {
+		if k.Algorithm() == alg && k.signs(now) {
 			return k, nil
 		}
 	}

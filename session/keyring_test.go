@@ -126,7 +126,14 @@ func TestKeyringFollowsTheTimes(t *testing.T) {
 	}
 	first := generate(session.KeyTimes{PublishedAt: at(0), SignsFrom: at(0), SignsUntil: at(60), UnpublishedAt: at(70)})
 	second := generate(session.KeyTimes{PublishedAt: at(30), SignsFrom: at(50), CompromisedAt: at(100)})
-	ring := session.NewKeyring(first, second)
+	other, err := session.GenerateKey(session.ES256, session.KeyTimes{PublishedAt: at(1000), SignsFrom: at(1000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := session.NewKeyring(first, second, other)
+	if _, err := ring.Signing(session.EdDSA, at(1000)); !errors.Is(err, session.ErrNoSigningKey) {
+		t.Errorf("a key of another algorithm signs: %v", err)
+	}
 	for _, test := range []struct {
 		minute    int
 		signs     *session.SigningKey
@@ -141,7 +148,7 @@ func TestKeyringFollowsTheTimes(t *testing.T) {
 		{70, second, []*session.SigningKey{second}},
 		{100, nil, nil}, // compromised: gone at once
 	} {
-		key, err := ring.Signing(at(test.minute))
+		key, err := ring.Signing(session.EdDSA, at(test.minute))
 		if key != test.signs || (err == nil) != (test.signs != nil) {
 			t.Errorf("minute %d: Signing() = %v, %v; want %v", test.minute, key, err, test.signs)
 		}

@@ -80,9 +80,6 @@ func tokenOf(r *http.Request, cookie string) (string, error) {
 	default:
 		return "", errAmbiguous
 	}
-	if cookie == "" {
-		return "", errNoToken
-	}
 	switch cookies := r.CookiesNamed(cookie); len(cookies) {
 	case 0:
 		return "", errNoToken

@@ -390,6 +390,10 @@ func TestMemo(t *testing.T) {
 	verify("the key for another algorithm", token, "alg")
 	current = keyFunc(func(context.Context, string) (session.JWK, error) { return session.JWK{}, session.ErrKeysUnavailable })
 	verify("keys unavailable", token, session.ErrKeysUnavailable.Error())
+	current = keyFunc(func(context.Context, string) (session.JWK, error) {
+		return session.JWK{KeyID: "ed", Algorithm: "EdDSA"}, nil
+	})
+	verify("an empty key", token, "signature")
 	current = keySet(t, f)
 	verify("key back", token, "")
 

@@ -32,7 +32,7 @@ func (f *adminFlags) ProvideDB() (*db.DB, error) {
 }
 
 // AfterRun closes the database, where Run got so far.
-func (f *adminFlags) AfterRun() error {
+func (f *adminFlags) AfterRun() error { //nolint:unparam // kong wants an error
 	if f.database != nil {
 		f.database.Close()
 	}

@@ -253,13 +253,13 @@ func writeJSONFile(file string, v any) error {
 // greeting says where usher is and what to try. The commands work when pasted.
 func (d *devFile) greeting(dir string) string {
 	curl := func(user, room string) string {
-		return fmt.Sprintf("  curl -s %s/api/auth -H 'Origin: %s' -H 'Content-Type: application/json' \\\n    -H 'Cookie: %s=%s' -d '{\"room\": %q}'\n",
+		return fmt.Sprintf("  curl -sw '\\n' %s/api/auth -H 'Origin: %s' -H 'Content-Type: application/json' \\\n    -H 'Cookie: %s=%s' -d '{\"room\": %q}'\n",
 			d.URL, d.URL, d.CookieName, d.Sessions[user], room)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "usher dev is at %s (operators: %s)\n\n", d.URL, d.OpsURL)
-	fmt.Fprintf(&b, "A token for ada, who may write in acme:design:*\n%s\n", curl("ada", "acme:design:1"))
-	fmt.Fprintf(&b, "\nA refusal: globex is not her organization\n%s\n", curl("ada", "globex:1"))
+	fmt.Fprintf(&b, "A token for ada, who may write in acme:design:*\n%s", curl("ada", "acme:design:1"))
+	fmt.Fprintf(&b, "\nA refusal: globex is not her organization\n%s", curl("ada", "globex:1"))
 	fmt.Fprintf(&b, "\nThe audit rows of both\n  %s '%s' -c \"SELECT issued_at, result, reason, user_id, room, patterns, jti FROM usher.decisions ORDER BY issued_at DESC LIMIT 5\"\n",
 		psql(), d.DatabaseURL)
 	fmt.Fprintf(&b, "\nAll of it is in %s. Ctrl-C stops it.\n", filepath.Join(dir, "dev.json"))

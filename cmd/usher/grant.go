@@ -11,7 +11,7 @@ import (
 )
 
 type grantCmd struct {
-	Add    grantAddCmd    `cmd:"" help:"Give somebody access to rooms or stores."`
+	Add    grantAddCmd    `cmd:"" help:"Give one of --user, --group, --org and --everyone access to --room or --store."`
 	List   grantListCmd   `cmd:"" help:"List the grants."`
 	Revoke grantRevokeCmd `cmd:"" help:"Revoke a grant: it is gone at the next request."`
 }

@@ -94,12 +94,13 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		cfg.logger.ErrorContext(ctx, "signing key cannot be used", "error", err.Error())
 	}
 	keyring := session.NewKeyring(keys...)
-	if _, err := keyring.Signing(time.Now()); err != nil {
-		return nil, fmt.Errorf("%w: make one with usher key create", err)
+	if _, err := keyring.Signing(cfg.tokens.SigningAlg, time.Now()); err != nil {
+		return nil, fmt.Errorf("%w for %s: make one with usher key create --alg %[2]s", err, cfg.tokens.SigningAlg)
 	}
 	issuer, err := session.NewIssuer(session.IssuerConfig{
 		Issuer:    cfg.url,
 		Keys:      keyring,
+		Algorithm: cfg.tokens.SigningAlg,
 		Project:   cfg.tokens.Project,
 		Audiences: audiences,
 		TTL:       cfg.tokens.TokenTTL,
@@ -128,7 +129,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		return nil, err
 	}
 	s.opsAPI = api.NewOps(registry, func(ctx context.Context) error {
-		if _, err := keyring.Signing(time.Now()); err != nil {
+		if _, err := keyring.Signing(cfg.tokens.SigningAlg, time.Now()); err != nil {
 			return err
 		}
 		_, err := database.Ping(ctx)

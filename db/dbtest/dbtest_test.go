@@ -87,11 +87,11 @@ func TestDroppedAtTheEnd(t *testing.T) {
 // A test process leaves no server and no folder, not even when it is killed.
 func TestNothingStays(t *testing.T) {
 	t.Parallel()
-	tmp, err := os.MkdirTemp("", "dbtest-*")
+	tmp, err := os.MkdirTemp("", "dbtest-*") //nolint:usetesting // t.TempDir is closed to the user who stands in for root
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(tmp)
+	t.Cleanup(func() { _ = os.RemoveAll(tmp) })
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		t.Fatal(err)
 	}

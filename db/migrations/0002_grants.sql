@@ -87,12 +87,13 @@ DECLARE
     kind  text := TG_ARGV[0];
     actor text := coalesce(nullif(current_setting('usher.actor', true), ''), current_user);
 BEGIN
+    -- A row can be younger than this transaction, hence greatest().
     UPDATE usher.grants
-       SET revoked_at = now(), revoked_by = actor, revoke_reason = kind || ' deleted'
+       SET revoked_at = greatest(now(), created_at), revoked_by = actor, revoke_reason = kind || ' deleted'
      WHERE revoked_at IS NULL
        AND (subject_kind = kind AND subject_id = OLD.id OR kind = 'organization' AND organization_id = OLD.id);
     UPDATE usher.memberships
-       SET ended_at = now(), ended_by = actor
+       SET ended_at = greatest(now(), created_at), ended_by = actor
      WHERE ended_at IS NULL
        AND (kind = 'user' AND user_id = OLD.id OR member_of_kind = kind AND member_of_id = OLD.id);
     RETURN OLD;

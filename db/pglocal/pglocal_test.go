@@ -40,11 +40,10 @@ func TestMain(m *testing.M) {
 	select {}
 }
 
-// newDir returns a folder that every user may enter, as a checkout is. The one
-// of t.TempDir is closed to the user who stands in for root.
+// newDir returns a folder that every user may enter, as a checkout is.
 func newDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pglocal-*")
+	dir, err := os.MkdirTemp("", "pglocal-*") //nolint:usetesting // t.TempDir is closed to the user who stands in for root
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +60,12 @@ func newDir(t *testing.T) string {
 
 func start(t *testing.T, dir string) *pglocal.Server {
 	t.Helper()
-	server, err := pglocal.Start(t.Context(), pglocal.Config{Dir: dir})
+	return startWith(t, pglocal.Config{Dir: dir})
+}
+
+func startWith(t *testing.T, cfg pglocal.Config) *pglocal.Server {
+	t.Helper()
+	server, err := pglocal.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,11 +173,7 @@ func TestStartAgain(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	server, err := pglocal.Start(t.Context(), pglocal.Config{Dir: newDir(t), Settings: map[string]string{"fsync": "off"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Stop()
+	server := startWith(t, pglocal.Config{Dir: newDir(t), Settings: map[string]string{"fsync": "off"}})
 	if got := query[string](t, server, "SELECT current_setting('fsync')"); got != "off" {
 		t.Errorf("fsync = %q, want off", got)
 	}

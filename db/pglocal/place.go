@@ -144,10 +144,10 @@ func (at *place) elsewhere() (string, error) {
 // privateDir makes a folder that only the user can enter. One that exists must
 // be so: temporary folders are shared, and another may have made it for us.
 func privateDir(dir string, owner *syscall.Credential) error {
-	uid := uint32(os.Geteuid())
+	uid := os.Geteuid()
 	err := os.Mkdir(dir, 0o700)
 	if owner != nil {
-		uid = owner.Uid
+		uid = int(owner.Uid)
 		if err == nil {
 			err = os.Lchown(dir, int(owner.Uid), int(owner.Gid))
 		}
@@ -159,7 +159,7 @@ func privateDir(dir string, owner *syscall.Credential) error {
 	if err != nil {
 		return err
 	}
-	if !info.IsDir() || info.Mode().Perm() != 0o700 || info.Sys().(*syscall.Stat_t).Uid != uid {
+	if !info.IsDir() || info.Mode().Perm() != 0o700 || int(info.Sys().(*syscall.Stat_t).Uid) != uid {
 		return fmt.Errorf("%s is not a folder of user %d's alone: remove it", dir, uid)
 	}
 	return nil

@@ -107,10 +107,7 @@ func (v Value) Text() (string, bool) {
 // Float64 returns a number, and whether the value is one that a float64 can
 // hold: 1e400 is not.
 func (v Value) Float64() (float64, bool) {
-	if !v.is('-') && (v.raw == "" || !isDigit(v.raw[0])) {
-		return 0, false
-	}
-	f, err := strconv.ParseFloat(v.raw, 64)
+	f, err := strconv.ParseFloat(v.raw, 64) // takes no other JSON
 	return f, err == nil
 }
 

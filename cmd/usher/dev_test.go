@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// What usher dev prints works when pasted, and what it promises to keep apart
+// and to clean up it does.
+func TestDev(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(openDir(t), ".usher")
+	p, dev := startDev(t, dir)
+
+	info, err := os.Stat(filepath.Join(dir, "dev.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("dev.json has mode %v, %v; want 0600", info.Mode(), err)
+	}
+	if ignored, err := os.ReadFile(filepath.Join(dir, ".gitignore")); err != nil || string(ignored) != "*\n" {
+		t.Errorf(".gitignore = %q, %v", ignored, err)
+	}
+	commands := regexp.MustCompile(`(?m)^  ((?:curl|\S*psql) (?:.*\\\n)?.*)$`).FindAllStringSubmatch(p.out.String(), -1)
+	if len(commands) != 3 {
+		t.Fatalf("usher dev prints %d commands, want 3:\n%s", len(commands), p.out)
+	}
+	for i, want := range []string{`"token":"eyJ`, `"error":"forbidden"`, "acme:design:1"} {
+		out, err := exec.CommandContext(t.Context(), "bash", "-c", commands[i][1]).CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte(want)) {
+			t.Errorf("%s\nprinted %s, %v; want %s in it", commands[i][1], out, err, want)
+		}
+	}
+	for user, rooms := range map[string]map[string]int{
+		"ada":     {`{"room":"acme:1"}`: 200, `{"room":"globex:1"}`: 403, `{"store":"acme_notes"}`: 200},
+		"grace":   {`{"room":"acme:review:1"}`: 200, `{"store":"acme_notes"}`: 200, `{}`: 200},
+		"mallory": {`{"room":"globex:1"}`: 200, `{"room":"acme:1"}`: 403, `{"store":"acme_notes"}`: 403},
+	} {
+		for body, want := range rooms {
+			if status, _, answer, err := ask(t.Context(), dev.URL, dev.Sessions[user], body); err != nil || status != want {
+				t.Errorf("%s asks for %s: %d %v %v, want %d", user, body, status, answer, err, want)
+			}
+		}
+	}
+	if dev.APIKey != nil || dev.Issuer != dev.URL || dev.Audience != "liveblocks" || dev.JWKSURL != dev.URL+"/.well-known/jwks.json" {
+		t.Errorf("dev.json = %+v", dev)
+	}
+	checkStatus(t, dev.OpsURL+"/readyz", 200)
+	checkStatus(t, dev.URL+"/metrics", 404) // never on the public port
+	checkStatus(t, dev.URL+"/readyz", 404)
+
+	// A second one beside it does not disturb it, not even in the same folder.
+	beside := startUsher(t, nil, "dev", "--dir", dir, "--listen", "127.0.0.1:0")
+	if code := beside.exit(t); code != 1 || !strings.Contains(beside.log.String(), "another usher runs there") {
+		t.Errorf("a second usher dev in the same folder: exit code %d, %s", code, beside.log)
+	}
+	_, other := startDev(t, filepath.Join(openDir(t), ".usher"))
+	if status, _, _, err := ask(t.Context(), other.URL, dev.Sessions["ada"], `{}`); err != nil || status != 401 {
+		t.Errorf("the session of one checkout at another: %d %v, want 401", status, err)
+	}
+
+	// Ctrl-C stops everything; the next one reuses the data.
+	postgres := postmaster(t, dir)
+	p.signal(syscall.SIGINT)
+	if code := p.exit(t); code != 0 {
+		t.Errorf("after Ctrl-C: exit code %d\n%s", code, p.log)
+	}
+	if alive(postgres) {
+		t.Error("postgres outlived usher dev")
+	}
+	p, again := startDev(t, dir)
+	if again.Sessions["ada"] != dev.Sessions["ada"] {
+		t.Error("the second usher dev has other sessions")
+	}
+	if status, _, _, err := ask(t.Context(), again.URL, dev.Sessions["ada"], `{}`); err != nil || status != 200 {
+		t.Errorf("the old cookie at the second usher dev: %d %v", status, err)
+	}
+
+	// A killed Postgres comes back by itself, a killed usher takes its
+	// Postgres along and starts again.
+	if err := syscall.Kill(postmaster(t, dir), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "usher dev has its postgres back", func() bool {
+		status, _, _, err := ask(t.Context(), again.URL, dev.Sessions["ada"], `{}`)
+		if err == nil && status != 200 && status != 503 {
+			t.Fatalf("while postgres is away: status %d, want 503", status)
+		}
+		return status == 200
+	})
+	postgres = postmaster(t, dir)
+	p.signal(syscall.SIGKILL)
+	p.exit(t)
+	_, last := startDev(t, dir)
+	until(t, "the postgres of the killed usher dev is gone", func() bool { return !alive(postgres) })
+	if status, _, _, err := ask(t.Context(), last.URL, dev.Sessions["ada"], `{}`); err != nil || status != 200 {
+		t.Errorf("after the kill: %d %v", status, err)
+	}
+}
+
+func postmaster(t testing.TB, dir string) int {
+	t.Helper()
+	var pid int
+	until(t, "postgres runs", func() bool {
+		content, err := os.ReadFile(filepath.Join(dir, "postgres", "data", "postmaster.pid"))
+		if err != nil {
+			return false
+		}
+		pid, err = strconv.Atoi(strings.SplitN(string(content), "\n", 2)[0])
+		return err == nil && alive(pid)
+	})
+	return pid
+}
+
+func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+func checkStatus(t testing.TB, url string, want int) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Errorf("%s: %v", url, err)
+		return
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != want {
+		t.Errorf("%s = %d, want %d", url, res.StatusCode, want)
+	}
+}
+
+// usher dev and usher serve keep their databases apart.
+func TestDevAndServeRefuseEachOthersDatabase(t *testing.T) {
+	t.Parallel()
+	prod := newProduction(t)
+	dev := startUsher(t, nil, "dev", "--dir", filepath.Join(openDir(t), ".usher"), "--listen", "127.0.0.1:0", "--database-url", prod.owner)
+	if code := dev.exit(t); code != 1 || !strings.Contains(dev.log.String(), "production one") {
+		t.Errorf("usher dev on a production database: exit code %d, %s", code, dev.log)
+	}
+	prod.exec(t, prod.pg.URL("postgres"), "CREATE DATABASE demo")
+	running, file := startDev(t, filepath.Join(openDir(t), ".usher"), "--database-url", prod.pg.URL("demo"))
+	if status, _, _, err := ask(t.Context(), file.URL, file.Sessions["ada"], `{}`); err != nil || status != 200 {
+		t.Errorf("usher dev on an empty database: %d %v", status, err)
+	}
+	running.signal(syscall.SIGINT)
+	running.exit(t)
+	serve := startUsher(t, append(prod.env, "USHER_DATABASE_URL="+strings.Replace(prod.pg.URL("demo"), "postgres@", "usher:hunter2@", 1)),
+		"serve", "--url", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+	if code := serve.exit(t); code != 1 || !strings.Contains(serve.log.String(), "made by usher dev") {
+		t.Errorf("usher serve on a demo database: exit code %d, %s", code, serve.log)
+	}
+}
+
+func TestDevListensOnce(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	l, err := listen(t.Context(), "listen", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := startUsher(t, nil, "dev", "--dir", filepath.Join(openDir(t), ".usher"), "--listen", "127.0.0.1:"+port)
+	if code := p.exit(t); code != 1 || !strings.Contains(p.log.String(), "--listen 127.0.0.1:0") {
+		t.Errorf("usher dev on a taken port: exit code %d, %s", code, p.log)
+	}
+}

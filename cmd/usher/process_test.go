@@ -1,0 +1,308 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/db/pglocal"
+)
+
+// The tests of this file's kind run usher as a process: this test binary, told
+// to be usher.
+const beUsher = "USHER_TEST_BE_USHER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beUsher) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// process is a running usher.
+type process struct {
+	cmd    *exec.Cmd
+	out    *syncBuffer // what it printed
+	log    *syncBuffer // what it logged
+	ended  chan struct{}
+	status *os.ProcessState
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// startUsher starts usher with the arguments and ends it with the test.
+func startUsher(t testing.TB, env []string, args ...string) *process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{cmd: exec.Command(self, args...), out: new(syncBuffer), log: new(syncBuffer), ended: make(chan struct{})}
+	p.cmd.Env = append(cleanEnv(), beUsher+"=1")
+	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		p.status = p.cmd.ProcessState
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		p.signal(syscall.SIGTERM)
+		select {
+		case <-p.ended:
+		case <-time.After(20 * time.Second):
+			p.signal(syscall.SIGKILL)
+			<-p.ended
+		}
+		if t.Failed() {
+			t.Logf("usher %s\n%s%s", strings.Join(args, " "), p.out, p.log)
+		}
+	})
+	return p
+}
+
+// cleanEnv is the environment without what would configure usher.
+func cleanEnv() (env []string) {
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "USHER_") || strings.HasPrefix(v, "USHER_POSTGRES_BIN=") {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// exit waits for the end and returns the exit code, -1 after a signal.
+func (p *process) exit(t testing.TB) int {
+	t.Helper()
+	select {
+	case <-p.ended:
+		return p.status.ExitCode()
+	case <-time.After(30 * time.Second):
+		t.Fatalf("usher did not end:\n%s%s", p.out, p.log)
+		return 0
+	}
+}
+
+// until waits for a condition, and fails the test after half a minute.
+func until(t testing.TB, what string, met func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !met(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// startDev starts usher dev in dir and returns its dev.json.
+func startDev(t testing.TB, dir string, args ...string) (*process, devFile) {
+	t.Helper()
+	p := startUsher(t, nil, append([]string{"dev", "--dir", dir, "--listen", "127.0.0.1:0"}, args...)...)
+	until(t, "usher dev greets", func() bool {
+		select {
+		case <-p.ended:
+			t.Fatalf("usher dev ended: %s%s", p.out, p.log)
+		default:
+		}
+		return strings.Contains(p.out.String(), "Ctrl-C stops it")
+	})
+	return p, readDevFile(t, dir)
+}
+
+func readDevFile(t testing.TB, dir string) (dev devFile) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(dir, "dev.json"))
+	if err == nil {
+		err = json.Unmarshal(content, &dev)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dev
+}
+
+// ask posts to /api/auth with a session cookie. err is that of the connection.
+func ask(ctx context.Context, url, cookie, body string) (status int, header http.Header, answer map[string]any, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/api/auth", strings.NewReader(body))
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Origin", url)
+	r.Header.Set("Cookie", "usher_session="+cookie)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	defer res.Body.Close()
+	content, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	if err := json.Unmarshal(content, &answer); err != nil {
+		return 0, nil, nil, fmt.Errorf("%w in %q", err, content)
+	}
+	return res.StatusCode, res.Header, answer, nil
+}
+
+// production is a private Postgres with a migrated production database, a user
+// ada who may read every room, and her session.
+type production struct {
+	dir     string
+	pg      *pglocal.Server
+	owner   string // URL
+	env     []string
+	session string
+}
+
+func newProduction(t testing.TB) *production {
+	t.Helper()
+	p := &production{dir: openDir(t)}
+	p.startPostgres(t)
+	p.owner = p.pg.URL("prod")
+	p.exec(t, p.pg.URL("postgres"), "CREATE DATABASE prod")
+	key := filepath.Join(openDir(t), "kek")
+	if err := os.WriteFile(key, []byte("m3Qx0f9mV1vJc7tB0b5Zk2yqC4n8oXhWl6uR1sTzE9A=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.env = []string{"USHER_KEY_ENCRYPTION_KEY_FILE=" + key, "USHER_DATABASE_URL=" + p.owner, "USHER_SERVICE_PASSWORD=hunter2"}
+	p.run(t, "migrate", "up")
+	p.run(t, "user", "add", "ada")
+	p.run(t, "grant", "add", "--everyone", "--room", "*", "--access", "read")
+	p.session = strings.TrimSpace(p.run(t, "session", "add", "ada", "--json"))
+	var created struct{ Token string }
+	if err := json.Unmarshal([]byte(p.session), &created); err != nil || created.Token == "" {
+		t.Fatalf("usher session add --json printed %q", p.session)
+	}
+	p.session = created.Token
+	p.env = []string{"USHER_KEY_ENCRYPTION_KEY_FILE=" + key, "USHER_DATABASE_URL=" + strings.Replace(p.owner, "postgres@", "usher:hunter2@", 1)}
+	return p
+}
+
+// openDir is a folder that the user Postgres runs as can enter.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "usher-test-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nothing in it is private
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func (p *production) startPostgres(t testing.TB) {
+	t.Helper()
+	server, err := pglocal.Start(context.Background(), pglocal.Config{Dir: p.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.pg == nil {
+		t.Cleanup(func() { _ = p.pg.Stop() })
+	}
+	p.pg = server
+}
+
+func (p *production) exec(t testing.TB, url, sql string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context()) //nolint:errcheck // the statement counts
+	if _, err := conn.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run runs a subcommand as the owner and returns what it printed.
+func (p *production) run(t testing.TB, args ...string) string {
+	t.Helper()
+	u := startUsher(t, p.env, args...)
+	if code := u.exit(t); code != 0 {
+		t.Fatalf("usher %s: exit code %d\n%s%s", strings.Join(args, " "), code, u.out, u.log)
+	}
+	return u.out.String()
+}
+
+// serve starts usher serve and returns where it listens.
+func (p *production) serve(t testing.TB, args ...string) (u *process, url, opsURL string) {
+	t.Helper()
+	port := freePort(t)
+	url = "http://127.0.0.1:" + port
+	u = startUsher(t, p.env, append([]string{"serve", "--url", url, "--listen", "127.0.0.1:" + port, "--ops-listen", "127.0.0.1:0"}, args...)...)
+	until(t, "usher serves", func() bool {
+		select {
+		case <-u.ended:
+			t.Fatalf("usher serve ended: %s", u.log)
+		default:
+		}
+		opsURL = logged(u, "serving", "ops_listen")
+		return opsURL != ""
+	})
+	return u, url, "http://" + opsURL
+}
+
+// freePort asks the kernel for a port that is free now: usher serve must know
+// its URL before it listens.
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := listen(t.Context(), "listen", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := strings.Cut(l.Addr().String(), ":")
+	return port
+}
+
+// logged returns an attribute of the first log line with that message.
+func logged(u *process, message, attribute string) string {
+	lines := bufio.NewScanner(strings.NewReader(u.log.String()))
+	for lines.Scan() {
+		var line map[string]any
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line["msg"] == message {
+			value, _ := line[attribute].(string)
+			return value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func TestServe(t *testing.T) {
+	t.Parallel()
+	prod := newProduction(t)
+	u, url, ops := prod.serve(t)
+	status, header, answer, err := ask(t.Context(), url, prod.session, `{"room":"any:1"}`)
+	if err != nil || status != 200 {
+		t.Fatalf("POST /api/auth = %d %v, %v", status, answer, err)
+	}
+	if expires, err := time.Parse(time.RFC3339, answer["expiresAt"].(string)); err != nil || time.Until(expires) > 5*time.Minute {
+		t.Errorf("expiresAt = %v, %v; want within 5 min", answer["expiresAt"], err)
+	}
+	for _, path := range []string{"/livez", "/readyz", "/metrics", "/debug/pprof/"} {
+		checkStatus(t, ops+path, 200)
+		checkStatus(t, url+path, 404)
+	}
+	checkStatus(t, ops+"/debug/pprof/cmdline", 404) // would show secrets given as flags
+	if got := get(t, ops+"/metrics"); !strings.Contains(got, `usher_decisions_total{reason="",result="issued"} 1`) {
+		t.Error("/metrics does not count the token")
+	}
+	if got := logged(u, "request", "request_id"); got != header.Get("X-Request-Id") {
+		t.Errorf("the log names request %q, the answer %q", got, header.Get("X-Request-Id"))
+	}
+	for what, canary := range map[string]string{"the session": prod.session, "the token": answer["token"].(string), "the password": "hunter2"} {
+		if strings.Contains(u.log.String()+u.out.String()+get(t, ops+"/metrics"), canary) {
+			t.Errorf("%s is in a log or a metric", what)
+		}
+	}
+	if status, _, _, err := ask(t.Context(), url, "unknown", `{}`); err != nil || status != 401 {
+		t.Errorf("an unknown session: %d %v, want 401", status, err)
+	}
+	u.signal(syscall.SIGTERM)
+	if code := u.exit(t); code != 0 {
+		t.Errorf("after SIGTERM: exit code %d\n%s", code, u.log)
+	}
+}
+
+func get(t testing.TB, url string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	content, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// usher serve does not start on a setting under which its promises would not
+// hold, and says what to do.
+func TestServeRefuses(t *testing.T) {
+	t.Parallel()
+	prod := newProduction(t)
+	with := func(env ...string) []string { return append(append([]string{}, prod.env...), env...) }
+	flags := func(url string, more ...string) []string {
+		return append([]string{"serve", "--url", url, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"}, more...)
+	}
+	const good = "https://auth.example.com"
+	prod.exec(t, prod.pg.URL("postgres"), "CREATE DATABASE empty")
+	for name, test := range map[string]struct {
+		env  []string
+		args []string
+		code int
+		want string
+	}{
+		"without a URL":              {prod.env, []string{"serve"}, 2, "--url"},
+		"without a database":         {with("USHER_DATABASE_URL="), flags(good), 1, "--database-url is missing"},
+		"without a key":              {with("USHER_KEY_ENCRYPTION_KEY_FILE="), flags(good), 1, "--key-encryption-key is missing"},
+		"with an example key":        {with("USHER_KEY_ENCRYPTION_KEY_FILE=", "USHER_KEY_ENCRYPTION_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="), flags(good), 1, "openssl rand -base64 32"},
+		"with another key":           {with("USHER_KEY_ENCRYPTION_KEY_FILE=", "USHER_KEY_ENCRYPTION_KEY=DEb4AKStnkwgurArl0nb1jZcVB4cfPnsnabEr94EIzE="), flags(good), 1, "no signing key is active"},
+		"as the owner":               {with("USHER_DATABASE_URL=" + prod.owner), flags(good), 1, "may change audit rows"},
+		"on a database without it":   {with("USHER_DATABASE_URL=" + prod.pg.URL("empty")), flags(good), 1, "usher migrate up"},
+		"in the clear":               {prod.env, flags("http://auth.example.com"), 1, "must be https"},
+		"with a slash at the end":    {prod.env, flags(good + "/"), 1, "slash"},
+		"with a life of a day":       {prod.env, flags(good, "--token-ttl", "24h"), 1, "TTL"},
+		"with audiences of no kind":  {prod.env, flags(good, "--audiences", "liveblocks"), 1, "name=rooms"},
+		"with an origin of anything": {prod.env, flags(good, "--origins", "*"), 1, "origin"},
+		"with both key and file":     {with("USHER_KEY_ENCRYPTION_KEY=x"), flags(good), 1, "give one"},
+		"where commits may be lost":  {with("PGOPTIONS=-csynchronous_commit=off"), flags(good), 1, "acknowledged commits"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := startUsher(t, test.env, test.args...)
+			if code := u.exit(t); code != test.code || !strings.Contains(u.log.String(), test.want) {
+				t.Errorf("exit code %d and %q, want %d and %q", code, u.log, test.code, test.want)
+			}
+			if strings.Contains(u.log.String(), "hunter2") {
+				t.Error("the error repeats the password")
+			}
+		})
+	}
+}
+
+// F19: who is in flight at SIGTERM is answered, readiness fails first, and the
+// audit is written out.
+func TestServeDrains(t *testing.T) {
+	t.Parallel()
+	prod := newProduction(t)
+	u, url, _ := prod.serve(t)
+	var asked sync.WaitGroup
+	stop := make(chan struct{})
+	tokens := make(chan string, 100_000)
+	for range 8 {
+		asked.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				status, _, answer, err := ask(context.Background(), url, prod.session, `{}`)
+				switch {
+				case err != nil && strings.Contains(err.Error(), "refused"), errors.Is(err, io.EOF), err != nil && strings.Contains(err.Error(), "reset"):
+					return // the listener is closed: nothing was in flight
+				case err != nil || status != 200:
+					t.Errorf("while draining: %d %v", status, err)
+					return
+				}
+				tokens <- jti(answer["token"].(string))
+			}
+		})
+	}
+	until(t, "requests are answered", func() bool { return len(tokens) > 20 })
+	u.signal(syscall.SIGTERM)
+	if code := u.exit(t); code != 0 {
+		t.Errorf("exit code %d\n%s", code, u.log)
+	}
+	close(stop)
+	asked.Wait()
+	close(tokens)
+	prod.checkRows(t, tokens)
+}
+
+// F02: a database that hangs is a 503 with Retry-After inside 2 s, and usher
+// is back by itself.
+func TestPostgresHangs(t *testing.T) {
+	t.Parallel()
+	prod := newProduction(t)
+	_, url, ops := prod.serve(t)
+	if status, _, _, err := ask(t.Context(), url, prod.session, `{}`); err != nil || status != 200 {
+		t.Fatalf("before: %d %v", status, err)
+	}
+	stopped := family(t, prod.pg.PID())
+	for _, pid := range stopped {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resume := func() {
+		for _, pid := range stopped {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+	}
+	defer resume()
+	for range 5 {
+		began := time.Now()
+		status, header, answer, err := ask(t.Context(), url, prod.session, `{}`)
+		took := time.Since(began)
+		if err != nil || status != 503 || answer["error"] != "unavailable" {
+			t.Fatalf("while postgres hangs: %d %v, %v", status, answer, err)
+		}
+		if seconds, err := strconv.Atoi(header.Get("Retry-After")); err != nil || seconds < 1 {
+			t.Errorf("Retry-After = %q", header.Get("Retry-After"))
+		}
+		if took > 2*time.Second {
+			t.Errorf("answered after %s, want within 2 s", took)
+		}
+	}
+	checkStatus(t, ops+"/readyz", 503)
+	checkStatus(t, ops+"/livez", 200)
+	checkStatus(t, url+"/.well-known/jwks.json", 200) // P3
+	resume()
+	until(t, "usher is back", func() bool {
+		status, _, _, err := ask(t.Context(), url, prod.session, `{}`)
+		return err == nil && status == 200
+	})
+}
+
+// family returns a process and its children.
+func family(t testing.TB, pid int) []int {
+	t.Helper()
+	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids := []int{pid}
+	for line := range strings.Lines(string(out)) {
+		var child, parent int
+		if _, err := fmt.Sscan(line, &child, &parent); err == nil && parent == pid {
+			pids = append(pids, child)
+		}
+	}
+	return pids
+}
+
+// P1, F05, F17, F18: usher and Postgres are killed with -9, in turn and at any
+// moment, while clients ask. No client ever holds a token without its row.
+func TestNoTokenWithoutItsRow(t *testing.T) {
+	t.Parallel()
+	kills := 50
+	if testing.Short() {
+		kills = 6
+	}
+	prod := newProduction(t)
+	var mu sync.Mutex
+	u, url, _ := prod.serve(t)
+	target := func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return url
+	}
+	tokens := make(chan string, 1_000_000)
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				status, _, answer, err := ask(context.Background(), target(), prod.session, `{}`)
+				switch {
+				case err != nil: // usher is away
+					time.Sleep(5 * time.Millisecond)
+				case status == 200:
+					tokens <- jti(answer["token"].(string))
+				case status != 503:
+					t.Errorf("a fault was answered with %d %v", status, answer)
+				default:
+					time.Sleep(5 * time.Millisecond)
+				}
+			}
+		})
+	}
+	for kill := range kills {
+		before := len(tokens)
+		until(t, "tokens are issued", func() bool { return len(tokens) > before+3 })
+		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond) // any moment will do
+		if kill%2 == 0 {
+			u.signal(syscall.SIGKILL)
+			<-u.ended
+			again, newURL, _ := prod.serve(t)
+			mu.Lock()
+			u, url = again, newURL
+			mu.Unlock()
+			continue
+		}
+		if err := syscall.Kill(prod.pg.PID(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		<-prod.pg.Done()
+		prod.startPostgres(t)
+	}
+	close(stop)
+	clients.Wait()
+	close(tokens)
+	if n := len(tokens); n < 3*kills {
+		t.Errorf("only %d tokens were issued beside %d kills", n, kills)
+	}
+	prod.checkRows(t, tokens)
+}
+
+// checkRows fails for each token that has no audit row, or more than one.
+func (p *production) checkRows(t testing.TB, tokens <-chan string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), p.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context()) //nolint:errcheck // read only
+	rows, err := conn.Query(t.Context(), "SELECT jti, count(*) FROM audit.tokens GROUP BY jti")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := map[string]int{}
+	var id string
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&id, &n}, func() error { recorded[id] = n; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for jti := range tokens {
+		checked++
+		if recorded[jti] != 1 {
+			t.Errorf("token %s has %d audit rows, want 1", jti, recorded[jti])
+		}
+	}
+	t.Logf("%d tokens at clients, %d audit rows", checked, len(recorded))
+}
+
+func jti(token string) string {
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	if err != nil {
+		return err.Error()
+	}
+	var claims struct{ Jti string }
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return err.Error()
+	}
+	return claims.Jti
+}
