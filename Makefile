@@ -31,12 +31,9 @@ lint:
 fuzz: setup-postgres
 	scripts/fuzz.sh 10s
 
-bench: setup-postgres bench/node/node_modules
+bench: setup-postgres
+	scripts/npm-ci.sh bench/node
 	PATH="$$(scripts/node.sh):$$PATH" go run ./bench $(ARGS)
-
-bench/node/node_modules: bench/node/package-lock.json
-	PATH="$$(scripts/node.sh):$$PATH" && cd bench/node && npm ci --no-audit --no-fund
-	touch $@
 
 build:
 	go build -o bin/usher ./cmd/usher

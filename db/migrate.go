@@ -72,6 +72,9 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 		return nil, err
 	}
 	defer conn.Close(ctx)
+	if encoding := conn.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
+		return nil, fmt.Errorf("db: migrate: the database has encoding %s: ids are Unicode, make it with ENCODING 'UTF8'", encoding)
+	}
 	if mode == Dev {
 		var foreign bool
 		if err := conn.QueryRow(ctx, hasForeignTablesSQL).Scan(&foreign); err != nil {

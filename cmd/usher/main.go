@@ -29,6 +29,7 @@ type cli struct {
 	Grant   grantCmd   `cmd:"" help:"Who may open which rooms and stores."`
 	Session sessionCmd `cmd:"" help:"Sign-in sessions of usher's own directory."`
 	Key     keyCmd     `cmd:"" help:"Signing keys."`
+	Ready   readyCmd   `cmd:"" help:"Ask a running usher whether it is ready; exit code 1 where it is not."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

@@ -187,5 +187,6 @@ GRANT EXECUTE ON FUNCTION usher.directory_session(text), usher.directory_user(te
 
 GRANT SELECT, INSERT, DELETE, UPDATE (info, disabled_at) ON usher.users TO usher_service;
 GRANT SELECT, INSERT, DELETE, UPDATE (name) ON usher.organizations, usher.groups TO usher_service;
-GRANT SELECT, INSERT, UPDATE (ended_at, ended_by) ON usher.memberships TO usher_service;
+-- What says when, the database says.
+GRANT SELECT, INSERT (user_id, member_of_kind, member_of_id, created_by), UPDATE (ended_at, ended_by) ON usher.memberships TO usher_service;
 GRANT INSERT, DELETE, SELECT (user_id, organization_id, created_at, expires_at) ON usher.sessions TO usher_service;

@@ -126,5 +126,8 @@ COMMENT ON COLUMN usher.signing_keys.kid IS 'RFC 7638 thumbprint of the public k
 COMMENT ON COLUMN usher.signing_keys.public_key IS 'PKIX, DER.';
 COMMENT ON COLUMN usher.signing_keys.sealed_key IS 'PKCS 8, DER, sealed with table, kid and alg as additional data.';
 
-GRANT SELECT, INSERT, UPDATE (revoked_at, revoked_by, revoke_reason) ON usher.grants TO usher_service;
+GRANT SELECT,
+      INSERT (subject_kind, subject_id, organization_id, resource_kind, pattern, access, valid_from, valid_until, reason, created_by),
+      UPDATE (revoked_at, revoked_by, revoke_reason)
+   ON usher.grants TO usher_service;
 GRANT SELECT ON usher.signing_keys TO usher_service;

@@ -39,7 +39,10 @@ CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON usher.decisions
 CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.decisions
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
 
-GRANT INSERT, SELECT ON usher.decisions TO usher_service;
+GRANT SELECT,
+      INSERT (issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store, patterns, partial,
+              skipped_grants, jti, kid, expires_at, ip, user_agent, origin, request_id, replica) -- not recorded_at
+   ON usher.decisions TO usher_service;
 
 CREATE TABLE usher.decisions_default PARTITION OF usher.decisions DEFAULT;
 -- A parent's statement trigger does not see the TRUNCATE of a partition.

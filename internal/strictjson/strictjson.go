@@ -360,17 +360,14 @@ func (s *scanner) string() error {
 	return s.fail("")
 }
 
-// plain steps over the characters that need no look, of which most strings are
-// made.
+// plain steps over the byte at hand and those after it that need no look, of
+// which most strings are made.
 func (s *scanner) plain() {
-	rest := s.text[s.pos:]
-	for i := range len(rest) {
-		if c := rest[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			s.pos += i
+	for s.pos++; s.pos < len(s.text); s.pos++ {
+		if c := s.text[s.pos]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
 			return
 		}
 	}
-	s.pos = len(s.text)
 }
 
 // escape scans what a backslash begins, for a character beyond the first plane
