@@ -533,8 +533,10 @@ func newFake(t testing.TB) *api.API {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	ada := func() (*session.Principal, error) {
-		return &session.Principal{At: time.Now(), Known: true, User: session.User{ID: "ada"},
-			Grants: []session.Grant{{SubjectKind: "everyone", Kind: 1, Pattern: "*", Access: 2}}}, nil
+		return &session.Principal{
+			At: time.Now(), Known: true, User: session.User{ID: "ada"},
+			Grants: []session.Grant{{SubjectKind: "everyone", Kind: 1, Pattern: "*", Access: 2}},
+		}, nil
 	}
 	down := fmt.Errorf("test: %w", session.ErrUnavailable)
 	recorded := func(context.Context, *session.Decision) error { return nil }

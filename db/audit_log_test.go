@@ -27,7 +27,7 @@ func newAuditLog(t testing.TB, pg *dbtest.DB) *db.AuditLog {
 	return a
 }
 
-func issued(user, jti string) *session.Decision {
+func issued(jti string) *session.Decision {
 	now := time.Now().Truncate(time.Microsecond)
 	return &session.Decision{
 		Token: &session.Token{
@@ -35,7 +35,7 @@ func issued(user, jti string) *session.Decision {
 			Patterns: session.Patterns{Rooms: []permissions.Rule{{Pattern: permissions.MustPattern(permissions.RoomKind, `a"\:*`), Access: permissions.Read}}},
 			Partial:  true,
 		},
-		At: now, CallerKind: session.CallerSession, CallerID: "sid-1", UserID: user, Organization: "acme",
+		At: now, CallerKind: session.CallerSession, CallerID: "sid-1", UserID: "ada", Organization: "acme",
 		Request: session.Request{Room: `a"\:1`}, Skipped: []int64{3, 5},
 		IP: netip.MustParseAddr("2001:db8::1"), UserAgent: "curl", Origin: "https://app.example.com", RequestID: "R1",
 	}
@@ -46,7 +46,7 @@ func TestRecord(t *testing.T) {
 	ctx := t.Context()
 	pg := dbtest.New(t)
 	a := newAuditLog(t, pg)
-	d := issued("ada", "jti-1")
+	d := issued("jti-1")
 	if err := a.Record(ctx, d); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestRecordManyAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range callers {
 		all.Go(func() {
-			d := issued("ada", fmt.Sprintf("jti-%d", i))
+			d := issued(fmt.Sprintf("jti-%d", i))
 			if i%bad == 0 {
 				d.UserAgent = "a NUL \x00, which Postgres refuses"
 			}
@@ -147,14 +147,14 @@ func TestRecordGivesUpWithItsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := a.Record(ctx, issued("ada", "jti-1")); !errors.Is(err, session.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+	if err := a.Record(ctx, issued("jti-1")); !errors.Is(err, session.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Record() = %v, want %v", err, session.ErrUnavailable)
 	}
 	// The writer's own deadline frees it, and the next row goes through.
 	if err := lock.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := recordAgain(t, a, issued("ada", "jti-2")); err != nil {
+	if err := recordAgain(t, a, issued("jti-2")); err != nil {
 		t.Errorf("after the lock: %v", err)
 	}
 }
@@ -179,9 +179,9 @@ func TestRecordSurvivesALostConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer service.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the test is over
+	defer service.Close(context.WithoutCancel(t.Context()))
 	for i := range 5 {
-		if err := recordAgain(t, a, issued("ada", fmt.Sprintf("jti-%d", i))); err != nil {
+		if err := recordAgain(t, a, issued(fmt.Sprintf("jti-%d", i))); err != nil {
 			t.Fatalf("row %d: %v", i, err)
 		}
 		const terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user"
@@ -197,7 +197,7 @@ func TestAuditIsAppendOnly(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	pg := dbtest.New(t)
-	if err := newAuditLog(t, pg).Record(ctx, issued("ada", "jti-1")); err != nil {
+	if err := newAuditLog(t, pg).Record(ctx, issued("jti-1")); err != nil {
 		t.Fatal(err)
 	}
 	tables := []string{"usher.decisions"}
@@ -217,7 +217,7 @@ func TestAuditIsAppendOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { conn.Close(context.WithoutCancel(ctx)) }) //nolint:errcheck // the test is over
+		t.Cleanup(func() { conn.Close(context.WithoutCancel(ctx)) })
 		return conn
 	}
 	holding := fmt.Sprintf("usher.decisions_%s", time.Now().UTC().Format("2006_01"))
@@ -277,7 +277,7 @@ func TestMakePartitions(t *testing.T) {
 				t.Errorf("MakePartitions() beside an open query = %v, want %v", err, session.ErrUnavailable)
 			}
 		default:
-			if err := a.Record(ctx, issued("ada", "jti")); err != nil {
+			if err := a.Record(ctx, issued("jti")); err != nil {
 				t.Errorf("issuing beside MakePartitions: %v", err)
 			}
 		}
@@ -299,7 +299,7 @@ func BenchmarkRecord(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(p *testing.PB) {
 				for p.Next() {
-					if err := a.Record(b.Context(), issued("ada", "jti")); err != nil {
+					if err := a.Record(b.Context(), issued("jti")); err != nil {
 						b.Error(err)
 					}
 				}

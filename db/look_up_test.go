@@ -90,15 +90,21 @@ func TestPrincipalBySession(t *testing.T) {
 		patterns      string
 	}{
 		"without an organization all memberships count, and confined grants do not": {
-			"free", "", []string{"acme", "globex"}, []string{"acme-red", "all-red", "globex-red"},
+			"free", "",
+			[]string{"acme", "globex"},
+			[]string{"acme-red", "all-red", "globex-red"},
 			"every of-acme of-acme-red of-all-red of-globex of_globex_red own",
 		},
 		"in an organization it alone counts": {
-			"in-acme", "acme", []string{"acme"}, []string{"acme-red"},
+			"in-acme", "acme",
+			[]string{"acme"},
+			[]string{"acme-red"},
 			"every of-acme of-acme-red own own-in-acme",
 		},
 		"in another nothing of the first": {
-			"in-globex", "globex", []string{"globex"}, []string{"globex-red"},
+			"in-globex", "globex",
+			[]string{"globex"},
+			[]string{"globex-red"},
 			"every every-in-globex of-globex of_globex_red own",
 		},
 		"in one whose membership is gone no organization and no group counts": {

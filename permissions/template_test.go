@@ -365,7 +365,7 @@ func FuzzTemplate(f *testing.F) {
 		if tpl.Conflicts(tpl) {
 			t.Fatalf("%q conflicts with itself", text)
 		}
-		tpl.Lint()
+		_, _ = tpl.Lint()
 
 		values := map[string]string{"{user}": user, "{organization}": organization, "{group}": group}
 		places := placeholder.FindAllStringIndex(text, -1)

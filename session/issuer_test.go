@@ -150,7 +150,7 @@ func TestOthersVerifyOurTokens(t *testing.T) {
 			if err := json.Unmarshal(ring.JWKS(noon), &published); err != nil {
 				t.Fatal(err)
 			}
-			parsed, err := jose.ParseSigned(token.Text.Reveal(), []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm())})
+			parsed, err := jose.ParseSignedCompact(token.Text.Reveal(), []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm())})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -33,7 +33,7 @@ func root(t testing.TB) string {
 func makeSecrets(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "scripts"), 0o755); err != nil { //nolint:gosec // not private
+	if err := os.Mkdir(filepath.Join(dir, "scripts"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"docker-compose.yml", "scripts/compose-secrets.sh"} {
@@ -41,7 +41,7 @@ func makeSecrets(t testing.TB) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil { //nolint:gosec // a script
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

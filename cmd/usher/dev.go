@@ -152,10 +152,10 @@ func (c *devCmd) database(ctx context.Context, logger *slog.Logger) (owner secre
 				return
 			case <-server.Done():
 			}
-			logger.Warn("postgres ended, starting it again", "cause", server.Err())
+			logger.WarnContext(ctx, "postgres ended, starting it again", "cause", server.Err())
 			again, err := pglocal.Start(context.WithoutCancel(ctx), cfg)
 			if err != nil {
-				logger.Error("postgres does not start", "error", err.Error())
+				logger.ErrorContext(ctx, "postgres does not start", "error", err.Error())
 				select {
 				case <-stopping:
 					return

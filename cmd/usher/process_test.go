@@ -218,11 +218,11 @@ func newProduction(t testing.TB) *production {
 // openDir is a folder that the user Postgres runs as can enter.
 func openDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "usher-test-*")
+	dir, err := os.MkdirTemp("", "usher-test-*") //nolint:usetesting // t.TempDir's parent is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nothing in it is private
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -247,7 +247,7 @@ func (p *production) exec(t testing.TB, url, sql string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context()) //nolint:errcheck // the statement counts
+	defer conn.Close(t.Context())
 	if _, err := conn.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)
 	}
@@ -264,11 +264,11 @@ func (p *production) run(t testing.TB, args ...string) string {
 }
 
 // serve starts usher serve and returns where it listens.
-func (p *production) serve(t testing.TB, args ...string) (u *process, url, opsURL string) {
+func (p *production) serve(t testing.TB) (u *process, url, opsURL string) {
 	t.Helper()
 	port := freePort(t)
 	url = "http://127.0.0.1:" + port
-	u = startUsher(t, p.env, append([]string{"serve", "--url", url, "--listen", "127.0.0.1:" + port, "--ops-listen", "127.0.0.1:0"}, args...)...)
+	u = startUsher(t, p.env, "serve", "--url", url, "--listen", "127.0.0.1:"+port, "--ops-listen", "127.0.0.1:0")
 	until(t, "usher serves", func() bool {
 		select {
 		case <-u.ended:

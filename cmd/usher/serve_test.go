@@ -297,7 +297,7 @@ func (p *production) checkRows(t testing.TB, tokens <-chan string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context()) //nolint:errcheck // read only
+	defer conn.Close(t.Context())
 	rows, err := conn.Query(t.Context(), "SELECT jti, count(*) FROM audit.tokens GROUP BY jti")
 	if err != nil {
 		t.Fatal(err)

@@ -190,7 +190,7 @@ func (s *service) run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	s.cfg.logger.Info("draining", "at_most", s.cfg.drain)
+	s.cfg.logger.InfoContext(ctx, "draining", "at_most", s.cfg.drain)
 	s.opsAPI.Drain()
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.drain)
 	defer cancel()
