@@ -45,7 +45,7 @@ func (a *API) handle(route string, serve func(http.ResponseWriter, *http.Request
 		response := &statusWriter{ResponseWriter: w}
 		err := guard(serve, response, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
 		if err != nil && response.status == 0 {
-			writeProblem(response, r, problemFor(err), id)
+			writeProblem(response, problemFor(err), id)
 		}
 		took := time.Since(began)
 		a.metrics.observe(route, response.status, took)

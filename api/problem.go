@@ -93,7 +93,7 @@ func problemFor(err error) problem {
 	return problem{status: http.StatusInternalServerError, Error: "internal", Reason: "Something went wrong in usher; its log has the request ID."}
 }
 
-func writeProblem(w http.ResponseWriter, r *http.Request, p problem, requestID string) {
+func writeProblem(w http.ResponseWriter, p problem, requestID string) {
 	p.RequestID = requestID
 	switch p.status {
 	case http.StatusServiceUnavailable:
@@ -107,9 +107,6 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p problem, requestID s
 	body, err := json.Marshal(p)
 	if err != nil {
 		panic(err) // three strings
-	}
-	if r.Method == http.MethodHead {
-		body = nil
 	}
 	writeJSON(w, p.status, body)
 }

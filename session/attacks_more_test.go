@@ -300,9 +300,22 @@ func TestWriteMoreAttacks(t *testing.T) {
 		}
 	}
 	for i, v := range []struct{ name, value string }{
-		{"ui", "null"}, {"ui", `"Ann"`}, {"ui", "[]"}, {"perms", "null"}, {"perms", "[]"}, {"perms", `"acme:*"`},
-		{"perms", `{"a":"room:write"}`}, {"perms", `{"a":null}`}, {"perms", `{"a":{"room:write":true}}`}, {"perms", `{"a":["room:write",1]}`},
-		{"perms", `{"a":[["room:write"]]}`}, {"stores", "null"}, {"stores", "[]"}, {"stores", `{"a":1}`}, {"stores", `{"a":["full"]}`}, {"stores", `{"a":null}`},
+		{"ui", "null"},
+		{"ui", `"Ann"`},
+		{"ui", "[]"},
+		{"perms", "null"},
+		{"perms", "[]"},
+		{"perms", `"acme:*"`},
+		{"perms", `{"a":"room:write"}`},
+		{"perms", `{"a":null}`},
+		{"perms", `{"a":{"room:write":true}}`},
+		{"perms", `{"a":["room:write",1]}`},
+		{"perms", `{"a":[["room:write"]]}`},
+		{"stores", "null"},
+		{"stores", "[]"},
+		{"stores", `{"a":1}`},
+		{"stores", `{"a":["full"]}`},
+		{"stores", `{"a":null}`},
 	} {
 		bad(fmt.Sprintf("own-%s-%d", v.name, i), v.value, ed.token(claims(v.name, v.value)))
 	}

@@ -462,7 +462,7 @@ func TestURLKeysOverHTTP(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(keys.Close)
-		want(t, keys, "a", result, 5*time.Second)
+		want(t, keys, "a", result, time.Hour) // here the clock is the machine's
 	}
 	<-served // the endless one was hung up on
 }

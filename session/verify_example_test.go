@@ -79,6 +79,16 @@ func ExampleVerifier() {
 	// ann may read acme_plans: true
 }
 
+// Every fault is told at once.
+func ExampleVerifierConfig() {
+	_, err := session.NewVerifier(session.VerifierConfig{Issuer: "https://usher.example", Leeway: time.Hour})
+	fmt.Println(err)
+	// Output:
+	// session: bad verifier config: Audience is empty
+	// Keys is nil
+	// Leeway 1h0m0s is not from 0 to 1m0s
+}
+
 // Without an audience any backend's tokens would do here, so there is no
 // verifier without one.
 func ExampleNewVerifier_incorrect() {
@@ -207,7 +217,7 @@ func ExampleJWK() {
 	}
 	fmt.Println(string(session.MarshalJWKS([]session.JWK{key})))
 	// Output:
-	// {"keys":[{"kty":"OKP","crv":"Ed25519","x":"O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik","kid":"9ZP03Nu8GrXnAUkbKNxHOKBzxPX83SShgFkRNK-f2lw","use":"sig","alg":"EdDSA"}]}
+	// {"keys":[{"kty":"OKP","crv":"Ed25519","x":"O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik","kid":"9ZP03Nu8GrXPAUkbKNxHOKBzxPX83SShgFkRNK-f2lw","use":"sig","alg":"EdDSA"}]}
 }
 
 // Who can verify with a shared secret can sign with it too.

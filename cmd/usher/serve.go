@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/url"
@@ -18,8 +19,9 @@ type serveCmd struct {
 	keyEncryptionFlags
 	tokenFlags
 	webFlags
+	tlsFlags
 	URL       string        `required:"" env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim: https://auth.example.com."`
-	Listen    string        `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Put TLS in front of it, or give --tls-cert and --tls-key."`
+	Listen    string        `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Give --tls-cert and --tls-key, or put a proxy with TLS in front of it."`
 	OpsListen string        `env:"USHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Listener for /livez, /readyz, /metrics and /debug/pprof. Never public."`
 	Drain     time.Duration `env:"USHER_DRAIN" default:"10s" help:"How long to wait for requests in flight at shutdown."`
 }
@@ -62,6 +64,15 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 	}
 	if cfg.listen, err = listen(ctx, "listen", c.Listen); err != nil {
 		return err
+	}
+	secured, err := c.tlsFlags.config()
+	if err != nil {
+		return err
+	}
+	if secured != nil {
+		cfg.listen = tls.NewListener(cfg.listen, secured)
+	} else if address, ok := cfg.listen.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
+		out.logger.WarnContext(ctx, "serving in the clear: put a proxy with TLS in front, or give --tls-cert and --tls-key", "listen", address.String())
 	}
 	if cfg.ops, err = listen(ctx, "ops-listen", c.OpsListen); err != nil {
 		return err

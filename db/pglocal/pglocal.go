@@ -157,7 +157,7 @@ func start(ctx context.Context, cfg Config) (_ *Server, err error) {
 // create makes a database cluster, aside first: a cluster that initdb did not
 // finish is never taken for one.
 func create(ctx context.Context, log *slog.Logger, bin programs, at *place, output *os.File) error {
-	data, err := at.newData(bin)
+	data, err := at.newData(ctx, log, bin)
 	if err != nil {
 		return err
 	}

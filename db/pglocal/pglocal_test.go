@@ -435,13 +435,17 @@ func TestFolderOnlyRootMayEnter(t *testing.T) {
 	if err := os.Chmod(closed, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(closed, "checkout")
+	dir, data := filepath.Join(closed, "checkout"), ""
+	t.Cleanup(func() { // after the last server's end
+		if data != "" {
+			_ = os.RemoveAll(filepath.Dir(data))
+		}
+	})
 	first := start(t, dir)
 	data, err := filepath.EvalSymlinks(filepath.Join(dir, "data"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(data)) })
 	if strings.HasPrefix(data, closed) {
 		t.Fatalf("data lie in %s, want them outside of %s", data, closed)
 	}
@@ -460,6 +464,20 @@ func TestFolderOnlyRootMayEnter(t *testing.T) {
 	third := start(t, dir)
 	if query[bool](t, third, "SELECT to_regclass('kept') IS NOT NULL") {
 		t.Error("data outlived their folder")
+	}
+	stop(t, third)
+
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	fourth := filepath.Join(closed, "another checkout")
+	start(t, fourth)
+	if _, err := os.Stat(data); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("data of a folder that is gone: %v, want them removed", err)
+	}
+	data, err = filepath.EvalSymlinks(filepath.Join(fourth, "data"))
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,10 +1,12 @@
 package pglocal
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -13,8 +15,14 @@ import (
 	"syscall"
 )
 
-// maxSocketPath is what fits a socket address on macOS; Linux has 107.
-const maxSocketPath = 103
+const (
+	// maxSocketPath is what fits a socket address on macOS; Linux has 107.
+	maxSocketPath = 103
+	// rootsParent holds what cannot lie in its own folder when root starts the
+	// server: no other user can write there, and no sweeper of temporary files
+	// comes.
+	rootsParent = "/var/lib/usher-dev"
+)
 
 // place is where a server's files lie and whose they are.
 type place struct {
@@ -85,14 +93,23 @@ func unprivileged() (*syscall.Credential, error) {
 }
 
 // newData returns where new data go: to dir, unless the user cannot get there.
-func (at *place) newData(bin programs) (string, error) {
+func (at *place) newData(ctx context.Context, log *slog.Logger, bin programs) (string, error) {
 	try := command(bin.dir, "postgres", at.user, "--version")
 	try.Dir = at.dir
 	if try.Run() == nil {
 		return filepath.Join(at.dir, "data"), nil
 	}
+	if err := sweep(ctx, log); err != nil {
+		return "", err
+	}
 	other, err := at.elsewhere()
-	return filepath.Join(other, "data"), err
+	if err != nil {
+		return "", err
+	}
+	if err := os.Symlink(at.dir, filepath.Join(other, "origin")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return filepath.Join(other, "data"), nil
 }
 
 // adopt makes data the place's own, by a link in dir where they lie elsewhere.
@@ -122,23 +139,42 @@ func (at *place) chooseSocketDir() error {
 }
 
 // elsewhere returns a folder of the user's outside dir, always the same for the
-// same dir. Root's lies where no other user can write, and no sweeper of
-// temporary files comes.
+// same dir.
 func (at *place) elsewhere() (string, error) {
 	name := fmt.Sprintf("usher-%x", sha256.Sum256([]byte(at.dir)))[:22]
 	if at.user == nil {
 		other := filepath.Join(os.TempDir(), name)
 		return other, privateDir(other, nil)
 	}
-	const parent = "/var/lib/usher-dev"
-	if err := os.MkdirAll(parent, 0o755); err != nil {
+	if err := os.MkdirAll(rootsParent, 0o755); err != nil {
 		return "", err
 	}
-	if err := os.Chmod(parent, 0o755); err != nil { // whatever the umask
+	if err := os.Chmod(rootsParent, 0o755); err != nil { // whatever the umask
 		return "", err
 	}
-	other := filepath.Join(parent, name)
+	other := filepath.Join(rootsParent, name)
 	return other, privateDir(other, at.user)
+}
+
+// sweep removes what lies elsewhere for folders that are gone.
+func sweep(ctx context.Context, log *slog.Logger) error {
+	origins, err := filepath.Glob(filepath.Join(rootsParent, "*", "origin"))
+	if err != nil {
+		return err
+	}
+	for _, origin := range origins {
+		if _, err := os.Stat(origin); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		other := filepath.Dir(origin)
+		if err := stopOrphan(ctx, log, filepath.Join(other, "data")); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(other); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // privateDir makes a folder that only the user can enter. One that exists must

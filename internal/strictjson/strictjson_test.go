@@ -108,6 +108,7 @@ func TestRefused(t *testing.T) {
 		{"low half alone", `{"a":"\udc00"}`, 6, "half a surrogate pair in a string"},
 		{"halves swapped", `{"a":"\udc00\ud800"}`, 6, "half a surrogate pair in a string"},
 		{"high half twice", `{"a":"\ud800\ud800"}`, 6, "half a surrogate pair in a string"},
+		{"half and another escape", `{"a":"\ud83d\nde00"}`, 6, "half a surrogate pair in a string"},
 		{"half and no escape", `{"a":"\ud83dxude00"}`, 6, "half a surrogate pair in a string"},
 		{"half in a name", `{"\ud800":1}`, 2, "half a surrogate pair in a string"},
 		{"unknown escape", `{"a":"\x"}`, 6, "an unknown escape in a string"},

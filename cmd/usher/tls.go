@@ -1,0 +1,64 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+// tlsFlags let usher end TLS itself.
+type tlsFlags struct {
+	TLSCert string `name:"tls-cert" env:"USHER_TLS_CERT" placeholder:"FILE" help:"Certificate chain, PEM. It is read again when it changes."`
+	TLSKey  string `name:"tls-key" env:"USHER_TLS_KEY" placeholder:"FILE" help:"Its private key, PEM."`
+}
+
+// config returns nil where no certificate was given.
+func (f *tlsFlags) config() (*tls.Config, error) {
+	if f.TLSCert == "" && f.TLSKey == "" {
+		return nil, nil //nolint:nilnil // no TLS is not an error
+	}
+	if f.TLSCert == "" || f.TLSKey == "" {
+		return nil, errors.New("--tls-cert and --tls-key belong together: give both")
+	}
+	c := &certificate{certFile: f.TLSCert, keyFile: f.TLSKey}
+	if _, err := c.get(nil); err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: []string{"h2", "http/1.1"}}, nil
+}
+
+// certificate is the one in the files, as they are now.
+type certificate struct {
+	certFile, keyFile string
+
+	mu       sync.Mutex
+	modified [2]time.Time
+	current  *tls.Certificate
+}
+
+// get reads the files again when either has changed. A pair that does not fit,
+// as between the writing of two files, leaves the last good one in use.
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var modified [2]time.Time
+	for i, name := range [2]string{c.certFile, c.keyFile} {
+		if info, err := os.Stat(name); err == nil {
+			modified[i] = info.ModTime()
+		}
+	}
+	if c.current != nil && modified == c.modified {
+		return c.current, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil && c.current == nil {
+		return nil, fmt.Errorf("--tls-cert and --tls-key: %w", err)
+	}
+	if err == nil {
+		c.current, c.modified = &pair, modified
+	}
+	return c.current, nil
+}

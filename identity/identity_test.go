@@ -1,0 +1,113 @@
+package identity_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/identity"
+)
+
+const cookie = "usher_session"
+
+func newReader(t testing.TB) *identity.Reader {
+	t.Helper()
+	r, err := identity.NewReader(identity.Config{Cookie: cookie})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestRead(t *testing.T) {
+	t.Parallel()
+	reader := newReader(t)
+	for name, test := range map[string]struct {
+		target  string
+		header  http.Header
+		want    error
+		session string
+	}{
+		"a cookie":                        {"/", http.Header{"Cookie": {cookie + "=abc"}}, nil, "abc"},
+		"among others":                    {"/", http.Header{"Cookie": {"a=b; " + cookie + "=abc; c=d"}}, nil, "abc"},
+		"in quotes":                       {"/", http.Header{"Cookie": {cookie + `="abc"`}}, nil, "abc"},
+		"with a signature":                {"/", http.Header{"Cookie": {cookie + "=token.c2lnbmF0dXJl%3D"}}, nil, "token.c2lnbmF0dXJl%3D"},
+		"no cookie":                       {"/", nil, identity.ErrNoCredential, ""},
+		"the name is case-sensitive":      {"/", http.Header{"Cookie": {"USHER_SESSION=abc"}}, identity.ErrNoCredential, ""},
+		"a nameless cookie is no cookie":  {"/", http.Header{"Cookie": {"=" + cookie + "=abc"}}, identity.ErrNoCredential, ""},
+		"a prefix of the name":            {"/", http.Header{"Cookie": {cookie + "2=abc"}}, identity.ErrNoCredential, ""},
+		"two":                             {"/", http.Header{"Cookie": {cookie + "=a; " + cookie + "=a"}}, identity.ErrDuplicateCookie, ""},
+		"two headers":                     {"/", http.Header{"Cookie": {cookie + "=a", cookie + "=b"}}, identity.ErrDuplicateCookie, ""},
+		"empty":                           {"/", http.Header{"Cookie": {cookie + "="}}, identity.ErrBadCookie, ""},
+		"too long":                        {"/", http.Header{"Cookie": {cookie + "=" + strings.Repeat("x", 4_097)}}, identity.ErrBadCookie, ""},
+		"as long as may be":               {"/", http.Header{"Cookie": {cookie + "=" + strings.Repeat("x", 4_096)}}, nil, strings.Repeat("x", 4_096)},
+		"a bearer is never fallen from":   {"/", http.Header{"Cookie": {cookie + "=abc"}, "Authorization": {"Bearer x"}}, identity.ErrBadBearer, ""},
+		"nor is an empty Authorization":   {"/", http.Header{"Cookie": {cookie + "=abc"}, "Authorization": {""}}, identity.ErrBadBearer, ""},
+		"5,000 cookies are none":          {"/", http.Header{"Cookie": {strings.Repeat("a=b; ", 5_000) + cookie + "=abc"}}, identity.ErrNoCredential, ""},
+		"a token in the URL":              {"/?token=abc", http.Header{"Cookie": {cookie + "=abc"}}, identity.ErrCredentialInURL, ""},
+		"in any case":                     {"/?Access_Token=abc", http.Header{"Cookie": {cookie + "=abc"}}, identity.ErrCredentialInURL, ""},
+		"other parameters do not matter":  {"/?mode=cookie", http.Header{"Cookie": {cookie + "=abc"}}, nil, "abc"},
+		"what cannot be parsed is nobody": {"/?%zz=1;token=x", http.Header{"Cookie": {cookie + "=abc"}}, nil, "abc"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequest(http.MethodPost, test.target, http.NoBody)
+			r.Header = test.header
+			got, err := reader.Read(r)
+			if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+				t.Fatalf("Read() error = %v, want %v", err, test.want)
+			}
+			if got.Session.Reveal() != test.session {
+				t.Errorf("session = %q, want %q", got.Session.Reveal(), test.session)
+			}
+		})
+	}
+}
+
+func TestNewReaderRefusesBadNames(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", "a b", "a=b", "a;b", "sesión", "a\n"} {
+		if _, err := identity.NewReader(identity.Config{Cookie: name}); err == nil {
+			t.Errorf("cookie name %q was taken", name)
+		}
+	}
+	for _, name := range []string{"__Host-usher", "better-auth.session_token", "sid"} {
+		if _, err := identity.NewReader(identity.Config{Cookie: name}); err != nil {
+			t.Errorf("cookie name %q: %v", name, err)
+		}
+	}
+}
+
+// Whatever stands in the header: no panic, and never two sessions at once.
+func FuzzCookieHeader(f *testing.F) {
+	for _, seed := range []string{cookie + "=abc", cookie + "=a; " + cookie + "=b", "=" + cookie, cookie + "=\"", ";;;", "$Version=1; " + cookie + "=x"} {
+		f.Add(seed)
+	}
+	reader := newReader(f)
+	f.Fuzz(func(t *testing.T, header string) {
+		r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
+		r.Header.Set("Cookie", header)
+		got, err := reader.Read(r)
+		if (err == nil) == got.Session.IsEmpty() {
+			t.Fatalf("Read() = %d bytes, %v", len(got.Session.Reveal()), err)
+		}
+		if err == nil && strings.Count(header, cookie) == 0 {
+			t.Fatalf("a session out of %q", header)
+		}
+	})
+}
+
+func ExampleReader() {
+	reader, err := identity.NewReader(identity.Config{Cookie: "__Host-session"})
+	if err != nil {
+		panic(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, "/api/auth", http.NoBody)
+	r.Header.Set("Cookie", "__Host-session=6f1ed002ab55")
+	credential, err := reader.Read(r)
+	fmt.Println(credential.Session, err)
+	// Output: [redacted] <nil>
+}
