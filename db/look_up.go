@@ -16,13 +16,13 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-//go:embed queries/look_up_session.sql
-var lookUpSessionSQL string
+//go:embed queries/look_up_principal.sql
+var lookUpPrincipalSQL string
 
-// principalRow is one row of look_up_session.sql.
+// principalRow is one row of look_up_principal.sql.
 type principalRow struct {
 	UserID            string
-	ExpiresAt         time.Time
+	ExpiresAt         *time.Time
 	Expired           bool
 	OrganizationID    *string
 	At                time.Time
@@ -60,30 +60,40 @@ func (db *DB) Directory(ctx context.Context) (*Directory, error) {
 func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (*session.Principal, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	rows, err := d.db.pool.Query(ctx, lookUpSessionSQL, token.Reveal())
+	rows, err := d.db.pool.Query(ctx, lookUpPrincipalSQL, token.Reveal(), nil, nil)
 	if err != nil {
 		return nil, unavailable("look up session", err)
 	}
-	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[principalRow])
+	p, err := collectPrincipal(rows)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, session.ErrSessionUnknown
 	}
 	if err != nil {
 		return nil, unavailable("look up session", err)
 	}
+	p.User.Session = d.sessionID(token)
+	return p, nil
+}
+
+func collectPrincipal(rows pgx.Rows) (*session.Principal, error) {
+	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[principalRow])
+	if err != nil {
+		return nil, err
+	}
 	p := &session.Principal{
 		At: r.At,
 		User: session.User{
-			ID:      r.UserID,
-			Info:    r.Info,
-			Session: d.sessionID(token),
-			Until:   r.ExpiresAt,
+			ID:   r.UserID,
+			Info: r.Info,
 		},
 		Known:    r.Known,
 		Disabled: r.Disabled,
 		Expired:  r.Expired,
 		MemberOf: session.MemberOf{Organizations: r.Organizations, Groups: r.Groups},
 		Grants:   make([]session.Grant, len(r.GrantIDs)),
+	}
+	if r.ExpiresAt != nil {
+		p.User.Until = *r.ExpiresAt
 	}
 	if r.OrganizationID != nil {
 		p.User.Organization = *r.OrganizationID
@@ -92,7 +102,7 @@ func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (
 		kind, kindErr := permissions.ParseKind(r.GrantKinds[i])
 		access, accessErr := permissions.ParseAccess(r.GrantAccess[i])
 		if err := errors.Join(kindErr, accessErr); err != nil {
-			return nil, unavailable("look up session", err)
+			return nil, err
 		}
 		p.Grants[i] = session.Grant{
 			ID:          r.GrantIDs[i],

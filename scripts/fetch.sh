@@ -13,7 +13,7 @@ tmp=$(mktemp -d "$cache/tmp.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 cp "tools/$tool/package.json" "tools/$tool/package-lock.json" "$tmp"
 cd "$tmp"
-npm ci --ignore-scripts --include=optional --no-audit --no-fund --no-progress --loglevel=error >&2 </dev/null
+npm ci --ignore-scripts --include=optional --no-audit --no-fund --no-progress --no-update-notifier --loglevel=error >&2 </dev/null
 # The packages are optional, one a platform: npm leaves out silently what does
 # not fit, and what does not have its hash.
 package=$(find node_modules -maxdepth 3 -name package.json 2>/dev/null | head -n 1)

@@ -5,10 +5,14 @@
 -- groups and confined grants of that one alone. When the directory no longer
 -- lists the membership, no organization and no group counts.
 --
--- $1: the session token. By number, since named arguments are parsed anew at
--- each call, and this runs for every token.
+-- $1: the session token; where that is null, $2 and $3: the user and the
+-- organization that an API key names, which count like a session's. By number,
+-- since named arguments are parsed anew at each call, and this runs for every
+-- token.
 WITH session AS MATERIALIZED (
-    SELECT user_id, organization_id, expires_at FROM usher.directory_session($1)
+    SELECT user_id, organization_id, expires_at FROM usher.directory_session($1::text) WHERE $1 IS NOT NULL
+    UNION ALL
+    SELECT $2::text, $3::text, NULL WHERE $1 IS NULL AND $2 IS NOT NULL
 ), listed AS MATERIALIZED (
     SELECT m.kind, m.id, m.organization_id
       FROM session s, usher.directory_memberships(s.user_id) m
@@ -25,7 +29,7 @@ WITH session AS MATERIALIZED (
     UNION ALL SELECT 'everyone', '' FROM session
     UNION ALL SELECT kind, id FROM member
 )
-SELECT s.user_id, s.expires_at, s.expires_at <= now() AS expired,
+SELECT s.user_id, s.expires_at, coalesce(s.expires_at <= now(), false) AS expired,
        a.organization_id,
        clock_timestamp() AS at,
        u.disabled IS NOT NULL AS known, u.info, coalesce(u.disabled, false) AS disabled,

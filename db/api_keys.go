@@ -1,0 +1,186 @@
+package db
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	_ "embed"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/session"
+)
+
+var (
+	//go:embed queries/api_key.sql
+	apiKeySQL string
+	//go:embed queries/note_api_key_use.sql
+	noteAPIKeyUseSQL string
+	//go:embed queries/lock_api_key_name.sql
+	lockAPIKeyNameSQL string
+	//go:embed queries/add_api_key.sql
+	addAPIKeySQL string
+	//go:embed queries/list_api_keys.sql
+	listAPIKeysSQL string
+	//go:embed queries/revoke_api_key.sql
+	revokeAPIKeySQL string
+)
+
+// An APIKey is the record of another backend's credential. Its secret is not
+// in it.
+type APIKey struct {
+	ID            string           `json:"id"`
+	Name          string           `json:"name"`
+	Routes        []string         `json:"routes"`
+	Organizations []string         `json:"organizations,omitempty"` // empty: everybody's
+	Patterns      session.Patterns `json:"patterns"`
+	CreatedAt     time.Time        `json:"createdAt"`
+	CreatedBy     string           `json:"createdBy"`
+	ExpiresAt     *time.Time       `json:"expiresAt,omitempty"`
+	RevokedAt     *time.Time       `json:"revokedAt,omitempty"`
+	RevokedBy     *string          `json:"revokedBy,omitempty"`
+	LastUsedAt    *time.Time       `json:"lastUsedAt,omitempty"` // to the minute
+}
+
+// NewAPIKey says what a key is to be. Its ID and the hash of its secret are the
+// caller's to make.
+type NewAPIKey struct {
+	ID            string
+	SecretHash    [sha256.Size]byte
+	Name          string
+	Routes        []string
+	Organizations []string         // nil: everybody's
+	Patterns      session.Patterns // the most that it may grant
+	ExpiresAt     time.Time        // zero: never
+}
+
+// AddAPIKey keeps a key. A third live one of a name is [ErrExists]: two are
+// for rotation.
+func (db *DB) AddAPIKey(ctx context.Context, actor string, k NewAPIKey) (added APIKey, err error) {
+	err = db.transactAs(ctx, actor, "add API key", func(ctx context.Context, tx pgx.Tx) (err error) {
+		if _, err := tx.Exec(ctx, lockAPIKeyNameSQL, pgx.StrictNamedArgs{"name": k.Name}); err != nil {
+			return err
+		}
+		var expires *time.Time
+		if !k.ExpiresAt.IsZero() {
+			expires = &k.ExpiresAt
+		}
+		added, err = queryRow[APIKey](ctx, tx, addAPIKeySQL, pgx.StrictNamedArgs{
+			"id": k.ID, "name": k.Name, "secret_hash": k.SecretHash[:], "routes": k.Routes, "organizations": k.Organizations,
+			"patterns": k.Patterns, "expires_at": expires, "created_by": actor,
+		})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return refuse(ErrExists, "two live keys are called %q already: revoke one of them first", k.Name)
+		}
+		return err
+	})
+	return added, err
+}
+
+// APIKeys lists the keys, with the revoked ones where all are asked for.
+func (db *DB) APIKeys(ctx context.Context, all bool) ([]APIKey, error) {
+	return list[APIKey](ctx, db.pool, "list API keys", listAPIKeysSQL, pgx.StrictNamedArgs{"all": all})
+}
+
+// RevokeAPIKey ends a key at the next request. One that is not there, or is
+// revoked already, is [ErrNotFound].
+func (db *DB) RevokeAPIKey(ctx context.Context, actor, id string) (revoked APIKey, err error) {
+	err = db.transactAs(ctx, actor, "revoke API key", func(ctx context.Context, tx pgx.Tx) (err error) {
+		revoked, err = queryRow[APIKey](ctx, tx, revokeAPIKeySQL, pgx.StrictNamedArgs{"id": id, "actor": actor})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return refuse(ErrNotFound, "there is no live API key %q: see usher apikey list", id)
+		}
+		return err
+	})
+	return revoked, err
+}
+
+type apiKeyRow struct {
+	ID            string
+	Name          string
+	SecretHash    []byte
+	Routes        []string
+	Organizations []string
+	Patterns      session.Patterns
+	Revoked       bool
+	Expired       bool
+	At            time.Time
+	NoteUse       bool
+}
+
+// PrincipalByAPIKey returns the key of that ID and secret, and what a token
+// for the user that it names rests on, in one round trip. An organization that
+// is named counts as a session's does. Without a user there is no principal.
+//
+// The errors are [session.ErrKeyUnknown], which is also that of a wrong
+// secret, [session.ErrKeyRevoked] and [session.ErrKeyExpired].
+func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash [sha256.Size]byte, user, organization string) (*session.APIKey, *session.Principal, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	nullable := func(s string) *string {
+		if s == "" {
+			return nil
+		}
+		return &s
+	}
+	batch := new(pgx.Batch)
+	batch.Queue(apiKeySQL, id)
+	if user != "" {
+		batch.Queue(lookUpPrincipalSQL, nil, user, nullable(organization))
+	}
+	results := d.db.pool.SendBatch(ctx, batch)
+	defer results.Close()
+
+	rows, err := results.Query()
+	if err != nil {
+		return nil, nil, unavailable("look up API key", err)
+	}
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[apiKeyRow])
+	found := err == nil
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil, unavailable("look up API key", err)
+	}
+	var dummy [sha256.Size]byte
+	kept := dummy[:] // as long to compare with as a real one
+	if found {
+		kept = row.SecretHash
+	}
+	matches := subtle.ConstantTimeCompare(kept, secretHash[:]) == 1
+	switch {
+	case !found || !matches:
+		return nil, nil, session.ErrKeyUnknown
+	case row.Revoked:
+		return nil, nil, session.ErrKeyRevoked
+	case row.Expired:
+		return nil, nil, session.ErrKeyExpired
+	}
+	key := &session.APIKey{ID: row.ID, Name: row.Name, Routes: row.Routes, Organizations: row.Organizations, Scope: row.Patterns}
+	var p *session.Principal
+	if user != "" {
+		rows, err := results.Query()
+		if err != nil {
+			return nil, nil, unavailable("look up user", err)
+		}
+		if p, err = collectPrincipal(rows); err != nil {
+			return nil, nil, unavailable("look up user", err)
+		}
+	}
+	if row.NoteUse {
+		d.noteUse(ctx, results, id)
+	}
+	return key, p, nil
+}
+
+// noteUse writes when a key was last used, off the caller's path and at most
+// once a minute. Losing it loses nothing.
+func (d *Directory) noteUse(ctx context.Context, results pgx.BatchResults, id string) {
+	_ = results.Close()
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+		defer cancel()
+		_, _ = d.db.pool.Exec(ctx, noteAPIKeyUseSQL, pgx.StrictNamedArgs{"id": id})
+	}()
+}

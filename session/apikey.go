@@ -1,0 +1,90 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/usher-auth/usher/permissions"
+)
+
+// Why an API key is refused. Who shows it is told the same for the first
+// three.
+var (
+	ErrKeyUnknown = errors.New("session: no such API key")
+	ErrKeyRevoked = errors.New("session: API key is revoked")
+	ErrKeyExpired = errors.New("session: API key has expired")
+	// ErrKeyScope says that a key asked for more than its scope: another
+	// route, organization, pattern or access. It is refused, never narrowed.
+	ErrKeyScope = errors.New("session: request is outside of the API key's scope")
+	// ErrUserUnknown says that the directory does not list the user that a
+	// key named.
+	ErrUserUnknown = errors.New("session: no such user")
+)
+
+// Routes that an API key may be for.
+const (
+	RouteAuth          = "auth"           // POST /api/auth
+	RouteAuthorizeUser = "authorize-user" // POST /v2/authorize-user
+	RouteIdentifyUser  = "identify-user"  // POST /v2/identify-user
+)
+
+// An APIKey is another backend's credential, found and in force, with its
+// scope.
+type APIKey struct {
+	ID     string
+	Name   string
+	Routes []string
+	// Organizations are the ones whose members the key speaks for; nil is
+	// everybody.
+	Organizations []string
+	// Scope is the most that the key may grant.
+	Scope Patterns
+}
+
+// Serves reports whether the key is for a route.
+func (k *APIKey) Serves(route string) bool { return slices.Contains(k.Routes, route) }
+
+// SpeaksFor reports whether the key may name members of an organization; of
+// none where organization is empty.
+func (k *APIKey) SpeaksFor(organization string) bool {
+	return k.Organizations == nil || slices.Contains(k.Organizations, organization)
+}
+
+// MayGrant reports whether one rule of the scope covers all of r, at its
+// access or more.
+func (k *APIKey) MayGrant(r permissions.Rule) bool {
+	scope := k.Scope.Rooms
+	if r.Pattern.Kind() == permissions.StoreKind {
+		scope = k.Scope.Stores
+	}
+	return slices.ContainsFunc(scope, func(s permissions.Rule) bool {
+		return s.Access >= r.Access && s.Pattern.Covers(r.Pattern)
+	})
+}
+
+// UnmarshalJSON reads what [Patterns.MarshalJSON] writes.
+func (p *Patterns) UnmarshalJSON(text []byte) error {
+	var kinds struct{ Rooms, Stores map[string]permissions.Access }
+	if err := json.Unmarshal(text, &kinds); err != nil {
+		return err
+	}
+	*p = Patterns{}
+	for kind, rules := range map[permissions.Kind]map[string]permissions.Access{
+		permissions.RoomKind: kinds.Rooms, permissions.StoreKind: kinds.Stores,
+	} {
+		for text, access := range rules {
+			pattern, err := permissions.ParsePattern(kind, text)
+			if err != nil {
+				return err
+			}
+			rule := permissions.Rule{Pattern: pattern, Access: access}
+			if kind == permissions.RoomKind {
+				p.Rooms = append(p.Rooms, rule)
+			} else {
+				p.Stores = append(p.Stores, rule)
+			}
+		}
+	}
+	return nil
+}
