@@ -1,0 +1,127 @@
+import { VerifyError } from './errors.js';
+import { isObject } from './json.js';
+import { access, checkStoreId, parsePattern, type Access, type Pattern } from './permissions.js';
+import { accessOf } from './scopes.js';
+
+/**
+ * The claims of a verified token (docs/token.md). Frozen all the way down: all
+ * who verify the same token share one object.
+ */
+export interface Claims {
+  readonly iss: string;
+  readonly aud: string | readonly string[];
+  readonly sub: string;
+  readonly jti: string;
+  /** Seconds since 1970, as all times here. */
+  readonly iat: number;
+  readonly exp: number;
+  readonly nbf?: number;
+  /** Liveblocks' claims: kind, project, user, room permissions, user info. */
+  readonly k?: string;
+  readonly pid?: string;
+  readonly uid?: string;
+  readonly perms?: Readonly<Record<string, readonly string[]>>;
+  readonly ui?: Readonly<Record<string, unknown>>;
+  /** Store pattern to `full` or `read`. */
+  readonly stores?: Readonly<Record<string, string>>;
+  /** The organization of the session. */
+  readonly org?: string;
+  /** A salted hash of the caller's session, for revocation. */
+  readonly sid?: string;
+  readonly [name: string]: unknown;
+}
+
+/** One room or one store. */
+export type Resource =
+  { readonly room: string; readonly store?: undefined } | { readonly store: string; readonly room?: undefined };
+
+/** What a token's claims must fit. */
+export interface Rules {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly leeway: number;
+  readonly maxLifetime: number;
+}
+
+const lastTime = 253402300799; // the end of the year 9999
+
+/** Takes the payload of a token whose signature is good. Throws a {@link VerifyError}. */
+export function readClaims(payload: Record<string, unknown>, rules: Rules): Claims {
+  if (payload.iss !== rules.issuer) throw new VerifyError('issuer_mismatch');
+  const audiences = Array.isArray(payload.aud) ? payload.aud : [payload.aud];
+  if (!audiences.every(isString) || !audiences.includes(rules.audience)) throw new VerifyError('audience_mismatch');
+  const { iat, exp, nbf } = payload;
+  const wellFormed =
+    isId(payload.sub, 384) && // a user id: 128 UTF-16 units, 3 bytes each at most
+    isId(payload.jti, 255) &&
+    isTime(iat) &&
+    isTime(exp) &&
+    (nbf === undefined || isTime(nbf)) &&
+    exp > iat &&
+    optionalClaims.every(([name, check]) => payload[name] === undefined || check(payload[name]));
+  if (!wellFormed) throw new VerifyError('claims_invalid');
+  if (exp - iat > rules.maxLifetime) throw new VerifyError('lifetime_too_long');
+  return deepFreeze(payload) as unknown as Claims;
+}
+
+/** Throws a {@link VerifyError} unless the token is valid at `now`, in seconds, give or take `leeway`. */
+export function checkTimes({ iat, nbf = iat, exp }: Claims, now: number, leeway: number): void {
+  if (Math.max(iat, nbf) > now + leeway) throw new VerifyError('token_not_yet_valid');
+  if (now >= exp + leeway) throw new VerifyError('token_expired');
+}
+
+/**
+ * The access that a token gives to a resource: the strongest of all patterns
+ * that cover it, `none` for an id that cannot be one. Throws a TypeError unless
+ * exactly one of room and store is named.
+ */
+export function accessTo(claims: Claims, { room, store }: Resource): Access {
+  if (isString(room) === isString(store)) throw new TypeError('name one room or one store');
+  // An identity token (k "id") says who somebody is, and opens nothing.
+  if (claims.k && claims.k !== 'acc') return 'none';
+  if (isString(room)) return access(grants(claims.perms, accessOf), room);
+  return checkStoreId(store!) ? access(grants(claims.stores, storeAccess), store!) : 'none';
+}
+
+function* grants<T>(claim: Readonly<Record<string, T>> = {}, read: (value: T) => Access): Iterable<[Pattern, Access]> {
+  for (const [text, value] of Object.entries(claim)) {
+    const pattern = parsePattern(text);
+    if (pattern) yield [pattern, read(value)];
+  }
+}
+
+function storeAccess(text: string): Access {
+  return text === 'read' || text === 'full' ? text : 'none';
+}
+
+const optionalClaims: [string, (value: unknown) => boolean][] = [
+  ['k', isString],
+  ['pid', isString],
+  ['uid', isString],
+  ['org', isString],
+  ['sid', isString],
+  ['ui', isObject],
+  ['stores', (value) => isObject(value) && Object.values(value).every(isString)],
+  [
+    'perms',
+    (value) => isObject(value) && Object.values(value).every((names) => Array.isArray(names) && names.every(isString)),
+  ],
+];
+
+function isString(value: unknown): value is string {
+  return typeof value === 'string';
+}
+
+function isId(value: unknown, maxBytes: number): boolean {
+  return isString(value) && value !== '' && new TextEncoder().encode(value).length <= maxBytes;
+}
+
+// JSON.parse makes 1e400 Infinity, a token that never expires.
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && value >= 0 && value <= lastTime;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) Object.values(Object.freeze(value)).forEach(deepFreeze);
+  return value;
+}

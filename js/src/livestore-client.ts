@@ -1,0 +1,184 @@
+/**
+ * Keeps a LiveStore client's token fresh. LiveStore reads `syncPayload` once,
+ * when the store is made, and reconnects with it for ever. This asks for a token
+ * whenever one is due, and moves the open store to a connection that carries it:
+ *
+ *     const backend = withFreshToken(makeWsSync({ url }), getToken);
+ *
+ * In a browser it belongs into LiveStore's worker file. Of LiveStore's packages
+ * this entry loads none, only the `effect` 3 that LiveStore 0.4 stands on.
+ */
+import { Clock, Data, Deferred, Effect, ExecutionStrategy, Exit, Schedule, Scope, Stream, SubscriptionRef } from 'effect';
+
+import { closeCode } from './livestore-close.js';
+
+/**
+ * Resolves to a new token for the store, from usher's `POST /api/auth` or the
+ * application's own server. It is called when the store opens, when about three
+ * quarters of a token's life are over, and when the server closed the socket
+ * because of its token. After a rejection it is called again, at first within a
+ * second, later every 30. It may wait for the user to sign in, so a time limit
+ * on its request is its own affair; `signal` aborts when the store closes.
+ */
+export type GetToken = (store: { storeId: string; clientId: string; signal: AbortSignal }) => Promise<string>;
+
+export interface FreshTokenOptions {
+  /** Told why there is no new token, at each try. The store works on, and is offline when the last token is over. */
+  onError?: ((error: unknown) => void) | undefined;
+}
+
+/**
+ * Wraps a sync backend such as `makeWsSync(...)`, so that each connection sends
+ * a fresh token as `payload.authToken`. The store opens and takes commits at
+ * once, also where there is no token yet. When the token changes, the new
+ * connection stands before the old one goes, the pull goes on at its cursor, and
+ * LiveStore repeats a push that was under way.
+ */
+export function withFreshToken<Constructor extends BackendConstructor>(
+  inner: Constructor,
+  getToken: GetToken,
+  { onError }: FreshTokenOptions = {},
+): Constructor {
+  const make = ({ storeId, clientId, payload }: BackendArgs) =>
+    Effect.gen(function* () {
+      const storeScope = yield* Effect.scope;
+      const isConnected = yield* SubscriptionRef.make(false);
+      const first = yield* Deferred.make<void>();
+      let current: Connection | undefined;
+
+      const connect = Effect.gen(function* () {
+        const token = yield* Effect.tryPromise({
+          try: (signal) => getToken({ storeId, clientId, signal }),
+          catch: (error) => error,
+        });
+        const lifetime = yield* Effect.try({ try: () => lifetimeOf(token), catch: (error) => error });
+        const receivedAt = yield* Clock.currentTimeMillis;
+        const scope = yield* Scope.fork(storeScope, ExecutionStrategy.sequential);
+        const args = { storeId, clientId, payload: { ...payload, authToken: token } };
+        const backend: Backend = yield* inner(args).pipe(Scope.extend(scope));
+        const replaced = yield* Deferred.make<never, Offline>();
+        const refused = yield* Deferred.make<void>();
+        return { backend, scope, replaced, refused, receivedAt, lifetime } satisfies Connection;
+      }).pipe(
+        Effect.tapError((error) => Effect.sync(() => onError?.(error))),
+        Effect.retry(retries),
+      );
+
+      const use = (next: Connection) =>
+        Effect.gen(function* () {
+          const old = current;
+          // What waits for an unreachable server may as well wait on the new connection.
+          if (old) yield* next.backend.connect.pipe(Scope.extend(next.scope), Effect.timeout('10 seconds'), Effect.ignore);
+          current = next;
+          yield* next.backend.isConnected.changes.pipe(
+            Stream.runForEach((value) => SubscriptionRef.set(isConnected, value)),
+            Effect.forkIn(next.scope),
+          );
+          yield* Deferred.succeed(first, undefined);
+          if (!old) return;
+          // LiveStore meets being offline by pulling again from its cursor.
+          yield* Deferred.fail(old.replaced, new Offline({ cause: new Error('token renewed') }));
+          yield* Scope.close(old.scope, Exit.void);
+        });
+
+      const keepFresh = Effect.gen(function* () {
+        for (;;) {
+          const connection = yield* connect;
+          yield* use(connection);
+          const { receivedAt, lifetime, refused } = connection;
+          const due = sleepUntil(receivedAt + lifetime * (0.7 + 0.1 * Math.random()));
+          const turnedDown = Deferred.await(refused).pipe(Effect.zipRight(sleepUntil(receivedAt + refusalPause)));
+          yield* Effect.raceFirst(due, turnedDown);
+        }
+      });
+      yield* Effect.forkIn(keepFresh, storeScope);
+
+      const withCurrent = Effect.map(Deferred.await(first), () => current!);
+      return {
+        isConnected,
+        connect: Effect.flatMap(withCurrent, ({ backend }) => backend.connect),
+        ping: Effect.flatMap(withCurrent, ({ backend }) => backend.ping),
+        pull: (cursor: unknown, options: unknown) =>
+          Stream.unwrap(
+            Effect.map(withCurrent, ({ backend, replaced, refused }) =>
+              backend.pull(cursor, options).pipe(
+                Stream.tapError((error) => (isRefusal(error) ? Deferred.succeed(refused, undefined) : Effect.void)),
+                Stream.interruptWhenDeferred(replaced),
+              ),
+            ),
+          ),
+        push: (batch: unknown) =>
+          Effect.flatMap(withCurrent, ({ backend, replaced }) =>
+            Effect.raceFirst(backend.push(batch), Deferred.await(replaced)),
+          ),
+        metadata: { name: '@usher-auth/verify', description: 'A sync backend with fresh tokens' },
+        supports: { pullPageInfoKnown: true, pullLive: true },
+      } satisfies Backend;
+    });
+  return make as unknown as Constructor;
+}
+
+/** One token, and the connection that carries it. */
+interface Connection {
+  readonly backend: Backend;
+  readonly scope: Scope.CloseableScope;
+  /** Fails once another connection has taken over. */
+  readonly replaced: Deferred.Deferred<never, Offline>;
+  /** Done once the server has closed the socket over its token. */
+  readonly refused: Deferred.Deferred<void>;
+  readonly receivedAt: number;
+  readonly lifetime: number;
+}
+
+// LiveStore goes by the tag.
+class Offline extends Data.TaggedError('IsOfflineError')<{ cause: unknown }> {}
+
+const retries = Schedule.exponential('1 second').pipe(Schedule.union(Schedule.spaced('30 seconds')), Schedule.jittered);
+
+/** The least time between a token and the one after it, where the server turned it down. */
+const refusalPause = 10_000;
+
+/** The milliseconds that a token is valid for. They count from its receipt: a browser's clock may be wrong by hours. */
+function lifetimeOf(token: string): number {
+  try {
+    const payload = token.split('.')[1]!.replaceAll('-', '+').replaceAll('_', '/');
+    const { iat, exp } = JSON.parse(atob(payload)) as { iat: number; exp: number };
+    if (exp > iat) return (exp - iat) * 1000;
+  } catch {
+    // The parser's message would quote the token.
+  }
+  throw new TypeError('withFreshToken: getToken gave no token');
+}
+
+/** In steps, because a timer stands still while the machine sleeps, and the clock does not. */
+function sleepUntil(time: number): Effect.Effect<void> {
+  return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    now >= time
+      ? Effect.void
+      : Effect.zipRight(Effect.sleep(Math.min(time - now, 10_000)), Effect.suspend(() => sleepUntil(time))),
+  );
+}
+
+function isRefusal(error: { cause?: { code?: unknown } | undefined }): boolean {
+  const code = error.cause?.code;
+  return code === closeCode.expired || code === closeCode.revoked;
+}
+
+interface BackendArgs {
+  storeId: string;
+  clientId: string;
+  payload?: object | undefined;
+}
+
+// LiveStore's SyncBackendConstructor, whose own types pass through unseen.
+type BackendConstructor = (args: any) => Effect.Effect<any, any, any>;
+
+interface Backend {
+  readonly isConnected: SubscriptionRef.SubscriptionRef<boolean>;
+  readonly connect: Effect.Effect<void, any, Scope.Scope>;
+  readonly ping: Effect.Effect<void, any>;
+  pull(cursor: unknown, options: unknown): Stream.Stream<unknown, any>;
+  push(batch: unknown): Effect.Effect<void, any>;
+  readonly metadata: object;
+  readonly supports: object;
+}

@@ -1,0 +1,28 @@
+// Liveblocks' permission names, as they stand in the claim `perms`.
+
+import type { Access } from './permissions.js';
+
+/**
+ * Reads the names of one pattern back as access. FULL needs a base write and no
+ * feature below write; READ needs a base read, which a base write includes.
+ *
+ * Of one feature the strongest level counts. A feature that is not known yet is
+ * read by the same rule: it can take FULL away, and gives nothing.
+ */
+export function accessOf(names: readonly string[]): Access {
+  const write = names.includes('*:write') || names.includes('room:write');
+  if (!write) return names.includes('*:read') || names.includes('room:read') ? 'read' : 'none';
+  return names.some((name) => isBelowWrite(name, names)) ? 'read' : 'full';
+}
+
+function isBelowWrite(name: string, names: readonly string[]): boolean {
+  if (name === '*:read' || name === 'room:read') return false;
+  const { feature, level } = splitName(name);
+  return (level === 'read' || level === 'none') && !names.includes(`${feature}:write`);
+}
+
+/** Splits `comments:public:read` into `comments:public` and `read`. */
+export function splitName(name: string): { feature: string; level: string } {
+  const colon = name.lastIndexOf(':');
+  return colon < 0 ? { feature: name, level: '' } : { feature: name.slice(0, colon), level: name.slice(colon + 1) };
+}

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import fc from 'fast-check';
+
+import { parseStrictJSON } from '../dist/json.js';
+import { inVectors, without } from './support.mjs';
+
+const parse = (text) => parseStrictJSON(Buffer.from(text));
+const suite = inVectors('json-testsuite/test_parsing');
+
+test('JSONTestSuite', { skip: without(suite) }, () => {
+  // These are valid JSON, and refused because two parsers read them differently.
+  const stricter = {
+    'y_object_duplicated_key.json': 'a name twice',
+    'y_object_duplicated_key_and_value.json': 'a name twice',
+    'y_object_escaped_null_in_key.json': 'NUL',
+    'y_string_null_escape.json': 'NUL',
+  };
+  const counts = { y: 0, n: 0, i: 0, stricter: 0 };
+  for (const name of readdirSync(suite)) {
+    let accepted = true;
+    try {
+      parseStrictJSON(readFileSync(`${suite}/${name}`));
+    } catch {
+      accepted = false;
+    }
+    counts[name[0]]++;
+    if (stricter[name]) {
+      counts.stricter++;
+      assert.equal(accepted, false, name);
+    } else if (name[0] !== 'i') {
+      assert.equal(accepted, name[0] === 'y', name);
+    }
+  }
+  assert.deepEqual(counts, { y: 95, n: 188, i: 35, stricter: 4 });
+});
+
+test('what JSON.parse reads and we read, is the same', () => {
+  fc.assert(
+    fc.property(fc.json({ maxDepth: 8 }), (text) => {
+      const value = JSON.parse(text);
+      let ours;
+      try {
+        ours = parse(text);
+      } catch {
+        return; // a name in two cases, a NUL
+      }
+      assert.deepEqual(ours, value);
+    }),
+    { numRuns: 5_000 },
+  );
+});
+
+test('names of the outermost object differ by more than case, as encoding/json counts it', () => {
+  for (const [a, b] of [
+    ['exp', 'EXP'],
+    ['iss', 'iſs'],
+    ['kid', '\u212Aid'], // the Kelvin sign
+    ['\u00e5', '\u212b'], // the Angstrom sign
+    ['straße', 'STRAẞE'],
+    ['σ', 'ς'],
+    ['\u{10428}', '\u{10400}'],
+  ]) {
+    assert.throws(() => parse(JSON.stringify({ [a]: 1, [b]: 2 })), SyntaxError, `${a} ${b}`);
+    parse(JSON.stringify({ x: { [a]: 1, [b]: 2 } }));
+  }
+  for (const [a, b] of [
+    ['straße', 'strasse'], // one character is not two
+    ['i', 'ı'],
+    ['i', 'İ'],
+    ['e\u0301', '\u00e9'], // nothing is normalised
+  ]) {
+    parse(JSON.stringify({ [a]: 1, [b]: 2 }));
+  }
+});
+
+test('a document of many names, levels or escapes is read or refused like any other', () => {
+  parse(`{${Array.from({ length: 20_000 }, (_, i) => `"n${i}":0`).join()}}`);
+  parse(`"${'\\u00e9'.repeat(40_000)}"`);
+  assert.throws(() => parse('['.repeat(250_000)), SyntaxError);
+  assert.throws(() => parse('['.repeat(100_000) + ']'.repeat(100_000)), SyntaxError);
+  assert.throws(() => parse(`"${'\\u0000'.repeat(40_000)}"`), SyntaxError);
+});

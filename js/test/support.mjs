@@ -1,0 +1,84 @@
+// What several tests need: where things are, and an issuer of tokens.
+
+import { createPrivateKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** The directory of the package. */
+export const packageDir = fileURLToPath(new URL('..', import.meta.url));
+
+/** A path in the checkout. */
+export const inCheckout = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+/** A path among the shared test vectors, which lie beside the checkout. */
+export const inVectors = (path) => inCheckout(`../shared/vectors/${path}`);
+
+/** For node:test's `skip`: false, or why a test of the shared vectors cannot run. */
+export const without = (path) => !existsSync(path) && `skipped: ${path} is not there`;
+
+export const readJSON = (path) => JSON.parse(readFileSync(path, 'utf8'));
+
+export const issuer = 'https://usher.example.test';
+export const audience = 'livestore';
+export const start = 1_800_000_000; // seconds: the time in most tests
+
+const base64url = (value) =>
+  Buffer.from(typeof value === 'string' || value instanceof Uint8Array ? value : JSON.stringify(value)).toString(
+    'base64url',
+  );
+
+const generators = {
+  EdDSA: () => generateKeyPairSync('ed25519'),
+  ES256: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+  RS256: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
+};
+generators.Ed25519 = generators.EdDSA;
+generators.PS256 = generators.RS256;
+
+/** A signing key: its public JWK, and tokens signed with it. */
+export function newKey(alg = 'EdDSA', kid = `${alg}-${randomUUID()}`) {
+  const { publicKey, privateKey } = generators[alg]();
+  return keyOf(alg, { ...publicKey.export({ format: 'jwk' }), kid, alg, use: 'sig' }, privateKey);
+}
+
+function keyOf(alg, jwk, privateKey) {
+  const signBytes = (input) => {
+    const hash = alg === 'EdDSA' || alg === 'Ed25519' ? null : 'sha256';
+    const padding = alg === 'PS256' ? { padding: 6, saltLength: 32 } : {};
+    return sign(hash, Buffer.from(input), { key: privateKey, dsaEncoding: 'ieee-p1363', ...padding });
+  };
+  return {
+    jwk,
+    /** Signs any two texts, objects or bytes; says exactly what it is given. */
+    signRaw(header, payload) {
+      const input = `${base64url(header)}.${base64url(payload)}`;
+      return `${input}.${signBytes(input).toString('base64url')}`;
+    },
+    /** A good token, but for what the caller changes; undefined takes a name out. */
+    token(claims = {}, header = {}) {
+      return this.signRaw({ alg, kid: jwk.kid, typ: 'at+jwt', ...header }, goodClaims(claims));
+    },
+  };
+}
+
+/** The claims of a good token, but for what the caller changes. */
+export function goodClaims(changes = {}) {
+  return { iss: issuer, aud: audience, sub: 'alice', iat: start, exp: start + 300, jti: randomUUID(), ...changes };
+}
+
+/** Signs with a private JWK of a test vector. */
+export function vectorKey(jwk) {
+  const { d, ...publicJWK } = jwk;
+  return keyOf(jwk.alg, publicJWK, createPrivateKey({ key: jwk, format: 'jwk' }));
+}
+
+/** Resolves to the code of the refusal, or "valid". Other errors are the test's. */
+export async function verdict(promise) {
+  try {
+    await promise;
+    return 'valid';
+  } catch (error) {
+    if (error.name !== 'VerifyError') throw error;
+    return error.code;
+  }
+}
