@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,11 @@ type Directory interface {
 	// PrincipalBySession returns [session.ErrSessionUnknown] for a session
 	// that is not there, and [session.ErrUnavailable] for a fault.
 	PrincipalBySession(ctx context.Context, token secret.Text) (*session.Principal, error)
+	// PrincipalByAPIKey returns the key, and the principal of the user that it
+	// names in an organization or in none; no principal where user is empty.
+	// It returns [session.ErrKeyUnknown], [session.ErrKeyRevoked] or
+	// [session.ErrKeyExpired] for a key that is none.
+	PrincipalByAPIKey(ctx context.Context, id string, secretHash [sha256.Size]byte, user, organization string) (*session.APIKey, *session.Principal, error)
 }
 
 // Audit keeps decisions.
@@ -131,7 +137,12 @@ func originOf(text string) (string, error) {
 }
 
 // ServeHTTP implements [http.Handler].
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.router.ServeHTTP(w, r) }
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/v2/") { // Liveblocks' own servers take a slash at the end
+		r.URL.Path = strings.TrimSuffix(r.URL.Path, "/")
+	}
+	a.router.ServeHTTP(w, r)
+}
 
 func (a *API) routes() chi.Router {
 	r := chi.NewRouter()
@@ -152,6 +163,8 @@ func (a *API) routes() chi.Router {
 		// For the preflight, which cors answers; other OPTIONS are a 405.
 		r.Options("/api/auth", a.handle("/api/auth", func(http.ResponseWriter, *http.Request) error { return errMethodNotAllowed }))
 	})
+	r.Post("/v2/authorize-user", a.handleAs(writeLiveblocksProblem, "/v2/authorize-user", a.authorizeUser))
+	r.Post("/v2/identify-user", a.handleAs(writeLiveblocksProblem, "/v2/identify-user", a.identifyUser))
 	r.Get("/.well-known/jwks.json", a.handle("/.well-known/jwks.json", a.keySet))
 	r.Get("/openapi.yaml", a.handle("/openapi.yaml", a.contract))
 	return r

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/netip"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/go-playground/validator/v10"
 
+	"github.com/usher-auth/usher/identity"
 	"github.com/usher-auth/usher/internal/strictjson"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -51,15 +50,29 @@ func newValidator() *validator.Validate {
 // authorize serves POST /api/auth: it finds out who is calling, decides,
 // records the decision, and only then answers.
 func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
+	asked, err := a.decode(w, r)
+	if err != nil {
+		return err
+	}
+	return a.decideAndRecord(w, r, asked.Request, func(ctx context.Context, d *session.Decision) (session.Token, error) {
+		return a.decide(ctx, r, asked, d)
+	}, func(token session.Token) ([]byte, error) {
+		return json.Marshal(authResponse{token.Text.Reveal(), token.ExpiresAt.UTC(), token.Partial})
+	})
+}
+
+// decideAndRecord is the way of every token: decide returns it, or why there is
+// none; the decision is committed; only then does the answer leave.
+func (a *API) decideAndRecord(
+	w http.ResponseWriter, r *http.Request, req session.Request,
+	decide func(context.Context, *session.Decision) (session.Token, error),
+	encode func(session.Token) ([]byte, error),
+) error {
 	select {
 	case a.inFlight <- struct{}{}:
 		defer func() { <-a.inFlight }()
 	default:
 		return errOverloaded
-	}
-	req, err := a.decode(w, r)
-	if err != nil {
-		return err
 	}
 	// Not the request's own cancellation: who hangs up must not be able to
 	// tear down a database connection with each call.
@@ -67,7 +80,7 @@ func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 
 	d := a.newDecision(r, req)
-	token, err := a.decide(ctx, r, d)
+	token, err := decide(ctx, d)
 	if err != nil {
 		d.Reason = problemFor(err).refusal
 		if d.Reason == "" {
@@ -87,7 +100,7 @@ func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
 		a.metrics.infoOmitted.Inc()
 		a.cfg.Logger.WarnContext(ctx, "info of user is too large for a token and was left out", "user_id", d.UserID, "request_id", d.RequestID)
 	}
-	body, err := json.Marshal(authResponse{token.Text.Reveal(), token.ExpiresAt.UTC(), token.Partial})
+	body, err := encode(token)
 	if err != nil {
 		return err
 	}
@@ -103,29 +116,64 @@ type authResponse struct {
 
 // decide returns a token, or why there is none. It fills in d as far as it
 // gets.
-func (a *API) decide(ctx context.Context, r *http.Request, d *session.Decision) (session.Token, error) {
+func (a *API) decide(ctx context.Context, r *http.Request, asked authorizeRequest, d *session.Decision) (session.Token, error) {
 	credential, err := a.cfg.Credentials.Read(r)
 	if err != nil {
 		return session.Token{}, err
 	}
-	// The browser sends the cookie by itself: which page made it must be
-	// known.
-	if !a.sameOrigin(r) {
-		return session.Token{}, errOrigin
+	var p *session.Principal
+	var key *session.APIKey
+	if credential.APIKey != nil {
+		user, organization, err := asked.subject()
+		if err != nil {
+			return session.Token{}, err
+		}
+		if key, p, err = a.principalByKey(ctx, *credential.APIKey, session.RouteAuth, user, organization, d); err != nil {
+			return session.Token{}, err
+		}
+		if !p.Known {
+			return session.Token{}, session.ErrUserUnknown
+		}
+	} else {
+		// The browser sends the cookie by itself: which page made it must be
+		// known.
+		if !a.sameOrigin(r) {
+			return session.Token{}, errOrigin
+		}
+		if p, err = a.cfg.Directory.PrincipalBySession(ctx, credential.Session); err != nil {
+			return session.Token{}, err
+		}
+		d.At = p.At
+		d.CallerKind, d.CallerID = session.CallerSession, p.User.Session
+		d.UserID, d.Organization = p.User.ID, p.User.Organization
 	}
-	p, err := a.cfg.Directory.PrincipalBySession(ctx, credential.Session)
-	if err != nil {
-		return session.Token{}, err
-	}
-	d.At = p.At
-	d.CallerKind, d.CallerID = session.CallerSession, p.User.Session
-	d.UserID, d.Organization = p.User.ID, p.User.Organization
 	if err := p.Err(); err != nil {
 		return session.Token{}, err
 	}
 	rules, skipped := p.Rules()
 	d.Skipped = skipped
-	return a.cfg.Issuer.Prepare(p.User).For(d.Request).At(p.At).AllowRules(rules...).Authorize()
+	token, err := a.cfg.Issuer.Prepare(p.User).For(d.Request).At(p.At).AllowRules(rules...).Authorize()
+	if err == nil && key != nil && !key.MayGrantAll(token.Patterns) {
+		return session.Token{}, session.ErrKeyScope
+	}
+	return token, err
+}
+
+// principalByKey looks an API key up, with the user that it names, and refuses
+// what is outside of its scope but for the patterns.
+func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, user, organization string, d *session.Decision) (*session.APIKey, *session.Principal, error) {
+	d.CallerKind, d.CallerID = session.CallerAPIKey, shown.ID
+	d.UserID, d.Organization = user, organization
+	key, p, err := a.cfg.Directory.PrincipalByAPIKey(ctx, shown.ID, shown.Hash, user, organization)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.At = p.At
+	// A key of some organizations must name one, and the user be its member.
+	if !key.Serves(route) || !key.SpeaksFor(organization) || key.Organizations != nil && p.User.Organization != organization {
+		return nil, nil, session.ErrKeyScope
+	}
+	return key, p, nil
 }
 
 // sameOrigin reports whether a page of this service or of a listed origin made
@@ -162,24 +210,20 @@ func recordable(s string, limit int) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
+// authorizeRequest is a body of POST /api/auth that was understood.
+type authorizeRequest struct {
+	session.Request
+	body strictjson.Members
+}
+
 // decode reads the body of POST /api/auth.
-func (a *API) decode(w http.ResponseWriter, r *http.Request) (session.Request, error) {
+func (a *API) decode(w http.ResponseWriter, r *http.Request) (authorizeRequest, error) {
 	if !isJSON(r.Header.Values("Content-Type")) {
-		return session.Request{}, errNotJSON
+		return authorizeRequest{}, errNotJSON
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return session.Request{}, errTooLarge
-	}
+	members, err := readObject(w, r)
 	if err != nil {
-		return session.Request{}, badRequest("The body ended early.")
-	}
-	members, err := strictjson.Object(body, maxDepth)
-	if e, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
-		return session.Request{}, badRequest(fmt.Sprintf("The body is not a JSON object that usher takes: at byte %d: %s.", e.Offset, e.Reason))
-	}
-	if err != nil {
-		return session.Request{}, err
+		return authorizeRequest{}, err
 	}
 	var asked authRequest
 	for name, field := range map[string]**string{"room": &asked.Room, "store": &asked.Store, "audience": &asked.Audience} {
@@ -189,15 +233,41 @@ func (a *API) decode(w http.ResponseWriter, r *http.Request) (session.Request, e
 		}
 		text, ok := value.Text()
 		if !ok {
-			return session.Request{}, badRequest(name + " must be a string.")
+			return authorizeRequest{}, badRequest(name + " must be a string.")
 		}
 		*field = &text
 	}
 	if err := a.validate.Struct(asked); err != nil {
-		return session.Request{}, asked.fault(err)
+		return authorizeRequest{}, asked.fault(err)
 	}
 	req := session.Request{Room: deref(asked.Room), Store: deref(asked.Store), Audience: deref(asked.Audience)}
-	return req, a.cfg.Issuer.Check(req)
+	return authorizeRequest{req, members}, a.cfg.Issuer.Check(req)
+}
+
+// subject reads whom an API key asks for. Of a session's request these members
+// are not read: a browser does not choose who it is.
+func (q *authorizeRequest) subject() (user, organization string, err error) {
+	user, err = q.id("userId")
+	if err == nil && user == "" {
+		err = badRequest("userId is missing: an API key asks for a user's token.")
+	}
+	if err == nil {
+		organization, err = q.id("organization")
+	}
+	return user, organization, err
+}
+
+// id reads an optional id of the directory.
+func (q *authorizeRequest) id(name string) (string, error) {
+	value, there := q.body.Get(name)
+	if !there {
+		return "", nil
+	}
+	text, ok := value.Text()
+	if !ok || !isDirectoryID(text) {
+		return "", badRequest(name + " must be a string of 1 to 128 characters, none of them a control character.")
+	}
+	return text, nil
 }
 
 // fault says what is wrong with the first field that did not validate.

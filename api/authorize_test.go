@@ -332,7 +332,7 @@ func TestBadInput(t *testing.T) {
 		{"an expired session", cookies(cookie + "=" + sessionToken("grace", "expired")), 401, "unauthorized", "session_expired"},
 		{"two cookies of the name", cookies(ada + "; " + cookie + "=other"), 401, "unauthorized", "duplicate_cookie"},
 		{"two Cookie headers", cookies(ada, ada), 401, "unauthorized", "duplicate_cookie"},
-		{"a bearer beside a good cookie", header("Authorization", "Bearer abc"), 401, "unauthorized", "bad_bearer"},
+		{"a bearer beside a good cookie", header("Authorization", "Bearer abc"), 401, "unauthorized", "bad_api_key"},
 
 		{"a foreign origin", header("Origin", "https://evil.example"), 403, "forbidden", "origin_not_allowed"},
 		{"no origin at all", header("Origin"), 403, "forbidden", "origin_not_allowed"},
@@ -519,6 +519,10 @@ type fake struct {
 
 func (f *fake) PrincipalBySession(context.Context, secret.Text) (*session.Principal, error) {
 	return f.lookUp()
+}
+
+func (f *fake) PrincipalByAPIKey(context.Context, string, [sha256.Size]byte, string, string) (*session.APIKey, *session.Principal, error) {
+	return nil, nil, session.ErrKeyUnknown
 }
 func (f *fake) Record(ctx context.Context, d *session.Decision) error { return f.record(ctx, d) }
 

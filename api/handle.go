@@ -30,10 +30,15 @@ var commonHeaders = map[string][]string{
 	"X-Content-Type-Options":       {"nosniff"},
 }
 
-// handle adapts a handler that writes a response or returns an error, never
+// handle is handleAs with the error shape of all routes but Liveblocks'.
+func (a *API) handle(route string, serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return a.handleAs(writeProblem, route, serve)
+}
+
+// handleAs adapts a handler that writes a response or returns an error, never
 // both. It is the one place that logs a request, counts it, and turns an error
 // into a response.
-func (a *API) handle(route string, serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+func (a *API) handleAs(write func(http.ResponseWriter, problem, string), route string, serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		id := rand.Text()
@@ -45,7 +50,7 @@ func (a *API) handle(route string, serve func(http.ResponseWriter, *http.Request
 		response := &statusWriter{ResponseWriter: w}
 		err := guard(serve, response, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
 		if err != nil && response.status == 0 {
-			writeProblem(response, problemFor(err), id)
+			write(response, problemFor(err), id)
 		}
 		took := time.Since(began)
 		a.metrics.observe(route, response.status, took)

@@ -49,7 +49,10 @@ var (
 	errOverloaded = errors.New("api: too many requests in flight")
 )
 
-const signedOut = "Nobody is signed in: the request bears no valid session."
+const (
+	signedOut = "Nobody is signed in: the request bears no valid session."
+	badKey    = "The Authorization header bears no valid API key."
+)
 
 // problemFor is the one place where an error becomes an HTTP status. What it
 // does not know is a 500 that says nothing about its cause.
@@ -66,7 +69,15 @@ func problemFor(err error) problem {
 	if e, ok := errors.AsType[*permissions.IDError](err); ok {
 		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: "The " + e.Kind.String() + " id " + e.Reason + "."}
 	}
+	if e, ok := errors.AsType[*unprocessable](err); ok {
+		return problem{status: http.StatusUnprocessableEntity, Error: "unprocessable_entity", Reason: e.reason}
+	}
+	if e, ok := errors.AsType[*session.PermissionsError](err); ok {
+		return problem{status: http.StatusUnprocessableEntity, Error: "unprocessable_entity", Reason: "Value at key 'permissions': " + e.Reason}
+	}
 	switch {
+	case errors.Is(err, identity.ErrKeyInBrowser):
+		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: "A browser sent an API key: keep it on your server, and let pages use the session cookie."}
 	case errors.Is(err, identity.ErrCredentialInURL):
 		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: "The URL bears a credential, which ends up in logs: send it in a header."}
 	case errors.Is(err, identity.ErrNoCredential):
@@ -77,6 +88,20 @@ func problemFor(err error) problem {
 		return refuse(http.StatusUnauthorized, "unauthorized", "bad_cookie", signedOut)
 	case errors.Is(err, identity.ErrBadBearer):
 		return refuse(http.StatusUnauthorized, "unauthorized", "bad_bearer", "The Authorization header is not one that usher takes here.")
+	case errors.Is(err, identity.ErrPublicKey):
+		return refuse(http.StatusUnauthorized, "unauthorized", "public_key", "This is a public key: usher takes secret keys, which begin with sk_.")
+	case errors.Is(err, identity.ErrBadAPIKey):
+		return refuse(http.StatusUnauthorized, "unauthorized", "bad_api_key", badKey)
+	case errors.Is(err, session.ErrKeyUnknown):
+		return refuse(http.StatusUnauthorized, "unauthorized", "key_unknown", badKey)
+	case errors.Is(err, session.ErrKeyRevoked):
+		return refuse(http.StatusUnauthorized, "unauthorized", "key_revoked", badKey)
+	case errors.Is(err, session.ErrKeyExpired):
+		return refuse(http.StatusUnauthorized, "unauthorized", "key_expired", badKey)
+	case errors.Is(err, session.ErrKeyScope):
+		return refuse(http.StatusForbidden, "forbidden", "key_scope", "The request is outside of this API key's scope.")
+	case errors.Is(err, session.ErrUserUnknown):
+		return refuse(http.StatusForbidden, "forbidden", "user_unknown", "The directory does not list this user.")
 	case errors.Is(err, session.ErrSessionUnknown):
 		return refuse(http.StatusUnauthorized, "unauthorized", "session_unknown", signedOut)
 	case errors.Is(err, session.ErrSessionExpired):

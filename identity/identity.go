@@ -15,12 +15,14 @@ import (
 )
 
 // What a request may lack or have too much of: a 401, but for
-// [ErrCredentialInURL].
+// [ErrCredentialInURL] and [ErrKeyInBrowser].
 var (
 	ErrNoCredential    = errors.New("identity: no session cookie and no Authorization header")
 	ErrDuplicateCookie = errors.New("identity: two cookies of the session's name")
 	ErrBadCookie       = errors.New("identity: session cookie is not a session token")
 	ErrBadBearer       = errors.New("identity: Authorization header is not a credential usher takes")
+	// ErrKeyInBrowser is a 400: a secret key in a page is everybody's.
+	ErrKeyInBrowser = errors.New("identity: an API key from a browser")
 	// ErrCredentialInURL is a 400: URLs end up in logs and histories (RFC
 	// 9700, section 4.3.2).
 	ErrCredentialInURL = errors.New("identity: credential in the URL")
@@ -46,8 +48,12 @@ func NewReader(cfg Config) (*Reader, error) {
 	return &Reader{cfg}, nil
 }
 
-// A Credential is what a caller showed: today a session cookie's value.
-type Credential struct{ Session secret.Text }
+// A Credential is what a caller showed: a session cookie's value, or an API
+// key.
+type Credential struct {
+	Session secret.Text
+	APIKey  *APIKey // nil: the caller is a session
+}
 
 // Read returns the request's credential, or one of this package's errors. The
 // Authorization header comes first; where it is present the cookie is not
@@ -57,7 +63,7 @@ func (r *Reader) Read(req *http.Request) (Credential, error) {
 		return Credential{}, ErrCredentialInURL
 	}
 	if len(req.Header.Values("Authorization")) > 0 {
-		return Credential{}, ErrBadBearer
+		return r.readBearer(req)
 	}
 	cookies := req.CookiesNamed(r.cfg.Cookie)
 	switch len(cookies) {
@@ -72,6 +78,23 @@ func (r *Reader) Read(req *http.Request) (Credential, error) {
 		return Credential{}, ErrBadCookie
 	}
 	return Credential{Session: secret.New(value)}, nil
+}
+
+// readBearer reads an API key (RFC 6750, section 2.1).
+func (*Reader) readBearer(req *http.Request) (Credential, error) {
+	values := req.Header.Values("Authorization")
+	scheme, text, _ := strings.Cut(values[0], " ")
+	if len(values) != 1 || !strings.EqualFold(scheme, "Bearer") {
+		return Credential{}, ErrBadBearer
+	}
+	key, err := ParseAPIKey(secret.New(text))
+	if err != nil {
+		return Credential{}, err
+	}
+	if len(req.Header.Values("Origin")) > 0 {
+		return Credential{}, ErrKeyInBrowser
+	}
+	return Credential{APIKey: &key}, nil
 }
 
 var credentialParameters = []string{"token", "access_token", "id_token", "api_key", "apikey", "key", "secret", "session"}

@@ -44,8 +44,11 @@ func TestRead(t *testing.T) {
 		"empty":                           {"/", http.Header{"Cookie": {cookie + "="}}, identity.ErrBadCookie, ""},
 		"too long":                        {"/", http.Header{"Cookie": {cookie + "=" + strings.Repeat("x", 4_097)}}, identity.ErrBadCookie, ""},
 		"as long as may be":               {"/", http.Header{"Cookie": {cookie + "=" + strings.Repeat("x", 4_096)}}, nil, strings.Repeat("x", 4_096)},
-		"a bearer is never fallen from":   {"/", http.Header{"Cookie": {cookie + "=abc"}, "Authorization": {"Bearer x"}}, identity.ErrBadBearer, ""},
+		"a bearer is never fallen from":   {"/", http.Header{"Cookie": {cookie + "=abc"}, "Authorization": {"Bearer x"}}, identity.ErrBadAPIKey, ""},
 		"nor is an empty Authorization":   {"/", http.Header{"Cookie": {cookie + "=abc"}, "Authorization": {""}}, identity.ErrBadBearer, ""},
+		"another scheme":                  {"/", http.Header{"Authorization": {"Basic sk_live_x"}}, identity.ErrBadBearer, ""},
+		"two bearers":                     {"/", http.Header{"Authorization": {"Bearer a", "Bearer b"}}, identity.ErrBadBearer, ""},
+		"a public key":                    {"/", http.Header{"Authorization": {"Bearer pk_live_x"}}, identity.ErrPublicKey, ""},
 		"5,000 cookies are none":          {"/", http.Header{"Cookie": {strings.Repeat("a=b; ", 5_000) + cookie + "=abc"}}, identity.ErrNoCredential, ""},
 		"a token in the URL":              {"/?token=abc", http.Header{"Cookie": {cookie + "=abc"}}, identity.ErrCredentialInURL, ""},
 		"in any case":                     {"/?Access_Token=abc", http.Header{"Cookie": {cookie + "=abc"}}, identity.ErrCredentialInURL, ""},
@@ -64,6 +67,25 @@ func TestRead(t *testing.T) {
 				t.Errorf("session = %q, want %q", got.Session.Reveal(), test.session)
 			}
 		})
+	}
+}
+
+func TestReadAPIKey(t *testing.T) {
+	t.Parallel()
+	text, key, err := identity.NewAPIKey("live")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
+	r.Header.Set("Authorization", "bearer "+text.Reveal()) // the scheme has no case
+	r.Header.Set("Cookie", cookie+"=abc")                  // not read beside it
+	got, err := newReader(t).Read(r)
+	if err != nil || got.APIKey == nil || *got.APIKey != key || !got.Session.IsEmpty() {
+		t.Errorf("Read() = %v, %v; want the key", got, err)
+	}
+	r.Header.Set("Origin", "https://app.example.com")
+	if _, err := newReader(t).Read(r); !errors.Is(err, identity.ErrKeyInBrowser) {
+		t.Errorf("from a page: error = %v, want %v", err, identity.ErrKeyInBrowser)
 	}
 }
 

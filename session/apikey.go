@@ -63,6 +63,16 @@ func (k *APIKey) MayGrant(r permissions.Rule) bool {
 	})
 }
 
+// MayGrantAll reports whether the key may grant all that a token opens.
+func (k *APIKey) MayGrantAll(p Patterns) bool {
+	for _, r := range slices.Concat(p.Rooms, p.Stores) {
+		if !k.MayGrant(r) {
+			return false
+		}
+	}
+	return true
+}
+
 // UnmarshalJSON reads what [Patterns.MarshalJSON] writes.
 func (p *Patterns) UnmarshalJSON(text []byte) error {
 	var kinds struct{ Rooms, Stores map[string]permissions.Access }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -138,12 +139,19 @@ func roomAccess(v strictjson.Value) (permissions.Access, bool) {
 	if !ok {
 		return permissions.None, false
 	}
-	access, lowered := permissions.None, false
-	for _, n := range names {
-		name, ok := n.Text()
-		if !ok {
+	list := make([]string, len(names))
+	for i, n := range names {
+		if list[i], ok = n.Text(); !ok {
 			return permissions.None, false
 		}
+	}
+	return accessOf(list), true
+}
+
+// accessOf is roomAccess for names that were read.
+func accessOf(names []string) permissions.Access {
+	access, lowered := permissions.None, false
+	for _, name := range names {
 		switch name {
 		case "*:write", "room:write":
 			access = permissions.Full
@@ -156,23 +164,15 @@ func roomAccess(v strictjson.Value) (permissions.Access, bool) {
 	if lowered {
 		access = min(access, permissions.Read)
 	}
-	return access, true
+	return access
 }
 
 // isBelowWrite reports whether name is a level below write of a feature that
 // names does not also write.
-func isBelowWrite(name string, names []strictjson.Value) bool {
+func isBelowWrite(name string, names []string) bool {
 	feature, level := name, ""
 	if colon := strings.LastIndexByte(name, ':'); colon >= 0 {
 		feature, level = name[:colon], name[colon+1:]
 	}
-	if level != "read" && level != "none" {
-		return false
-	}
-	for _, n := range names {
-		if s, _ := n.Text(); s == feature+":write" {
-			return false
-		}
-	}
-	return true
+	return (level == "read" || level == "none") && !slices.Contains(names, feature+":write")
 }

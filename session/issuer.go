@@ -141,7 +141,7 @@ func (cfg *IssuerConfig) validate() error {
 type Issuer struct {
 	cfg IssuerConfig
 	// The claims that all tokens begin with, encoded once.
-	issuerClaim, projectClaim []byte
+	issuerClaim, projectClaim, identityClaim []byte
 }
 
 // NewIssuer returns an issuer, or every fault of the configuration at once.
@@ -168,9 +168,10 @@ func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
 		return nil, fmt.Errorf("session: bad issuer config: %w", err)
 	}
 	return &Issuer{
-		cfg:          cfg,
-		issuerClaim:  appendString([]byte(`{"iss":`), cfg.Issuer),
-		projectClaim: appendString([]byte(`,"k":"acc","pid":`), cfg.Project),
+		cfg:           cfg,
+		issuerClaim:   appendString([]byte(`{"iss":`), cfg.Issuer),
+		projectClaim:  appendString([]byte(`,"k":"acc","pid":`), cfg.Project),
+		identityClaim: appendString([]byte(`,"k":"id","pid":`), cfg.Project),
 	}, nil
 }
 
@@ -351,45 +352,77 @@ func (s *Session) Authorize() (Token, error) {
 	if s.err != nil {
 		return Token{}, s.err
 	}
-	if s.user.ID == "" {
-		return Token{}, errors.New("session: user has no ID")
-	}
 	audience, err := s.issuer.audience(s.request)
 	if err != nil {
 		return Token{}, err
 	}
-	if s.at.IsZero() {
-		s.at = s.issuer.cfg.Now()
-	}
-	key, err := s.issuer.cfg.Keys.Signing(s.issuer.cfg.Algorithm, s.at)
+	t, key, head, err := s.issuer.begin(s.user, audience, s.at, s.issuer.projectClaim)
 	if err != nil {
 		return Token{}, err
 	}
-	issued := s.at.Truncate(time.Second)
-	expires := issued.Add(s.issuer.cfg.TTL)
-	if until := s.user.Until; !until.IsZero() && until.Before(expires) {
-		expires = until.Truncate(time.Second)
-	}
-	if !expires.After(issued) {
-		return Token{}, ErrSessionExpired
-	}
-	t := Token{
-		ID:        rand.Text(),
-		KeyID:     key.ID(),
-		Audience:  audience.Name,
-		IssuedAt:  s.at,
-		ExpiresAt: expires,
-	}
-	head := s.appendHead(make([]byte, 0, 1_024), audience, &t)
 	if err := s.choose(audience, key, len(head), &t); err != nil {
 		return Token{}, err
 	}
-	claims, err := s.appendTail(head, audience, &t)
-	if err != nil {
-		return Token{}, err
+	claims := head
+	if audience.Rooms {
+		claims = appendRules(append(claims, `,"perms":`...), t.Patterns.Rooms, appendRoom)
+		if claims, t.InfoOmitted, err = appendInfo(claims, s.user.Info); err != nil {
+			return Token{}, err
+		}
 	}
-	t.Text, err = sign(key, claims)
+	if audience.Stores {
+		claims = appendRules(append(claims, `,"stores":`...), t.Patterns.Stores, appendStore)
+	}
+	t.Text, err = sign(key, append(claims, '}'))
 	return t, err
+}
+
+// begin settles what all tokens have in common: the key, the times, and the
+// claims that they begin with. The claims are written by hand, in a fixed order
+// and from typed fields only: nothing a user's info holds can become a claim of
+// its own (RFC 8725, section 3.12).
+func (i *Issuer) begin(user User, audience Audience, at time.Time, liveblocks []byte) (t Token, key *SigningKey, claims []byte, err error) {
+	if user.ID == "" {
+		return Token{}, nil, nil, errors.New("session: user has no ID")
+	}
+	if at.IsZero() {
+		at = i.cfg.Now()
+	}
+	if key, err = i.cfg.Keys.Signing(i.cfg.Algorithm, at); err != nil {
+		return Token{}, nil, nil, err
+	}
+	issued := at.Truncate(time.Second)
+	expires := issued.Add(i.cfg.TTL)
+	if until := user.Until; !until.IsZero() && until.Before(expires) {
+		expires = until.Truncate(time.Second)
+	}
+	if !expires.After(issued) {
+		return Token{}, nil, nil, ErrSessionExpired
+	}
+	t = Token{
+		ID:        rand.Text(),
+		KeyID:     key.ID(),
+		Audience:  audience.Name,
+		IssuedAt:  at,
+		ExpiresAt: expires,
+	}
+	b := append(make([]byte, 0, 1_024), i.issuerClaim...)
+	b = appendString(append(b, `,"sub":`...), user.ID)
+	b = appendString(append(b, `,"aud":`...), audience.Name)
+	b = appendInt(append(b, `,"iat":`...), issued.Unix())
+	b = appendInt(append(b, `,"exp":`...), expires.Unix())
+	b = appendString(append(b, `,"jti":`...), t.ID)
+	if user.Organization != "" {
+		b = appendString(append(b, `,"org":`...), user.Organization)
+	}
+	if user.Session != "" {
+		b = appendString(append(b, `,"sid":`...), user.Session)
+	}
+	if audience.Rooms {
+		b = append(b, liveblocks...)
+		b = appendString(append(b, `,"uid":`...), user.ID)
+	}
+	return t, key, b, nil
 }
 
 // choose covers and selects what goes into the token.
@@ -443,46 +476,20 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 	return nil
 }
 
-// appendHead and appendTail write the claims. They are written by hand, in a
-// fixed order and from typed fields only: nothing a user's info holds can
-// become a claim of its own (RFC 8725, section 3.12).
-func (s *Session) appendHead(b []byte, audience Audience, t *Token) []byte {
-	b = append(b, s.issuer.issuerClaim...)
-	b = appendString(append(b, `,"sub":`...), s.user.ID)
-	b = appendString(append(b, `,"aud":`...), audience.Name)
-	b = appendInt(append(b, `,"iat":`...), t.IssuedAt.Unix())
-	b = appendInt(append(b, `,"exp":`...), t.ExpiresAt.Unix())
-	b = appendString(append(b, `,"jti":`...), t.ID)
-	if s.user.Organization != "" {
-		b = appendString(append(b, `,"org":`...), s.user.Organization)
+// appendInfo appends the ui claim, unless info is larger than Liveblocks
+// allows.
+func appendInfo(b []byte, info json.RawMessage) (claims []byte, omitted bool, err error) {
+	if len(info) == 0 {
+		return b, false, nil
 	}
-	if s.user.Session != "" {
-		b = appendString(append(b, `,"sid":`...), s.user.Session)
+	compact := bytes.NewBuffer(make([]byte, 0, len(info)))
+	if err := json.Compact(compact, info); err != nil {
+		return nil, false, fmt.Errorf("session: info of user is not JSON: %w", err)
 	}
-	if audience.Rooms { // Liveblocks' claims
-		b = append(b, s.issuer.projectClaim...)
-		b = appendString(append(b, `,"uid":`...), s.user.ID)
+	if compact.Len() > maxInfoUnits && utf16Len(compact.Bytes()) > maxInfoUnits {
+		return b, true, nil
 	}
-	return b
-}
-
-func (s *Session) appendTail(b []byte, audience Audience, t *Token) ([]byte, error) {
-	if audience.Rooms {
-		b = appendRules(append(b, `,"perms":`...), t.Patterns.Rooms, appendRoom)
-		if len(s.user.Info) > 0 {
-			info := bytes.NewBuffer(make([]byte, 0, len(s.user.Info)))
-			if err := json.Compact(info, s.user.Info); err != nil {
-				return nil, fmt.Errorf("session: info of user is not JSON: %w", err)
-			}
-			if t.InfoOmitted = info.Len() > maxInfoUnits && utf16Len(info.Bytes()) > maxInfoUnits; !t.InfoOmitted {
-				b = append(append(b, `,"ui":`...), info.Bytes()...)
-			}
-		}
-	}
-	if audience.Stores {
-		b = appendRules(append(b, `,"stores":`...), t.Patterns.Stores, appendStore)
-	}
-	return append(b, '}'), nil
+	return append(append(b, `,"ui":`...), compact.Bytes()...), false, nil
 }
 
 func appendRules(b []byte, rules []permissions.Rule, entry func([]byte, permissions.Rule) []byte) []byte {

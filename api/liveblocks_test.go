@@ -1,0 +1,305 @@
+package api_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
+)
+
+var everyRoute = []string{session.RouteAuth, session.RouteAuthorizeUser, session.RouteIdentifyUser}
+
+func scope(kind permissions.Kind, pattern string, access permissions.Access) []permissions.Rule {
+	return []permissions.Rule{{Pattern: permissions.MustPattern(kind, pattern), Access: access}}
+}
+
+var everything = session.Patterns{
+	Rooms:  scope(permissions.RoomKind, "*", permissions.Full),
+	Stores: scope(permissions.StoreKind, "*", permissions.Full),
+}
+
+// addKey makes an API key and returns its text.
+func (r *rig) addKey(t testing.TB, name string, change func(*db.NewAPIKey)) (secret.Text, string) {
+	t.Helper()
+	text, key, err := identity.NewAPIKey("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := db.NewAPIKey{ID: key.ID, SecretHash: key.Hash, Name: name, Routes: everyRoute, Patterns: everything}
+	if change != nil {
+		change(&k)
+	}
+	database, err := db.Open(secret.New(r.pg.ServiceURL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer database.Close()
+	if _, err := database.AddAPIKey(t.Context(), "t", k); err != nil {
+		t.Fatal(err)
+	}
+	return text, key.ID
+}
+
+// with returns a backend's request with a key.
+func (r *rig) with(t testing.TB, key, path, body string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	return req
+}
+
+func payload(t testing.TB, a answer) string {
+	t.Helper()
+	var response authResponse
+	if err := json.Unmarshal(a.body, &response); err != nil || a.status != 200 {
+		t.Fatalf("answer = %d %s", a.status, a.body)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(response.Token, ".")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// What a backend gives goes into the token verbatim and in its order, and into
+// the audit as the access that it means.
+func TestAuthorizeUser(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	key, id := r.addKey(t, "jobs", nil)
+	body := `{"userId":"someone <3 nobody knows","permissions":{"b:*":["comments:write","room:read","room:read"],"a":["*:write","storage:none"],"c":[]},` +
+		`"userInfo":{"name":"José 🎉","exp":1},"tenantId":"old","organizationId":"acme","unknown":[1]}`
+	req := r.with(t, key.Reveal(), "/v2/authorize-user/", body)
+	req.Header.Set("Content-Type", "text/plain") // ignored
+	a := send(t, r.Server, req)
+	claims := payload(t, a)
+	for _, verbatim := range []string{
+		`"perms":{"b:*":["comments:write","room:read"],"a":["*:write","storage:none"],"c":[]}`,
+		`"ui":{"name":"José 🎉","exp":1}`, `"k":"acc"`, `"org":"acme"`, `"aud":"liveblocks"`,
+	} {
+		if !strings.Contains(claims, verbatim) {
+			t.Errorf("%s lacks %s", claims, verbatim)
+		}
+	}
+	var kind, caller, user, patterns string
+	err := r.pg.Pool.QueryRow(t.Context(), `SELECT caller_kind, caller_id, user_id, patterns::text FROM audit.tokens WHERE request_id = $1`,
+		a.header.Get("X-Request-Id")).Scan(&kind, &caller, &user, &patterns)
+	if err != nil || kind != "api_key" || caller != id || user != "someone <3 nobody knows" {
+		t.Errorf("audit row: %s %s %s, %v", kind, caller, user, err)
+	}
+	if diff := cmp.Diff(canonical(t, `{"rooms":{"b:*":"read","a":"read","c":"none"}}`), canonical(t, patterns)); diff != "" {
+		t.Errorf("patterns (-want +got):\n%s", diff)
+	}
+}
+
+func TestIdentifyUser(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	key, _ := r.addKey(t, "jobs", nil)
+	claims := payload(t, send(t, r.Server, r.with(t, key.Reveal(), "/v2/identify-user", `{"userId":"ada","groupIds":["g1","g2"],"userInfo":{"name":"Ada"}}`)))
+	for _, want := range []string{`"k":"id"`, `"uid":"ada"`, `"gids":["g1","g2"]`, `"ui":{"name":"Ada"}`} {
+		if !strings.Contains(claims, want) {
+			t.Errorf("%s lacks %s", claims, want)
+		}
+	}
+	if strings.Contains(claims, "perms") || strings.Contains(claims, "stores") {
+		t.Errorf("an identity token carries permissions: %s", claims)
+	}
+}
+
+// With an API key and a user, /api/auth gives the token that this user would
+// get.
+func TestAuthorizeWithAPIKey(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	key, id := r.addKey(t, "jobs", nil)
+	a := send(t, r.Server, r.with(t, key.Reveal(), "/api/auth", `{"userId":"ada","room":"acme:design:1","organization":"acme"}`))
+	claims := payload(t, a)
+	for _, want := range []string{`"sub":"ada"`, `"acme:design:*":["room:write","comments:write"]`, `"org":"acme"`} {
+		if !strings.Contains(claims, want) {
+			t.Errorf("%s lacks %s", claims, want)
+		}
+	}
+	if strings.Contains(claims, `"sid"`) {
+		t.Errorf("a key's token names a session: %s", claims)
+	}
+	// The same members of a browser's request are not read.
+	own := payload(t, send(t, r.Server, r.as(t, "grace", `{"userId":"ada","organization":7}`)))
+	if !strings.Contains(own, `"sub":"grace"`) {
+		t.Errorf("a browser chose who it is: %s", own)
+	}
+	until := func(used *time.Time) bool {
+		for range 500 {
+			if err := r.pg.Pool.QueryRow(t.Context(), `SELECT last_used_at FROM usher.api_keys WHERE id = $1`, id).Scan(&used); err == nil && used != nil {
+				return true
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return false
+	}
+	if !until(nil) {
+		t.Error("last_used_at was never written")
+	}
+}
+
+func TestAPIKeysBadInput(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	all, allID := r.addKey(t, "all", nil)
+	authOnly, _ := r.addKey(t, "auth only", func(k *db.NewAPIKey) { k.Routes = []string{session.RouteAuth} })
+	acmeOnly, _ := r.addKey(t, "acme only", func(k *db.NewAPIKey) { k.Organizations = []string{"acme"} })
+	readOnly, _ := r.addKey(t, "read only", func(k *db.NewAPIKey) {
+		k.Patterns = session.Patterns{Rooms: scope(permissions.RoomKind, "acme:*", permissions.Read)}
+	})
+	expired, expiredID := r.addKey(t, "expired", nil)
+	revoked, revokedID := r.addKey(t, "revoked", nil)
+	for sql, id := range map[string]string{
+		// A key cannot be changed but by who turns its triggers off.
+		`ALTER TABLE usher.api_keys DISABLE TRIGGER revoke_once; UPDATE usher.api_keys SET created_at = now() - interval '2 hours', expires_at = now() - interval '1 hour' WHERE id = '%s'; ALTER TABLE usher.api_keys ENABLE TRIGGER revoke_once`: expiredID,
+		`UPDATE usher.api_keys SET revoked_at = now(), revoked_by = 't' WHERE id = '%s'`: revokedID,
+	} {
+		if _, err := r.pg.Pool.Exec(t.Context(), fmt.Sprintf(sql, id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unknown, _, err := identity.NewAPIKey("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The right id with another's secret, and a checksum that fits.
+	stolen, _, _ := identity.NewAPIKey("test")
+	parts := strings.Split(stolen.Reveal(), "_")
+	wrongSecret := withChecksum(strings.Join([]string{"sk", "test", allID, parts[3]}, "_"))
+
+	const av2, good = "/v2/authorize-user", `{"userId":"ada","permissions":{"acme:1":["room:read"]}}`
+	many := make([]string, 11)
+	for i := range many {
+		many[i] = fmt.Sprintf(`"r%d":["room:read"]`, i)
+	}
+	perms := func(p string) string { return `{"userId":"ada","permissions":` + p + `}` }
+	for _, test := range []struct {
+		name, key, path, body string
+		status                int
+		slug                  string
+		message               string // a part of it
+		reason                string // of the audit row; empty: no row
+	}{
+		{"no key", "", av2, good, 401, "MISSING_SECRET_KEY", "Missing secret key in authentication header", "no_credential"},
+		{"a public key", "pk_live_x", av2, good, 401, "WRONG_KEY_USED", "Public key instead of the secret key.", "public_key"},
+		{"not a key", "sk_x", av2, good, 403, "INVALID_SECRET_KEY", "Invalid secret key.", "bad_api_key"},
+		{"a foreign checksum", all.Reveal()[:len(all.Reveal())-1] + "-", av2, good, 403, "INVALID_SECRET_KEY", "", "bad_api_key"},
+		{"an unknown key", unknown.Reveal(), av2, good, 403, "INVALID_SECRET_KEY", "", "key_unknown"},
+		{"a wrong secret", wrongSecret, av2, good, 403, "INVALID_SECRET_KEY", "", "key_unknown"},
+		{"an expired key", expired.Reveal(), av2, good, 403, "INVALID_SECRET_KEY", "", "key_expired"},
+		{"a revoked key", revoked.Reveal(), av2, good, 403, "INVALID_SECRET_KEY", "", "key_revoked"},
+		{"another route", authOnly.Reveal(), av2, good, 403, "forbidden", "scope", "key_scope"},
+		{"another route of identities", authOnly.Reveal(), "/v2/identify-user", `{"userId":"ada"}`, 403, "forbidden", "scope", "key_scope"},
+		{"no organization", acmeOnly.Reveal(), av2, good, 403, "forbidden", "scope", "key_scope"},
+		{"another organization", acmeOnly.Reveal(), av2, `{"userId":"mallory","organizationId":"globex","permissions":{}}`, 403, "forbidden", "scope", "key_scope"},
+		{"another tenant's user", acmeOnly.Reveal(), av2, `{"userId":"mallory","organizationId":"acme","permissions":{}}`, 403, "forbidden", "scope", "key_scope"},
+		{"more access than the scope", readOnly.Reveal(), av2, perms(`{"acme:1":["room:write"]}`), 403, "forbidden", "scope", "key_scope"},
+		{"a feature's write beyond the scope", readOnly.Reveal(), av2, perms(`{"acme:1":["room:read","comments:write"]}`), 403, "forbidden", "scope", "key_scope"},
+		{"a broader pattern than the scope", readOnly.Reveal(), av2, perms(`{"acme*":["room:read"]}`), 403, "forbidden", "scope", "key_scope"},
+		{"a disabled user", all.Reveal(), av2, `{"userId":"eve","permissions":{}}`, 403, "forbidden", "disabled", "user_disabled"},
+		{"a disabled user's identity", all.Reveal(), "/v2/identify-user", `{"userId":"eve"}`, 403, "forbidden", "disabled", "user_disabled"},
+		{"not JSON", all.Reveal(), av2, `userId=ada`, 400, "BAD_REQUEST", "", ""},
+		{"a name twice", all.Reveal(), av2, `{"userId":"ada","userId":"eve","permissions":{}}`, 400, "BAD_REQUEST", "", ""},
+		{"no userId", all.Reveal(), av2, `{"permissions":{}}`, 422, "UNPROCESSABLE_ENTITY", "Missing key: 'userId'.", ""},
+		{"an empty userId", all.Reveal(), av2, `{"userId":"","permissions":{}}`, 422, "UNPROCESSABLE_ENTITY", "userId", ""},
+		{"a userId of 129 units", all.Reveal(), av2, `{"userId":"` + strings.Repeat("😀", 64) + `x","permissions":{}}`, 422, "UNPROCESSABLE_ENTITY", "userId", ""},
+		{"a userId that is a number", all.Reveal(), av2, `{"userId":7,"permissions":{}}`, 422, "UNPROCESSABLE_ENTITY", "userId", ""},
+		{"no permissions", all.Reveal(), av2, `{"userId":"ada"}`, 422, "UNPROCESSABLE_ENTITY", "Missing key: 'permissions'.", ""},
+		{"permissions in a list", all.Reveal(), av2, perms(`[]`), 422, "UNPROCESSABLE_ENTITY", "permissions", ""},
+		{"a permission in a string", all.Reveal(), av2, perms(`{"a":"room:write"}`), 422, "UNPROCESSABLE_ENTITY", "permissions", ""},
+		{"an unknown permission", all.Reveal(), av2, perms(`{"a":["room:admin"]}`), 422, "UNPROCESSABLE_ENTITY", `Not a valid permission: \"room:admin\"`, ""},
+		{"two wildcards", all.Reveal(), av2, perms(`{"a**":["room:read"]}`), 422, "UNPROCESSABLE_ENTITY", "permissions", ""},
+		{"11 patterns", all.Reveal(), av2, perms("{" + strings.Join(many, ",") + "}"), 422, "UNPROCESSABLE_ENTITY", "A token cannot have more more than 10 permissions.", ""},
+		{"userInfo in a list", all.Reveal(), av2, `{"userId":"ada","permissions":{},"userInfo":[]}`, 422, "UNPROCESSABLE_ENTITY", "userInfo", ""},
+		{"userInfo of 1,025 characters", all.Reveal(), av2, `{"userId":"ada","permissions":{},"userInfo":{"n":"` + strings.Repeat("n", 1017) + `"}}`, 422, "UNPROCESSABLE_ENTITY", "1024", ""},
+		{"groups in a string", all.Reveal(), "/v2/identify-user", `{"userId":"ada","groupIds":"g"}`, 422, "UNPROCESSABLE_ENTITY", "groupIds", ""},
+
+		{"a session's endpoint, unknown key", unknown.Reveal(), "/api/auth", `{"userId":"ada"}`, 401, "unauthorized", "", "key_unknown"},
+		{"a session's endpoint, without a user", all.Reveal(), "/api/auth", `{}`, 400, "bad_request", "userId is missing", ""},
+		{"a session's endpoint, a bad user", all.Reveal(), "/api/auth", `{"userId":7}`, 400, "bad_request", "userId", ""},
+		{"a session's endpoint, an unknown user", all.Reveal(), "/api/auth", `{"userId":"no one"}`, 403, "forbidden", "", "user_unknown"},
+		{"a session's endpoint, a disabled user", all.Reveal(), "/api/auth", `{"userId":"eve"}`, 403, "forbidden", "", "user_disabled"},
+		{"a session's endpoint, a room nobody granted", all.Reveal(), "/api/auth", `{"userId":"ada","room":"globex:1"}`, 403, "forbidden", "", "no_grant"},
+		{"a session's endpoint, more than the scope", readOnly.Reveal(), "/api/auth", `{"userId":"ada","room":"acme:design:1"}`, 403, "forbidden", "", "key_scope"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			a := send(t, r.Server, r.with(t, test.key, test.path, test.body))
+			var got struct{ Error string }
+			if err := json.Unmarshal(a.body, &got); err != nil || a.status != test.status || got.Error != test.slug || !strings.Contains(string(a.body), test.message) {
+				t.Fatalf("answer = %d %s, want %d %s with %q", a.status, a.body, test.status, test.slug, test.message)
+			}
+			if a.status == 403 && got.Error == "forbidden" && !strings.Contains(string(a.body), `"reason":"`) {
+				t.Errorf("a callback's client would not give up on %s", a.body)
+			}
+			var reasons []string
+			if err := r.pg.Pool.QueryRow(t.Context(), `SELECT coalesce(array_agg(reason), '{}') FROM audit.denials WHERE request_id = $1`, a.header.Get("X-Request-Id")).Scan(&reasons); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(reasons, ","); got != test.reason {
+				t.Errorf("audit rows = %q, want %q", got, test.reason)
+			}
+			for _, s := range []string{all.Reveal(), unknown.Reveal()} {
+				if strings.Contains(r.log.String(), s) {
+					t.Error("the log repeats a key")
+				}
+			}
+		})
+	}
+	t.Run("from a page", func(t *testing.T) {
+		t.Parallel()
+		for _, path := range []string{av2, "/api/auth"} {
+			req := r.with(t, all.Reveal(), path, good)
+			req.Header.Set("Origin", allowedOrigin)
+			if a := send(t, r.Server, req); a.status != 400 || !strings.Contains(string(a.body), "A browser sent an API key") {
+				t.Errorf("%s: answer = %d %s", path, a.status, a.body)
+			}
+		}
+	})
+	t.Run("revoked between two requests", func(t *testing.T) {
+		t.Parallel()
+		key, id := r.addKey(t, "short-lived", nil)
+		statuses := []int{send(t, r.Server, r.with(t, key.Reveal(), av2, good)).status}
+		if _, err := r.pg.Pool.Exec(t.Context(), `UPDATE usher.api_keys SET revoked_at = now(), revoked_by = 't' WHERE id = $1`, id); err != nil {
+			t.Fatal(err)
+		}
+		statuses = append(statuses, send(t, r.Server, r.with(t, key.Reveal(), av2, good)).status)
+		if want := []int{200, 403}; !slices.Equal(statuses, want) {
+			t.Errorf("statuses = %v, want %v", statuses, want)
+		}
+	})
+}
+
+// withChecksum completes a key's text, as identity does: CRC-32 in base 62.
+func withChecksum(body string) string {
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	sum, text := crc32.ChecksumIEEE([]byte(body)), ""
+	for range 6 {
+		text = string(digits[sum%62]) + text
+		sum /= 62
+	}
+	return body + "_" + text
+}

@@ -1,0 +1,144 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/permissions"
+)
+
+// permissionNames are those that Liveblocks' SDK 3.24 knows.
+var permissionNames = []string{
+	"*:read", "*:write",
+	"room:read", "room:write", "room:presence:write",
+	"storage:read", "storage:write", "storage:none",
+	"comments:read", "comments:write", "comments:none",
+	"comments:public:read", "comments:public:write", "comments:public:none",
+	"comments:private:read", "comments:private:write", "comments:private:none",
+	"feeds:read", "feeds:write", "feeds:none",
+}
+
+// RoomPermissions are Liveblocks' permission names for the rooms of one
+// pattern, as another backend gave them.
+type RoomPermissions struct {
+	Pattern permissions.Pattern
+	Names   []string
+}
+
+// A PermissionsError says what is wrong with permissions that another backend
+// asked for, in a sentence for it.
+type PermissionsError struct{ Reason string }
+
+func (e *PermissionsError) Error() string { return "session: " + e.Reason }
+
+// ParseRoomPermissions checks one pattern and its names. A name twice counts
+// once, as in Liveblocks' SDK. The error is a [*PermissionsError].
+func ParseRoomPermissions(pattern string, names []string) (RoomPermissions, error) {
+	p, err := permissions.ParsePattern(permissions.RoomKind, pattern)
+	if err != nil {
+		return RoomPermissions{}, &PermissionsError{strings.TrimPrefix(err.Error(), "permissions: ")}
+	}
+	r := RoomPermissions{Pattern: p, Names: make([]string, 0, len(names))}
+	for _, name := range names {
+		if !slices.Contains(permissionNames, name) {
+			return RoomPermissions{}, &PermissionsError{fmt.Sprintf("Not a valid permission: %.64q", name)}
+		}
+		if !slices.Contains(r.Names, name) {
+			r.Names = append(r.Names, name)
+		}
+	}
+	return r, nil
+}
+
+// Access reads the names back as access, as a verifier does.
+func (r RoomPermissions) Access() permissions.Access { return accessOf(r.Names) }
+
+// Needs returns the access that an API key must have over the pattern to grant
+// the names: FULL for any that writes, but for presence, READ for any other.
+func (r RoomPermissions) Needs() permissions.Access {
+	needs := permissions.None
+	for _, name := range r.Names {
+		switch {
+		case strings.HasSuffix(name, ":none"):
+		case strings.HasSuffix(name, ":write") && name != "room:presence:write":
+			return permissions.Full
+		default:
+			needs = permissions.Read
+		}
+	}
+	return needs
+}
+
+// AuthorizeUser signs a token with the permissions that another backend gives
+// its user, verbatim and in its order: POST /v2/authorize-user of Liveblocks'
+// API. It refuses more patterns than one token may hold with a
+// [*PermissionsError].
+func (i *Issuer) AuthorizeUser(user User, given []RoomPermissions, at time.Time) (Token, error) {
+	if len(given) > i.cfg.MaxPatterns {
+		// The words of Liveblocks' own API.
+		return Token{}, &PermissionsError{fmt.Sprintf("A token cannot have more more than %d permissions.", i.cfg.MaxPatterns)}
+	}
+	return i.forRooms(user, at, i.projectClaim, func(b []byte, t *Token) []byte {
+		b = append(b, `,"perms":{`...)
+		for n, r := range given {
+			if n > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendString(b, r.Pattern.String()), ':')
+			b = appendStrings(b, r.Names)
+			t.Patterns.Rooms = append(t.Patterns.Rooms, permissions.Rule{Pattern: r.Pattern, Access: r.Access()})
+		}
+		return append(b, '}')
+	})
+}
+
+// IdentifyUser signs an identity token, which carries no permissions: POST
+// /v2/identify-user of Liveblocks' API.
+func (i *Issuer) IdentifyUser(user User, groups []string, at time.Time) (Token, error) {
+	return i.forRooms(user, at, i.identityClaim, func(b []byte, _ *Token) []byte {
+		if len(groups) > 0 {
+			b = appendStrings(append(b, `,"gids":`...), groups)
+		}
+		return b
+	})
+}
+
+// forRooms signs a token for the first backend that takes rooms.
+func (i *Issuer) forRooms(user User, at time.Time, liveblocks []byte, claims func([]byte, *Token) []byte) (Token, error) {
+	n := slices.IndexFunc(i.cfg.Audiences, func(a Audience) bool { return a.Rooms })
+	if n < 0 {
+		return Token{}, &AudienceError{"No sync backend takes rooms."}
+	}
+	audience := i.cfg.Audiences[n]
+	t, key, b, err := i.begin(user, audience, at, liveblocks)
+	if err != nil {
+		return Token{}, err
+	}
+	t.Patterns.Rooms = []permissions.Rule{}
+	b = claims(b, &t)
+	if b, t.InfoOmitted, err = appendInfo(b, user.Info); err != nil {
+		return Token{}, err
+	}
+	t.Text, err = sign(key, append(b, '}'))
+	return t, err
+}
+
+func appendStrings(b []byte, list []string) []byte {
+	b = append(b, '[')
+	for n, s := range list {
+		if n > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, s)
+	}
+	return append(b, ']')
+}
+
+// InfoFits reports whether info is no larger than the ui claim may be.
+func InfoFits(info json.RawMessage) bool {
+	_, omitted, err := appendInfo(nil, info)
+	return err == nil && !omitted
+}
