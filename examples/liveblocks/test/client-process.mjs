@@ -1,0 +1,20 @@
+// One version of the client in a process of its own, called over IPC.
+import { recordingClient } from './client.mjs';
+
+const [version, config] = process.argv.slice(2);
+const { usher, baseUrl } = JSON.parse(config);
+const { createClient } = await import(version);
+const clients = new Map();
+
+const calls = {
+  enter(user, room) {
+    if (!clients.has(user)) clients.set(user, recordingClient(createClient, { baseUrl, usher, user }));
+    clients.get(user).enter(room);
+  },
+  /** How a room stands, and what the user's client has asked usher for so far. */
+  state: (user, room) => clients.get(user).state(room),
+};
+
+process.on('message', ({ name, args }) => process.send(calls[name](...args) ?? null));
+process.on('disconnect', () => process.exit());
+process.send('ready');

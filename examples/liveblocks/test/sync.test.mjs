@@ -1,0 +1,354 @@
+// The real client, a real Liveblocks engine that verifies offline, a real usher.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+
+import { createClient } from '@liveblocks/client';
+import { decodeJwt, decodeProtectedHeader } from 'jose';
+import WebSocket from 'ws';
+
+import { recordingClient } from './client.mjs';
+import { forge, newIssuer, unsigned } from './issuer.mjs';
+import { stands, startProgram, startServer, startServerWithClock, startUsher, until } from './support.mjs';
+
+let usher, server;
+const opened = []; // to be closed after each test
+
+before(async () => {
+  usher = await startUsher();
+  server = await startServer(usher);
+});
+
+afterEach(async () => {
+  for (const close of opened.splice(0).reverse()) await close();
+});
+
+after(async () => {
+  await server?.stop();
+  await usher?.stop();
+});
+
+/** A client in the browser of a user; or with an `authEndpoint` of the test's. */
+function open(user, { baseUrl = server.url, authEndpoint } = {}) {
+  const client = recordingClient(createClient, { baseUrl, usher, user, authEndpoint });
+  opened.push(client.leave);
+  return client;
+}
+
+const settled = (room, status) =>
+  until(`${status} in ${room.id}`, () => stands({ status: room.getStatus(), self: room.getSelf() }, status));
+
+async function enter(client, id, initialStorage) {
+  const room = client.enter(id, initialStorage);
+  await settled(room, 'connected');
+  return room;
+}
+
+/** A socket that speaks the protocol without a client, and so without its checks. */
+function rawSocket(room, token, { url } = server) {
+  const query = new URLSearchParams({ roomId: room, tok: token, version: '3.24.2' });
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/v8?${query}`);
+  opened.push(() => socket.terminate());
+  const received = [];
+  let closed;
+  socket.on('message', (data) => received.push(...[JSON.parse(data)].flat()));
+  socket.on('close', (code, reason) => (closed = [code, reason.toString()]));
+  return {
+    send: (message) => socket.send(JSON.stringify([message])),
+    sendRaw: (data) => socket.send(data),
+    /** Reads nothing, and so answers no close, until resumed. */
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+    next: (type) => until(`message ${type}`, () => received.find((message) => message.type === type)),
+    closed: () => until('a close', () => closed),
+  };
+}
+
+test('a writer and a reader see each other', async () => {
+  const reader = open('grace');
+  const ada = await enter(open('ada'), 'acme:design:1', { n: 1 });
+  const grace = await enter(reader, 'acme:design:1');
+  const seen = (room, id) => until(`${id} in the room`, () => room.getOthers().find((other) => other.id === id));
+
+  for (const [room, id, name, canWrite] of [
+    [grace, 'ada', 'Ada', true],
+    [ada, 'grace', 'Grace', false],
+  ]) {
+    const other = await seen(room, id);
+    assert.equal(other.info.name, name);
+    assert.equal(other.canWrite, canWrite);
+  }
+  // Not before both see each other: while somebody enters, the client can send
+  // its presence of before the update after it.
+  ada.updatePresence({ cursor: 7 });
+  grace.updatePresence({ cursor: 8 });
+  await until('ada’s cursor', async () => (await seen(grace, 'ada')).presence.cursor === 7);
+  await until('grace’s cursor', async () => (await seen(ada, 'grace')).presence.cursor === 8);
+
+  const { root } = await ada.getStorage();
+  const { root: copy } = await grace.getStorage();
+  root.set('n', 42);
+  await until('what ada wrote', () => copy.get('n') === 42);
+  assert.throws(() => copy.set('n', 43), /read only/);
+
+  reader.leave();
+  await until('ada alone', () => ada.getOthers().length === 0);
+});
+
+test('the server refuses what READ may not, whatever the client', async (t) => {
+  const room = 'acme:design:2';
+  const ada = await enter(open('ada'), room, { n: 1 });
+  const { root } = await ada.getStorage();
+  root.set('n', 42);
+  await until('its confirmation', () => ada.getStorageStatus() === 'synchronized');
+
+  const forbidden = {
+    storage: { type: 201, ops: [{ opId: '9:0', type: 3, id: 'root', data: { n: 666 } }] },
+    Yjs: { type: 301, update: 'AAA=' },
+    'a new feed': { type: 512, feedId: 'news' },
+    'a feed’s message': { type: 515, feedId: 'news', data: {} },
+  };
+  for (const [name, message] of Object.entries(forbidden)) {
+    await t.test(name, async () => {
+      const socket = rawSocket(room, await usher.token('grace', { room }));
+      const { scopes } = await socket.next(104);
+      assert.equal(scopes.includes('room:write'), false);
+      socket.send(message);
+      const { reason } = await socket.next(299);
+      assert.equal(reason, 'Your token does not allow this');
+    });
+  }
+  // What the engine holds now, as it tells somebody new.
+  const grace = await enter(open('grace'), room);
+  assert.equal((await grace.getStorage()).root.get('n'), 42);
+  assert.equal(root.get('n'), 42);
+});
+
+test('the same messages are FULL’s to send', async () => {
+  const room = 'acme:design:3';
+  const socket = rawSocket(room, await usher.token('ada', { room }));
+  await socket.next(104);
+  socket.send({ type: 201, ops: [{ opId: '1:0', type: 3, id: 'root', data: { n: 5 } }] });
+  await socket.next(201); // the confirmation
+  const grace = await enter(open('grace'), room);
+  assert.equal((await grace.getStorage()).root.get('n'), 5);
+});
+
+test('features of their own are kept to, in tokens of /v2/authorize-user', async () => {
+  const issuer = await newIssuer();
+  const at = 1_800_000_000;
+  const other = await startServerWithClock(issuer.config, at * 1000);
+  opened.push(other.stop);
+  const room = 'acme:design:1';
+  const join = async (...names) => {
+    const socket = rawSocket(room, await issuer.mint({ room, at, life: 300, names }), other);
+    await socket.next(104);
+    return socket;
+  };
+  const readStorage = { type: 200 };
+  const listFeeds = { type: 510, requestId: 'a' };
+  const addFeed = { type: 512, requestId: 'b', feedId: 'news' };
+
+  const writer = await join('room:write', 'storage:none', 'feeds:read');
+  writer.send(listFeeds);
+  await writer.next(500); // the list
+  writer.send(addFeed);
+  await writer.next(299);
+  const another = await join('room:write', 'storage:none');
+  another.send(readStorage);
+  await another.next(299);
+  const reader = await join('room:read', 'feeds:write');
+  reader.send(addFeed);
+  await reader.next(501); // the new feed
+});
+
+test('nonsense closes one socket and harms nobody', async () => {
+  const room = 'acme:design:4';
+  const ada = await enter(open('ada'), room);
+  const token = await usher.token('grace', { room });
+  const nonsense = {
+    text: 'not JSON',
+    bytes: Buffer.from([0, 159]),
+    'what the engine quotes at length': `[{"type":"${'x'.repeat(10_000)}"}]`,
+  };
+  for (const [name, data] of Object.entries(nonsense)) {
+    const socket = rawSocket(room, token);
+    await socket.next(104);
+    socket.sendRaw(data);
+    assert.equal((await socket.closed())[0], 4000, name);
+  }
+  assert.equal(ada.getStatus(), 'connected');
+});
+
+test('what usher did not sign for this room closes 4001, and the client stops', async (t) => {
+  const room = 'acme:design:1';
+  const good = await usher.token('ada', { room });
+  const header = decodeProtectedHeader(good);
+  const payload = decodeJwt(good);
+  const stranger = await newIssuer();
+  const cases = {
+    'no grant for the room': ['globex:1', good, 'You have no access to this room'],
+    'another key under usher’s kid': [room, await forge(header.kid, payload), 'Invalid token'],
+    'alg none': [room, unsigned(header, payload), 'Invalid token'],
+    'another issuer': [room, await stranger.mint({ room, at: payload.iat, life: 300 }), 'Invalid token'],
+    'another signature': [room, changed(good), 'Invalid token'],
+  };
+  for (const [name, [id, token, reason]] of Object.entries(cases)) {
+    await t.test(name, async () => {
+      const client = open('ada', { authEndpoint: async () => ({ token }) });
+      await settled(client.enter(id), 'disconnected');
+      assert.deepEqual(client.sockets.map(({ closed }) => closed), [{ code: 4001, reason }]);
+    });
+  }
+  await t.test('garbage', async () => {
+    assert.deepEqual(await rawSocket(room, 'garbage').closed(), [4001, 'Invalid token']);
+  });
+});
+
+test('without usher’s keys the client is told to come back', async () => {
+  const other = await startServerWithClock({ ...(await newIssuer()).config, jwks: 'http://127.0.0.1:1' }, Date.now());
+  opened.push(other.stop);
+  const socket = rawSocket('acme:design:1', await usher.token('ada', {}), other);
+  assert.equal((await socket.closed())[0], 1013);
+});
+
+/** The same token with one bit of its signature the other way. */
+function changed(token) {
+  const [header, payload, signature] = token.split('.');
+  const bytes = Buffer.from(signature, 'base64url');
+  bytes[0] ^= 1;
+  return `${header}.${payload}.${bytes.toString('base64url')}`;
+}
+
+test('a token that expires closes 4109, and the client comes back with a new one', async () => {
+  const room = 'acme:design:1';
+  const issuer = await newIssuer();
+  let at = 1_800_000_000;
+  const { url, setClock, stop } = await startServerWithClock({ ...issuer.config, leeway: 0 }, at * 1000);
+  opened.push(stop);
+  let asked = 0;
+  const client = open('ada', {
+    baseUrl: url,
+    // The client keeps no token as short as this: as if its time had passed there, too.
+    authEndpoint: async () => (asked++, { token: await issuer.mint({ room, at, life: 1 }) }),
+  });
+  const entered = await enter(client, room, { n: 1 });
+  (await entered.getStorage()).root.set('n', 42);
+  await until('its confirmation', () => entered.getStorageStatus() === 'synchronized');
+
+  at += 2;
+  await setClock(at * 1000);
+  await until('a second socket', () => client.sockets.length === 2);
+  await settled(entered, 'connected');
+  assert.deepEqual(client.sockets.map(({ closed }) => closed?.code), [4109, undefined]);
+  assert.equal(asked, 2);
+  assert.equal((await entered.getStorage()).root.get('n'), 42);
+});
+
+test('after its token has expired nothing that a client sends counts, though it ignores the close', async () => {
+  const room = 'acme:design:1';
+  const issuer = await newIssuer();
+  const at = 1_800_000_000;
+  const other = await startServerWithClock({ ...issuer.config, leeway: 0 }, at * 1000);
+  opened.push(other.stop);
+  const authEndpoint = async () => ({ token: await issuer.mint({ room, at, life: 300 }) });
+  const ada = await enter(open('ada', { baseUrl: other.url, authEndpoint }), room, { n: 42 });
+  const { root } = await ada.getStorage();
+
+  const socket = rawSocket(room, await issuer.mint({ room, at, life: 1 }), other);
+  await socket.next(104);
+  socket.send({ type: 100, targetActor: -1, data: {} });
+  await until('the other one', () => ada.getOthers().length === 1);
+  socket.pause();
+  await other.setClock((at + 2) * 1000);
+  await until('ada alone', () => ada.getOthers().length === 0);
+  socket.send({ type: 201, ops: [{ opId: '1:0', type: 3, id: 'root', data: { n: 666 } }] });
+  socket.resume();
+  assert.equal((await socket.closed())[0], 4109);
+
+  root.set('last', true); // which the server takes after all that came before
+  await until('its confirmation', () => ada.getStorageStatus() === 'synchronized');
+  assert.equal(root.get('n'), 42);
+});
+
+test('a token that is expired at connect closes 4100, and the client comes back more and more slowly', async () => {
+  const room = 'acme:design:1';
+  const issuer = await newIssuer();
+  const at = 1_800_000_000;
+  const life = 300; // which the client counts on its own clock: it keeps the token
+  const { url, setClock, stop } = await startServerWithClock(issuer.config, (at + life + 31) * 1000);
+  opened.push(stop);
+  let asked = 0;
+  const client = open('ada', {
+    baseUrl: url,
+    authEndpoint: async () => (asked++, { token: await issuer.mint({ room, at, life }) }),
+  });
+  const entered = client.enter(room);
+  await until('a fourth refusal', () => client.sockets[3]?.closed);
+  await setClock(at * 1000);
+  await settled(entered, 'connected');
+
+  // Five connects in 3.75 s at the least, whatever the machine's speed; with
+  // 4109 they were thousands a second.
+  const refused = client.sockets.slice(0, -1);
+  for (const { closed } of refused) assert.equal(closed.code, 4100);
+  for (const [i, pause] of [250, 500, 1000, 2000].entries()) {
+    const took = client.sockets[i + 1].at - client.sockets[i].at;
+    assert.ok(took > pause - 10, `connect ${i + 2} came ${took} ms after the one before, want ${pause}`);
+  }
+  assert.equal(asked, 1);
+});
+
+test('FULL that a partial token left out comes on entering the room', async () => {
+  const ids = Array.from({ length: 12 }, (_, i) => `globex:plan:${i}`); // of ten patterns at most
+  for (const id of ids) usher.command('grant', 'add', '--user', 'mallory', '--room', id, '--access', 'full');
+
+  const mallory = open('mallory');
+  const first = await enter(mallory, ids[0]);
+  const [{ token, partial }] = mallory.answers;
+  assert.equal(partial, true);
+  const { perms } = decodeJwt(token);
+  const [missing] = ids.filter((id) => !(id in perms));
+  assert.ok(missing, 'the token holds all of them');
+  const second = await enter(mallory, missing);
+  for (const room of [first, second]) assert.equal(room.getSelf().canWrite, true, room.id);
+  assert.deepEqual(mallory.answers.map(({ room }) => room), [ids[0], missing]);
+
+  // In all of globex she has READ: that must not have come with the first
+  // token, which the client would then have kept for the second room.
+  const other = await enter(mallory, 'globex:lobby');
+  assert.equal(other.getSelf().canWrite, false);
+  assert.equal(mallory.answers.length, 3);
+});
+
+test('the program works as README.md says', async () => {
+  const { file } = usher;
+  const run = (user) => {
+    const program = startProgram(user, 'acme:design:5', { file, syncUrl: server.url });
+    opened.push(program.stop);
+    return program;
+  };
+  const prints = (program, text) => program.ready(() => program.output().includes(text));
+  const ada = run('ada');
+  await prints(ada, 'acme:design:5: FULL');
+  const grace = run('grace');
+  await prints(grace, 'acme:design:5: READ');
+  await prints(ada, '* Grace: enter');
+  ada.type('hello');
+  await prints(grace, '  ada: hello');
+  grace.type('me too');
+  await prints(grace, '! not written');
+
+  const mallory = run('mallory');
+  assert.deepEqual(await mallory.exited, [1, null]);
+  assert.match(mallory.output(), /No grant covers this request/);
+});
+
+test('while usher is down, its tokens open rooms', async () => {
+  const room = 'acme:design:1';
+  const token = await usher.token('grace', { room });
+  await usher.stop();
+  await assert.rejects(fetch(usher.jwksUrl));
+  const socket = rawSocket(room, token);
+  const { scopes } = await socket.next(104);
+  assert.deepEqual(scopes, ['room:read', 'room:presence:write', 'comments:read']);
+});
