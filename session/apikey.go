@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -73,28 +74,30 @@ func (k *APIKey) MayGrantAll(p Patterns) bool {
 	return true
 }
 
-// UnmarshalJSON reads what [Patterns.MarshalJSON] writes.
+// UnmarshalJSON reads what [Patterns.MarshalJSON] writes, longest pattern
+// first.
 func (p *Patterns) UnmarshalJSON(text []byte) error {
 	var kinds struct{ Rooms, Stores map[string]permissions.Access }
 	if err := json.Unmarshal(text, &kinds); err != nil {
 		return err
 	}
-	*p = Patterns{}
-	for kind, rules := range map[permissions.Kind]map[string]permissions.Access{
-		permissions.RoomKind: kinds.Rooms, permissions.StoreKind: kinds.Stores,
-	} {
-		for text, access := range rules {
-			pattern, err := permissions.ParsePattern(kind, text)
-			if err != nil {
-				return err
-			}
-			rule := permissions.Rule{Pattern: pattern, Access: access}
-			if kind == permissions.RoomKind {
-				p.Rooms = append(p.Rooms, rule)
-			} else {
-				p.Stores = append(p.Stores, rule)
-			}
+	rooms, roomsErr := readRules(permissions.RoomKind, kinds.Rooms)
+	stores, storesErr := readRules(permissions.StoreKind, kinds.Stores)
+	*p = Patterns{rooms, stores}
+	return errors.Join(roomsErr, storesErr)
+}
+
+func readRules(kind permissions.Kind, texts map[string]permissions.Access) (rules []permissions.Rule, err error) {
+	for text, access := range texts {
+		pattern, err := permissions.ParsePattern(kind, text)
+		if err != nil {
+			return nil, err
 		}
+		rules = append(rules, permissions.Rule{Pattern: pattern, Access: access})
 	}
-	return nil
+	slices.SortFunc(rules, func(a, b permissions.Rule) int {
+		x, y := a.Pattern.String(), b.Pattern.String()
+		return cmp.Or(cmp.Compare(len(y), len(x)), cmp.Compare(x, y))
+	})
+	return rules, nil
 }

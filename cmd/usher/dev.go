@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/pglocal"
+	"github.com/usher-auth/usher/identity"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )
@@ -44,7 +46,7 @@ type devFile struct {
 	Issuer      string            `json:"issuer"`
 	Audience    string            `json:"audience"`
 	JWKSURL     string            `json:"jwksUrl"`
-	APIKey      *string           `json:"apiKey"` // none until there are API keys
+	APIKey      string            `json:"apiKey"` // of every route and pattern
 	Sessions    map[string]string `json:"sessions"`
 	CookieName  string            `json:"cookieName"`
 }
@@ -86,7 +88,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		return err
 	}
 	dev.Audience = audiences[0].Name
-	if dev.Sessions, err = c.demo(ctx, owner); err != nil {
+	if err := c.demo(ctx, owner, &dev); err != nil {
 		return err
 	}
 	encryption, err := c.signingKey(ctx, owner)
@@ -173,24 +175,66 @@ func (c *devCmd) database(ctx context.Context, logger *slog.Logger) (owner secre
 	}, nil
 }
 
-// demo seeds the demo and returns its users' session cookies: those of the
-// last time, so that a browser stays signed in.
-func (c *devCmd) demo(ctx context.Context, owner secret.Text) (map[string]string, error) {
+// demo seeds the demo. Its users' session cookies and its API key are those of
+// the last time, so that a browser stays signed in.
+func (c *devCmd) demo(ctx context.Context, owner secret.Text, dev *devFile) error {
 	var last devFile
 	if content, err := os.ReadFile(filepath.Join(c.Dir, "dev.json")); err == nil {
 		if err := json.Unmarshal(content, &last); err != nil {
-			return nil, fmt.Errorf("%s is not what usher dev wrote, remove it: %w", filepath.Join(c.Dir, "dev.json"), err)
+			return fmt.Errorf("%s is not what usher dev wrote, remove it: %w", filepath.Join(c.Dir, "dev.json"), err)
 		}
 	}
-	cookies, sessions := map[string]string{}, map[string]secret.Text{}
+	sessions := map[string]secret.Text{}
+	dev.Sessions = map[string]string{}
 	for _, user := range demoUsers {
-		cookies[user] = last.Sessions[user]
-		if cookies[user] == "" {
-			cookies[user] = rand.Text()
-		}
-		sessions[user] = secret.New(cookies[user])
+		dev.Sessions[user] = cmp.Or(last.Sessions[user], rand.Text())
+		sessions[user] = secret.New(dev.Sessions[user])
 	}
-	return cookies, db.SeedDemo(ctx, owner, sessions)
+	if err := db.SeedDemo(ctx, owner, sessions); err != nil {
+		return err
+	}
+	var err error
+	dev.APIKey, err = demoAPIKey(ctx, owner, last.APIKey)
+	return err
+}
+
+// demoAPIKey returns the last key where the database has it still, or a new
+// one in its place.
+func demoAPIKey(ctx context.Context, owner secret.Text, last string) (string, error) {
+	const actor, name = "usher dev", "demo"
+	database, err := db.Open(owner)
+	if err != nil {
+		return "", err
+	}
+	defer database.Close()
+	keys, err := database.APIKeys(ctx, false)
+	if err != nil {
+		return "", err
+	}
+	known, _ := identity.ParseAPIKey(secret.New(last)) // none at the first start
+	for _, k := range keys {
+		if k.ID == known.ID {
+			return last, nil
+		}
+		if k.Name == name && k.CreatedBy == actor { // its text is lost
+			if _, err := database.RevokeAPIKey(ctx, actor, k.ID); err != nil {
+				return "", err
+			}
+		}
+	}
+	text, key, err := identity.NewAPIKey("dev")
+	if err != nil {
+		return "", err
+	}
+	scope, err := parseScope([]string{"*=full"}, []string{"*=full"})
+	if err != nil {
+		return "", err
+	}
+	_, err = database.AddAPIKey(ctx, actor, db.NewAPIKey{
+		ID: key.ID, SecretHash: key.Hash, Name: name, Patterns: scope,
+		Routes: []string{session.RouteAuth, session.RouteAuthorizeUser, session.RouteIdentifyUser},
+	})
+	return text.Reveal(), err
 }
 
 // signingKey makes what signs and what seals it, once.
@@ -260,23 +304,29 @@ func (d *devFile) greeting(dir string) string {
 	fmt.Fprintf(&b, "usher dev is at %s (operators: %s)\n\n", d.URL, d.OpsURL)
 	fmt.Fprintf(&b, "A token for ada, who may write in acme:design:*\n%s", curl("ada", "acme:design:1"))
 	fmt.Fprintf(&b, "\nA refusal: globex is not her organization\n%s", curl("ada", "globex:1"))
-	fmt.Fprintf(&b, "\nThe audit rows of both\n  %s '%s' -c \"SELECT issued_at, result, reason, user_id, room, patterns, jti FROM usher.decisions ORDER BY issued_at DESC LIMIT 5\"\n",
-		psql(), d.DatabaseURL)
+	fmt.Fprintf(&b, "\nThe audit rows of both\n  %s\n", d.auditCommand())
+	fmt.Fprintf(&b, "\nA token that another backend asks for, with an API key\n"+
+		"  curl -sw '\\n' %s/v2/authorize-user -H 'Authorization: Bearer %s' \\\n    -d '{\"userId\": \"ada\", \"permissions\": {\"acme:*\": [\"room:write\"]}}'\n", d.URL, d.APIKey)
 	fmt.Fprintf(&b, "\nAll of it is in %s. Ctrl-C stops it.\n", filepath.Join(dir, "dev.json"))
 	return b.String()
 }
 
-// psql returns how to call psql: by name where the shell finds it.
-func psql() string {
-	if _, err := exec.LookPath("psql"); err == nil {
-		return "psql"
-	}
-	if dir, err := pglocal.FindPrograms(); err == nil {
-		if program := filepath.Join(dir, "psql"); isFile(program) {
-			return program
+// auditCommand asks by psql; where it is missing, as it is beside the fetched
+// Postgres programs, by usher itself.
+func (d *devFile) auditCommand() string {
+	psql, err := exec.LookPath("psql")
+	if err == nil {
+		psql = "psql"
+	} else if dir, findErr := pglocal.FindPrograms(); findErr == nil && isFile(filepath.Join(dir, "psql")) {
+		psql = filepath.Join(dir, "psql")
+	} else {
+		self, selfErr := os.Executable()
+		if selfErr != nil {
+			self = "usher"
 		}
+		return fmt.Sprintf("%s audit log --at-most 5 --database-url '%s'", self, d.DatabaseURL)
 	}
-	return "psql"
+	return fmt.Sprintf("%s '%s' -c \"SELECT issued_at, result, reason, user_id, room, patterns, jti FROM usher.decisions ORDER BY issued_at DESC LIMIT 5\"", psql, d.DatabaseURL)
 }
 
 func isFile(name string) bool {

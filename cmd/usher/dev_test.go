@@ -28,10 +28,10 @@ func TestDev(t *testing.T) {
 		t.Errorf(".gitignore = %q, %v", ignored, err)
 	}
 	commands := regexp.MustCompile(`(?m)^  ((?:curl|\S*psql) (?:.*\\\n)?.*)$`).FindAllStringSubmatch(p.out.String(), -1)
-	if len(commands) != 3 {
-		t.Fatalf("usher dev prints %d commands, want 3:\n%s", len(commands), p.out)
+	if len(commands) != 4 {
+		t.Fatalf("usher dev prints %d commands, want 4:\n%s", len(commands), p.out)
 	}
-	for i, want := range []string{`"token":"eyJ`, `"error":"forbidden"`, "acme:design:1"} {
+	for i, want := range []string{`"token":"eyJ`, `"error":"forbidden"`, "acme:design:1", `{"token":"eyJ`} {
 		out, err := exec.CommandContext(t.Context(), "bash", "-c", commands[i][1]).CombinedOutput()
 		if err != nil || !bytes.Contains(out, []byte(want)) {
 			t.Errorf("%s\nprinted %s, %v; want %s in it", commands[i][1], out, err, want)
@@ -48,7 +48,7 @@ func TestDev(t *testing.T) {
 			}
 		}
 	}
-	if dev.APIKey != nil || dev.Issuer != dev.URL || dev.Audience != "liveblocks" || dev.JWKSURL != dev.URL+"/.well-known/jwks.json" {
+	if !strings.HasPrefix(dev.APIKey, "sk_dev_") || dev.Issuer != dev.URL || dev.Audience != "liveblocks" || dev.JWKSURL != dev.URL+"/.well-known/jwks.json" {
 		t.Errorf("dev.json = %+v", dev)
 	}
 	checkStatus(t, dev.OpsURL+"/readyz", 200)
@@ -75,8 +75,8 @@ func TestDev(t *testing.T) {
 		t.Error("postgres outlived usher dev")
 	}
 	p, again := startDev(t, dir)
-	if again.Sessions["ada"] != dev.Sessions["ada"] {
-		t.Error("the second usher dev has other sessions")
+	if again.Sessions["ada"] != dev.Sessions["ada"] || again.APIKey != dev.APIKey {
+		t.Error("the second usher dev has other sessions or another API key")
 	}
 	if status, _, _, err := ask(t.Context(), again.URL, dev.Sessions["ada"], `{}`); err != nil || status != 200 {
 		t.Errorf("the old cookie at the second usher dev: %d %v", status, err)

@@ -28,6 +28,8 @@ type cli struct {
 	Group   groupCmd   `cmd:"" help:"Groups and their members."`
 	Grant   grantCmd   `cmd:"" help:"Who may open which rooms and stores."`
 	Session sessionCmd `cmd:"" help:"Sign-in sessions of usher's own directory."`
+	APIKey  apiKeyCmd  `cmd:"" name:"apikey" help:"Credentials of other backends."`
+	Audit   auditCmd   `cmd:"" help:"What was decided."`
 	Key     keyCmd     `cmd:"" help:"Signing keys."`
 	Ready   readyCmd   `cmd:"" help:"Ask a running usher whether it is ready; exit code 1 where it is not."`
 	Version versionCmd `cmd:"" help:"Print the version."`

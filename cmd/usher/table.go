@@ -48,6 +48,14 @@ func cell(text string) string {
 	return text
 }
 
+// textCell writes a text; nil is none.
+func textCell(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
 // timeCell writes a time to the second; nil is none.
 func timeCell(t *time.Time) string {
 	if t == nil {

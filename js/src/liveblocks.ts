@@ -60,6 +60,10 @@ export async function admit(verifier: Verifier, token: string | null, roomId: st
  * signs in again and comes back. Returns a function that calls it off: call it
  * when the socket closes.
  *
+ * Where an engine has a session for the socket, give an object whose `close`
+ * ends that session: a closed WebSocket delivers messages until its peer has
+ * answered. Call this once the session stands, since it may close at once.
+ *
  * `leeway` is the verifier's, 30 s where absent. A socket lives as long as its
  * token would be let in again; closed sooner, a client whose clock is behind
  * would return with the same token over and over.

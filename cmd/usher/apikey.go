@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
+)
+
+type apiKeyCmd struct {
+	Create apiKeyCreateCmd `cmd:"" help:"Make an API key for another backend, and print it: it is shown this once."`
+	List   apiKeyListCmd   `cmd:"" help:"List the API keys, without their secrets."`
+	Revoke apiKeyRevokeCmd `cmd:"" help:"Revoke an API key: it is refused at the next request."`
+}
+
+type apiKeyCreateCmd struct {
+	changeFlags
+	Name   string        `arg:"" help:"What it is for. Two live keys may have one name, for rotation."`
+	Env    string        `default:"live" help:"Stands in the key, to tell keys apart: sk_live_…"`
+	Routes []string      `default:"auth,authorize-user,identify-user" enum:"auth,authorize-user,identify-user" help:"What it may call: ${enum}."`
+	Room   []string      `sep:"none" placeholder:"PATTERN=read|full" help:"The most it may grant in rooms; may be given several times."`
+	Store  []string      `sep:"none" placeholder:"PATTERN=read|full" help:"The same, in stores."`
+	Org    []string      `placeholder:"ID" help:"It speaks for members of these organizations alone, and must name one."`
+	TTL    time.Duration `name:"ttl" placeholder:"DURATION" help:"How long it lasts, for example 2160h; for ever where absent."`
+}
+
+// createdAPIKey is the one place where a key's text is shown.
+type createdAPIKey struct {
+	Key string `json:"key"`
+	db.APIKey
+}
+
+// Run prints the key alone on stdout, for scripts, and the sentence beside it.
+func (c *apiKeyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	scope, err := parseScope(c.Room, c.Store)
+	if err != nil {
+		return err
+	}
+	text, key, err := identity.NewAPIKey(c.Env)
+	if err != nil {
+		return err
+	}
+	k := db.NewAPIKey{
+		ID: key.ID, SecretHash: key.Hash, Name: c.Name, Routes: c.Routes, Organizations: c.Org, Patterns: scope,
+	}
+	if c.TTL > 0 {
+		k.ExpiresAt = time.Now().Add(c.TTL)
+	}
+	added, err := database.AddAPIKey(ctx, c.Actor, k)
+	if err != nil {
+		return err
+	}
+	if !c.JSON {
+		fmt.Fprintf(out.err, "made API key %s (%s); it is not shown again:\n", added.ID, added.Name)
+	}
+	return c.done(out, createdAPIKey{text.Reveal(), added}, "%s", text.Reveal())
+}
+
+// parseScope reads rules of the form pattern=access.
+func parseScope(rooms, stores []string) (session.Patterns, error) {
+	var scope session.Patterns
+	parse := func(kind permissions.Kind, texts []string) (rules []permissions.Rule, err error) {
+		for _, text := range texts {
+			at := strings.LastIndexByte(text, '=')
+			if at < 0 {
+				return nil, fmt.Errorf("--%s %q: write it as pattern=read or pattern=full", kind, text)
+			}
+			pattern, err := permissions.ParsePattern(kind, text[:at])
+			if err != nil {
+				return nil, err
+			}
+			access, err := permissions.ParseAccess(text[at+1:])
+			if err != nil || access == permissions.None {
+				return nil, fmt.Errorf("--%s %q: the access is read or full", kind, text)
+			}
+			rules = append(rules, permissions.Rule{Pattern: pattern, Access: access})
+		}
+		return rules, nil
+	}
+	var err error
+	if scope.Rooms, err = parse(permissions.RoomKind, rooms); err != nil {
+		return scope, err
+	}
+	if scope.Stores, err = parse(permissions.StoreKind, stores); err != nil {
+		return scope, err
+	}
+	if len(scope.Rooms)+len(scope.Stores) == 0 {
+		return scope, fmt.Errorf("a key without a scope could grant nothing: give --room or --store, for example --room '*=full'")
+	}
+	return scope, nil
+}
+
+type apiKeyListCmd struct {
+	adminFlags
+	All bool `help:"With the revoked ones."`
+}
+
+func (c *apiKeyListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	keys, err := database.APIKeys(ctx, c.All)
+	if err != nil {
+		return err
+	}
+	header := []string{"ID", "NAME", "ROUTES", "MAY GRANT", "ORGS", "CREATED", "EXPIRES", "LAST USED", "REVOKED"}
+	return printList(out.out, c.JSON, keys, header, func(k db.APIKey) []string {
+		patterns, _ := json.Marshal(k.Patterns) // rules always marshal
+		return []string{
+			k.ID, k.Name, strings.Join(k.Routes, ","), string(patterns), strings.Join(k.Organizations, ","),
+			timeCell(&k.CreatedAt), timeCell(k.ExpiresAt), timeCell(k.LastUsedAt), timeCell(k.RevokedAt),
+		}
+	})
+}
+
+type apiKeyRevokeCmd struct {
+	changeFlags
+	ID string `arg:"" help:"As usher apikey list shows it."`
+}
+
+func (c *apiKeyRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	revoked, err := database.RevokeAPIKey(ctx, c.Actor, c.ID)
+	if err != nil {
+		return err
+	}
+	return c.done(out, revoked, "revoked API key %s (%s)", revoked.ID, revoked.Name)
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/db/dbtest"
+)
+
+func TestAPIKeyCommands(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	u := terminal{t, pg.ServiceURL}
+	code, first, stderr := u.run("apikey", "create", "jobs", "--room", "acme:*=full", "--room", "*=read", "--store", "acme_notes=read", "--org", "acme,globex", "--routes", "auth", "--actor", "me")
+	if code != 0 || !strings.HasPrefix(first, "sk_live_") || strings.Count(first, "\n") != 1 || !strings.Contains(stderr, "it is not shown again") {
+		t.Fatalf("exit %d, printed %q and %q", code, first, stderr)
+	}
+	id := strings.Split(first, "_")[2]
+	second := decode[createdAPIKey](u, "apikey create jobs --room *=full --env test --ttl 24h --json")
+	if !strings.HasPrefix(second.Key, "sk_test_") || second.ExpiresAt == nil {
+		t.Errorf("created %+v", second.APIKey)
+	}
+	u.refuses("apikey create jobs --room *=full", 1, `two live keys are called "jobs" already`)
+	u.shows("apikey list", `
+ID  NAME  ROUTES  MAY GRANT  ORGS  CREATED  EXPIRES  LAST USED  REVOKED
+`+id+`  jobs  auth  {"rooms":{"acme:*":"full","*":"read"},"stores":{"acme_notes":"read"}}  acme,globex  TIME  -  -  -
+`+second.ID+`  jobs  auth,authorize-user,identify-user  {"rooms":{"*":"full"}}  -  TIME  TIME  -  -
+`)
+	u.does("apikey revoke "+id, "revoked API key "+id+" (jobs)\n")
+	u.refuses("apikey revoke "+id, 1, "there is no live API key")
+	u.refuses("apikey revoke nonsense", 1, "there is no live API key")
+	for _, line := range []string{"apikey create x", "apikey create x --room acme:*", "apikey create x --room a**=read", "apikey create x --room a=none", "apikey create x --room a=read --env LIVE"} {
+		u.refuses(line, 1, "usher: ")
+	}
+	u.refuses("apikey create x --room a=read --routes admin", 2, "--routes")
+
+	// The text of a key is nowhere in the database.
+	for _, key := range []string{strings.TrimSpace(first), second.Key} {
+		var rows int
+		part := strings.Split(key, "_")[3]
+		if err := pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM usher.api_keys k WHERE k::text LIKE '%' || $1 || '%'", part).Scan(&rows); err != nil || rows != 0 {
+			t.Errorf("the secret stands in %d rows, %v", rows, err)
+		}
+	}
+}
+
+func TestAuditLogCommand(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	u := terminal{t, pg.ServiceURL}
+	_, err := pg.Pool.Exec(t.Context(), `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, room, audience, patterns, jti, kid, expires_at, request_id, replica) VALUES
+		(now() - interval '1 min', 'issued', NULL, 'session', 'ada', 'a:1', 'x', '{"rooms":{"a:*":"full"}}', 'J1', 'k', now(), 'r1', 'test'),
+		(now(), 'denied', 'no_grant', 'session', 'bob', 'b:1', NULL, NULL, NULL, NULL, NULL, 'r2', 'test')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.shows("audit log", `
+AT  RESULT  REASON  USER  ROOM  STORE  PATTERNS  JTI
+TIME  denied  no_grant  bob  b:1  -  -  -
+TIME  issued  -  ada  a:1  -  {"rooms":{"a:*":"full"}}  J1
+`)
+	u.shows("audit log --user ada --at-most 1", `
+AT  RESULT  REASON  USER  ROOM  STORE  PATTERNS  JTI
+TIME  issued  -  ada  a:1  -  {"rooms":{"a:*":"full"}}  J1
+`)
+}
