@@ -314,19 +314,18 @@ func (d *devFile) greeting(dir string) string {
 // auditCommand asks by psql; where it is missing, as it is beside the fetched
 // Postgres programs, by usher itself.
 func (d *devFile) auditCommand() string {
-	psql, err := exec.LookPath("psql")
-	if err == nil {
-		psql = "psql"
-	} else if dir, findErr := pglocal.FindPrograms(); findErr == nil && isFile(filepath.Join(dir, "psql")) {
-		psql = filepath.Join(dir, "psql")
-	} else {
-		self, selfErr := os.Executable()
-		if selfErr != nil {
-			self = "usher"
-		}
-		return fmt.Sprintf("%s audit log --at-most 5 --database-url '%s'", self, d.DatabaseURL)
+	const sql = "SELECT issued_at, result, reason, user_id, room, patterns, jti FROM usher.decisions ORDER BY issued_at DESC LIMIT 5"
+	if _, err := exec.LookPath("psql"); err == nil {
+		return fmt.Sprintf("psql '%s' -c %q", d.DatabaseURL, sql)
 	}
-	return fmt.Sprintf("%s '%s' -c \"SELECT issued_at, result, reason, user_id, room, patterns, jti FROM usher.decisions ORDER BY issued_at DESC LIMIT 5\"", psql, d.DatabaseURL)
+	if dir, err := pglocal.FindPrograms(); err == nil && isFile(filepath.Join(dir, "psql")) {
+		return fmt.Sprintf("%s '%s' -c %q", filepath.Join(dir, "psql"), d.DatabaseURL, sql)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		self = "usher"
+	}
+	return fmt.Sprintf("%s audit log --at-most 5 --database-url '%s'", self, d.DatabaseURL)
 }
 
 func isFile(name string) bool {

