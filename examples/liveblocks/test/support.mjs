@@ -35,7 +35,7 @@ export async function startUsher(...flags) {
     ...dev,
     file,
     cookie,
-    /** Runs a subcommand on its database. */
+    /** Runs a subcommand on its database, and returns what it prints. */
     command: (...args) => run(program, [...args, '--database-url', dev.databaseUrl]),
     /** Asks for a token as a page of usher's own origin does. */
     async token(user, body) {
@@ -93,6 +93,9 @@ export async function startServerWithClock(config, time) {
 
 /** Runs one of several versions of the client, which do not load together, to be called. */
 export const startClient = (version, config) => callable('test/client-process.mjs', version, JSON.stringify(config));
+
+/** Runs one of several versions of the Node SDK, which do not load together either, to be called. */
+export const startSDK = (version, config) => callable('test/sdk-process.mjs', version, JSON.stringify(config));
 
 /** Runs a module of the guide as a browser's page, to be called. */
 export const startPage = (config) => callable('test/page-process.mjs', JSON.stringify(config));
@@ -152,6 +155,7 @@ function start(child) {
 }
 
 function run(program, args, options) {
-  const { error, status, stderr } = spawnSync(program, args, { encoding: 'utf8', ...options });
+  const { error, status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', ...options });
   if (error || status !== 0) throw new Error(`${program} ${args[0]}: ${error ?? stderr}`);
+  return stdout;
 }
