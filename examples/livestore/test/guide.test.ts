@@ -1,0 +1,124 @@
+// docs/livestore.md: its code is compared, checked and run.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { build } from 'esbuild';
+
+import { startIssuer, type Issuer } from './issuer.ts';
+import { pull, push } from './sync.ts';
+import { startUsher } from './usher.ts';
+import { startWorker } from './workerd.ts';
+
+const storeId = 'acme_notes';
+
+let blocks: Map<string, string>;
+let folder: string; // inside the example, where packages are found
+let issuer: Issuer;
+
+before(async () => {
+  const guide = await readFile('../../docs/livestore.md', 'utf8');
+  blocks = new Map([...guide.matchAll(/^```(.+)\n([^]*?)^```$/gm)].map(([, name, text]) => [name!, text!]));
+  folder = await mkdtemp('guide-');
+  issuer = await startIssuer();
+});
+
+after(async () => {
+  await issuer.close();
+  await rm(folder, { recursive: true });
+});
+
+for (const name of ['ts src/worker.ts', 'ts src/client.ts', 'ts src/livestore.worker.ts', 'capnp workerd.capnp', 'js build.mjs']) {
+  test(`${name} is what the other tests run or check`, async () => {
+    assert.equal(blocks.get(name), await readFile(name.split(' ')[1]!, 'utf8'));
+  });
+}
+
+test('the packages are those that are installed', async () => {
+  const { dependencies } = JSON.parse(await readFile('package.json', 'utf8'));
+  const { version } = JSON.parse(await readFile('node_modules/@usher-auth/verify/package.json', 'utf8'));
+  assert.deepEqual(JSON.parse(blocks.get('json dependencies')!), { ...dependencies, '@usher-auth/verify': version });
+});
+
+/** Checks and bundles a worker of the guide, and runs it in the place of the example's. */
+async function startBlock(name: string) {
+  await writeFile(join(folder, name), blocks.get(`ts ${name}`)!);
+  await writeFile(
+    join(folder, 'tsconfig.json'),
+    JSON.stringify({ extends: '../tsconfig.worker.json', include: [name, '../src/worker.ts'] }),
+  );
+  const check = spawnSync('tsc', ['-p', folder], { encoding: 'utf8' });
+  assert.equal(check.status, 0, check.stdout);
+  await copyFile('workerd.capnp', join(folder, 'workerd.capnp'));
+  await build({
+    entryPoints: [join(folder, name)],
+    outfile: join(folder, 'dist/worker.js'),
+    bundle: true,
+    format: 'esm',
+    target: 'es2022',
+    platform: 'browser',
+    conditions: ['workerd', 'worker', 'browser'],
+    external: ['cloudflare:*'],
+    // workerd.capnp names an entry point for operators, which the guide's variants leave out.
+    footer: { js: 'export const operators = { fetch: () => new Response(null, { status: 404 }) };' },
+  });
+  return startWorker(issuer, folder);
+}
+
+test('cookie.ts takes the token from its cookie, with a page of the list alone', async () => {
+  const worker = await startBlock('cookie.ts');
+  try {
+    const cookie = `__Host-store=${await issuer.mint({ stores: { [storeId]: 'full' } })}`;
+    const origin = 'https://app.example.com';
+    const good = { headers: { cookie, origin } };
+    assert.equal((await pull(worker.address, storeId, good)).status, 200);
+    const event = { name: 'v1.TodoAdded', args: { id: '1', text: 'with a cookie' } };
+    assert.match((await push(worker.address, storeId, good, event)).body, /"Success"/);
+    assert.match((await pull(worker.address, storeId, good)).body, /with a cookie/);
+    const foreign = { headers: { cookie, origin: 'https://evil.example.com' } };
+    assert.equal((await pull(worker.address, storeId, foreign)).code, 'origin_refused');
+  } finally {
+    await worker.close();
+  }
+});
+
+test('author.ts takes events from their author alone', async () => {
+  const worker = await startBlock('author.ts');
+  try {
+    const authToken = await issuer.mint({ sub: 'ada', stores: { [storeId]: 'full' } });
+    const by = (author: string) => ({ name: 'v1.TodoAdded', args: { id: '1', text: `by ${author}`, author } });
+    assert.match((await push(worker.address, storeId, { authToken }, by('grace'))).body, /author_mismatch/);
+    assert.match((await push(worker.address, storeId, { authToken }, by('ada'))).body, /"Success"/);
+    const { body } = await pull(worker.address, storeId, { authToken });
+    assert.deepEqual([body.includes('by ada'), body.includes('by grace')], [true, false]);
+  } finally {
+    await worker.close();
+  }
+});
+
+test('the commands do what the guide says', async () => {
+  const usher = await startUsher();
+  const worker = await startWorker(usher);
+  try {
+    const result = spawnSync('bash', ['-euo', 'pipefail', '-c', blocks.get('sh')!], {
+      encoding: 'utf8',
+      env: {
+        ...process.env,
+        USHER_DEV_DIR: usher.directory,
+        USHER_URL: usher.url,
+        SYNC_URL: `ws://${worker.address}`,
+        DATA_DIR: folder,
+      },
+    });
+    const [atAda, atGrace, ...atMallory] = result.stdout.trim().split('\n');
+    assert.match(atAda!, /^\[ \] \w+ buy milk$/, result.stderr);
+    assert.equal(atGrace, atAda);
+    assert.deepEqual(atMallory, []);
+    assert.match(result.stderr, /no token, working offline: Error: usher answered 403/);
+  } finally {
+    await worker.close();
+    await usher.stop();
+  }
+});
