@@ -103,7 +103,7 @@ func start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	defer func() {
 		if err != nil {
-			_ = lock.Close()
+			release(lock)
 		}
 	}()
 
@@ -148,7 +148,7 @@ func start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		if at.socketDir != at.data {
 			_ = os.Remove(at.socketDir)
 		}
-		_ = lock.Close() // before done, so that who waited for it can Start
+		release(lock) // before done, so that who waited for it can Start
 		close(s.done)
 	}()
 	return s, nil
@@ -326,6 +326,13 @@ func acquire(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
 	return lock, nil
+}
+
+// release unlocks before it closes: a child that another goroutine is just
+// forking holds a copy of the file until its exec, and with it the lock.
+func release(lock *os.File) {
+	_ = syscall.Flock(int(lock.Fd()), syscall.LOCK_UN)
+	_ = lock.Close()
 }
 
 func checkVersion(bin programs, data string) error {
