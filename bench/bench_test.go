@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"net"
 	"os"
 	"strings"
@@ -87,7 +86,7 @@ func TestAsk(t *testing.T) {
 // A token without its audit row must fail the run.
 func TestCheckAudit(t *testing.T) {
 	t.Parallel()
-	ctx := context.Background()
+	ctx := t.Context()
 	conn, err := pgx.Connect(ctx, dbtest.New(t).URL)
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,11 @@ import (
 const limitCommand = "limit"
 
 // rememberedUser is a directory of one user, whom the database described once.
-type rememberedUser struct{ principal *session.Principal }
+// Nobody asks it for anything but sessions.
+type rememberedUser struct {
+	api.Directory
+	principal *session.Principal
+}
 
 func (u rememberedUser) PrincipalBySession(context.Context, secret.Text) (*session.Principal, error) {
 	p := *u.principal
@@ -98,10 +102,5 @@ func rememberUser(ctx context.Context, databaseURL, cookie string) (rememberedUs
 		return rememberedUser{}, err
 	}
 	principal, err := directory.PrincipalBySession(ctx, secret.New(cookie))
-	return rememberedUser{principal}, err
-}
-
-// PrincipalByAPIKey is not called: the load bears cookies.
-func (rememberedUser) PrincipalByAPIKey(context.Context, string, [32]byte, string, string) (*session.APIKey, *session.Principal, error) {
-	return nil, nil, session.ErrKeyUnknown
+	return rememberedUser{principal: principal}, err
 }

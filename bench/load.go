@@ -161,7 +161,7 @@ func (c *connection) run(ctx context.Context, s *server, end time.Time) (a answe
 		return answers{err: err}
 	}
 	for asked := time.Now(); asked.Before(end); {
-		i := rand.IntN(len(s.people))
+		i := rand.IntN(len(s.people)) //nolint:gosec // no secret
 		if err := c.ask(s.requests[i]); err != nil {
 			a.err = err
 			return a
@@ -227,7 +227,7 @@ func (b *bench) profileUsher(ctx context.Context) error {
 		return errors.New("-profile is of usher, which is not among -servers")
 	}
 	s := b.servers[i]
-	if err := os.MkdirAll(b.profile, 0o755); err != nil { //nolint:gosec // no secret
+	if err := os.MkdirAll(b.profile, 0o755); err != nil {
 		return err
 	}
 	var fetching sync.WaitGroup
