@@ -87,7 +87,7 @@ func (a *API) log(r *http.Request, route, id string, status int, took time.Durat
 	attrs := make([]slog.Attr, 0, 8)
 	attrs = append(attrs,
 		slog.String("request_id", id), slog.String("method", r.Method), slog.String("route", route),
-		slog.Int("status", status), slog.Duration("took", took))
+		slog.Int("status", status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}

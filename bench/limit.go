@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,7 +77,8 @@ func serveLimit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &http.Server{ // with the timers that usher serve has
+	debug.SetGCPercent(400) // as usher serve
+	s := &http.Server{      // with the timers that usher serve has
 		Addr:              address.Host,
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,

@@ -137,14 +137,24 @@ func (b *bench) start(ctx context.Context, s *server) (err error) {
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
 	s.cmd.WaitDelay = 15 * time.Second
-	if err := s.cmd.Start(); err != nil {
+	s.cmd.SysProcAttr = dieWithParent()
+	s.ended = make(chan struct{})
+	started := make(chan error)
+	go func() {
+		// On Linux a child's parent is the thread that forked it, and its end
+		// counts as the parent's (golang/go#27505). So the thread stays.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = s.cmd.Wait() // ProcessState says all of it
+			close(s.ended)
+		}
+	}()
+	if err := <-started; err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
-	s.ended = make(chan struct{})
-	go func() {
-		_ = s.cmd.Wait()
-		close(s.ended)
-	}()
 	defer func() {
 		if err != nil {
 			s.stop()

@@ -201,7 +201,7 @@ func (s *service) run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	s.cfg.logger.InfoContext(ctx, "draining", "at_most", s.cfg.drain)
+	s.cfg.logger.InfoContext(ctx, "draining", "at_most", s.cfg.drain.String())
 	s.opsAPI.Drain()
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.drain)
 	defer cancel()
@@ -218,7 +218,7 @@ func (s *service) watch(ctx context.Context) {
 	const every, toleratedSkew = time.Minute, 5 * time.Second
 	for tick := time.NewTicker(every); ; {
 		if ahead, err := s.db.Ping(ctx); err == nil && ahead.Abs() > toleratedSkew {
-			s.cfg.logger.WarnContext(ctx, "this machine's clock and the database's differ", "database_ahead", ahead)
+			s.cfg.logger.WarnContext(ctx, "this machine's clock and the database's differ", "database_ahead", ahead.String())
 		}
 		if made, err := s.db.MakePartitions(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.logger.ErrorContext(ctx, "audit partitions could not be made", "error", err.Error())
