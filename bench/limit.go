@@ -77,8 +77,9 @@ func serveLimit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	debug.SetGCPercent(400) // as usher serve
-	s := &http.Server{      // with the timers that usher serve has
+	// With the garbage collector's setting and the timers of usher serve.
+	debug.SetGCPercent(400)
+	s := &http.Server{
 		Addr:              address.Host,
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,

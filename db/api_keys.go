@@ -128,7 +128,7 @@ func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash
 	batch := new(pgx.Batch)
 	batch.Queue(apiKeySQL, id)
 	if user != "" {
-		batch.Queue(lookUpPrincipalSQL, nil, user, nullable(organization))
+		batch.Queue(lookUpPrincipalsSQL, []*string{nil}, []*string{&user}, []*string{nullable(organization)})
 	}
 	results := d.db.pool.SendBatch(ctx, batch)
 	defer results.Close()
@@ -163,7 +163,11 @@ func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash
 		if err != nil {
 			return nil, nil, unavailable("look up user", err)
 		}
-		if p, err = collectPrincipal(rows); err != nil {
+		row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[principalRow])
+		if err != nil {
+			return nil, nil, unavailable("look up user", err)
+		}
+		if p, err = row.principal(); err != nil {
 			return nil, nil, unavailable("look up user", err)
 		}
 	}

@@ -16,11 +16,12 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-//go:embed queries/look_up_principal.sql
-var lookUpPrincipalSQL string
+//go:embed queries/look_up_principals.sql
+var lookUpPrincipalsSQL string
 
-// principalRow is one row of look_up_principal.sql, in the order of its columns.
+// principalRow is one row of look_up_principals.sql, in the order of its columns.
 type principalRow struct {
+	N                 int64 // which of those asked for, from 1
 	UserID            string
 	ExpiresAt         *time.Time
 	Expired           bool
@@ -39,48 +40,109 @@ type principalRow struct {
 	GrantAccess       []string
 }
 
+// Look-ups go out in batches of at most maxLookUps, two at a time: one is on
+// its way while Postgres works on the other.
+const (
+	maxLookUps     = 64
+	lookUpsAtATime = 2
+)
+
 // A Directory looks callers up. It is safe for concurrent use.
 type Directory struct {
-	db   *DB
-	salt []byte
+	db       *DB
+	salt     []byte
+	sessions batcher[*pendingLookUp]
+}
+
+type pendingLookUp struct {
+	token string
+	found chan lookUpResult // of capacity 1: the worker never waits for a reader
+}
+
+type lookUpResult struct {
+	principal *session.Principal
+	err       error
 }
 
 // Directory returns the look-up, once it has read the deployment's salt.
 func (db *DB) Directory(ctx context.Context) (*Directory, error) {
-	d, err := db.Deployment(ctx)
+	deployment, err := db.Deployment(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &Directory{db, d.salt}, nil
+	d := &Directory{db: db, salt: deployment.salt}
+	d.sessions = batcher[*pendingLookUp]{do: d.lookUp, most: maxLookUps, workers: lookUpsAtATime}
+	return d, nil
 }
 
 // PrincipalBySession returns what a token for the bearer of a session rests
 // on, in one round trip, or [session.ErrSessionUnknown]. It caches nothing: a
-// grant revoked before the call is not in the answer.
+// grant revoked before the call is not in the answer. Calls that come while
+// others are on their way share a statement.
 func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (*session.Principal, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	rows, err := d.db.pool.Query(ctx, lookUpPrincipalSQL, token.Reveal(), nil, nil)
-	if err != nil {
-		return nil, unavailable("look up session", err)
+	l := &pendingLookUp{token: token.Reveal(), found: make(chan lookUpResult, 1)}
+	d.sessions.add(l)
+	select {
+	case r := <-l.found:
+		if r.err != nil {
+			return nil, r.err
+		}
+		r.principal.User.Session = d.sessionID(token)
+		return r.principal, nil
+	case <-ctx.Done():
+		return nil, unavailable("look up session", ctx.Err())
 	}
-	p, err := collectPrincipal(rows)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, session.ErrSessionUnknown
-	}
-	if err != nil {
-		return nil, unavailable("look up session", err)
-	}
-	p.User.Session = d.sessionID(token)
-	return p, nil
 }
 
-func collectPrincipal(rows pgx.Rows) (*session.Principal, error) {
-	// By position: finding the fields by name costs as much as reading them.
-	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByPos[principalRow])
-	if err != nil {
-		return nil, err
+// lookUp answers a batch. One that Postgres refuses for its data is halved, so
+// that one odd token does not fail its neighbours.
+func (d *Directory) lookUp(batch []*pendingLookUp) {
+	tokens := make([]*string, len(batch))
+	for i, l := range batch {
+		tokens[i] = &l.token
 	}
+	results := make([]lookUpResult, len(batch))
+	for i := range results {
+		results[i].err = session.ErrSessionUnknown // until there is a row
+	}
+	err := d.query(tokens, results)
+	if err != nil && len(batch) > 1 && isDataError(err) {
+		half := len(batch) / 2
+		d.lookUp(batch[:half])
+		d.lookUp(batch[half:])
+		return
+	}
+	for i, l := range batch {
+		if err != nil {
+			results[i] = lookUpResult{err: unavailable("look up session", err)}
+		}
+		l.found <- results[i]
+	}
+}
+
+func (d *Directory) query(tokens []*string, results []lookUpResult) error {
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+	defer cancel()
+	none := make([]*string, len(tokens))
+	rows, err := d.db.pool.Query(ctx, lookUpPrincipalsSQL, tokens, none, none)
+	if err != nil {
+		return err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[principalRow])
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		principal, err := found[i].principal()
+		if err != nil {
+			err = unavailable("look up session", err)
+		}
+		results[found[i].N-1] = lookUpResult{principal, err}
+	}
+	return nil
+}
+
+func (r *principalRow) principal() (*session.Principal, error) {
 	p := &session.Principal{
 		At: r.At,
 		User: session.User{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -255,5 +256,47 @@ func TestLookUpsNeverMix(t *testing.T) {
 	}
 	if total == 0 {
 		t.Error("every look-up was cancelled: nothing was tested")
+	}
+}
+
+// One token that an application's directory cannot take, as where it casts,
+// does not fail the look-ups that share its statement.
+func TestOddTokenFailsAlone(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	exec(t, pg, tenants)
+	exec(t, pg, `CREATE OR REPLACE FUNCTION usher.directory_session(token text)
+		RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)
+		LANGUAGE plpgsql STABLE ROWS 1 AS $$
+		BEGIN
+			RETURN QUERY SELECT 'ada', NULL, now() + make_interval(secs => token::integer);
+		END $$`)
+	directory, err := open(t, pg).Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const callers, odd = 200, 17 // every odd-th
+	done := make(chan error)
+	for i := range callers {
+		go func() {
+			token := "3600"
+			if i%odd == 0 {
+				token = "no number"
+			}
+			p, err := directory.PrincipalBySession(t.Context(), secret.New(token))
+			switch {
+			case i%odd == 0 && !errors.Is(err, session.ErrUnavailable):
+				done <- fmt.Errorf("odd token: error = %w, want %w", err, session.ErrUnavailable)
+			case i%odd != 0 && (err != nil || p.User.ID != "ada"):
+				done <- fmt.Errorf("a good token beside it: %w", err)
+			default:
+				done <- nil
+			}
+		}()
+	}
+	for range callers {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }
