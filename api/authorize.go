@@ -191,7 +191,7 @@ func (a *API) newDecision(r *http.Request, req session.Request) *session.Decisio
 		Request:    req,
 		UserAgent:  recordable(r.UserAgent(), maxUserAgent),
 		Origin:     recordable(r.Header.Get("Origin"), maxOrigin),
-		RequestID:  RequestID(r.Context()),
+		RequestID:  requestID(r.Context()),
 	}
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		d.IP = peer.Addr().Unmap()

@@ -13,9 +13,9 @@ import (
 
 type requestIDKey struct{}
 
-// RequestID returns the ID that the request's log lines, its answer and its
+// requestID returns the ID that the request's log lines, its answer and its
 // audit row share. It is usher's own: a client's is not taken over.
-func RequestID(ctx context.Context) string {
+func requestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey{}).(string)
 	return id
 }

@@ -21,7 +21,6 @@ import (
 
 const (
 	maxUserIDUnits = 128
-	maxInfoUnits   = 1_024
 	docsURL        = "https://liveblocks.io/docs/api-reference/rest-api-endpoints"
 )
 
@@ -182,7 +181,7 @@ func readUser(body strictjson.Members) (session.User, error) {
 		}
 		user.Info = json.RawMessage(value.Raw())
 		if !session.InfoFits(user.Info) {
-			return user, &unprocessable{"userInfo", fmt.Sprintf("Value at key 'userInfo': must be at most %d characters once serialized.", maxInfoUnits)}
+			return user, &unprocessable{"userInfo", fmt.Sprintf("Value at key 'userInfo': must be at most %d characters once serialized.", session.MaxInfoUnits)}
 		}
 	}
 	return user, nil

@@ -27,11 +27,14 @@ const (
 	MaxTTL     = time.Hour
 )
 
+// MaxInfoUnits is how many UTF-16 units of info a token carries at most,
+// serialized: Liveblocks' limit of userInfo.
+const MaxInfoUnits = 1_024
+
 const (
 	defaultMaxPatterns = 10    // Liveblocks' limit of one token
 	maxTokenBytes      = 4_096 // beside ui
 	maxStoreTokenBytes = 1_400 // LiveStore puts the token in a URL and a socket attachment
-	maxInfoUnits       = 1_024 // Liveblocks' limit of userInfo, serialized
 )
 
 var (
@@ -486,7 +489,7 @@ func appendInfo(b []byte, info json.RawMessage) (claims []byte, omitted bool, er
 	if err := json.Compact(compact, info); err != nil {
 		return nil, false, fmt.Errorf("session: info of user is not JSON: %w", err)
 	}
-	if compact.Len() > maxInfoUnits && utf16Len(compact.Bytes()) > maxInfoUnits {
+	if compact.Len() > MaxInfoUnits && utf16Len(compact.Bytes()) > MaxInfoUnits {
 		return b, true, nil
 	}
 	return append(append(b, `,"ui":`...), compact.Bytes()...), false, nil

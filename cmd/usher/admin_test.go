@@ -316,12 +316,13 @@ func TestAdminErrors(t *testing.T) {
 		u.refuses(line, 1, part)
 	}
 	for line, part := range map[string]string{
-		"user add":                                                     `expected "<id>"`,
-		"user frobnicate":                                              "unexpected argument",
-		"grant revoke x":                                               "expected a valid 64 bit int",
-		"grant add --room a --access read":                             "missing flags",
-		"grant add --everyone --access read":                           "missing flags",
-		"grant add --everyone --room a":                                "missing flags: --access",
+		"user add":                           `expected "<id>"`,
+		"user frobnicate":                    "unexpected argument",
+		"grant revoke x":                     "expected a valid 64 bit int",
+		"grant add --room a --access read":   "missing flags",
+		"grant add --everyone --access read": "missing flags",
+		"grant add --everyone --room a":      "missing flags: --access",
+
 		"grant add --everyone --user ada --room a --access read":       "can't be used together",
 		"grant add --everyone --room a --store a --access read":        "can't be used together",
 		"grant add --everyone --room a --access write":                 "is not none, read or full",

@@ -8,6 +8,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/session"
 )
 
 type userCmd struct {
@@ -36,8 +37,8 @@ func (c *userAddCmd) Run(ctx context.Context, out *console, database *db.DB) err
 	if err != nil {
 		return err
 	}
-	if n := infoUnits(user.Info); n > maxInfoUnits {
-		out.warn(fmt.Sprintf("the info of user %q takes %d characters: over %d it is left out of tokens", user.ID, n, maxInfoUnits))
+	if n := infoUnits(user.Info); n > session.MaxInfoUnits {
+		out.warn(fmt.Sprintf("the info of user %q takes %d characters: over %d it is left out of tokens", user.ID, n, session.MaxInfoUnits))
 	}
 	return c.done(out, user, "added user %s", user.ID)
 }
@@ -65,9 +66,6 @@ func (c *userAddCmd) info() (json.RawMessage, error) {
 	}
 	return json.Marshal(object)
 }
-
-// maxInfoUnits is the length of the longest info that goes into a token.
-const maxInfoUnits = 1_024
 
 // infoUnits measures info as the issuing of tokens does: without spaces, in
 // UTF-16 units.
