@@ -8,9 +8,10 @@
 --
 -- $1: session tokens; where one is null, $2 and $3: the user and the
 -- organization that an API key names, which count like a session's. By number,
--- since named arguments are parsed anew at each call.
+-- since named arguments are parsed anew at each call; and in sub-selects, since
+-- Postgres would else see how long the arrays are and plan anew for each length.
 SELECT asked.n, p.*
-  FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS asked (token, user_id, organization_id, n)
+  FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[])) WITH ORDINALITY AS asked (token, user_id, organization_id, n)
  CROSS JOIN LATERAL (
     WITH session AS MATERIALIZED (
         SELECT user_id, organization_id, expires_at FROM usher.directory_session(asked.token) WHERE asked.token IS NOT NULL
