@@ -125,7 +125,7 @@ func awaitBlocked(t *testing.T, pg *dbtest.DB, ended <-chan error) {
 // principal signs a user in and looks up what that session rests on.
 func principal(t *testing.T, database *db.DB, user string) *session.Principal {
 	t.Helper()
-	token, _, err := database.AddSession(t.Context(), user, "", time.Hour)
+	token, _, err := database.AddSession(t.Context(), user, "", time.Hour, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,25 +237,25 @@ func TestIDsInSQL(t *testing.T) {
 func TestDisableUser(t *testing.T) {
 	t.Parallel()
 	database, _ := newTenant(t)
-	first, err := database.SetUserDisabled(t.Context(), "ada", true)
+	first, err := database.SetUserDisabled(t.Context(), "ada", true, "t")
 	if err != nil || first.DisabledAt == nil {
 		t.Fatalf("disabled = %+v, %v", first, err)
 	}
 	if p := principal(t, database, "ada"); !p.Disabled {
 		t.Error("the look-up calls the user enabled")
 	}
-	again, err := database.SetUserDisabled(t.Context(), "ada", true)
+	again, err := database.SetUserDisabled(t.Context(), "ada", true, "t")
 	if err != nil || !again.DisabledAt.Equal(*first.DisabledAt) {
 		t.Errorf("disabled again = %+v, %v; want since %s", again, err, first.DisabledAt)
 	}
-	enabled, err := database.SetUserDisabled(t.Context(), "ada", false)
+	enabled, err := database.SetUserDisabled(t.Context(), "ada", false, "t")
 	if err != nil || enabled.DisabledAt != nil {
 		t.Errorf("enabled = %+v, %v", enabled, err)
 	}
 	if p := principal(t, database, "ada"); p.Disabled {
 		t.Error("the look-up calls the user disabled")
 	}
-	_, err = database.SetUserDisabled(t.Context(), "nobody", true)
+	_, err = database.SetUserDisabled(t.Context(), "nobody", true, "t")
 	wantError(t, err, db.ErrNotFound, `there is no user "nobody"`)
 }
 
@@ -348,7 +348,7 @@ func TestAddWhileDeleting(t *testing.T) {
 			return err
 		},
 		"session": func(ctx context.Context, database *db.DB) error {
-			_, _, err := database.AddSession(ctx, "ada", "", time.Hour)
+			_, _, err := database.AddSession(ctx, "ada", "", time.Hour, "t")
 			return err
 		},
 	} {

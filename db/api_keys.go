@@ -74,7 +74,10 @@ func (db *DB) AddAPIKey(ctx context.Context, actor string, k NewAPIKey) (added A
 		if errors.Is(err, pgx.ErrNoRows) {
 			return refuse(ErrExists, "two live keys are called %q already: revoke one of them first", k.Name)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return record(ctx, tx, "api_key.add", k.ID, added)
 	})
 	return added, err
 }
@@ -92,7 +95,10 @@ func (db *DB) RevokeAPIKey(ctx context.Context, actor, id string) (revoked APIKe
 		if errors.Is(err, pgx.ErrNoRows) {
 			return refuse(ErrNotFound, "there is no live API key %q: see usher apikey list", id)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return record(ctx, tx, "api_key.revoke", id, revoked)
 	})
 	return revoked, err
 }
@@ -119,12 +125,6 @@ type apiKeyRow struct {
 func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash [sha256.Size]byte, user, organization string) (*session.APIKey, *session.Principal, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	nullable := func(s string) *string {
-		if s == "" {
-			return nil
-		}
-		return &s
-	}
 	batch := new(pgx.Batch)
 	batch.Queue(apiKeySQL, id)
 	if user != "" {

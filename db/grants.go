@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -96,7 +97,10 @@ func (db *DB) AddGrant(ctx context.Context, g NewGrant, actor string) (added Gra
 		if violates(err, checkViolation, "grants_template_conflict") {
 			return refuseConflict(g.Pattern, err)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return record(ctx, tx, "grant.add", strconv.FormatInt(added.ID, 10), added)
 	})
 	if err != nil {
 		return Grant{}, nil, err
@@ -236,6 +240,9 @@ func (db *DB) RevokeGrant(ctx context.Context, id int64, reason, actor string) (
 	var revoked Grant
 	err := db.transactAs(ctx, actor, "revoke grant", func(ctx context.Context, tx pgx.Tx) (err error) {
 		revoked, err = queryRow[Grant](ctx, tx, revokeGrantSQL, pgx.StrictNamedArgs{"id": id, "reason": reason, "actor": actor})
+		if err == nil {
+			return record(ctx, tx, "grant.revoke", strconv.FormatInt(id, 10), revoked)
+		}
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}

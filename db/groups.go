@@ -42,8 +42,10 @@ func (db *DB) AddGroup(ctx context.Context, id, organization, name, actor string
 			return refuseExisting(Subject{GroupKind, id})
 		case violates(err, foreignKeyViolation, "groups_organization_id_fkey"):
 			return refuseMissing(Subject{OrganizationKind, organization})
+		case err != nil:
+			return err
 		}
-		return err
+		return record(ctx, tx, "group.add", id, group)
 	})
 	return group, err
 }
@@ -58,8 +60,10 @@ func (db *DB) Groups(ctx context.Context) ([]Group, error) {
 func (db *DB) DeleteGroup(ctx context.Context, id, actor string) (Deletion, error) {
 	var gone Deletion
 	err := db.transactAs(ctx, actor, "delete group", func(ctx context.Context, tx pgx.Tx) (err error) {
-		gone, err = deleteSubject(ctx, tx, Subject{GroupKind, id}, deleteGroupSQL)
-		return err
+		if gone, err = deleteSubject(ctx, tx, Subject{GroupKind, id}, deleteGroupSQL); err != nil {
+			return err
+		}
+		return record(ctx, tx, "group.delete", id, gone)
 	})
 	return gone, err
 }

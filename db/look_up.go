@@ -49,13 +49,16 @@ const (
 
 // A Directory looks callers up. It is safe for concurrent use.
 type Directory struct {
-	db       *DB
-	salt     []byte
-	sessions batcher[*pendingLookUp]
+	db      *DB
+	salt    []byte
+	lookUps batcher[*pendingLookUp]
 }
 
+// A pendingLookUp names a session, or where its token is nil a user and, where
+// that is not nil, the organization that counts like a session's.
 type pendingLookUp struct {
-	token string
+	token, user, organization *string
+
 	found chan lookUpResult // of capacity 1: the worker never waits for a reader
 }
 
@@ -71,7 +74,7 @@ func (db *DB) Directory(ctx context.Context) (*Directory, error) {
 		return nil, err
 	}
 	d := &Directory{db: db, salt: deployment.salt}
-	d.sessions = batcher[*pendingLookUp]{do: d.lookUp, most: maxLookUps, workers: lookUpsAtATime}
+	d.lookUps = batcher[*pendingLookUp]{do: d.lookUp, most: maxLookUps, workers: lookUpsAtATime}
 	return d, nil
 }
 
@@ -80,32 +83,49 @@ func (db *DB) Directory(ctx context.Context) (*Directory, error) {
 // grant revoked before the call is not in the answer. Calls that come while
 // others are on their way share a statement.
 func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (*session.Principal, error) {
-	l := &pendingLookUp{token: token.Reveal(), found: make(chan lookUpResult, 1)}
-	d.sessions.add(l)
+	text := token.Reveal()
+	p, err := d.await(ctx, &pendingLookUp{token: &text})
+	if err != nil {
+		return nil, err
+	}
+	p.User.Session = d.sessionID(token)
+	return p, nil
+}
+
+// PrincipalByUser is [Directory.PrincipalBySession] for a user whom somebody
+// else vouches for. An organization that is not empty counts as a session's
+// does. A user whom the directory does not list is a principal that is not
+// Known.
+func (d *Directory) PrincipalByUser(ctx context.Context, user, organization string) (*session.Principal, error) {
+	return d.await(ctx, &pendingLookUp{user: &user, organization: nullable(organization)})
+}
+
+func (d *Directory) await(ctx context.Context, l *pendingLookUp) (*session.Principal, error) {
+	l.found = make(chan lookUpResult, 1)
+	d.lookUps.add(l)
 	select {
 	case r := <-l.found:
-		if r.err != nil {
-			return nil, r.err
-		}
-		r.principal.User.Session = d.sessionID(token)
-		return r.principal, nil
+		return r.principal, r.err
 	case <-ctx.Done():
-		return nil, unavailable("look up session", ctx.Err())
+		return nil, unavailable("look up", ctx.Err())
 	}
+}
+
+func nullable(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }
 
 // lookUp answers a batch. One that Postgres refuses for its data is halved, so
 // that one odd token does not fail its neighbours.
 func (d *Directory) lookUp(batch []*pendingLookUp) {
-	tokens := make([]*string, len(batch))
-	for i, l := range batch {
-		tokens[i] = &l.token
-	}
 	results := make([]lookUpResult, len(batch))
 	for i := range results {
 		results[i].err = session.ErrSessionUnknown // until there is a row
 	}
-	err := d.query(tokens, results)
+	err := d.query(batch, results)
 	if err != nil && len(batch) > 1 && isDataError(err) {
 		half := len(batch) / 2
 		d.lookUp(batch[:half])
@@ -114,17 +134,21 @@ func (d *Directory) lookUp(batch []*pendingLookUp) {
 	}
 	for i, l := range batch {
 		if err != nil {
-			results[i] = lookUpResult{err: unavailable("look up session", err)}
+			results[i] = lookUpResult{err: unavailable("look up", err)}
 		}
 		l.found <- results[i]
 	}
 }
 
-func (d *Directory) query(tokens []*string, results []lookUpResult) error {
+func (d *Directory) query(batch []*pendingLookUp, results []lookUpResult) error {
 	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()
-	none := make([]*string, len(tokens))
-	rows, err := d.db.pool.Query(ctx, lookUpPrincipalsSQL, tokens, none, none)
+	columns := make([]*string, 3*len(batch))
+	tokens, users, organizations := columns[:len(batch)], columns[len(batch):2*len(batch)], columns[2*len(batch):]
+	for i, l := range batch {
+		tokens[i], users[i], organizations[i] = l.token, l.user, l.organization
+	}
+	rows, err := d.db.pool.Query(ctx, lookUpPrincipalsSQL, tokens, users, organizations)
 	if err != nil {
 		return err
 	}
@@ -135,7 +159,7 @@ func (d *Directory) query(tokens []*string, results []lookUpResult) error {
 	for i := range found {
 		principal, err := found[i].principal()
 		if err != nil {
-			err = unavailable("look up session", err)
+			err = unavailable("look up", err)
 		}
 		results[found[i].N-1] = lookUpResult{principal, err}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
@@ -70,6 +71,38 @@ const tenants = `
 		('user', 'ada', 'room', 'over', 'full', 't', now() - interval '2 hours', now() - interval '1 hour');
 	INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by, revoked_at, revoked_by) VALUES
 		('user', 'ada', 'room', 'revoked', 'full', 't', now(), 't')`
+
+// Somebody whom an identity provider vouches for gets what a session of the
+// same user and organization gets.
+func TestPrincipalByUser(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pg := dbtest.New(t)
+	exec(t, pg, tenants)
+	directory, err := open(t, pg).Directory(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, organization := range []string{"", "acme", "globex", "initech"} {
+		addSession(t, pg, "in-"+organization, "ada", organization, time.Hour)
+		want, err := directory.PrincipalBySession(ctx, secret.New("in-"+organization))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := directory.PrincipalByUser(ctx, "ada", organization)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.At, want.User.Until, want.User.Session = got.At, got.User.Until, got.User.Session
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("in %q (-session +user):\n%s", organization, diff)
+		}
+	}
+	nobody, err := directory.PrincipalByUser(ctx, "nobody", "acme")
+	if err != nil || nobody.Known {
+		t.Errorf("nobody: known %t, %v; want one that the directory does not list", nobody.Known, err)
+	}
+}
 
 func TestPrincipalBySession(t *testing.T) {
 	t.Parallel()

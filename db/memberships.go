@@ -45,8 +45,10 @@ func (db *DB) AddMember(ctx context.Context, of Subject, user, actor string) (Me
 			return refuseMissing(Subject{UserKind, user})
 		case violates(err, foreignKeyViolation, "membership_of"):
 			return refuseMissing(of)
+		case err != nil:
+			return err
 		}
-		return err
+		return record(ctx, tx, "member.add", of.ID, membership)
 	})
 	return membership, err
 }
@@ -83,7 +85,9 @@ func (db *DB) RemoveMember(ctx context.Context, of Subject, user, actor string) 
 		if ended == 0 {
 			return refuse(ErrNotFound, "user %q is no member of %s", user, of)
 		}
-		return nil
+		return record(ctx, tx, "member.remove", of.ID, map[string]any{
+			"userId": user, "memberOfKind": of.Kind, "memberOfId": of.ID, "groupsLeft": groupsLeft,
+		})
 	})
 	return groupsLeft, err
 }

@@ -38,7 +38,10 @@ func (db *DB) AddOrganization(ctx context.Context, id, name, actor string) (Orga
 		if violates(err, uniqueViolation, "organizations_pkey") {
 			return refuseExisting(Subject{OrganizationKind, id})
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return record(ctx, tx, "organization.add", id, organization)
 	})
 	return organization, err
 }
@@ -58,7 +61,10 @@ func (db *DB) DeleteOrganization(ctx context.Context, id, actor string) (Deletio
 		if violates(err, foreignKeyViolation, "groups_organization_id_fkey") {
 			return refuse(ErrInUse, "organization %q still has groups: delete those first", id)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return record(ctx, tx, "organization.delete", id, gone)
 	})
 	return gone, err
 }

@@ -36,7 +36,7 @@ type Session struct {
 // active where one is named. The token is the value of the session cookie; it
 // is not kept (its SHA-256 is) and cannot be had again. A user who is not there
 // or is no member of the organization is [ErrNotFound].
-func (db *DB) AddSession(ctx context.Context, user, organization string, ttl time.Duration) (secret.Text, Session, error) {
+func (db *DB) AddSession(ctx context.Context, user, organization string, ttl time.Duration, actor string) (secret.Text, Session, error) {
 	if ttl <= 0 {
 		return secret.Text{}, Session{}, refuse(ErrInvalid, "a session of %s would be over at once: give it a positive life", ttl)
 	}
@@ -45,7 +45,7 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 	token := base64.RawURLEncoding.EncodeToString(raw)
 	hash := sha256.Sum256([]byte(token))
 	var added Session
-	err := db.transact(ctx, "add session", func(ctx context.Context, tx pgx.Tx) (err error) {
+	err := db.transactAs(ctx, actor, "add session", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if err := lockSubject(ctx, tx, Subject{UserKind, user}); err != nil {
 			return err
 		}
@@ -55,7 +55,10 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 		if errors.Is(err, pgx.ErrNoRows) {
 			return refuse(ErrNotFound, "user %q is no member of organization %q: make the user one first, or name another", user, organization)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return record(ctx, tx, "session.add", user, added)
 	})
 	if err != nil {
 		return secret.Text{}, Session{}, err
@@ -71,13 +74,15 @@ func (db *DB) Sessions(ctx context.Context, user string) ([]Session, error) {
 
 // EndSessions ends all sessions of a user and says how many had not expired. A
 // user who is not there is [ErrNotFound].
-func (db *DB) EndSessions(ctx context.Context, user string) (ended int64, err error) {
-	err = db.transact(ctx, "end sessions", func(ctx context.Context, tx pgx.Tx) (err error) {
+func (db *DB) EndSessions(ctx context.Context, user, actor string) (ended int64, err error) {
+	err = db.transactAs(ctx, actor, "end sessions", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if err := lockSubject(ctx, tx, Subject{UserKind, user}); err != nil {
 			return err
 		}
-		ended, err = endSessions(ctx, tx, user)
-		return err
+		if ended, err = endSessions(ctx, tx, user); err != nil {
+			return err
+		}
+		return record(ctx, tx, "session.end", user, map[string]int64{"ended": ended})
 	})
 	return ended, err
 }

@@ -17,7 +17,7 @@ import (
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	database, pg := newTenant(t)
-	token, added, err := database.AddSession(t.Context(), "ada", "acme", time.Hour)
+	token, added, err := database.AddSession(t.Context(), "ada", "acme", time.Hour, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestSessions(t *testing.T) {
 		t.Errorf("principal = %+v, %v", p, err)
 	}
 
-	other, second, err := database.AddSession(t.Context(), "bob", "", time.Minute)
+	other, second, err := database.AddSession(t.Context(), "bob", "", time.Minute, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,13 +66,13 @@ func TestSessions(t *testing.T) {
 		t.Errorf("Sessions of ada = %+v, %v", adas, err)
 	}
 
-	if ended, err := database.EndSessions(t.Context(), "ada"); err != nil || ended != 1 {
+	if ended, err := database.EndSessions(t.Context(), "ada", "t"); err != nil || ended != 1 {
 		t.Errorf("EndSessions = %d, %v; want the one that had not expired", ended, err)
 	}
 	if _, err := directory.PrincipalBySession(t.Context(), token); !errors.Is(err, session.ErrSessionUnknown) {
 		t.Errorf("an ended session gives %v", err)
 	}
-	if ended, err := database.EndSessions(t.Context(), "ada"); err != nil || ended != 0 {
+	if ended, err := database.EndSessions(t.Context(), "ada", "t"); err != nil || ended != 0 {
 		t.Errorf("EndSessions again = %d, %v; want 0", ended, err)
 	}
 	if _, err := directory.PrincipalBySession(t.Context(), other); err != nil {
@@ -87,14 +87,14 @@ func TestSessionErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	add := func(ctx context.Context, user, organization string, ttl time.Duration) error {
-		_, _, err := database.AddSession(ctx, user, organization, ttl)
+		_, _, err := database.AddSession(ctx, user, organization, ttl, "t")
 		return err
 	}
 	wantError(t, add(t.Context(), "nobody", "", time.Hour), db.ErrNotFound, `there is no user "nobody"`)
 	wantError(t, add(t.Context(), "ada", "globex", time.Hour), db.ErrNotFound, `user "ada" is no member of organization "globex"`)
 	wantError(t, add(t.Context(), "ada", "reviewers", time.Hour), db.ErrNotFound, `no member of organization "reviewers"`)
 	wantError(t, add(t.Context(), "ada", "", 0), db.ErrInvalid, "positive life")
-	_, err := database.EndSessions(t.Context(), "nobody")
+	_, err := database.EndSessions(t.Context(), "nobody", "t")
 	wantError(t, err, db.ErrNotFound, `there is no user "nobody"`)
 	if none, err := database.Sessions(t.Context(), ""); err != nil || len(none) != 0 {
 		t.Errorf("refused sessions left %+v, %v", none, err)

@@ -73,7 +73,7 @@ func (db *DB) SigningKeys(ctx context.Context, encryption *session.KeyEncryption
 // where that algorithm has a key that signs or is going to. Of two calls at the
 // same time, the second waits for the first. The role must own the table: that
 // of usher serve may not add keys.
-func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *session.KeyEncryption) (made *SigningKeyTimes, err error) {
+func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *session.KeyEncryption, actor string) (made *SigningKeyTimes, err error) {
 	// Nobody has cached a key set that lacks the first key, so it waits for
 	// nothing, not even for a replica whose clock is behind.
 	now := time.Now()
@@ -89,7 +89,7 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *sess
 	if err != nil {
 		return nil, err
 	}
-	err = db.transact(ctx, "ensure signing key", func(ctx context.Context, tx pgx.Tx) error {
+	err = db.transactAs(ctx, actor, "ensure signing key", func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, lockSigningKeysSQL); err != nil {
 			return err
 		}
@@ -101,8 +101,11 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *sess
 			"kid": key.ID(), "alg": alg, "public_key": public, "sealed_key": sealed,
 			"published_at": key.PublishedAt, "signs_from": key.SignsFrom,
 		})
+		if err != nil {
+			return err
+		}
 		made = &added
-		return err
+		return record(ctx, tx, "signing_key.add", added.ID, added)
 	})
 	if err != nil {
 		return nil, err

@@ -30,14 +30,14 @@ func TestEnsureSigningKey(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
 	owner, service, encryption := openURL(t, pg.URL), open(t, pg), newKeyEncryption(t)
-	made, err := owner.EnsureSigningKey(t.Context(), session.EdDSA, encryption)
+	made, err := owner.EnsureSigningKey(t.Context(), session.EdDSA, encryption, "t")
 	if err != nil || made == nil {
 		t.Fatalf("made = %v, %v", made, err)
 	}
-	if again, err := owner.EnsureSigningKey(t.Context(), session.EdDSA, encryption); err != nil || again != nil {
+	if again, err := owner.EnsureSigningKey(t.Context(), session.EdDSA, encryption, "t"); err != nil || again != nil {
 		t.Errorf("a second one: %v, %v; want none", again, err)
 	}
-	if _, err := owner.EnsureSigningKey(t.Context(), session.ES256, encryption); err != nil {
+	if _, err := owner.EnsureSigningKey(t.Context(), session.ES256, encryption, "t"); err != nil {
 		t.Fatal(err)
 	}
 
@@ -63,10 +63,10 @@ func TestEnsureSigningKeyErrors(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
 	encryption := newKeyEncryption(t)
-	if _, err := openURL(t, pg.URL).EnsureSigningKey(t.Context(), "RS256", encryption); err == nil || !strings.Contains(err.Error(), "RS256") {
+	if _, err := openURL(t, pg.URL).EnsureSigningKey(t.Context(), "RS256", encryption, "t"); err == nil || !strings.Contains(err.Error(), "RS256") {
 		t.Errorf("RS256: %v, want an error that names it", err)
 	}
-	_, err := open(t, pg).EnsureSigningKey(t.Context(), session.EdDSA, encryption)
+	_, err := open(t, pg).EnsureSigningKey(t.Context(), session.EdDSA, encryption, "t")
 	if err == nil || !strings.Contains(err.Error(), "may not do that") {
 		t.Errorf("as the service: %v, want that it may not", err)
 	}
@@ -92,7 +92,7 @@ func TestEnsureSigningKeyAtTheSameTime(t *testing.T) {
 	var made *db.SigningKeyTimes
 	go func() {
 		var err error
-		made, err = database.EnsureSigningKey(t.Context(), session.EdDSA, encryption)
+		made, err = database.EnsureSigningKey(t.Context(), session.EdDSA, encryption, "t")
 		ended <- err
 	}()
 	awaitBlocked(t, pg, ended)
@@ -108,7 +108,7 @@ func TestEnsureSigningKeyAtTheSameTime(t *testing.T) {
 func TestSigningKeyIsSealed(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
-	if _, err := openURL(t, pg.URL).EnsureSigningKey(t.Context(), session.EdDSA, newKeyEncryption(t)); err != nil {
+	if _, err := openURL(t, pg.URL).EnsureSigningKey(t.Context(), session.EdDSA, newKeyEncryption(t), "t"); err != nil {
 		t.Fatal(err)
 	}
 	var sealed, public []byte

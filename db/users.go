@@ -49,7 +49,10 @@ func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, acto
 		if violates(err, uniqueViolation, "users_pkey") {
 			return refuseExisting(Subject{UserKind, id})
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return record(ctx, tx, "user.add", id, user)
 	})
 	return user, err
 }
@@ -62,14 +65,21 @@ func (db *DB) Users(ctx context.Context) ([]User, error) {
 // SetUserDisabled disables a user, or enables one again. A disabled user gets
 // no token, and keeps what grants there are. Of two calls the first one's time
 // stands. A user who is not there is [ErrNotFound].
-func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool) (User, error) {
+func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool, actor string) (User, error) {
+	action := "user.enable"
+	if disabled {
+		action = "user.disable"
+	}
 	var user User
-	err := db.transact(ctx, "set user disabled", func(ctx context.Context, tx pgx.Tx) (err error) {
+	err := db.transactAs(ctx, actor, "set user disabled", func(ctx context.Context, tx pgx.Tx) (err error) {
 		user, err = queryRow[User](ctx, tx, setUserDisabledSQL, pgx.StrictNamedArgs{"id": id, "disabled": disabled})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return refuseMissing(Subject{UserKind, id})
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return record(ctx, tx, action, id, nil)
 	})
 	return user, err
 }
@@ -84,8 +94,11 @@ func (db *DB) DeleteUser(ctx context.Context, id, actor string) (Deletion, error
 			return err
 		}
 		gone, err = deleteSubject(ctx, tx, Subject{UserKind, id}, deleteUserSQL)
+		if err != nil {
+			return err
+		}
 		gone.SessionsEnded = ended
-		return err
+		return record(ctx, tx, "user.delete", id, gone)
 	})
 	return gone, err
 }

@@ -36,6 +36,9 @@ type devCmd struct {
 	OpsListen string `env:"USHER_OPS_LISTEN" default:"127.0.0.1:0" help:"Listener for /livez, /readyz, /metrics and /debug/pprof."`
 }
 
+// devActor is who made the demo, for the record.
+const devActor = "usher dev"
+
 var demoUsers = []string{"ada", "grace", "mallory"}
 
 // devFile is dev.json: all that a program needs to use a running usher dev.
@@ -201,7 +204,7 @@ func (c *devCmd) demo(ctx context.Context, owner secret.Text, dev *devFile) erro
 // demoAPIKey returns the last key where the database has it still, or a new
 // one in its place.
 func demoAPIKey(ctx context.Context, owner secret.Text, last string) (string, error) {
-	const actor, name = "usher dev", "demo"
+	const name = "demo"
 	database, err := db.Open(owner)
 	if err != nil {
 		return "", err
@@ -216,8 +219,8 @@ func demoAPIKey(ctx context.Context, owner secret.Text, last string) (string, er
 		if k.ID == known.ID {
 			return last, nil
 		}
-		if k.Name == name && k.CreatedBy == actor { // its text is lost
-			if _, err := database.RevokeAPIKey(ctx, actor, k.ID); err != nil {
+		if k.Name == name && k.CreatedBy == devActor { // its text is lost
+			if _, err := database.RevokeAPIKey(ctx, devActor, k.ID); err != nil {
 				return "", err
 			}
 		}
@@ -230,7 +233,7 @@ func demoAPIKey(ctx context.Context, owner secret.Text, last string) (string, er
 	if err != nil {
 		return "", err
 	}
-	_, err = database.AddAPIKey(ctx, actor, db.NewAPIKey{
+	_, err = database.AddAPIKey(ctx, devActor, db.NewAPIKey{
 		ID: key.ID, SecretHash: key.Hash, Name: name, Patterns: scope,
 		Routes: []string{session.RouteAuth, session.RouteAuthorizeUser, session.RouteIdentifyUser},
 	})
@@ -259,7 +262,7 @@ func (c *devCmd) signingKey(ctx context.Context, owner secret.Text) (*session.Ke
 		return nil, err
 	}
 	defer database.Close()
-	_, err = database.EnsureSigningKey(ctx, c.SigningAlg, encryption)
+	_, err = database.EnsureSigningKey(ctx, c.SigningAlg, encryption, devActor)
 	return encryption, err
 }
 

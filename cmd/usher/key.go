@@ -13,7 +13,7 @@ type keyCmd struct {
 }
 
 type keyCreateCmd struct {
-	adminFlags
+	changeFlags
 	keyEncryptionFlags
 	Alg string `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"EdDSA, or ES256 for verifiers without Ed25519."`
 }
@@ -23,7 +23,7 @@ func (c *keyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) e
 	if err != nil {
 		return err
 	}
-	made, err := database.EnsureSigningKey(ctx, c.Alg, encryption)
+	made, err := database.EnsureSigningKey(ctx, c.Alg, encryption, c.Actor)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (c *migrateUpCmd) firstSigningKey(ctx context.Context, url secret.Text) err
 		return err
 	}
 	defer database.Close()
-	_, err = database.EnsureSigningKey(ctx, c.SigningAlg, encryption)
+	_, err = database.EnsureSigningKey(ctx, c.SigningAlg, encryption, actorName())
 	return err
 }
 

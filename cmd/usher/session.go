@@ -15,7 +15,7 @@ type sessionCmd struct {
 }
 
 type sessionAddCmd struct {
-	adminFlags
+	changeFlags
 	User string        `arg:""`
 	Org  string        `placeholder:"ID" help:"The active organization: the session is confined to it."`
 	TTL  time.Duration `name:"ttl" default:"720h" help:"How long the session lasts."`
@@ -29,7 +29,7 @@ type addedSession struct {
 
 // Run prints the token alone on stdout, for scripts, and the sentence beside it.
 func (c *sessionAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	token, added, err := database.AddSession(ctx, c.User, c.Org, c.TTL)
+	token, added, err := database.AddSession(ctx, c.User, c.Org, c.TTL, c.Actor)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (c *sessionListCmd) Run(ctx context.Context, out *console, database *db.DB)
 }
 
 type sessionRevokeCmd struct {
-	adminFlags
+	changeFlags
 	User string `arg:""`
 }
 
@@ -66,7 +66,7 @@ type endedSessions struct {
 }
 
 func (c *sessionRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	ended, err := database.EndSessions(ctx, c.User)
+	ended, err := database.EndSessions(ctx, c.User, c.Actor)
 	if err != nil {
 		return err
 	}

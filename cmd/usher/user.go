@@ -95,12 +95,12 @@ func (c *userListCmd) Run(ctx context.Context, out *console, database *db.DB) er
 }
 
 type userDisableCmd struct {
-	adminFlags
+	changeFlags
 	ID string `arg:""`
 }
 
 func (c *userDisableCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	user, err := database.SetUserDisabled(ctx, c.ID, true)
+	user, err := database.SetUserDisabled(ctx, c.ID, true, c.Actor)
 	if err != nil {
 		return err
 	}
@@ -108,12 +108,12 @@ func (c *userDisableCmd) Run(ctx context.Context, out *console, database *db.DB)
 }
 
 type userEnableCmd struct {
-	adminFlags
+	changeFlags
 	ID string `arg:""`
 }
 
 func (c *userEnableCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	user, err := database.SetUserDisabled(ctx, c.ID, false)
+	user, err := database.SetUserDisabled(ctx, c.ID, false, c.Actor)
 	if err != nil {
 		return err
 	}

@@ -34,9 +34,11 @@ CREATE TABLE usher.deployment (
     singleton    boolean     PRIMARY KEY DEFAULT true CHECK (singleton),
     mode         text        NOT NULL CHECK (mode IN ('production', 'dev')),
     session_salt bytea       NOT NULL CHECK (octet_length(session_salt) = 32),
+    directory    text        NOT NULL DEFAULT 'usher',
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON COLUMN usher.deployment.session_salt IS 'Salts the sid claim, so that it says nothing of the session token.';
+COMMENT ON COLUMN usher.deployment.directory IS 'Whose tables the directory functions read: usher''s own, or an application''s, which keep no history.';
 GRANT SELECT ON usher.deployment TO usher_service;
 
 -- Ids are opaque text, compared byte by byte. Their real bound is 128 UTF-16
@@ -71,16 +73,18 @@ CREATE INDEX groups_organization_id ON usher.groups (organization_id);
 
 -- A membership is never deleted, only ended: its history is the table.
 CREATE TABLE usher.memberships (
-    id             bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id        usher.id    NOT NULL,
-    member_of_kind text        NOT NULL CHECK (member_of_kind IN ('organization', 'group')),
-    member_of_id   usher.id    NOT NULL,
-    created_at     timestamptz NOT NULL DEFAULT now(),
-    created_by     text        NOT NULL,
-    ended_at       timestamptz CHECK (ended_at >= created_at),
-    ended_by       text,
+    id              bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id         usher.id    NOT NULL,
+    member_of_kind  text        NOT NULL CHECK (member_of_kind IN ('organization', 'group')),
+    member_of_id    usher.id    NOT NULL,
+    organization_id usher.id,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    created_by      text        NOT NULL,
+    ended_at        timestamptz CHECK (ended_at >= created_at),
+    ended_by        text,
     CHECK ((ended_at IS NULL) = (ended_by IS NULL))
 );
+COMMENT ON COLUMN usher.memberships.organization_id IS 'The organization itself, or that of the group; kept here, since a group may be deleted.';
 CREATE UNIQUE INDEX memberships_live ON usher.memberships (user_id, member_of_kind, member_of_id) WHERE ended_at IS NULL;
 CREATE INDEX memberships_member_of ON usher.memberships (member_of_kind, member_of_id);
 
@@ -106,9 +110,9 @@ BEGIN
         RAISE foreign_key_violation USING MESSAGE = 'no such user', CONSTRAINT = 'membership_user';
     END IF;
     IF NEW.member_of_kind = 'organization' THEN
-        PERFORM FROM usher.organizations WHERE id = NEW.member_of_id FOR KEY SHARE;
+        SELECT id INTO NEW.organization_id FROM usher.organizations WHERE id = NEW.member_of_id FOR KEY SHARE;
     ELSE
-        PERFORM FROM usher.groups WHERE id = NEW.member_of_id FOR KEY SHARE;
+        SELECT organization_id INTO NEW.organization_id FROM usher.groups WHERE id = NEW.member_of_id FOR KEY SHARE;
     END IF;
     IF NOT FOUND THEN
         RAISE foreign_key_violation USING MESSAGE = 'no such ' || NEW.member_of_kind, CONSTRAINT = 'membership_of';
@@ -133,8 +137,8 @@ COMMENT ON FUNCTION usher.only_once() IS 'Trigger that refuses a change of what 
 
 CREATE TRIGGER end_once BEFORE UPDATE ON usher.memberships
     FOR EACH ROW WHEN (OLD.ended_at IS NOT NULL
-        OR (NEW.id, NEW.user_id, NEW.member_of_kind, NEW.member_of_id, NEW.created_at, NEW.created_by)
-        IS DISTINCT FROM (OLD.id, OLD.user_id, OLD.member_of_kind, OLD.member_of_id, OLD.created_at, OLD.created_by))
+        OR (NEW.id, NEW.user_id, NEW.member_of_kind, NEW.member_of_id, NEW.organization_id, NEW.created_at, NEW.created_by)
+        IS DISTINCT FROM (OLD.id, OLD.user_id, OLD.member_of_kind, OLD.member_of_id, OLD.organization_id, OLD.created_at, OLD.created_by))
     EXECUTE FUNCTION usher.only_once();
 CREATE TRIGGER keep BEFORE DELETE ON usher.memberships
     FOR EACH ROW EXECUTE FUNCTION usher.only_once();
@@ -167,14 +171,23 @@ $$;
 CREATE FUNCTION usher.directory_memberships(user_id text)
     RETURNS TABLE (kind text, id text, organization_id text)
 LANGUAGE sql STABLE ROWS 10 AS $$
-    SELECT m.member_of_kind, m.member_of_id::text,
-           CASE m.member_of_kind WHEN 'organization' THEN m.member_of_id::text ELSE g.organization_id::text END
+    SELECT m.member_of_kind, m.member_of_id::text, m.organization_id::text
       FROM usher.memberships m
-      LEFT JOIN usher.groups g ON m.member_of_kind = 'group' AND g.id = m.member_of_id
      WHERE m.user_id = directory_memberships.user_id COLLATE "C"
        AND m.ended_at IS NULL
 $$;
 -- +goose StatementEnd
+
+-- The same directory as two views, which serve the audit only.
+CREATE VIEW usher.directory_users AS
+SELECT id::text AS id, info, disabled_at IS NOT NULL AS disabled
+  FROM usher.users;
+
+CREATE VIEW usher.directory_members AS
+SELECT user_id::text AS user_id, member_of_kind AS kind, member_of_id::text AS id, organization_id::text AS organization_id
+  FROM usher.memberships
+ WHERE ended_at IS NULL;
+
 REVOKE EXECUTE ON FUNCTION usher.directory_session(text), usher.directory_user(text), usher.directory_memberships(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION usher.directory_session(text), usher.directory_user(text), usher.directory_memberships(text) TO usher_service;
 

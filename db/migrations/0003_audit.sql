@@ -9,7 +9,7 @@ CREATE TABLE usher.decisions (
     recorded_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     result          text        NOT NULL CHECK (result IN ('issued', 'denied')),
     reason          text,
-    caller_kind     text        NOT NULL CHECK (caller_kind IN ('none', 'session', 'upstream', 'api_key')),
+    caller_kind     text        NOT NULL CHECK (caller_kind IN ('none', 'session', 'upstream', 'proxy', 'api_key', 'operator')),
     caller_id       text,
     user_id         text        COLLATE "C",
     organization_id text        COLLATE "C",
@@ -103,7 +103,7 @@ COMMENT ON COLUMN audit.tokens.store IS 'The store that was asked for; null wher
 COMMENT ON COLUMN audit.tokens.patterns IS '{"rooms": {pattern: "read" | "full"}, "stores": {...}}: what the token opens; a kind that it does not carry is absent.';
 COMMENT ON COLUMN audit.tokens.partial IS 'The user had more than the token holds.';
 COMMENT ON COLUMN audit.tokens.skipped_grants IS 'Grants left out because a value did not fit their template; null where none was.';
-COMMENT ON COLUMN audit.tokens.caller_kind IS 'session, upstream or api_key.';
+COMMENT ON COLUMN audit.tokens.caller_kind IS 'session, upstream, proxy, api_key or operator.';
 COMMENT ON COLUMN audit.tokens.caller_id IS 'Of a session: its sid, a salted hash.';
 COMMENT ON COLUMN audit.tokens.kid IS 'The signing key.';
 COMMENT ON COLUMN audit.tokens.replica IS 'The usher process that issued it.';

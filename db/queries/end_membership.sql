@@ -9,8 +9,8 @@ WITH ended AS (
     UPDATE usher.memberships m
        SET ended_at = greatest(now(), m.created_at), ended_by = @actor
       FROM ended
-      JOIN usher.groups g ON ended.member_of_kind = 'organization' AND g.organization_id = ended.member_of_id
-     WHERE m.user_id = ended.user_id AND m.member_of_kind = 'group' AND m.member_of_id = g.id AND m.ended_at IS NULL
+     WHERE ended.member_of_kind = 'organization' AND m.organization_id = ended.member_of_id
+       AND m.user_id = ended.user_id AND m.member_of_kind = 'group' AND m.ended_at IS NULL
     RETURNING m.id
 )
 SELECT (SELECT count(*) FROM ended) AS ended,
