@@ -12,16 +12,17 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/usher-auth/usher/admin"
 )
 
-// What an administrator's call was refused for. The error that wraps one of
-// them is a sentence for whoever asked. Faults of the database are
-// [session.ErrUnavailable] here too.
+// What an administrator's call was refused for, as package admin has it. Faults
+// of the database are [session.ErrUnavailable] here too.
 var (
-	ErrInvalid  = errors.New("db: not valid")
-	ErrNotFound = errors.New("db: not found")
-	ErrExists   = errors.New("db: exists already")
-	ErrInUse    = errors.New("db: in use")
+	ErrInvalid  = admin.ErrInvalid
+	ErrNotFound = admin.ErrNotFound
+	ErrExists   = admin.ErrExists
+	ErrInUse    = admin.ErrInUse
 )
 
 // adminTimeout bounds one call of an administrator: nobody's request waits for
@@ -46,46 +47,33 @@ var (
 
 // Kinds of [Subject].
 const (
-	UserKind         = "user"
-	GroupKind        = "group"
-	OrganizationKind = "organization"
-	EveryoneKind     = "everyone"
+	UserKind         = admin.UserKind
+	GroupKind        = admin.GroupKind
+	OrganizationKind = admin.OrganizationKind
+	EveryoneKind     = admin.EveryoneKind
 )
 
-// A Subject is who a grant is for. Organizations and groups are also what a
-// user can be a member of.
-type Subject struct {
-	Kind string
-	ID   string // empty for everyone
-}
+// The records of package admin.
+type (
+	Subject      = admin.Subject
+	Deletion     = admin.Deletion
+	User         = admin.User
+	Organization = admin.Organization
+	Group        = admin.Group
+	Membership   = admin.Membership
+	Session      = admin.Session
+	Grant        = admin.Grant
+	NewGrant     = admin.NewGrant
+	GrantFilter  = admin.GrantFilter
+	APIKey       = admin.APIKey
+	NewAPIKey    = admin.NewAPIKey
+	Decision     = admin.Decision
 
-// String names s in a sentence.
-func (s Subject) String() string {
-	if s.Kind == EveryoneKind {
-		return EveryoneKind
-	}
-	return fmt.Sprintf("%s %q", s.Kind, s.ID)
-}
-
-// A Deletion says what went with a deleted user, organization or group, so
-// that whoever gets the same id later inherits nothing.
-type Deletion struct {
-	GrantsRevoked    int64 `json:"grantsRevoked"`
-	MembershipsEnded int64 `json:"membershipsEnded"`
-	SessionsEnded    int64 `json:"sessionsEnded" db:"-"`
-}
-
-// refusal is a sentence for whoever asked, and the sentinel of its sort.
-type refusal struct {
-	sort     error
-	sentence string
-}
-
-func (r *refusal) Error() string { return "db: " + r.sentence }
-func (r *refusal) Unwrap() error { return r.sort }
+	SigningKeyTimes = admin.SigningKeyTimes
+)
 
 func refuse(sort error, format string, args ...any) error {
-	return &refusal{sort, fmt.Sprintf(format, args...)}
+	return admin.Refuse(sort, format, args...)
 }
 
 func refuseMissing(s Subject) error {
@@ -100,7 +88,7 @@ func refuseExisting(s Subject) error {
 // package. Constraints that mean something to the caller are the operation's
 // own to map.
 func failed(operation string, err error) error {
-	if _, ok := errors.AsType[*refusal](err); ok || err == nil {
+	if _, ok := errors.AsType[*admin.Refusal](err); ok || err == nil {
 		return err
 	}
 	switch {
@@ -134,7 +122,18 @@ func queryRow[T any](ctx context.Context, q querier, sql string, args pgx.Strict
 	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[T])
 }
 
-// list returns all rows of a query.
+// get returns the row of a subject of usher's own directory, or [ErrNotFound].
+func get[T any](ctx context.Context, q querier, s Subject, sql string) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	found, err := queryRow[T](ctx, q, sql, pgx.StrictNamedArgs{"id": s.ID})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return found, refuseMissing(s)
+	}
+	return found, failed("get "+s.Kind, err)
+}
+
+// list returns the rows of a query.
 func list[T any](ctx context.Context, q querier, operation, sql string, args pgx.StrictNamedArgs) ([]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
@@ -147,10 +146,14 @@ func list[T any](ctx context.Context, q querier, operation, sql string, args pgx
 }
 
 // transact runs fn in a transaction, READ COMMITTED: each statement sees what
-// was committed before it, so that one which waited for a lock sees why.
+// was committed before it, so that one which waited for a lock sees why. Where
+// ctx is of a change that [DB.Once] runs, it is that one's transaction.
 func (db *DB) transact(ctx context.Context, operation string, fn func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
+	if tx, ok := ctx.Value(txKey{db}).(pgx.Tx); ok {
+		return failed(operation, fn(ctx, tx))
+	}
 	return failed(operation, pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return fn(ctx, tx) }))
 }
 
@@ -224,6 +227,14 @@ func checkID(kind, id string) error {
 		return refuse(ErrInvalid, "the %s id %.64q %s", kind, id, fault)
 	}
 	return nil
+}
+
+// nullableTime returns nil, which is NULL, for the zero time.
+func nullableTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // utf16Units counts as JavaScript, and so Liveblocks, does.

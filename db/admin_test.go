@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/secret"
@@ -161,7 +162,7 @@ func TestAddUser(t *testing.T) {
 	if bare.Info != nil {
 		t.Errorf("info = %s, want none", bare.Info)
 	}
-	users, err := database.Users(t.Context())
+	users, err := database.Users(t.Context(), admin.Page[string]{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +279,7 @@ func TestDeletedUserLeavesNothing(t *testing.T) {
 	if want := (db.Deletion{GrantsRevoked: 2, MembershipsEnded: 2, SessionsEnded: 1}); gone != want {
 		t.Errorf("gone = %+v, want %+v", gone, want)
 	}
-	grants, err := database.Grants(t.Context(), db.GrantFilter{Subject: ada, Ended: true})
+	grants, err := database.Grants(t.Context(), db.GrantFilter{Subject: ada, Ended: true}, admin.Page[int64]{})
 	if err != nil || len(grants) != 2 {
 		t.Fatalf("grants of the deleted user = %+v, %v; want both kept", grants, err)
 	}
@@ -378,7 +379,7 @@ func TestOrganizations(t *testing.T) {
 	if err != nil || globex.ID != "globex" || globex.Name != "Globex Inc." || globex.CreatedBy != actor {
 		t.Fatalf("added = %+v, %v", globex, err)
 	}
-	organizations, err := database.Organizations(t.Context())
+	organizations, err := database.Organizations(t.Context(), admin.Page[string]{})
 	if err != nil || len(organizations) != 2 || organizations[0].ID != "acme" || organizations[1] != globex {
 		t.Errorf("Organizations = %+v, %v", organizations, err)
 	}
@@ -400,7 +401,7 @@ func TestDeletedOrganizationLeavesNothing(t *testing.T) {
 
 	_, err := database.DeleteOrganization(t.Context(), "acme", actor)
 	wantError(t, err, db.ErrInUse, `organization "acme" still has groups`)
-	if live, err := database.Grants(t.Context(), db.GrantFilter{}); err != nil || len(live) != 4 {
+	if live, err := database.Grants(t.Context(), db.GrantFilter{}, admin.Page[int64]{}); err != nil || len(live) != 4 {
 		t.Fatalf("a refused deletion left %d grants, %v; want all 4", len(live), err)
 	}
 
@@ -428,7 +429,7 @@ func TestGroups(t *testing.T) {
 	if want := (db.Group{ID: "staff", Name: "Staff", CreatedAt: staff.CreatedAt, CreatedBy: actor}); err != nil || staff != want {
 		t.Fatalf("added = %+v, %v; want %+v", staff, err, want)
 	}
-	groups, err := database.Groups(t.Context())
+	groups, err := database.Groups(t.Context(), admin.Page[string]{})
 	if err != nil || len(groups) != 2 || groups[0].OrganizationID != "acme" || groups[1] != staff {
 		t.Errorf("Groups = %+v, %v", groups, err)
 	}
@@ -443,7 +444,7 @@ func TestGroups(t *testing.T) {
 func TestMembers(t *testing.T) {
 	t.Parallel()
 	database, pg := newTenant(t)
-	members, err := database.Members(t.Context(), acme)
+	members, err := database.Members(t.Context(), acme, admin.Page[string]{})
 	if err != nil || len(members) != 2 || members[0].UserID != "ada" || members[1].UserID != "bob" {
 		t.Errorf("Members = %+v, %v; want ada and bob", members, err)
 	}
@@ -459,9 +460,9 @@ func TestMembers(t *testing.T) {
 	wantError(t, err, db.ErrInvalid, `user "ada" has no members`)
 	_, err = database.AddMember(t.Context(), acme, "ada", "")
 	wantError(t, err, db.ErrInvalid, "actor is empty")
-	_, err = database.Members(t.Context(), db.Subject{Kind: db.GroupKind, ID: "nobody"})
+	_, err = database.Members(t.Context(), db.Subject{Kind: db.GroupKind, ID: "nobody"}, admin.Page[string]{})
 	wantError(t, err, db.ErrNotFound, `there is no group "nobody"`)
-	_, err = database.Members(t.Context(), everyone)
+	_, err = database.Members(t.Context(), everyone, admin.Page[string]{})
 	wantError(t, err, db.ErrInvalid, "everyone has no members")
 
 	_, err = database.RemoveMember(t.Context(), reviewers, "bob", actor)
@@ -552,7 +553,7 @@ func TestNotMigrated(t *testing.T) {
 	pg := dbtest.New(t)
 	exec(t, pg, "DROP SCHEMA usher CASCADE")
 	database := openURL(t, pg.URL)
-	_, err := database.Users(t.Context())
+	_, err := database.Users(t.Context(), admin.Page[string]{})
 	wantError(t, err, db.ErrNotMigrated, "usher migrate up")
 	_, err = database.AddUser(t.Context(), "ada", nil, actor)
 	wantError(t, err, db.ErrNotMigrated, "usher migrate up")
@@ -561,7 +562,7 @@ func TestNotMigrated(t *testing.T) {
 func TestAdminUnavailable(t *testing.T) {
 	t.Parallel()
 	database := openURL(t, "postgres://usher@127.0.0.1:1/usher")
-	_, err := database.Users(t.Context())
+	_, err := database.Users(t.Context(), admin.Page[string]{})
 	wantError(t, err, session.ErrUnavailable, "list users")
 	_, err = database.DeleteUser(t.Context(), "ada", actor)
 	wantError(t, err, session.ErrUnavailable, "delete user")

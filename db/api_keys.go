@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -28,34 +29,6 @@ var (
 	revokeAPIKeySQL string
 )
 
-// An APIKey is the record of another backend's credential. Its secret is not
-// in it.
-type APIKey struct {
-	ID            string           `json:"id"`
-	Name          string           `json:"name"`
-	Routes        []string         `json:"routes"`
-	Organizations []string         `json:"organizations,omitempty"` // empty: everybody's
-	Patterns      session.Patterns `json:"patterns"`
-	CreatedAt     time.Time        `json:"createdAt"`
-	CreatedBy     string           `json:"createdBy"`
-	ExpiresAt     *time.Time       `json:"expiresAt,omitempty"`
-	RevokedAt     *time.Time       `json:"revokedAt,omitempty"`
-	RevokedBy     *string          `json:"revokedBy,omitempty"`
-	LastUsedAt    *time.Time       `json:"lastUsedAt,omitempty"` // to the minute
-}
-
-// NewAPIKey says what a key is to be. Its ID and the hash of its secret are the
-// caller's to make.
-type NewAPIKey struct {
-	ID            string
-	SecretHash    [sha256.Size]byte
-	Name          string
-	Routes        []string
-	Organizations []string         // nil: everybody's
-	Patterns      session.Patterns // the most that it may grant
-	ExpiresAt     time.Time        // zero: never
-}
-
 // AddAPIKey keeps a key. A third live one of a name is [ErrExists]: two are
 // for rotation.
 func (db *DB) AddAPIKey(ctx context.Context, actor string, k NewAPIKey) (added APIKey, err error) {
@@ -63,13 +36,9 @@ func (db *DB) AddAPIKey(ctx context.Context, actor string, k NewAPIKey) (added A
 		if _, err := tx.Exec(ctx, lockAPIKeyNameSQL, pgx.StrictNamedArgs{"name": k.Name}); err != nil {
 			return err
 		}
-		var expires *time.Time
-		if !k.ExpiresAt.IsZero() {
-			expires = &k.ExpiresAt
-		}
 		added, err = queryRow[APIKey](ctx, tx, addAPIKeySQL, pgx.StrictNamedArgs{
 			"id": k.ID, "name": k.Name, "secret_hash": k.SecretHash[:], "routes": k.Routes, "organizations": k.Organizations,
-			"patterns": k.Patterns, "expires_at": expires, "created_by": actor,
+			"patterns": k.Patterns, "expires_at": nullableTime(k.ExpiresAt), "created_by": actor,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return refuse(ErrExists, "two live keys are called %q already: revoke one of them first", k.Name)
@@ -82,9 +51,11 @@ func (db *DB) AddAPIKey(ctx context.Context, actor string, k NewAPIKey) (added A
 	return added, err
 }
 
-// APIKeys lists the keys, with the revoked ones where all are asked for.
-func (db *DB) APIKeys(ctx context.Context, all bool) ([]APIKey, error) {
-	return list[APIKey](ctx, db.pool, "list API keys", listAPIKeysSQL, pgx.StrictNamedArgs{"all": all})
+// APIKeys lists the keys by name, with the revoked ones where all are asked for.
+func (db *DB) APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPlace]) ([]APIKey, error) {
+	return list[APIKey](ctx, db.pool, "list API keys", listAPIKeysSQL, pgx.StrictNamedArgs{
+		"all": all, "after_name": page.After.Name, "after": page.After.CreatedAt, "after_id": page.After.ID, "limit": page.Limit,
+	})
 }
 
 // RevokeAPIKey ends a key at the next request. One that is not there, or is
@@ -138,18 +109,11 @@ func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash
 		return nil, nil, unavailable("look up API key", err)
 	}
 	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[apiKeyRow])
-	found := err == nil
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil, unavailable("look up API key", err)
 	}
-	var dummy [sha256.Size]byte
-	kept := dummy[:] // as long to compare with as a real one
-	if found {
-		kept = row.SecretHash
-	}
-	matches := subtle.ConstantTimeCompare(kept, secretHash[:]) == 1
 	switch {
-	case !found || !matches:
+	case !isSecret(row.SecretHash, secretHash):
 		return nil, nil, session.ErrKeyUnknown
 	case row.Revoked:
 		return nil, nil, session.ErrKeyRevoked
@@ -175,6 +139,17 @@ func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash
 		d.noteUse(ctx, results, id)
 	}
 	return key, p, nil
+}
+
+// isSecret reports whether what a key's bearer shows is what is kept of it: kept
+// is empty for a key that is not there, which takes as long to find out.
+func isSecret(kept []byte, shown [sha256.Size]byte) bool {
+	var dummy [sha256.Size]byte
+	if len(kept) != len(dummy) {
+		subtle.ConstantTimeCompare(dummy[:], shown[:])
+		return false
+	}
+	return subtle.ConstantTimeCompare(kept, shown[:]) == 1
 }
 
 // noteUse writes when a key was last used, off the caller's path and at most

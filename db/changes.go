@@ -6,10 +6,24 @@ import (
 	"encoding/json"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/admin"
 )
 
-//go:embed queries/record_change.sql
-var recordChangeSQL string
+var (
+	//go:embed queries/record_change.sql
+	recordChangeSQL string
+	//go:embed queries/list_changes.sql
+	listChangesSQL string
+)
+
+// Changes lists what was changed, the newest first.
+func (db *DB) Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page[int64]) ([]admin.Change, error) {
+	return list[admin.Change](ctx, db.pool, "list changes", listChangesSQL, pgx.StrictNamedArgs{
+		"actor": f.Actor, "action": f.Action, "target": f.Target, "since": nullableTime(f.Since), "until": nullableTime(f.Until),
+		"before": page.After, "limit": page.Limit,
+	})
+}
 
 // record writes the audit row of a change, into the transaction that makes it:
 // one begun by transactAs, under whose actor it stands. details is what was

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/permissions"
 )
 
@@ -29,41 +30,8 @@ var (
 	liveTemplatesSQL string
 )
 
-// ErrOpenPrefix says that a pattern's wildcard does not end a segment, and that
-// nobody asked for that by name. With it comes the [*permissions.PatternError].
-var ErrOpenPrefix = errors.New("such a pattern is granted only when it is asked for by name")
-
-// A Grant is one row, live or revoked.
-type Grant struct {
-	ID             int64      `json:"id"`
-	SubjectKind    string     `json:"subjectKind"` // "user", "group", "organization" or "everyone"
-	SubjectID      string     `json:"subjectId,omitempty"`
-	OrganizationID string     `json:"organizationId,omitempty"` // confines it to sessions of that one
-	ResourceKind   string     `json:"resourceKind"`             // "room" or "store"
-	Pattern        string     `json:"pattern"`
-	Access         string     `json:"access"` // "read" or "full"
-	ValidFrom      time.Time  `json:"validFrom"`
-	ValidUntil     *time.Time `json:"validUntil,omitempty"`
-	Reason         string     `json:"reason,omitempty"`
-	CreatedAt      time.Time  `json:"createdAt"`
-	CreatedBy      string     `json:"createdBy"`
-	RevokedAt      *time.Time `json:"revokedAt,omitempty"`
-	RevokedBy      string     `json:"revokedBy,omitempty"`
-	RevokeReason   string     `json:"revokeReason,omitempty"`
-}
-
-// A NewGrant is what [DB.AddGrant] takes.
-type NewGrant struct {
-	Subject      Subject
-	Organization string             // confines the grant to sessions of it; empty: every session
-	Kind         permissions.Kind   // of the pattern
-	Pattern      string             // or a template: see [permissions.ParseTemplate]
-	Access       permissions.Access // Read or Full
-	From         time.Time          // zero: at once
-	Until        time.Time          // zero: for ever
-	Reason       string
-	OpenPrefix   bool // asks for a wildcard that does not end a segment
-}
+// ErrOpenPrefix is [admin.ErrOpenPrefix].
+var ErrOpenPrefix = admin.ErrOpenPrefix
 
 // AddGrant adds a grant. The warnings are sentences about a grant that was
 // added all the same.
@@ -74,42 +42,80 @@ type NewGrant struct {
 // [ErrExists], and so is a template beside another that it can meet in one id,
 // with different placeholders ([permissions.Template.Conflicts]).
 func (db *DB) AddGrant(ctx context.Context, g NewGrant, actor string) (added Grant, warnings []string, err error) {
-	template, warnings, err := g.check()
+	all, err := db.AddGrants(ctx, []NewGrant{g}, actor)
+	if e, ok := errors.AsType[*admin.IndexError](err); ok {
+		err = e.Err
+	}
 	if err != nil {
 		return Grant{}, nil, err
 	}
-	err = db.transactAs(ctx, actor, "add grant", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if err := lockSubject(ctx, tx, g.Subject); err != nil {
-			return err
-		}
-		if g.Organization != "" {
-			if err := lockSubject(ctx, tx, Subject{OrganizationKind, g.Organization}); err != nil {
-				return err
-			}
-		}
-		if err := checkTemplate(ctx, tx, template); err != nil {
-			return err
-		}
-		added, err = queryRow[Grant](ctx, tx, addGrantSQL, g.args(actor))
-		if errors.Is(err, pgx.ErrNoRows) {
-			return g.refuseTwin(ctx, tx)
-		}
-		if violates(err, checkViolation, "grants_template_conflict") {
-			return refuseConflict(g.Pattern, err)
-		}
-		if err != nil {
-			return err
-		}
-		return record(ctx, tx, "grant.add", strconv.FormatInt(added.ID, 10), added)
-	})
-	if err != nil {
-		return Grant{}, nil, err
-	}
-	return added, warnings, nil
+	return all[0].Grant, all[0].Warnings, nil
 }
 
-// check judges what can be judged without the database.
-func (g *NewGrant) check() (template permissions.Template, warnings []string, err error) {
+// AddGrants adds all of the grants, in their order, or none. What
+// [DB.AddGrant] would refuse one of them for is wrapped in an
+// [*admin.IndexError].
+func (db *DB) AddGrants(ctx context.Context, grants []NewGrant, actor string) ([]admin.AddedGrant, error) {
+	templates, added := make([]permissions.Template, len(grants)), make([]admin.AddedGrant, len(grants))
+	for i := range grants {
+		var err error
+		if templates[i], added[i].Warnings, err = checkGrant(&grants[i]); err != nil {
+			return nil, &admin.IndexError{Index: i, Err: err}
+		}
+	}
+	err := db.transactAs(ctx, actor, "add grants", func(ctx context.Context, tx pgx.Tx) (err error) {
+		locked := map[Subject]bool{}
+		for i := range grants {
+			if added[i].Grant, err = addGrant(ctx, tx, &grants[i], templates[i], locked, actor); err != nil {
+				return &admin.IndexError{Index: i, Err: failed("add grant", err)}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return added, nil
+}
+
+// addGrant adds a grant that was checked. locked are the subjects that the
+// transaction has locked already.
+func addGrant(ctx context.Context, tx pgx.Tx, g *NewGrant, template permissions.Template, locked map[Subject]bool, actor string) (Grant, error) {
+	subjects := []Subject{g.Subject}
+	if g.Organization != "" {
+		subjects = append(subjects, Subject{Kind: OrganizationKind, ID: g.Organization})
+	}
+	for _, s := range subjects {
+		if locked[s] {
+			continue
+		}
+		if err := lockSubject(ctx, tx, s); err != nil {
+			return Grant{}, err
+		}
+		locked[s] = true
+	}
+	if err := checkTemplate(ctx, tx, template); err != nil {
+		return Grant{}, err
+	}
+	added, err := queryRow[Grant](ctx, tx, addGrantSQL, pgx.StrictNamedArgs{
+		"subject_kind": g.Subject.Kind, "subject_id": g.Subject.ID, "organization_id": g.Organization,
+		"resource_kind": g.Kind.String(), "pattern": g.Pattern, "access": g.Access.String(),
+		"valid_from": nullableTime(g.From), "valid_until": nullableTime(g.Until), "reason": g.Reason, "actor": actor,
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Grant{}, refuseTwin(ctx, tx, g)
+	}
+	if violates(err, checkViolation, "grants_template_conflict") {
+		return Grant{}, refuseConflict(g.Pattern, err)
+	}
+	if err != nil {
+		return Grant{}, err
+	}
+	return added, record(ctx, tx, "grant.add", strconv.FormatInt(added.ID, 10), added)
+}
+
+// checkGrant judges what can be judged without the database.
+func checkGrant(g *NewGrant) (template permissions.Template, warnings []string, err error) {
 	switch g.Subject.Kind {
 	case UserKind, GroupKind, OrganizationKind:
 		err = checkID(g.Subject.Kind, g.Subject.ID)
@@ -139,20 +145,6 @@ func (g *NewGrant) check() (template permissions.Template, warnings []string, er
 		return template, nil, fmt.Errorf("%w; %w", err, ErrOpenPrefix)
 	}
 	return template, warnings, nil
-}
-
-func (g *NewGrant) args(actor string) pgx.StrictNamedArgs {
-	timeOrNull := func(t time.Time) *time.Time {
-		if t.IsZero() {
-			return nil
-		}
-		return &t
-	}
-	return pgx.StrictNamedArgs{
-		"subject_kind": g.Subject.Kind, "subject_id": g.Subject.ID, "organization_id": g.Organization,
-		"resource_kind": g.Kind.String(), "pattern": g.Pattern, "access": g.Access.String(),
-		"valid_from": timeOrNull(g.From), "valid_until": timeOrNull(g.Until), "reason": g.Reason, "actor": actor,
-	}
 }
 
 // checkTemplate refuses a template that can meet a live one, with different
@@ -194,8 +186,8 @@ func refuseConflict(pattern string, cause error) error {
 }
 
 // refuseTwin names the live grant that is the same as g.
-func (g *NewGrant) refuseTwin(ctx context.Context, tx pgx.Tx) error {
-	live, err := grants(ctx, tx, GrantFilter{Subject: g.Subject, Kind: g.Kind, Pattern: g.Pattern})
+func refuseTwin(ctx context.Context, tx pgx.Tx, g *NewGrant) error {
+	live, err := listGrants(ctx, tx, GrantFilter{Subject: g.Subject, Kind: g.Kind, Pattern: g.Pattern}, admin.Page[int64]{})
 	if err != nil {
 		return err
 	}
@@ -208,22 +200,28 @@ func (g *NewGrant) refuseTwin(ctx context.Context, tx pgx.Tx) error {
 	return refuse(ErrExists, "grant %d is the same: revoke that one first, or leave it", live[i].ID)
 }
 
-// A GrantFilter narrows [DB.Grants]. The zero value lets through all grants
-// that hold now or will.
-type GrantFilter struct {
-	ID      int64            // zero: any
-	Subject Subject          // zero: any
-	Kind    permissions.Kind // zero: any
-	Pattern string           // with Kind: grants whose pattern is this very text; empty: any
-	Ended   bool             // adds those that were revoked or are over
-}
-
 // Grants lists grants in the order in which they were made.
-func (db *DB) Grants(ctx context.Context, filter GrantFilter) ([]Grant, error) {
-	return grants(ctx, db.pool, filter)
+func (db *DB) Grants(ctx context.Context, filter GrantFilter, page admin.Page[int64]) ([]Grant, error) {
+	return listGrants(ctx, db.pool, filter, page)
 }
 
-func grants(ctx context.Context, q querier, filter GrantFilter) ([]Grant, error) {
+// Grant returns a grant, ended or not, or [ErrNotFound].
+func (db *DB) Grant(ctx context.Context, id int64) (Grant, error) {
+	found, err := listGrants(ctx, db.pool, GrantFilter{ID: id, Ended: true}, admin.Page[int64]{})
+	if err == nil && len(found) == 0 {
+		err = refuseNoGrant(id)
+	}
+	if err != nil {
+		return Grant{}, err
+	}
+	return found[0], nil
+}
+
+func refuseNoGrant(id int64) error {
+	return refuse(ErrNotFound, "there is no grant %d: list the grants to find its id", id)
+}
+
+func listGrants(ctx context.Context, q querier, filter GrantFilter, page admin.Page[int64]) ([]Grant, error) {
 	kind := ""
 	if filter.Kind != 0 {
 		kind = filter.Kind.String()
@@ -231,6 +229,7 @@ func grants(ctx context.Context, q querier, filter GrantFilter) ([]Grant, error)
 	return list[Grant](ctx, q, "list grants", listGrantsSQL, pgx.StrictNamedArgs{
 		"id": filter.ID, "subject_kind": filter.Subject.Kind, "subject_id": filter.Subject.ID,
 		"resource_kind": kind, "pattern": filter.Pattern, "ended": filter.Ended,
+		"after": page.After, "limit": page.Limit,
 	})
 }
 
@@ -246,12 +245,12 @@ func (db *DB) RevokeGrant(ctx context.Context, id int64, reason, actor string) (
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		before, err := grants(ctx, tx, GrantFilter{ID: id, Ended: true})
+		before, err := listGrants(ctx, tx, GrantFilter{ID: id, Ended: true}, admin.Page[int64]{})
 		switch {
 		case err != nil:
 			return err
 		case len(before) == 0 || before[0].RevokedAt == nil:
-			return refuse(ErrNotFound, "there is no grant %d: list the grants to find its id", id)
+			return refuseNoGrant(id)
 		}
 		return refuse(ErrNotFound, "grant %d was revoked already, at %s by %s",
 			id, before[0].RevokedAt.UTC().Format(time.RFC3339), before[0].RevokedBy)

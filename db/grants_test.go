@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/permissions"
 )
@@ -99,7 +100,7 @@ func TestAddGrantErrors(t *testing.T) {
 	}
 	_, _, err := database.AddGrant(t.Context(), base, "")
 	wantError(t, err, db.ErrInvalid, "actor is empty")
-	if all, err := database.Grants(t.Context(), db.GrantFilter{Ended: true}); err != nil || len(all) != 0 {
+	if all, err := database.Grants(t.Context(), db.GrantFilter{Ended: true}, admin.Page[int64]{}); err != nil || len(all) != 0 {
 		t.Errorf("refused grants left %+v, %v", all, err)
 	}
 }
@@ -327,7 +328,7 @@ func TestGrantFilter(t *testing.T) {
 		{"pattern of the other kind", db.GrantFilter{Kind: permissions.StoreKind, Pattern: "acme:*"}, nil},
 		{"pattern and subject", db.GrantFilter{Subject: acme, Kind: permissions.RoomKind, Pattern: "acme:*"}, []int64{future}},
 	} {
-		grants, err := database.Grants(t.Context(), c.filter)
+		grants, err := database.Grants(t.Context(), c.filter, admin.Page[int64]{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,28 +3,22 @@ package db
 import (
 	"context"
 	_ "embed"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/admin"
 )
 
 var (
 	//go:embed queries/add_group.sql
 	addGroupSQL string
+	//go:embed queries/group.sql
+	groupSQL string
 	//go:embed queries/list_groups.sql
 	listGroupsSQL string
 	//go:embed queries/delete_group.sql
 	deleteGroupSQL string
 )
-
-// A Group is one row of usher's own directory.
-type Group struct {
-	ID             string    `json:"id"`
-	OrganizationID string    `json:"organizationId,omitempty"` // whose group it is; empty for nobody's
-	Name           string    `json:"name,omitempty"`
-	CreatedAt      time.Time `json:"createdAt"`
-	CreatedBy      string    `json:"createdBy"`
-}
 
 // AddGroup adds a group to usher's own directory: of an organization, where one
 // is named. The id is as a user's, and one space for all organizations. An id
@@ -39,9 +33,9 @@ func (db *DB) AddGroup(ctx context.Context, id, organization, name, actor string
 			pgx.StrictNamedArgs{"id": id, "organization_id": organization, "name": name, "actor": actor})
 		switch {
 		case violates(err, uniqueViolation, "groups_pkey"):
-			return refuseExisting(Subject{GroupKind, id})
+			return refuseExisting(Subject{Kind: GroupKind, ID: id})
 		case violates(err, foreignKeyViolation, "groups_organization_id_fkey"):
-			return refuseMissing(Subject{OrganizationKind, organization})
+			return refuseMissing(Subject{Kind: OrganizationKind, ID: organization})
 		case err != nil:
 			return err
 		}
@@ -50,9 +44,14 @@ func (db *DB) AddGroup(ctx context.Context, id, organization, name, actor string
 	return group, err
 }
 
+// Group returns a group of usher's own directory, or [ErrNotFound].
+func (db *DB) Group(ctx context.Context, id string) (Group, error) {
+	return get[Group](ctx, db.pool, Subject{Kind: GroupKind, ID: id}, groupSQL)
+}
+
 // Groups lists the groups of usher's own directory by id.
-func (db *DB) Groups(ctx context.Context) ([]Group, error) {
-	return list[Group](ctx, db.pool, "list groups", listGroupsSQL, nil)
+func (db *DB) Groups(ctx context.Context, page admin.Page[string]) ([]Group, error) {
+	return list[Group](ctx, db.pool, "list groups", listGroupsSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // DeleteGroup deletes a group, ends its memberships and revokes its grants. One
@@ -60,7 +59,7 @@ func (db *DB) Groups(ctx context.Context) ([]Group, error) {
 func (db *DB) DeleteGroup(ctx context.Context, id, actor string) (Deletion, error) {
 	var gone Deletion
 	err := db.transactAs(ctx, actor, "delete group", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if gone, err = deleteSubject(ctx, tx, Subject{GroupKind, id}, deleteGroupSQL); err != nil {
+		if gone, err = deleteSubject(ctx, tx, Subject{Kind: GroupKind, ID: id}, deleteGroupSQL); err != nil {
 			return err
 		}
 		return record(ctx, tx, "group.delete", id, gone)

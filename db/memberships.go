@@ -3,9 +3,10 @@ package db
 import (
 	"context"
 	_ "embed"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/admin"
 )
 
 var (
@@ -16,15 +17,6 @@ var (
 	//go:embed queries/end_membership.sql
 	endMembershipSQL string
 )
-
-// A Membership is one that has not ended.
-type Membership struct {
-	UserID       string    `json:"userId"`
-	MemberOfKind string    `json:"memberOfKind"` // "organization" or "group"
-	MemberOfID   string    `json:"memberOfId"`
-	CreatedAt    time.Time `json:"createdAt"`
-	CreatedBy    string    `json:"createdBy"`
-}
 
 // AddMember makes a user of usher's own directory a member of an organization
 // or a group. A group of an organization takes users who are no members of
@@ -42,7 +34,7 @@ func (db *DB) AddMember(ctx context.Context, of Subject, user, actor string) (Me
 		case violates(err, uniqueViolation, "memberships_live"):
 			return refuse(ErrExists, "user %q is a member of %s already", user, of)
 		case violates(err, foreignKeyViolation, "membership_user"):
-			return refuseMissing(Subject{UserKind, user})
+			return refuseMissing(Subject{Kind: UserKind, ID: user})
 		case violates(err, foreignKeyViolation, "membership_of"):
 			return refuseMissing(of)
 		case err != nil:
@@ -55,7 +47,7 @@ func (db *DB) AddMember(ctx context.Context, of Subject, user, actor string) (Me
 
 // Members lists the members of an organization or a group by user id. One that
 // is not there is [ErrNotFound].
-func (db *DB) Members(ctx context.Context, of Subject) ([]Membership, error) {
+func (db *DB) Members(ctx context.Context, of Subject, page admin.Page[string]) ([]Membership, error) {
 	if err := checkMemberOf(of); err != nil {
 		return nil, err
 	}
@@ -64,7 +56,9 @@ func (db *DB) Members(ctx context.Context, of Subject) ([]Membership, error) {
 		if err := lockSubject(ctx, tx, of); err != nil {
 			return err
 		}
-		members, err = list[Membership](ctx, tx, "list members", listMembersSQL, pgx.StrictNamedArgs{"kind": of.Kind, "id": of.ID})
+		members, err = list[Membership](ctx, tx, "list members", listMembersSQL, pgx.StrictNamedArgs{
+			"kind": of.Kind, "id": of.ID, "after": page.After, "limit": page.Limit,
+		})
 		return err
 	})
 	return members, err

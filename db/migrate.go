@@ -2,7 +2,9 @@ package db
 
 import (
 	"context"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"embed"
 	"errors"
 	"fmt"
@@ -218,6 +220,12 @@ func (db *DB) Deployment(ctx context.Context) (Deployment, error) {
 		return Deployment{}, unavailable("deployment", err)
 	}
 	return d, nil
+}
+
+// Key derives a key from what only the deployment's replicas know, one for each
+// purpose.
+func (d *Deployment) Key(purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, d.salt, nil, purpose, sha256.Size)
 }
 
 // ErrNotMigrated says that the database has no usher schema yet.

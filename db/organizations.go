@@ -3,27 +3,22 @@ package db
 import (
 	"context"
 	_ "embed"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/admin"
 )
 
 var (
 	//go:embed queries/add_organization.sql
 	addOrganizationSQL string
+	//go:embed queries/organization.sql
+	organizationSQL string
 	//go:embed queries/list_organizations.sql
 	listOrganizationsSQL string
 	//go:embed queries/delete_organization.sql
 	deleteOrganizationSQL string
 )
-
-// An Organization is one row of usher's own directory.
-type Organization struct {
-	ID        string    `json:"id"`
-	Name      string    `json:"name,omitempty"`
-	CreatedAt time.Time `json:"createdAt"`
-	CreatedBy string    `json:"createdBy"`
-}
 
 // AddOrganization adds an organization to usher's own directory. The id is as
 // a user's, the name may be empty. An id that is taken is [ErrExists].
@@ -36,7 +31,7 @@ func (db *DB) AddOrganization(ctx context.Context, id, name, actor string) (Orga
 		organization, err = queryRow[Organization](ctx, tx, addOrganizationSQL,
 			pgx.StrictNamedArgs{"id": id, "name": name, "actor": actor})
 		if violates(err, uniqueViolation, "organizations_pkey") {
-			return refuseExisting(Subject{OrganizationKind, id})
+			return refuseExisting(Subject{Kind: OrganizationKind, ID: id})
 		}
 		if err != nil {
 			return err
@@ -46,9 +41,14 @@ func (db *DB) AddOrganization(ctx context.Context, id, name, actor string) (Orga
 	return organization, err
 }
 
+// Organization returns an organization of usher's own directory, or [ErrNotFound].
+func (db *DB) Organization(ctx context.Context, id string) (Organization, error) {
+	return get[Organization](ctx, db.pool, Subject{Kind: OrganizationKind, ID: id}, organizationSQL)
+}
+
 // Organizations lists the organizations of usher's own directory by id.
-func (db *DB) Organizations(ctx context.Context) ([]Organization, error) {
-	return list[Organization](ctx, db.pool, "list organizations", listOrganizationsSQL, nil)
+func (db *DB) Organizations(ctx context.Context, page admin.Page[string]) ([]Organization, error) {
+	return list[Organization](ctx, db.pool, "list organizations", listOrganizationsSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // DeleteOrganization deletes an organization, ends its memberships, and revokes
@@ -57,7 +57,7 @@ func (db *DB) Organizations(ctx context.Context) ([]Organization, error) {
 func (db *DB) DeleteOrganization(ctx context.Context, id, actor string) (Deletion, error) {
 	var gone Deletion
 	err := db.transactAs(ctx, actor, "delete organization", func(ctx context.Context, tx pgx.Tx) (err error) {
-		gone, err = deleteSubject(ctx, tx, Subject{OrganizationKind, id}, deleteOrganizationSQL)
+		gone, err = deleteSubject(ctx, tx, Subject{Kind: OrganizationKind, ID: id}, deleteOrganizationSQL)
 		if violates(err, foreignKeyViolation, "groups_organization_id_fkey") {
 			return refuse(ErrInUse, "organization %q still has groups: delete those first", id)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/internal/secret"
 )
 
@@ -22,15 +23,6 @@ var (
 	//go:embed queries/end_sessions.sql
 	endSessionsSQL string
 )
-
-// A Session is a user's sign-in in usher's own directory. It has no name: all
-// that tells it from others is its token, which is not kept.
-type Session struct {
-	UserID         string    `json:"userId"`
-	OrganizationID string    `json:"organizationId,omitempty"` // the active one
-	CreatedAt      time.Time `json:"createdAt"`
-	ExpiresAt      time.Time `json:"expiresAt"`
-}
 
 // AddSession signs a user in for ttl, with one of the user's organizations
 // active where one is named. The token is the value of the session cookie; it
@@ -46,7 +38,7 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 	hash := sha256.Sum256([]byte(token))
 	var added Session
 	err := db.transactAs(ctx, actor, "add session", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if err := lockSubject(ctx, tx, Subject{UserKind, user}); err != nil {
+		if err := lockSubject(ctx, tx, Subject{Kind: UserKind, ID: user}); err != nil {
 			return err
 		}
 		added, err = queryRow[Session](ctx, tx, addSessionSQL, pgx.StrictNamedArgs{
@@ -68,15 +60,17 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 
 // Sessions lists the sessions that have not expired, newest first; of one user
 // where one is named.
-func (db *DB) Sessions(ctx context.Context, user string) ([]Session, error) {
-	return list[Session](ctx, db.pool, "list sessions", listSessionsSQL, pgx.StrictNamedArgs{"user_id": user})
+func (db *DB) Sessions(ctx context.Context, user string, page admin.Page[admin.SessionPlace]) ([]Session, error) {
+	return list[Session](ctx, db.pool, "list sessions", listSessionsSQL, pgx.StrictNamedArgs{
+		"user_id": user, "after": nullableTime(page.After.CreatedAt), "after_hash": page.After.Hash, "limit": page.Limit,
+	})
 }
 
 // EndSessions ends all sessions of a user and says how many had not expired. A
 // user who is not there is [ErrNotFound].
 func (db *DB) EndSessions(ctx context.Context, user, actor string) (ended int64, err error) {
 	err = db.transactAs(ctx, actor, "end sessions", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if err := lockSubject(ctx, tx, Subject{UserKind, user}); err != nil {
+		if err := lockSubject(ctx, tx, Subject{Kind: UserKind, ID: user}); err != nil {
 			return err
 		}
 		if ended, err = endSessions(ctx, tx, user); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/session"
 )
@@ -55,14 +56,14 @@ func TestSessions(t *testing.T) {
 	}
 	exec(t, pg, `INSERT INTO usher.sessions (token_hash, user_id, created_at, expires_at)
 		VALUES (sha256('old'), 'ada', now() - interval '2 hours', now() - interval '1 hour')`)
-	all, err := database.Sessions(t.Context(), "")
+	all, err := database.Sessions(t.Context(), "", admin.Page[admin.SessionPlace]{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]db.Session{second, added}, all); diff != "" {
 		t.Errorf("Sessions (-want +got):\n%s", diff)
 	}
-	if adas, err := database.Sessions(t.Context(), "ada"); err != nil || len(adas) != 1 || adas[0] != added {
+	if adas, err := database.Sessions(t.Context(), "ada", admin.Page[admin.SessionPlace]{}); err != nil || len(adas) != 1 || adas[0] != added {
 		t.Errorf("Sessions of ada = %+v, %v", adas, err)
 	}
 
@@ -96,7 +97,7 @@ func TestSessionErrors(t *testing.T) {
 	wantError(t, add(t.Context(), "ada", "", 0), db.ErrInvalid, "positive life")
 	_, err := database.EndSessions(t.Context(), "nobody", "t")
 	wantError(t, err, db.ErrNotFound, `there is no user "nobody"`)
-	if none, err := database.Sessions(t.Context(), ""); err != nil || len(none) != 0 {
+	if none, err := database.Sessions(t.Context(), "", admin.Page[admin.SessionPlace]{}); err != nil || len(none) != 0 {
 		t.Errorf("refused sessions left %+v, %v", none, err)
 	}
 }

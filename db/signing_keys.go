@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -113,20 +114,10 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *sess
 	return made, nil
 }
 
-// A SigningKeyTimes is a signing key without its halves. A nil end is open.
-type SigningKeyTimes struct {
-	ID            string     `json:"id" db:"kid"`
-	Alg           string     `json:"alg"`
-	CreatedAt     time.Time  `json:"createdAt"`
-	PublishedAt   time.Time  `json:"publishedAt"`
-	SignsFrom     time.Time  `json:"signsFrom"`
-	SignsUntil    *time.Time `json:"signsUntil,omitempty"`
-	UnpublishedAt *time.Time `json:"unpublishedAt,omitempty"`
-	CompromisedAt *time.Time `json:"compromisedAt,omitempty"`
-}
-
 // ListSigningKeys lists all keys, those of the past too, in the order in which
 // they began to sign. It opens none.
-func (db *DB) ListSigningKeys(ctx context.Context) ([]SigningKeyTimes, error) {
-	return list[SigningKeyTimes](ctx, db.pool, "list signing keys", listSigningKeysSQL, nil)
+func (db *DB) ListSigningKeys(ctx context.Context, page admin.Page[admin.SigningKeyPlace]) ([]SigningKeyTimes, error) {
+	return list[SigningKeyTimes](ctx, db.pool, "list signing keys", listSigningKeysSQL, pgx.StrictNamedArgs{
+		"after": page.After.SignsFrom, "after_kid": page.After.ID, "limit": page.Limit,
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/secret"
@@ -53,7 +54,7 @@ func TestEnsureSigningKey(t *testing.T) {
 	if _, unusable, err := service.SigningKeys(t.Context(), newKeyEncryption(t)); err != nil || len(unusable) != 2 {
 		t.Errorf("under another key: %v unusable, %v; want both", unusable, err)
 	}
-	listed, err := service.ListSigningKeys(t.Context())
+	listed, err := service.ListSigningKeys(t.Context(), admin.Page[admin.SigningKeyPlace]{})
 	if err != nil || len(listed) != 2 || listed[0] != *made || listed[1].Alg != session.ES256 || listed[0].SignsUntil != nil {
 		t.Errorf("ListSigningKeys = %+v, %v", listed, err)
 	}

@@ -5,14 +5,17 @@ import (
 	_ "embed"
 	"encoding/json"
 	"errors"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/admin"
 )
 
 var (
 	//go:embed queries/add_user.sql
 	addUserSQL string
+	//go:embed queries/user.sql
+	userSQL string
 	//go:embed queries/list_users.sql
 	listUsersSQL string
 	//go:embed queries/set_user_disabled.sql
@@ -20,15 +23,6 @@ var (
 	//go:embed queries/delete_user.sql
 	deleteUserSQL string
 )
-
-// A User is one row of usher's own directory.
-type User struct {
-	ID         string          `json:"id"`
-	Info       json.RawMessage `json:"info,omitempty"` // a JSON object: what becomes the ui claim
-	DisabledAt *time.Time      `json:"disabledAt,omitempty"`
-	CreatedAt  time.Time       `json:"createdAt"`
-	CreatedBy  string          `json:"createdBy"`
-}
 
 // AddUser adds a user to usher's own directory. The id is 1 to 128 UTF-16
 // units without control characters; info is nil or a JSON object. An id that
@@ -47,7 +41,7 @@ func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, acto
 	err := db.transactAs(ctx, actor, "add user", func(ctx context.Context, tx pgx.Tx) (err error) {
 		user, err = queryRow[User](ctx, tx, addUserSQL, pgx.StrictNamedArgs{"id": id, "info": info, "actor": actor})
 		if violates(err, uniqueViolation, "users_pkey") {
-			return refuseExisting(Subject{UserKind, id})
+			return refuseExisting(Subject{Kind: UserKind, ID: id})
 		}
 		if err != nil {
 			return err
@@ -57,9 +51,14 @@ func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, acto
 	return user, err
 }
 
+// User returns a user of usher's own directory, or [ErrNotFound].
+func (db *DB) User(ctx context.Context, id string) (User, error) {
+	return get[User](ctx, db.pool, Subject{Kind: UserKind, ID: id}, userSQL)
+}
+
 // Users lists the users of usher's own directory by id.
-func (db *DB) Users(ctx context.Context) ([]User, error) {
-	return list[User](ctx, db.pool, "list users", listUsersSQL, nil)
+func (db *DB) Users(ctx context.Context, page admin.Page[string]) ([]User, error) {
+	return list[User](ctx, db.pool, "list users", listUsersSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // SetUserDisabled disables a user, or enables one again. A disabled user gets
@@ -74,7 +73,7 @@ func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool, act
 	err := db.transactAs(ctx, actor, "set user disabled", func(ctx context.Context, tx pgx.Tx) (err error) {
 		user, err = queryRow[User](ctx, tx, setUserDisabledSQL, pgx.StrictNamedArgs{"id": id, "disabled": disabled})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuseMissing(Subject{UserKind, id})
+			return refuseMissing(Subject{Kind: UserKind, ID: id})
 		}
 		if err != nil {
 			return err
@@ -93,7 +92,7 @@ func (db *DB) DeleteUser(ctx context.Context, id, actor string) (Deletion, error
 		if err != nil {
 			return err
 		}
-		gone, err = deleteSubject(ctx, tx, Subject{UserKind, id}, deleteUserSQL)
+		gone, err = deleteSubject(ctx, tx, Subject{Kind: UserKind, ID: id}, deleteUserSQL)
 		if err != nil {
 			return err
 		}

@@ -17,8 +17,11 @@ import (
 // code recognise. Its regular expression:
 //
 //	sk_[a-z]{2,12}_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}
+//
+// An admin key is the same with ak_ in front.
 const (
 	keyPrefix     = "sk_"
+	adminPrefix   = "ak_"
 	keyIDLength   = 12
 	secretLength  = 43 // 256 bits
 	sumLength     = 6
@@ -31,6 +34,7 @@ const (
 var (
 	ErrPublicKey = errors.New("identity: a public key instead of a secret key")
 	ErrBadAPIKey = errors.New("identity: not an API key: its form or its checksum is wrong")
+	ErrAdminKey  = errors.New("identity: an admin key instead of an API key")
 )
 
 // An APIKey is a credential as its bearer shows it. Whether a key of that ID
@@ -43,33 +47,50 @@ type APIKey struct {
 // NewAPIKey makes a key of an environment, such as "live" or "dev". The text
 // is shown to its owner once, and never kept.
 func NewAPIKey(environment string) (text secret.Text, key APIKey, err error) {
+	return newKey(keyPrefix, environment)
+}
+
+func newKey(prefix, environment string) (text secret.Text, key APIKey, err error) {
 	if len(environment) < 2 || len(environment) > maxEnvLength || strings.Trim(environment, "abcdefghijklmnopqrstuvwxyz") != "" {
 		return secret.Text{}, APIKey{}, fmt.Errorf("identity: environment %q is not 2 to %d lower-case letters", environment, maxEnvLength)
 	}
-	body := keyPrefix + environment + "_" + randomBase62(keyIDLength) + "_" + randomBase62(secretLength)
+	body := prefix + environment + "_" + randomBase62(keyIDLength) + "_" + randomBase62(secretLength)
 	text = secret.New(body + "_" + checksum(body))
-	key, err = ParseAPIKey(text)
-	return text, key, err
+	key, ok := parseKey(prefix, text.Reveal())
+	if !ok {
+		panic("identity: a new key that is none") // or every key would be refused
+	}
+	return text, key, nil
 }
 
-// ParseAPIKey reads a key. It returns [ErrPublicKey] for what begins as a
-// public key does, and [ErrBadAPIKey] for anything else that is none: a typo
+// ParseAPIKey reads a key. It returns [ErrPublicKey] and [ErrAdminKey] for what
+// begins as those do, and [ErrBadAPIKey] for anything else that is none: a typo
 // costs no query.
 func ParseAPIKey(text secret.Text) (APIKey, error) {
 	s := text.Reveal()
-	if strings.HasPrefix(s, publicKeyLike) {
+	key, ok := parseKey(keyPrefix, s)
+	switch {
+	case ok:
+		return key, nil
+	case strings.HasPrefix(s, publicKeyLike):
 		return APIKey{}, ErrPublicKey
+	case strings.HasPrefix(s, adminPrefix):
+		return APIKey{}, ErrAdminKey
 	}
+	return APIKey{}, ErrBadAPIKey
+}
+
+func parseKey(prefix, s string) (APIKey, bool) {
 	parts := strings.Split(s, "_")
-	if len(parts) != 5 || parts[0]+"_" != keyPrefix || len(s) > len(keyPrefix)+maxEnvLength+keyIDLength+secretLength+sumLength+3 {
-		return APIKey{}, ErrBadAPIKey
+	if len(parts) != 5 || parts[0]+"_" != prefix || len(s) > len(prefix)+maxEnvLength+keyIDLength+secretLength+sumLength+3 {
+		return APIKey{}, false
 	}
 	id, random, sum := parts[2], parts[3], parts[4]
 	if len(id) != keyIDLength || len(random) != secretLength || checksum(s[:len(s)-sumLength-1]) != sum ||
 		strings.Trim(id+random, base62Digits) != "" {
-		return APIKey{}, ErrBadAPIKey
+		return APIKey{}, false
 	}
-	return APIKey{ID: id, Hash: sha256.Sum256([]byte(random))}, nil
+	return APIKey{ID: id, Hash: sha256.Sum256([]byte(random))}, true
 }
 
 // randomBase62 returns n digits from crypto/rand, all equally likely.

@@ -22,7 +22,7 @@ var (
 	ErrBadCookie       = errors.New("identity: session cookie is not a session token")
 	ErrBadBearer       = errors.New("identity: Authorization header is not a credential usher takes")
 	// ErrKeyInBrowser is a 400: a secret key in a page is everybody's.
-	ErrKeyInBrowser = errors.New("identity: an API key from a browser")
+	ErrKeyInBrowser = errors.New("identity: a secret key from a browser")
 	// ErrCredentialInURL is a 400: URLs end up in logs and histories (RFC
 	// 9700, section 4.3.2).
 	ErrCredentialInURL = errors.New("identity: credential in the URL")
@@ -80,14 +80,13 @@ func (r *Reader) Read(req *http.Request) (Credential, error) {
 	return Credential{Session: secret.New(value)}, nil
 }
 
-// readBearer reads an API key (RFC 6750, section 2.1).
+// readBearer reads an API key.
 func (*Reader) readBearer(req *http.Request) (Credential, error) {
-	values := req.Header.Values("Authorization")
-	scheme, text, _ := strings.Cut(values[0], " ")
-	if len(values) != 1 || !strings.EqualFold(scheme, "Bearer") {
-		return Credential{}, ErrBadBearer
+	text, err := bearer(req)
+	if err != nil {
+		return Credential{}, err
 	}
-	key, err := ParseAPIKey(secret.New(text))
+	key, err := ParseAPIKey(text)
 	if err != nil {
 		return Credential{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/identity"
 	"github.com/usher-auth/usher/permissions"
@@ -102,7 +103,7 @@ type apiKeyListCmd struct {
 }
 
 func (c *apiKeyListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	keys, err := database.APIKeys(ctx, c.All)
+	keys, err := database.APIKeys(ctx, c.All, admin.Page[admin.KeyPlace]{})
 	if err != nil {
 		return err
 	}

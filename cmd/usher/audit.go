@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 )
 
@@ -18,7 +19,7 @@ type auditLogCmd struct {
 }
 
 func (c *auditLogCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	decisions, err := database.Decisions(ctx, c.User, c.AtMost)
+	decisions, err := database.Decisions(ctx, admin.DecisionFilter{User: c.User}, admin.Page[admin.DecisionPlace]{Limit: c.AtMost})
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/pglocal"
 	"github.com/usher-auth/usher/identity"
@@ -210,7 +211,7 @@ func demoAPIKey(ctx context.Context, owner secret.Text, last string) (string, er
 		return "", err
 	}
 	defer database.Close()
-	keys, err := database.APIKeys(ctx, false)
+	keys, err := database.APIKeys(ctx, false, admin.Page[admin.KeyPlace]{})
 	if err != nil {
 		return "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/permissions"
 )
@@ -123,7 +124,7 @@ type grantListCmd struct {
 func (c *grantListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	filter := db.GrantFilter{Subject: subject(c.User, c.Group, c.Org, c.Everyone), Ended: c.All}
 	filter.Kind, filter.Pattern = resource(c.Room, c.Store)
-	grants, err := database.Grants(ctx, filter)
+	grants, err := database.Grants(ctx, filter, admin.Page[int64]{})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 )
 
@@ -36,7 +37,7 @@ func (c *groupAddCmd) Run(ctx context.Context, out *console, database *db.DB) er
 type groupListCmd struct{ adminFlags }
 
 func (c *groupListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	groups, err := database.Groups(ctx)
+	groups, err := database.Groups(ctx, admin.Page[string]{})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 )
 
@@ -36,7 +37,7 @@ func (c *keyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) e
 type keyListCmd struct{ adminFlags }
 
 func (c *keyListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	keys, err := database.ListSigningKeys(ctx)
+	keys, err := database.ListSigningKeys(ctx, admin.Page[admin.SigningKeyPlace]{})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 )
 
@@ -38,7 +39,7 @@ func removeMember(ctx context.Context, out *console, database *db.DB, flags *cha
 }
 
 func listMembers(ctx context.Context, out *console, database *db.DB, flags *adminFlags, of db.Subject) error {
-	members, err := database.Members(ctx, of)
+	members, err := database.Members(ctx, of, admin.Page[string]{})
 	if err != nil {
 		return err
 	}

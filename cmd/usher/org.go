@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 )
 
@@ -32,7 +33,7 @@ func (c *orgAddCmd) Run(ctx context.Context, out *console, database *db.DB) erro
 type orgListCmd struct{ adminFlags }
 
 func (c *orgListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	organizations, err := database.Organizations(ctx)
+	organizations, err := database.Organizations(ctx, admin.Page[string]{})
 	if err != nil {
 		return err
 	}

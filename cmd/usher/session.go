@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 )
 
@@ -45,7 +46,7 @@ type sessionListCmd struct {
 }
 
 func (c *sessionListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	sessions, err := database.Sessions(ctx, c.User)
+	sessions, err := database.Sessions(ctx, c.User, admin.Page[admin.SessionPlace]{})
 	if err != nil {
 		return err
 	}

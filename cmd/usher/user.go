@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"unicode/utf16"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/session"
 )
@@ -80,7 +81,7 @@ func infoUnits(info json.RawMessage) int {
 type userListCmd struct{ adminFlags }
 
 func (c *userListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	users, err := database.Users(ctx)
+	users, err := database.Users(ctx, admin.Page[string]{})
 	if err != nil {
 		return err
 	}

@@ -3,4 +3,4 @@ SELECT @token_hash::bytea, @user_id::text, nullif(@organization_id::text, ''), n
  WHERE @organization_id = ''
     OR EXISTS (SELECT FROM usher.directory_memberships(@user_id) m
                 WHERE m.kind = 'organization' AND m.id = @organization_id)
-RETURNING user_id, coalesce(organization_id, '') AS organization_id, created_at, expires_at
+RETURNING encode(token_hash, 'hex') AS hash, user_id, coalesce(organization_id, '') AS organization_id, created_at, expires_at

@@ -7,4 +7,6 @@ SELECT id, subject_kind, subject_id, coalesce(organization_id, '') AS organizati
    AND (@resource_kind::text = '' OR resource_kind = @resource_kind)
    AND (@pattern::text = '' OR pattern = @pattern)
    AND (@ended::boolean OR revoked_at IS NULL AND (valid_until IS NULL OR valid_until > now()))
+   AND id > @after::bigint
  ORDER BY id
+ LIMIT nullif(@limit::integer, 0)

@@ -1,3 +1,5 @@
 SELECT id, coalesce(organization_id, '') AS organization_id, coalesce(name, '') AS name, created_at, created_by
   FROM usher.groups
+ WHERE id > @after::text
  ORDER BY id
+ LIMIT nullif(@limit::integer, 0)

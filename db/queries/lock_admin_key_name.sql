@@ -1,0 +1,1 @@
+SELECT pg_advisory_xact_lock(hashtextextended('usher.admin_keys ' || @name, 0))
