@@ -55,6 +55,17 @@ CREATE TABLE usher.users (
 );
 COMMENT ON COLUMN usher.users.info IS 'What the ui claim carries: name, avatar, color. No secrets: a token is only encoded.';
 
+-- usher.users shows the present alone; this is who was there, and enabled, at
+-- any time. Append-only, written by triggers.
+CREATE TABLE usher.user_states (
+    id      bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id usher.id    NOT NULL,
+    state   text        NOT NULL CHECK (state IN ('enabled', 'disabled', 'deleted')),
+    since   timestamptz NOT NULL
+);
+COMMENT ON COLUMN usher.user_states.since IS 'Until the next row of the same user.';
+CREATE INDEX user_states_user_id ON usher.user_states (user_id, since, id);
+
 CREATE TABLE usher.organizations (
     id         usher.id    PRIMARY KEY,
     name       text,
@@ -87,6 +98,7 @@ CREATE TABLE usher.memberships (
 COMMENT ON COLUMN usher.memberships.organization_id IS 'The organization itself, or that of the group; kept here, since a group may be deleted.';
 CREATE UNIQUE INDEX memberships_live ON usher.memberships (user_id, member_of_kind, member_of_id) WHERE ended_at IS NULL;
 CREATE INDEX memberships_member_of ON usher.memberships (member_of_kind, member_of_id);
+CREATE INDEX memberships_user_id ON usher.memberships (user_id, member_of_kind, member_of_id);
 
 -- Sessions are kept as SHA-256 of the cookie value: who reads the table
 -- cannot sign in with what it holds.
@@ -143,6 +155,77 @@ CREATE TRIGGER end_once BEFORE UPDATE ON usher.memberships
 CREATE TRIGGER keep BEFORE DELETE ON usher.memberships
     FOR EACH ROW EXECUTE FUNCTION usher.only_once();
 CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.memberships
+    FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
+
+-- What says when, the database says, whoever writes: the audit answers for the
+-- past by these times. They are those at which a transaction began, so history
+-- is exact to its duration. A row can be younger than the transaction that
+-- changes it, hence greatest().
+
+-- +goose StatementBegin
+CREATE FUNCTION usher.stamp_user() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        NEW.created_at := now();
+        NEW.disabled_at := CASE WHEN NEW.disabled_at IS NOT NULL THEN now() END;
+    ELSIF NEW.disabled_at IS NOT NULL THEN
+        NEW.disabled_at := coalesce(OLD.disabled_at, greatest(now(), OLD.created_at));
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION usher.record_user_state() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    changed usher.users := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+BEGIN
+    INSERT INTO usher.user_states (user_id, state, since)
+    SELECT changed.id,
+           CASE WHEN TG_OP = 'DELETE' THEN 'deleted' WHEN changed.disabled_at IS NULL THEN 'enabled' ELSE 'disabled' END,
+           greatest(now(), (SELECT max(s.since) FROM usher.user_states s WHERE s.user_id = changed.id));
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION usher.stamp_membership() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        NEW.created_at := now();
+    END IF;
+    IF NEW.ended_at IS NOT NULL THEN
+        NEW.ended_at := greatest(now(), NEW.created_at);
+    END IF;
+    RETURN NEW;
+END
+$$;
+-- +goose StatementEnd
+REVOKE EXECUTE ON FUNCTION usher.record_user_state() FROM PUBLIC;
+
+CREATE TRIGGER keep_identity BEFORE UPDATE ON usher.users
+    FOR EACH ROW WHEN ((NEW.id, NEW.created_at, NEW.created_by) IS DISTINCT FROM (OLD.id, OLD.created_at, OLD.created_by))
+    EXECUTE FUNCTION usher.only_once();
+CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON usher.users
+    FOR EACH ROW EXECUTE FUNCTION usher.stamp_user();
+CREATE TRIGGER record_new_state AFTER INSERT OR DELETE ON usher.users
+    FOR EACH ROW EXECUTE FUNCTION usher.record_user_state();
+CREATE TRIGGER record_state AFTER UPDATE ON usher.users
+    FOR EACH ROW WHEN ((OLD.disabled_at IS NULL) <> (NEW.disabled_at IS NULL)) EXECUTE FUNCTION usher.record_user_state();
+CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON usher.memberships
+    FOR EACH ROW EXECUTE FUNCTION usher.stamp_membership();
+
+CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON usher.user_states
+    FOR EACH ROW EXECUTE FUNCTION usher.only_once();
+CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.user_states
+    FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
+-- No trigger for rows sees a TRUNCATE: it would leave no history.
+CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.users
+    FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
+CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.organizations
+    FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
+CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.groups
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
 
 -- The directory: three functions that say who exists, so that usher fits the

@@ -33,6 +33,13 @@ CREATE UNIQUE INDEX grants_live
     WHERE revoked_at IS NULL AND valid_until IS NULL;
 -- The look-up of every token.
 CREATE INDEX grants_subject ON usher.grants (subject_kind, subject_id) WHERE revoked_at IS NULL;
+-- The audit: grants that are over, by subject; all, by pattern, which whoever
+-- asks about an id looks up for each of its prefixes; and the templates, by the
+-- literal that they begin with.
+CREATE INDEX grants_revoked ON usher.grants (subject_kind, subject_id) WHERE revoked_at IS NOT NULL;
+CREATE INDEX grants_pattern ON usher.grants (resource_kind, pattern, subject_kind, subject_id);
+CREATE INDEX grants_template_head ON usher.grants (resource_kind, split_part(pattern, '{', 1), pattern) WHERE pattern <> template_shape;
+-- New templates are compared with these.
 CREATE INDEX grants_template ON usher.grants (resource_kind, template_shape) WHERE revoked_at IS NULL AND pattern <> template_shape;
 
 CREATE TRIGGER revoke_once BEFORE UPDATE ON usher.grants
@@ -47,6 +54,24 @@ CREATE TRIGGER keep BEFORE DELETE ON usher.grants
     FOR EACH ROW EXECUTE FUNCTION usher.only_once();
 CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.grants
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
+
+-- What says when, the database says: see stamp_user. Of grants and API keys.
+-- +goose StatementBegin
+CREATE FUNCTION usher.stamp_revocable() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        NEW.created_at := now();
+    END IF;
+    IF NEW.revoked_at IS NOT NULL THEN
+        NEW.revoked_at := greatest(now(), NEW.created_at);
+    END IF;
+    RETURN NEW;
+END
+$$;
+-- +goose StatementEnd
+CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON usher.grants
+    FOR EACH ROW EXECUTE FUNCTION usher.stamp_revocable();
 
 -- Two live templates that differ only in the placeholder would let a user who
 -- calls himself like an organization into its rooms.

@@ -28,6 +28,10 @@ CREATE TRIGGER revoke_once BEFORE UPDATE ON usher.api_keys
         IS DISTINCT FROM
            (OLD.id, OLD.name, OLD.secret_hash, OLD.routes, OLD.organizations, OLD.patterns, OLD.created_at, OLD.created_by, OLD.expires_at))
     EXECUTE FUNCTION usher.only_once();
+CREATE TRIGGER stamp_new BEFORE INSERT ON usher.api_keys
+    FOR EACH ROW EXECUTE FUNCTION usher.stamp_revocable();
+CREATE TRIGGER stamp_revoked BEFORE UPDATE ON usher.api_keys
+    FOR EACH ROW WHEN (OLD.revoked_at IS NULL) EXECUTE FUNCTION usher.stamp_revocable();
 CREATE TRIGGER keep BEFORE DELETE ON usher.api_keys
     FOR EACH ROW EXECUTE FUNCTION usher.only_once();
 CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.api_keys

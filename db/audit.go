@@ -1,0 +1,232 @@
+package db
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
+)
+
+var (
+	//go:embed queries/who_can.sql
+	whoCanSQL string
+	//go:embed queries/who_could.sql
+	whoCouldSQL string
+	//go:embed queries/what_can.sql
+	whatCanSQL string
+	//go:embed queries/explain_access.sql
+	explainAccessSQL string
+	//go:embed queries/holders.sql
+	holdersSQL string
+	//go:embed queries/tokens_of.sql
+	tokensOfSQL string
+	//go:embed queries/unused_grants.sql
+	unusedGrantsSQL string
+	//go:embed queries/risky_grants.sql
+	riskyGrantsSQL string
+	//go:embed queries/membership_history.sql
+	membershipHistorySQL string
+)
+
+// Codes of PostgreSQL, appendix A.
+const (
+	invalidParameterValue = "22023"
+	featureNotSupported   = "0A000"
+)
+
+// ErrNoHistory says that the directory is an application's, which keeps no
+// history: the question is one for [DB.Holders].
+var ErrNoHistory = errors.New("db: the directory keeps no history")
+
+// An Opening is one principal who can open a room or a store, and one grant
+// that lets him. A principal may have several.
+type Opening struct {
+	PrincipalKind  string `json:"principalKind"`         // "user", "everyone" or "api_key"
+	PrincipalID    string `json:"principalId,omitempty"` // empty for everyone
+	Access         string `json:"access"`                // "read" or "full": what this grant gives
+	GrantID        int64  `json:"grantId,omitempty"`     // zero for an API key, which has a scope
+	ThroughKind    string `json:"throughKind"`           // whom the grant is for
+	ThroughID      string `json:"throughId,omitempty"`
+	Pattern        string `json:"pattern"`                  // as granted
+	OrganizationID string `json:"organizationId,omitempty"` // must be active; empty: a session without one will do
+}
+
+// WhoCan lists who can open a room or a store now, with access or more. An id
+// that is none, or an access other than Read and Full, is [ErrInvalid].
+func (db *DB) WhoCan(ctx context.Context, r permissions.Resource, access permissions.Access) ([]Opening, error) {
+	return ask[Opening](ctx, db, "who can", whoCanSQL, pgx.StrictNamedArgs{"kind": r.Kind.String(), "id": r.ID, "access": access.String()})
+}
+
+// WhoCould is [DB.WhoCan] for a time in the past. Over a directory that keeps
+// no history it is [ErrNoHistory].
+func (db *DB) WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access) ([]Opening, error) {
+	return ask[Opening](ctx, db, "who could", whoCouldSQL,
+		pgx.StrictNamedArgs{"kind": r.Kind.String(), "id": r.ID, "at": at, "access": access.String()})
+}
+
+// A Reach is one pattern that a user may open, and the grant that lets him.
+type Reach struct {
+	ResourceKind   string `json:"resourceKind"` // "room" or "store"
+	Pattern        string `json:"pattern"`      // placeholders filled in
+	Access         string `json:"access"`       // "read" or "full"
+	GrantID        int64  `json:"grantId"`
+	Granted        string `json:"granted"`     // the pattern as granted
+	ThroughKind    string `json:"throughKind"` // whom the grant is for
+	ThroughID      string `json:"throughId,omitempty"`
+	OrganizationID string `json:"organizationId,omitempty"` // must be active; empty: a session without one will do
+}
+
+// WhatCan lists what a user may open now: nothing, where the directory does not
+// list the user or calls him disabled.
+func (db *DB) WhatCan(ctx context.Context, user string) ([]Reach, error) {
+	return ask[Reach](ctx, db, "what can", whatCanSQL, pgx.StrictNamedArgs{"user_id": user})
+}
+
+// An Explanation says why a user can open a room or a store, or why not.
+type Explanation struct {
+	Access string           `json:"access"` // "none", "read" or "full", in the session that gives most
+	Why    string           `json:"why"`    // a sentence
+	Grants []ExplainedGrant `json:"grants"`
+}
+
+// An ExplainedGrant is one that names the id, or is for the user in some way.
+type ExplainedGrant struct {
+	GrantID        int64      `json:"grantId"`
+	SubjectKind    string     `json:"subjectKind"`
+	SubjectID      string     `json:"subjectId,omitempty"`
+	OrganizationID string     `json:"organizationId,omitempty"` // confines it to sessions of that one
+	Pattern        string     `json:"pattern"`                  // as granted
+	Access         string     `json:"access"`
+	HoldsFrom      *time.Time `json:"holdsFrom"`
+	HoldsUntil     *time.Time `json:"holdsUntil,omitempty"`
+	Matches        bool       `json:"matches"` // names the id, or would if filled in for somebody
+	Counts         bool       `json:"counts"`
+	Why            string     `json:"why"` // a sentence
+}
+
+// ExplainAccess explains what a user can do with a room or a store now: what
+// counts comes first, then what names the id and does not count.
+func (db *DB) ExplainAccess(ctx context.Context, user string, r permissions.Resource) (Explanation, error) {
+	rows, err := ask[ExplainedGrant](ctx, db, "explain access", explainAccessSQL,
+		pgx.StrictNamedArgs{"user_id": user, "kind": r.Kind.String(), "id": r.ID})
+	if err != nil {
+		return Explanation{}, err
+	}
+	return Explanation{Access: rows[0].Access, Why: rows[0].Why, Grants: rows[1:]}, nil
+}
+
+// A Holder is a token that opened a room or a store at some time.
+type Holder struct {
+	UserID         string    `json:"userId"`
+	Access         string    `json:"access"` // what it gave to the id
+	JTI            string    `json:"jti"`
+	IssuedAt       time.Time `json:"issuedAt"`
+	ExpiresAt      time.Time `json:"expiresAt"`
+	OrganizationID string    `json:"organizationId,omitempty"`
+	Audience       string    `json:"audience"`
+	CallerKind     string    `json:"callerKind"`
+	CallerID       string    `json:"callerId,omitempty"`
+}
+
+// Holders lists the tokens that opened a room or a store at a time: issued then
+// or before, and not yet expired. A verifier's leeway comes on top.
+func (db *DB) Holders(ctx context.Context, r permissions.Resource, at time.Time) ([]Holder, error) {
+	return ask[Holder](ctx, db, "holders", holdersSQL, pgx.StrictNamedArgs{"kind": r.Kind.String(), "id": r.ID, "at": at})
+}
+
+// An IssuedToken is the record of a token.
+type IssuedToken struct {
+	JTI            string           `json:"jti"`
+	IssuedAt       time.Time        `json:"issuedAt"`
+	ExpiresAt      time.Time        `json:"expiresAt"`
+	UserID         string           `json:"userId"`
+	OrganizationID string           `json:"organizationId,omitempty"`
+	Audience       string           `json:"audience"`
+	Room           string           `json:"room,omitempty"` // as asked for
+	Store          string           `json:"store,omitempty"`
+	Patterns       session.Patterns `json:"patterns"`
+	Partial        bool             `json:"partial"`
+	CallerKind     string           `json:"callerKind"`
+	CallerID       string           `json:"callerId,omitempty"`
+	IP             string           `json:"ip,omitempty"`
+	UserAgent      string           `json:"userAgent,omitempty"`
+	Origin         string           `json:"origin,omitempty"`
+	RequestID      string           `json:"requestId"`
+}
+
+// TokensOf lists the tokens that a user was given since a time, newest first.
+func (db *DB) TokensOf(ctx context.Context, user string, since time.Time) ([]IssuedToken, error) {
+	return ask[IssuedToken](ctx, db, "tokens of", tokensOfSQL, pgx.StrictNamedArgs{"user_id": user, "since": since})
+}
+
+// UnusedGrants lists grants that have held since a time and of which no token
+// since then made use; audit.unused_grants says exactly when. It reads all
+// those tokens.
+func (db *DB) UnusedGrants(ctx context.Context, since time.Time) ([]Grant, error) {
+	return ask[Grant](ctx, db, "unused grants", unusedGrantsSQL, pgx.StrictNamedArgs{"since": since})
+}
+
+// A RiskyGrant is a grant, or an API key, that somebody should look at.
+type RiskyGrant struct {
+	Reason         string    `json:"reason"`             // a slug: see audit.risky_grants
+	GrantID        int64     `json:"grantId,omitempty"`  // zero for an API key
+	APIKeyID       string    `json:"apiKeyId,omitempty"` // empty for a grant, as what follows is for an API key
+	SubjectKind    string    `json:"subjectKind,omitempty"`
+	SubjectID      string    `json:"subjectId,omitempty"`
+	OrganizationID string    `json:"organizationId,omitempty"`
+	ResourceKind   string    `json:"resourceKind,omitempty"`
+	Pattern        string    `json:"pattern,omitempty"`
+	Access         string    `json:"access,omitempty"`
+	CreatedAt      time.Time `json:"createdAt"`
+	CreatedBy      string    `json:"createdBy"`
+}
+
+// RiskyGrants lists what holds now or will, by reason. One grant may have
+// several.
+func (db *DB) RiskyGrants(ctx context.Context) ([]RiskyGrant, error) {
+	return ask[RiskyGrant](ctx, db, "risky grants", riskyGrantsSQL, nil)
+}
+
+// A PastMembership is one that goes on or has ended.
+type PastMembership struct {
+	UserID       string     `json:"userId"`
+	MemberOfKind string     `json:"memberOfKind"` // "organization" or "group"
+	MemberOfID   string     `json:"memberOfId"`
+	Since        time.Time  `json:"since"`
+	Until        *time.Time `json:"until,omitempty"`
+	AddedBy      string     `json:"addedBy"`
+	EndedBy      string     `json:"endedBy,omitempty"`
+}
+
+// MembershipHistory lists all memberships that a user, a group or an
+// organization ever had, oldest first. Over a directory that keeps no history
+// it is [ErrNoHistory].
+func (db *DB) MembershipHistory(ctx context.Context, of Subject) ([]PastMembership, error) {
+	return ask[PastMembership](ctx, db, "membership history", membershipHistorySQL, pgx.StrictNamedArgs{"kind": of.Kind, "id": of.ID})
+}
+
+// ask lists the answers to an auditor's question. The audit's functions say
+// themselves what is wrong with one.
+func ask[T any](ctx context.Context, db *DB, operation, sql string, args pgx.StrictNamedArgs) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	rows, err := db.pool.Query(ctx, sql, args)
+	if err != nil {
+		return nil, failed(operation, err)
+	}
+	answers, err := pgx.CollectRows(rows, pgx.RowToStructByName[T])
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case ok && pgErr.Code == invalidParameterValue:
+		return nil, refuse(ErrInvalid, "%s. %s", pgErr.Message, pgErr.Hint)
+	case ok && pgErr.Code == featureNotSupported:
+		return nil, refuse(ErrNoHistory, "%s. %s", pgErr.Message, pgErr.Hint)
+	}
+	return answers, failed(operation, err)
+}

@@ -1,0 +1,154 @@
+-- Ids, patterns and templates in SQL, by the rules of package permissions: both
+-- pass testdata/permissions.json. An unknown kind has no ids and no patterns.
+
+-- +goose Up
+CREATE FUNCTION audit.utf16_units(string text) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN char_length(string) + regexp_count(string, '[\U00010000-\U0010ffff]');
+COMMENT ON FUNCTION audit.utf16_units(text) IS 'The length of a text in UTF-16 code units, as JavaScript counts: a character beyond U+FFFF has two.';
+
+CREATE FUNCTION audit.is_id(kind text, id text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(
+    CASE kind WHEN 'room' THEN id ~ '^[^*\u0001-\u001f\u007f-\u009f]+$'
+              WHEN 'store' THEN id ~ '^[A-Za-z0-9_-]+$' END
+    AND (octet_length(id) <= 128 OR audit.utf16_units(id) <= 128), false);
+COMMENT ON FUNCTION audit.is_id(text, text) IS 'Whether a room or a store may have this id: 1 to 128 UTF-16 units, no ''*'', no control characters; a store''s has A-Z, a-z, 0-9, ''_'' and ''-'' alone.';
+
+CREATE FUNCTION audit.is_pattern(kind text, pattern text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(
+    CASE kind WHEN 'room' THEN pattern ~ '^([^*\u0001-\u001f\u007f-\u009f]+\*?|\*)$'
+              WHEN 'store' THEN pattern ~ '^([A-Za-z0-9_-]+\*?|\*)$' END
+    AND (octet_length(pattern) <= 128 OR audit.utf16_units(rtrim(pattern, '*')) <= 128), false);
+COMMENT ON FUNCTION audit.is_pattern(text, text) IS 'Whether this is a pattern: ''*'', an id, or an id followed by one ''*''. What a token or the scope of an API key holds is one.';
+
+CREATE FUNCTION audit.is_template(kind text, pattern text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(
+    CASE kind WHEN 'room' THEN pattern ~ '^(([^{}*\u0001-\u001f\u007f-\u009f]|\{(user|organization|group)\}(?=[:/.]|$))+\*?|\*)$'
+              WHEN 'store' THEN pattern ~ '^(([A-Za-z0-9_-]|\{(user|organization|group)\}(?=_|$))+\*?|\*)$' END
+    AND (octet_length(pattern) <= 128 OR audit.utf16_units(rtrim(pattern, '*')) <= 128), false);
+COMMENT ON FUNCTION audit.is_template(text, text) IS 'Whether a grant may name this: a pattern without braces, or one with {user}, {organization} or {group}, each before a separator ('':'', ''/'' or ''.'' in rooms, ''_'' in stores) or at the end. A grant of anything else is skipped.';
+
+CREATE FUNCTION audit.pattern_matches(pattern text, id text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN audit.is_id('room', id)
+   AND CASE WHEN right(pattern, 1) = '*' THEN starts_with(id, left(pattern, -1)) ELSE pattern = id END;
+COMMENT ON FUNCTION audit.pattern_matches(text, text) IS 'Whether a pattern, as a token holds it, names the id. Pattern and id must be of the same kind; what is no room''s id, no pattern matches.';
+
+CREATE FUNCTION audit.pattern_covers(pattern text, other text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN right(pattern, 1) = '*' THEN starts_with(other, left(pattern, -1)) ELSE pattern = other END;
+COMMENT ON FUNCTION audit.pattern_covers(text, text) IS 'Whether a pattern names all that the other one of the same kind names.';
+
+CREATE FUNCTION audit.access_of(patterns jsonb, id text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT CASE WHEN bool_or(p.value = 'full') THEN 'full' WHEN bool_or(p.value = 'read') THEN 'read' ELSE 'none' END
+          FROM jsonb_each_text(patterns) p
+         WHERE audit.pattern_matches(p.key, id));
+COMMENT ON FUNCTION audit.access_of(jsonb, text) IS 'What {pattern: access} gives to the id: the strongest of all that match; ''none'' where none does. Of a token: audit.access_of(patterns -> ''rooms'', ''acme:1'').';
+
+-- +goose StatementBegin
+CREATE FUNCTION audit.expand(kind text, pattern text, user_id text, organizations text[], groups text[]) RETURNS SETOF text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 AS $$
+DECLARE
+    organization text;
+    one_group    text;
+    expanded     text;
+    rest         text;
+    name         text;
+    value        text;
+BEGIN
+    IF NOT audit.is_template(kind, pattern) THEN
+        RETURN;
+    END IF;
+    IF strpos(pattern, '{organization}') = 0 THEN
+        organizations := ARRAY[''];
+    END IF;
+    IF strpos(pattern, '{group}') = 0 THEN
+        groups := ARRAY[''];
+    END IF;
+    FOREACH organization IN ARRAY coalesce(organizations, '{}') LOOP
+        <<next_group>>
+        FOREACH one_group IN ARRAY coalesce(groups, '{}') LOOP
+            expanded := '';
+            rest := pattern;
+            WHILE strpos(rest, '{') > 0 LOOP
+                expanded := expanded || split_part(rest, '{', 1);
+                name := split_part(split_part(rest, '{', 2), '}', 1);
+                rest := substr(rest, strpos(rest, '}') + 1);
+                value := CASE name WHEN 'user' THEN user_id WHEN 'organization' THEN organization ELSE one_group END;
+                CONTINUE next_group WHEN NOT audit.is_id(kind, value) OR rest <> '' AND strpos(value, left(rest, 1)) > 0;
+                expanded := expanded || value;
+            END LOOP;
+            expanded := expanded || rest;
+            IF audit.is_pattern(kind, expanded) THEN -- not too long
+                RETURN NEXT expanded;
+            END IF;
+        END LOOP;
+    END LOOP;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION audit.expand(text, text, text, text[], text[]) IS 'The patterns that a grant''s pattern makes of a user, and of each of the organizations and groups. A value that is empty, or holds what an id may not or the separator that follows it, makes none.';
+
+-- +goose StatementBegin
+CREATE FUNCTION audit.template_values(kind text, pattern text, id text,
+    OUT matches boolean, OUT user_id text, OUT organization_id text, OUT group_id text)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    literal text;
+    name    text;
+    value   text;
+    named   text;
+BEGIN
+    matches := false;
+    IF NOT audit.is_template(kind, pattern) OR NOT audit.is_id(kind, id) THEN
+        RETURN;
+    END IF;
+    WHILE strpos(pattern, '{') > 0 LOOP
+        literal := split_part(pattern, '{', 1);
+        name := split_part(split_part(pattern, '{', 2), '}', 1);
+        pattern := substr(pattern, strpos(pattern, '}') + 1);
+        IF NOT starts_with(id, literal) THEN
+            RETURN;
+        END IF;
+        id := substr(id, char_length(literal) + 1);
+        -- A value does not hold the separator that follows it, so it ends at the
+        -- first one: there is one way to read an id.
+        IF pattern = '' THEN
+            value := id;
+            id := '';
+        ELSIF strpos(id, left(pattern, 1)) = 0 THEN
+            RETURN;
+        ELSE
+            value := split_part(id, left(pattern, 1), 1);
+            id := substr(id, char_length(value) + 1);
+        END IF;
+        named := CASE name WHEN 'user' THEN user_id WHEN 'organization' THEN organization_id ELSE group_id END;
+        IF value = '' OR named <> value THEN
+            RETURN;
+        END IF;
+        CASE name
+            WHEN 'user' THEN user_id := value;
+            WHEN 'organization' THEN organization_id := value;
+            ELSE group_id := value;
+        END CASE;
+    END LOOP;
+    matches := audit.pattern_covers(pattern, id);
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION audit.template_values(text, text, text) IS 'Who a grant''s pattern would have to be filled in for to match the id: null where it holds no such placeholder. matches is false where nobody can make it match, and the rest is then without meaning.';
+
+REVOKE EXECUTE ON FUNCTION
+    audit.utf16_units(text), audit.is_id(text, text), audit.is_pattern(text, text), audit.is_template(text, text),
+    audit.pattern_matches(text, text), audit.pattern_covers(text, text), audit.access_of(jsonb, text),
+    audit.expand(text, text, text, text[], text[]), audit.template_values(text, text, text)
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    audit.utf16_units(text), audit.is_id(text, text), audit.is_pattern(text, text), audit.is_template(text, text),
+    audit.pattern_matches(text, text), audit.pattern_covers(text, text), audit.access_of(jsonb, text),
+    audit.expand(text, text, text, text[], text[]), audit.template_values(text, text, text)
+TO usher_auditor, usher_service;

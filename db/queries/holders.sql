@@ -1,0 +1,4 @@
+SELECT user_id, access, jti, issued_at, expires_at, coalesce(organization_id, '') AS organization_id, audience, caller_kind,
+       coalesce(caller_id, '') AS caller_id
+  FROM audit.holders(@kind, @id, @at)
+ ORDER BY user_id COLLATE "C", issued_at, jti
