@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.Exit(func(code int) { exited = code }), // after --help
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"user": actorName()},
+		kong.Vars{"user": actorName(), "proxies": privateAddresses},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&console{out: stdout, err: stderr, logger: slog.New(slog.NewJSONHandler(stderr, nil))}),
 	)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"time"
@@ -36,6 +37,21 @@ type webFlags struct {
 	Origins       []string `env:"USHER_ORIGINS" help:"Other origins whose pages may call with the user's cookie, for example https://app.example.com."`
 }
 
+// limitFlags say how much is too much. Each usher process counts for itself.
+type limitFlags struct {
+	RateLimit         int            `env:"USHER_RATE_LIMIT" default:"600" placeholder:"N" help:"Requests a minute that one session may make, all at once or spread (${default}); 0 is no limit. Each usher process counts for itself: with N of them, a caller has up to N times as much."`
+	RateLimitAPIKey   int            `name:"rate-limit-api-key" env:"USHER_RATE_LIMIT_API_KEY" default:"60000" placeholder:"N" help:"The same of one API key (${default})."`
+	RateLimitFailures int            `env:"USHER_RATE_LIMIT_FAILURES" default:"120" placeholder:"N" help:"Requests a minute from one address, or one IPv6 /56, that are refused before it is known who calls (${default}). Beyond it, only credentials pass that were good when last seen."`
+	RateLimitProxies  []netip.Prefix `env:"USHER_RATE_LIMIT_PROXIES" default:"${proxies}" placeholder:"CIDR" help:"Addresses that stand for many callers, such as a proxy's, which the limit of failures is not for: loopback and private ones unless given."`
+}
+
+// privateAddresses are where a proxy in front of usher stands.
+const privateAddresses = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
+
+func (f *limitFlags) limits() api.Limits {
+	return api.Limits{Session: f.RateLimit, APIKey: f.RateLimitAPIKey, Failures: f.RateLimitFailures, Proxies: f.RateLimitProxies}
+}
+
 // serviceConfig is what serve and dev run alike.
 type serviceConfig struct {
 	databaseURL secret.Text
@@ -44,6 +60,7 @@ type serviceConfig struct {
 	url         string // public; empty: that of the listener
 	tokens      tokenFlags
 	web         webFlags
+	limits      limitFlags
 	listen      net.Listener
 	ops         net.Listener
 	drain       time.Duration
@@ -120,6 +137,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		Issuer:      issuer,
 		Keys:        keyring,
 		Audit:       s.auditLog,
+		Limits:      cfg.limits.limits(),
 		Contract:    usher.OpenAPI,
 		Logger:      cfg.logger,
 		Registry:    registry,
