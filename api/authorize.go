@@ -160,9 +160,9 @@ func (a *API) decide(ctx context.Context, r *http.Request, credential identity.C
 	if err := p.Err(); err != nil {
 		return session.Token{}, err
 	}
-	rules, skipped := p.Rules()
+	s, skipped := a.cfg.Issuer.PrepareFor(p, d.Request)
 	d.Skipped = skipped
-	token, err := a.cfg.Issuer.Prepare(p.User).For(d.Request).At(p.At).AllowRules(rules...).Authorize()
+	token, err := s.Authorize()
 	if err == nil && key != nil && !key.MayGrantAll(token.Patterns) {
 		return session.Token{}, session.ErrKeyScope
 	}
