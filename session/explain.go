@@ -1,7 +1,9 @@
 package session
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,6 +146,7 @@ func (i *Issuer) Explain(p *Principal, r Request) (*Explanation, error) {
 	for n := range p.Grants {
 		e.Grants = append(e.Grants, p.explain(&p.Grants[n], kinds[p.Grants[n].Kind]))
 	}
+	slices.SortFunc(e.Grants, func(a, b ExplainedGrant) int { return cmp.Compare(a.ID, b.ID) })
 	return e, nil
 }
 

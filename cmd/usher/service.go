@@ -31,6 +31,17 @@ type tokenFlags struct {
 	SigningAlg string        `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"EdDSA, or ES256 for verifiers without Ed25519."`
 }
 
+// issuer makes an issuer of what the flags say.
+func (f *tokenFlags) issuer(url string, keys *session.Keyring) (*session.Issuer, error) {
+	audiences, err := session.ParseAudiences(f.Audiences)
+	if err != nil {
+		return nil, err
+	}
+	return session.NewIssuer(session.IssuerConfig{
+		Issuer: url, Keys: keys, Algorithm: f.SigningAlg, Project: f.Project, Audiences: audiences, TTL: f.TokenTTL,
+	})
+}
+
 // webFlags say who may call.
 type webFlags struct {
 	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie."`
@@ -79,10 +90,6 @@ type service struct {
 
 // newService joins the parts. It refuses what is unsafe, with a sentence.
 func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
-	audiences, err := session.ParseAudiences(cfg.tokens.Audiences)
-	if err != nil {
-		return nil, err
-	}
 	credentials, err := identity.NewReader(identity.Config{Cookie: cfg.web.SessionCookie})
 	if err != nil {
 		return nil, err
@@ -115,14 +122,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	if _, err := keyring.Signing(cfg.tokens.SigningAlg, time.Now()); err != nil {
 		return nil, fmt.Errorf("%w for %s: make one with usher key create --alg %[2]s", err, cfg.tokens.SigningAlg)
 	}
-	issuer, err := session.NewIssuer(session.IssuerConfig{
-		Issuer:    cfg.url,
-		Keys:      keyring,
-		Algorithm: cfg.tokens.SigningAlg,
-		Project:   cfg.tokens.Project,
-		Audiences: audiences,
-		TTL:       cfg.tokens.TokenTTL,
-	})
+	issuer, err := cfg.tokens.issuer(cfg.url, keyring)
 	if err != nil {
 		return nil, err
 	}
