@@ -166,13 +166,23 @@ func checkDeployment(ctx context.Context, database *db.DB, mode db.Mode) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case d.Mode != mode:
+	if d.Mode != mode {
 		return &db.WrongModeError{Got: d.Mode, Want: mode}
+	}
+	if err := checkDatabase(d); err != nil {
+		return err
+	}
+	if d.MayRewriteAudit {
+		return errors.New("the database role may change audit rows: serve with a role that is a member of usher_service alone, not with the owner")
+	}
+	return nil
+}
+
+// checkDatabase refuses a database to which nobody should issue.
+func checkDatabase(d db.Deployment) error {
+	switch {
 	case d.SchemaVersion < db.SchemaVersion():
 		return fmt.Errorf("the database has schema version %d and this usher needs %d: run usher migrate up", d.SchemaVersion, db.SchemaVersion())
-	case d.MayRewriteAudit:
-		return errors.New("the database role may change audit rows: serve with a role that is a member of usher_service alone, not with the owner")
 	case d.LosesCommits:
 		return errors.New("the database may lose acknowledged commits (synchronous_commit or fsync is off), and a token would then have no audit row: turn them on")
 	}
