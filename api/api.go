@@ -58,6 +58,8 @@ type Config struct {
 	Issuer      *session.Issuer
 	Keys        *session.Keyring
 	Audit       Audit
+	// Limits may be zero, which is none.
+	Limits Limits
 
 	// Contract is openapi.yaml, served as it is.
 	Contract []byte
@@ -83,6 +85,7 @@ type API struct {
 	origins  map[string]bool // of pages that may use the user's cookie
 	validate *validator.Validate
 	inFlight chan struct{}
+	gate     *gate
 	metrics  *metrics
 	router   chi.Router
 }
@@ -97,6 +100,7 @@ func New(cfg Config) (*API, error) {
 		origins:  map[string]bool{},
 		validate: newValidator(),
 		inFlight: make(chan struct{}, maxInFlight),
+		gate:     newGate(cfg.Limits),
 	}
 	var faults []error
 	own, err := originOf(cfg.URL)
@@ -113,6 +117,9 @@ func New(cfg Config) (*API, error) {
 	if cfg.Credentials == nil || cfg.Directory == nil || cfg.Issuer == nil || cfg.Keys == nil || cfg.Audit == nil ||
 		cfg.Logger == nil || cfg.Registry == nil || len(cfg.Contract) == 0 {
 		faults = append(faults, errors.New("a required field is missing"))
+	}
+	if min(cfg.Limits.Session, cfg.Limits.APIKey, cfg.Limits.Failures) < 0 {
+		faults = append(faults, errors.New("a limit is negative: 0 is no limit"))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("api: bad config: %w", err)
@@ -155,7 +162,7 @@ func (a *API) routes() chi.Router {
 			AllowOriginFunc:  func(origin string) bool { return a.origins[origin] },
 			AllowedMethods:   []string{http.MethodPost},
 			AllowedHeaders:   []string{"Content-Type", "Authorization"},
-			ExposedHeaders:   []string{"Retry-After", "X-Request-Id"},
+			ExposedHeaders:   []string{"Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"},
 			AllowCredentials: true,
 			MaxAge:           600,
 		}).Handler)

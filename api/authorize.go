@@ -54,18 +54,19 @@ func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.decideAndRecord(w, r, asked.Request, func(ctx context.Context, d *session.Decision) (session.Token, error) {
-		return a.decide(ctx, r, asked, d)
+	return a.decideAndRecord(w, r, asked.Request, func(ctx context.Context, credential identity.Credential, d *session.Decision) (session.Token, error) {
+		return a.decide(ctx, r, credential, asked, d)
 	}, func(token session.Token) ([]byte, error) {
 		return json.Marshal(authResponse{token.Text.Reveal(), token.ExpiresAt.UTC(), token.Partial})
 	})
 }
 
-// decideAndRecord is the way of every token: decide returns it, or why there is
-// none; the decision is committed; only then does the answer leave.
+// decideAndRecord is the way of every token: the caller's credential is read and
+// the limits are asked; decide returns the token, or why there is none; the
+// decision is committed; only then does the answer leave.
 func (a *API) decideAndRecord(
 	w http.ResponseWriter, r *http.Request, req session.Request,
-	decide func(context.Context, *session.Decision) (session.Token, error),
+	decide func(context.Context, identity.Credential, *session.Decision) (session.Token, error),
 	encode func(session.Token) ([]byte, error),
 ) error {
 	select {
@@ -80,7 +81,16 @@ func (a *API) decideAndRecord(
 	defer cancel()
 
 	d := a.newDecision(r, req)
-	token, err := decide(ctx, d)
+	credential, err := a.cfg.Credentials.Read(r)
+	passage, limited := a.gate.enter(credential, d.IP, a.cfg.Now())
+	if limited != nil {
+		return limited
+	}
+	defer passage.leave()
+	var token session.Token
+	if err == nil {
+		token, err = decide(ctx, credential, d)
+	}
 	if err != nil {
 		d.Reason = problemFor(err).refusal
 		if d.Reason == "" {
@@ -88,6 +98,9 @@ func (a *API) decideAndRecord(
 		}
 	} else {
 		d.Token = &token
+	}
+	if limited := passage.settle(err, a.cfg.Now()); limited != nil {
+		return limited
 	}
 	if auditErr := a.cfg.Audit.Record(ctx, d); auditErr != nil {
 		return auditErr
@@ -116,13 +129,10 @@ type authResponse struct {
 
 // decide returns a token, or why there is none. It fills in d as far as it
 // gets.
-func (a *API) decide(ctx context.Context, r *http.Request, asked authorizeRequest, d *session.Decision) (session.Token, error) {
-	credential, err := a.cfg.Credentials.Read(r)
-	if err != nil {
-		return session.Token{}, err
-	}
+func (a *API) decide(ctx context.Context, r *http.Request, credential identity.Credential, asked authorizeRequest, d *session.Decision) (session.Token, error) {
 	var p *session.Principal
 	var key *session.APIKey
+	var err error
 	if credential.APIKey != nil {
 		user, organization, err := asked.subject()
 		if err != nil {
@@ -150,9 +160,9 @@ func (a *API) decide(ctx context.Context, r *http.Request, asked authorizeReques
 	if err := p.Err(); err != nil {
 		return session.Token{}, err
 	}
-	rules, skipped := p.Rules()
+	s, skipped := a.cfg.Issuer.PrepareFor(p, d.Request)
 	d.Skipped = skipped
-	token, err := a.cfg.Issuer.Prepare(p.User).For(d.Request).At(p.At).AllowRules(rules...).Authorize()
+	token, err := s.Authorize()
 	if err == nil && key != nil && !key.MayGrantAll(token.Patterns) {
 		return session.Token{}, session.ErrKeyScope
 	}

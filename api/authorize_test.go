@@ -656,11 +656,11 @@ func TestRequestSmuggling(t *testing.T) {
 
 func TestNewReportsEveryFault(t *testing.T) {
 	t.Parallel()
-	_, err := api.New(api.Config{URL: "auth.example.com", Origins: []string{"https://app.example.com/", "*", "https://APP.example.com", "null"}})
+	_, err := api.New(api.Config{URL: "auth.example.com", Origins: []string{"https://app.example.com/", "*", "https://APP.example.com", "null"}, Limits: api.Limits{APIKey: -1}})
 	if err == nil {
 		t.Fatal("New accepted a bad config")
 	}
-	for _, fault := range []string{`"auth.example.com"`, `"https://app.example.com/"`, `"*"`, `"https://APP.example.com"`, `"null"`, "required"} {
+	for _, fault := range []string{`"auth.example.com"`, `"https://app.example.com/"`, `"*"`, `"https://APP.example.com"`, `"null"`, "required", "negative"} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("error %q does not name %s", err, fault)
 		}

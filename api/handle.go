@@ -50,7 +50,11 @@ func (a *API) handleAs(write func(http.ResponseWriter, problem, string), route s
 		response := &statusWriter{ResponseWriter: w}
 		err := guard(serve, response, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
 		if err != nil && response.status == 0 {
-			write(response, problemFor(err), id)
+			p := problemFor(err)
+			if p.limited != nil {
+				a.metrics.limited.WithLabelValues(p.limited.policy).Inc()
+			}
+			write(response, p, id)
 		}
 		took := time.Since(began)
 		a.metrics.observe(route, response.status, took)

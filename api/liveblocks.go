@@ -40,6 +40,9 @@ type unprocessable struct{ key, reason string }
 func (e *unprocessable) Error() string { return "api: " + e.key + ": " + e.reason }
 
 func writeLiveblocksProblem(w http.ResponseWriter, p problem, requestID string) {
+	if p.status == http.StatusTooManyRequests {
+		p.status = http.StatusServiceUnavailable // of a 4xx, SDKs up to 3.0 make a 403, which stops clients for good
+	}
 	if p.status == http.StatusInternalServerError || p.status == http.StatusServiceUnavailable {
 		writeProblem(w, p, requestID) // for operators; the SDK makes each a 503
 		return
@@ -104,11 +107,7 @@ type issue func(key *session.APIKey, user session.User, d *session.Decision) (se
 // issueForBackend is what the two routes have in common. The key's form is
 // checked before the body is read, and the key itself with the user's look-up.
 func (a *API) issueForBackend(w http.ResponseWriter, r *http.Request, route string, read func(strictjson.Members) (issue, error)) error {
-	return a.decideAndRecord(w, r, session.Request{}, func(ctx context.Context, d *session.Decision) (session.Token, error) {
-		credential, err := a.cfg.Credentials.Read(r)
-		if err != nil {
-			return session.Token{}, err
-		}
+	return a.decideAndRecord(w, r, session.Request{}, func(ctx context.Context, credential identity.Credential, d *session.Decision) (session.Token, error) {
 		if credential.APIKey == nil {
 			return session.Token{}, identity.ErrNoCredential // a cookie is no secret key
 		}

@@ -16,6 +16,7 @@ type metrics struct {
 	seconds     *prometheus.HistogramVec
 	decisions   *prometheus.CounterVec
 	infoOmitted prometheus.Counter
+	limited     *prometheus.CounterVec
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -37,8 +38,12 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "usher_info_omitted_total",
 			Help: "Tokens without the user's info, which was larger than 1,024 characters.",
 		}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_rate_limited_total",
+			Help: "Requests beyond a rate limit, which leave no audit row, by limit: session, api-key or failures.",
+		}, []string{"limit"}),
 	}
-	registry.MustRegister(m.requests, m.seconds, m.decisions, m.infoOmitted)
+	registry.MustRegister(m.requests, m.seconds, m.decisions, m.infoOmitted, m.limited)
 	return m
 }
 

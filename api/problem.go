@@ -20,6 +20,7 @@ type problem struct {
 	// refusal is the reason of the audit row of a 401 or a 403: finer than
 	// what the caller is told.
 	refusal string
+	limited *limitError // of a request beyond a limit
 
 	Error     string `json:"error"`
 	Reason    string `json:"reason"`
@@ -62,6 +63,9 @@ func problemFor(err error) problem {
 	}
 	if e, ok := errors.AsType[*requestError](err); ok {
 		return problem{status: e.status, Error: e.slug, Reason: e.reason}
+	}
+	if e, ok := errors.AsType[*limitError](err); ok {
+		return problem{status: http.StatusTooManyRequests, limited: e, Error: "rate_limited", Reason: "Too many requests: wait as long as Retry-After says."}
 	}
 	if e, ok := errors.AsType[*session.AudienceError](err); ok {
 		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: e.Reason}
@@ -120,13 +124,15 @@ func problemFor(err error) problem {
 
 func writeProblem(w http.ResponseWriter, p problem, requestID string) {
 	p.RequestID = requestID
-	switch p.status {
-	case http.StatusServiceUnavailable:
+	switch {
+	case p.limited != nil:
+		p.limited.writeHeaders(w.Header())
+	case p.status == http.StatusServiceUnavailable:
 		// Spread out, so that clients do not come back all at once.
 		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(3))) //nolint:gosec // no secret
-	case http.StatusUnauthorized:
+	case p.status == http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
-	case http.StatusRequestEntityTooLarge:
+	case p.status == http.StatusRequestEntityTooLarge:
 		w.Header().Set("Connection", "close")
 	}
 	body, err := json.Marshal(p)

@@ -109,6 +109,14 @@ type Limit struct {
 	Cost func(Rule) int
 }
 
+// orNone is l with a bound of bytes that says what 0 means.
+func (l Limit) orNone() Limit {
+	if l.Bytes == 0 {
+		l.Bytes, l.Cost = math.MaxInt, func(Rule) int { return 0 }
+	}
+	return l
+}
+
 // fits reports whether rules are within the limit.
 func (l Limit) fits(rules []Rule) bool {
 	if len(rules) > l.Patterns {
@@ -148,9 +156,7 @@ func (s Set) Select(want string, limit Limit) (selection Selection, ok bool) {
 	if want != "" && access == None {
 		return Selection{}, false
 	}
-	if limit.Bytes == 0 {
-		limit.Bytes, limit.Cost = math.MaxInt, func(Rule) int { return 0 }
-	}
+	limit = limit.orNone()
 	if len(s.rules) == 0 || limit.fits(s.rules) {
 		return Selection{Set: s}, true
 	}

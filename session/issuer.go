@@ -240,6 +240,14 @@ func (i *Issuer) audienceNames() string {
 	return strings.Join(names, ", ")
 }
 
+// PrepareFor begins a principal's session: with all that its grants give, for
+// what is asked, at the instant of the look-up. skipped is that of
+// [Principal.Rules]. A principal with an [Principal.Err] may have no token.
+func (i *Issuer) PrepareFor(p *Principal, r Request) (s *Session, skipped []int64) {
+	rules, skipped := p.Rules()
+	return i.Prepare(p.User).For(r).At(p.At).AllowRules(rules...), skipped
+}
+
 // Prepare begins a session for user. The session is for one goroutine and
 // gives one token.
 func (i *Issuer) Prepare(user User) *Session { return &Session{issuer: i, user: user} }
@@ -255,6 +263,15 @@ type Session struct {
 	rooms, stores []permissions.Rule
 	err           error
 	sealed        bool
+	// chose, where it is not nil, is told what cover and select did for a kind.
+	chose func(permissions.Kind, choice)
+}
+
+// A choice is what cover and select did for one kind.
+type choice struct {
+	cover     permissions.Set
+	limit     permissions.Limit
+	selection permissions.Selection // empty for a refusal
 }
 
 // For sets what the token is asked for. Without it, the token is for all that
@@ -348,36 +365,44 @@ func (p Patterns) MarshalJSON() ([]byte, error) {
 // request, [ErrSessionExpired] where the user's own session is over,
 // [ErrNoSigningKey] for a fault of the service, and the first error of Allow.
 func (s *Session) Authorize() (Token, error) {
+	t, key, claims, err := s.settle()
+	if err != nil {
+		return Token{}, err
+	}
+	t.Text, err = sign(key, claims)
+	return t, err
+}
+
+// settle is Authorize without the signature.
+func (s *Session) settle() (t Token, key *SigningKey, claims []byte, err error) {
 	if s.sealed {
-		return Token{}, ErrSessionReused
+		return Token{}, nil, nil, ErrSessionReused
 	}
 	s.sealed = true
 	if s.err != nil {
-		return Token{}, s.err
+		return Token{}, nil, nil, s.err
 	}
 	audience, err := s.issuer.audience(s.request)
 	if err != nil {
-		return Token{}, err
+		return Token{}, nil, nil, err
 	}
-	t, key, head, err := s.issuer.begin(s.user, audience, s.at, s.issuer.projectClaim)
+	t, key, claims, err = s.issuer.begin(s.user, audience, s.at, s.issuer.projectClaim)
 	if err != nil {
-		return Token{}, err
+		return Token{}, nil, nil, err
 	}
-	if err := s.choose(audience, key, len(head), &t); err != nil {
-		return Token{}, err
+	if err := s.choose(audience, key, len(claims), &t); err != nil {
+		return Token{}, nil, nil, err
 	}
-	claims := head
 	if audience.Rooms {
 		claims = appendRules(append(claims, `,"perms":`...), t.Patterns.Rooms, appendRoom)
 		if claims, t.InfoOmitted, err = appendInfo(claims, s.user.Info); err != nil {
-			return Token{}, err
+			return Token{}, nil, nil, err
 		}
 	}
 	if audience.Stores {
 		claims = appendRules(append(claims, `,"stores":`...), t.Patterns.Stores, appendStore)
 	}
-	t.Text, err = sign(key, append(claims, '}'))
-	return t, err
+	return t, key, append(claims, '}'), nil
 }
 
 // begin settles what all tokens have in common: the key, the times, and the
@@ -439,16 +464,20 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 	free := limit - len(key.header()) - 2 - base64.RawURLEncoding.EncodedLen(key.signatureSize())
 	free = base64.RawURLEncoding.DecodedLen(free) - headBytes - otherClaims
 
-	take := func(rules []permissions.Rule, want string, bytes int, entry func([]byte, permissions.Rule) []byte) ([]permissions.Rule, error) {
+	take := func(kind permissions.Kind, rules []permissions.Rule, want string, bytes int, entry func([]byte, permissions.Rule) []byte) ([]permissions.Rule, error) {
 		var scratch []byte
-		selection, ok := permissions.Cover(rules).Select(want, permissions.Limit{
+		cover, limit := permissions.Cover(rules), permissions.Limit{
 			Patterns: s.issuer.cfg.MaxPatterns,
 			Bytes:    cmp.Or(bytes, -1), // 0 would be no bound
 			Cost: func(r permissions.Rule) int {
 				scratch = entry(scratch[:0], r)
 				return len(scratch) + 1
 			},
-		})
+		}
+		selection, ok := cover.Select(want, limit)
+		if s.chose != nil {
+			s.chose(kind, choice{cover, limit, selection})
+		}
 		if !ok {
 			return nil, ErrNoAccess
 		}
@@ -461,7 +490,7 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 		if audience.Rooms {
 			share = free / 2
 		}
-		if t.Patterns.Stores, err = take(s.stores, s.request.Store, share, appendStore); err != nil {
+		if t.Patterns.Stores, err = take(permissions.StoreKind, s.stores, s.request.Store, share, appendStore); err != nil {
 			return err
 		}
 		for _, r := range t.Patterns.Stores {
@@ -469,7 +498,7 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 		}
 	}
 	if audience.Rooms {
-		if t.Patterns.Rooms, err = take(s.rooms, s.request.Room, free, appendRoom); err != nil {
+		if t.Patterns.Rooms, err = take(permissions.RoomKind, s.rooms, s.request.Room, free, appendRoom); err != nil {
 			return err
 		}
 	}

@@ -71,28 +71,32 @@ func (p *Principal) Err() error {
 func (p *Principal) Rules() (rules []permissions.Rule, skipped []int64) {
 	rules = make([]permissions.Rule, 0, len(p.Grants))
 	for i := range p.Grants {
-		g := &p.Grants[i]
-		template, err := permissions.ParseTemplate(g.Kind, g.Pattern)
-		if err != nil {
-			skipped = append(skipped, g.ID)
-			continue
-		}
-		fits := true
-		for _, organization := range g.organizations(template, &p.MemberOf) {
-			for _, group := range g.groups(template, &p.MemberOf) {
-				pattern, err := template.Expand(permissions.Values{User: p.User.ID, Organization: organization, Group: group})
-				if err != nil {
-					fits = false
-					continue
-				}
-				rules = append(rules, permissions.Rule{Pattern: pattern, Access: g.Access})
-			}
-		}
-		if !fits {
-			skipped = append(skipped, g.ID)
+		var misfit error
+		if rules, misfit = p.expand(rules, &p.Grants[i]); misfit != nil {
+			skipped = append(skipped, p.Grants[i].ID)
 		}
 	}
 	return rules, skipped
+}
+
+// expand appends a grant's rules, of which some may be there beside the misfit:
+// why a value makes none.
+func (p *Principal) expand(rules []permissions.Rule, g *Grant) (_ []permissions.Rule, misfit error) {
+	template, err := permissions.ParseTemplate(g.Kind, g.Pattern)
+	if err != nil {
+		return rules, err
+	}
+	for _, organization := range g.organizations(template, &p.MemberOf) {
+		for _, group := range g.groups(template, &p.MemberOf) {
+			pattern, err := template.Expand(permissions.Values{User: p.User.ID, Organization: organization, Group: group})
+			if err != nil {
+				misfit = err
+				continue
+			}
+			rules = append(rules, permissions.Rule{Pattern: pattern, Access: g.Access})
+		}
+	}
+	return rules, misfit
 }
 
 var unused = []string{""}

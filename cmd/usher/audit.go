@@ -9,7 +9,8 @@ import (
 )
 
 type auditCmd struct {
-	Log auditLogCmd `cmd:"" help:"List the newest decisions: tokens issued, and denials."`
+	Log     auditLogCmd     `cmd:"" help:"List the newest decisions: tokens issued, and denials."`
+	Explain auditExplainCmd `cmd:"" help:"Say which token a user would get, and why. Issues none."`
 }
 
 type auditLogCmd struct {

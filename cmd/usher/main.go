@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,6 +31,7 @@ type cli struct {
 	Session sessionCmd `cmd:"" help:"Sign-in sessions of usher's own directory."`
 	APIKey  apiKeyCmd  `cmd:"" name:"apikey" help:"Credentials of other backends."`
 	Audit   auditCmd   `cmd:"" help:"What was decided."`
+	Token   tokenCmd   `cmd:"" help:"Tokens, by hand."`
 	Key     keyCmd     `cmd:"" help:"Signing keys."`
 	Ready   readyCmd   `cmd:"" help:"Ask a running usher whether it is ready; exit code 1 where it is not."`
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -37,6 +39,7 @@ type cli struct {
 
 // console is what a subcommand may touch of the process.
 type console struct {
+	in     io.Reader
 	out    io.Writer // answers
 	err    io.Writer // logs and what went wrong
 	logger *slog.Logger
@@ -61,9 +64,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.Exit(func(code int) { exited = code }), // after --help
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"user": actorName()},
+		kong.Vars{"user": actorName(), "proxies": privateAddresses},
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&console{out: stdout, err: stderr, logger: slog.New(slog.NewJSONHandler(stderr, nil))}),
+		kong.Bind(&console{in: os.Stdin, out: stdout, err: stderr, logger: slog.New(slog.NewJSONHandler(stderr, nil))}),
 	)
 	if err != nil {
 		panic(err) // the struct above is wrong
@@ -76,12 +79,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		parser.Errorf("%s", err)
 		return 2
 	}
-	if err := command.Run(); err != nil {
+	if err := command.Run(); errors.Is(err, errSaid) {
+		return 1
+	} else if err != nil {
 		fmt.Fprintf(stderr, "usher: %s\n", plain(err))
 		return 1
 	}
 	return 0
 }
+
+// errSaid is the error of a command that has said what is wrong.
+var errSaid = errors.New("said already")
 
 // plain takes the package names off an error's front: they help who reads the
 // code, not who typed the command.

@@ -211,7 +211,10 @@ func newProduction(t testing.TB) *production {
 		t.Fatalf("usher session add --json printed %q", p.session)
 	}
 	p.session = created.Token
-	p.env = []string{"USHER_KEY_ENCRYPTION_KEY_FILE=" + key, "USHER_DATABASE_URL=" + strings.Replace(p.owner, "postgres@", "usher:hunter2@", 1)}
+	p.env = []string{
+		"USHER_KEY_ENCRYPTION_KEY_FILE=" + key, "USHER_DATABASE_URL=" + strings.Replace(p.owner, "postgres@", "usher:hunter2@", 1),
+		"USHER_RATE_LIMIT=0", // tests make load with one session
+	}
 	return p
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"time"
@@ -30,10 +31,36 @@ type tokenFlags struct {
 	SigningAlg string        `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"EdDSA, or ES256 for verifiers without Ed25519."`
 }
 
+// issuer makes an issuer of what the flags say.
+func (f *tokenFlags) issuer(url string, keys *session.Keyring) (*session.Issuer, error) {
+	audiences, err := session.ParseAudiences(f.Audiences)
+	if err != nil {
+		return nil, err
+	}
+	return session.NewIssuer(session.IssuerConfig{
+		Issuer: url, Keys: keys, Algorithm: f.SigningAlg, Project: f.Project, Audiences: audiences, TTL: f.TokenTTL,
+	})
+}
+
 // webFlags say who may call.
 type webFlags struct {
 	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie."`
 	Origins       []string `env:"USHER_ORIGINS" help:"Other origins whose pages may call with the user's cookie, for example https://app.example.com."`
+}
+
+// limitFlags say how much is too much. Each usher process counts for itself.
+type limitFlags struct {
+	RateLimit         int            `env:"USHER_RATE_LIMIT" default:"600" placeholder:"N" help:"Requests a minute that one session may make, all at once or spread (${default}); 0 is no limit. Each usher process counts for itself: with N of them, a caller has up to N times as much."`
+	RateLimitAPIKey   int            `name:"rate-limit-api-key" env:"USHER_RATE_LIMIT_API_KEY" default:"60000" placeholder:"N" help:"The same of one API key (${default})."`
+	RateLimitFailures int            `env:"USHER_RATE_LIMIT_FAILURES" default:"120" placeholder:"N" help:"Requests a minute from one address, or one IPv6 /56, that are refused before it is known who calls (${default}). Beyond it, only credentials pass that were good when last seen."`
+	RateLimitProxies  []netip.Prefix `env:"USHER_RATE_LIMIT_PROXIES" default:"${proxies}" placeholder:"CIDR" help:"Addresses that stand for many callers, such as a proxy's, which the limit of failures is not for: loopback and private ones unless given."`
+}
+
+// privateAddresses are where a proxy in front of usher stands.
+const privateAddresses = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
+
+func (f *limitFlags) limits() api.Limits {
+	return api.Limits{Session: f.RateLimit, APIKey: f.RateLimitAPIKey, Failures: f.RateLimitFailures, Proxies: f.RateLimitProxies}
 }
 
 // serviceConfig is what serve and dev run alike.
@@ -44,6 +71,7 @@ type serviceConfig struct {
 	url         string // public; empty: that of the listener
 	tokens      tokenFlags
 	web         webFlags
+	limits      limitFlags
 	listen      net.Listener
 	ops         net.Listener
 	drain       time.Duration
@@ -62,10 +90,6 @@ type service struct {
 
 // newService joins the parts. It refuses what is unsafe, with a sentence.
 func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
-	audiences, err := session.ParseAudiences(cfg.tokens.Audiences)
-	if err != nil {
-		return nil, err
-	}
 	credentials, err := identity.NewReader(identity.Config{Cookie: cfg.web.SessionCookie})
 	if err != nil {
 		return nil, err
@@ -98,14 +122,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	if _, err := keyring.Signing(cfg.tokens.SigningAlg, time.Now()); err != nil {
 		return nil, fmt.Errorf("%w for %s: make one with usher key create --alg %[2]s", err, cfg.tokens.SigningAlg)
 	}
-	issuer, err := session.NewIssuer(session.IssuerConfig{
-		Issuer:    cfg.url,
-		Keys:      keyring,
-		Algorithm: cfg.tokens.SigningAlg,
-		Project:   cfg.tokens.Project,
-		Audiences: audiences,
-		TTL:       cfg.tokens.TokenTTL,
-	})
+	issuer, err := cfg.tokens.issuer(cfg.url, keyring)
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +137,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		Issuer:      issuer,
 		Keys:        keyring,
 		Audit:       s.auditLog,
+		Limits:      cfg.limits.limits(),
 		Contract:    usher.OpenAPI,
 		Logger:      cfg.logger,
 		Registry:    registry,
@@ -148,13 +166,23 @@ func checkDeployment(ctx context.Context, database *db.DB, mode db.Mode) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case d.Mode != mode:
+	if d.Mode != mode {
 		return &db.WrongModeError{Got: d.Mode, Want: mode}
+	}
+	if err := checkDatabase(d); err != nil {
+		return err
+	}
+	if d.MayRewriteAudit {
+		return errors.New("the database role may change audit rows: serve with a role that is a member of usher_service alone, not with the owner")
+	}
+	return nil
+}
+
+// checkDatabase refuses a database to which nobody should issue.
+func checkDatabase(d db.Deployment) error {
+	switch {
 	case d.SchemaVersion < db.SchemaVersion():
 		return fmt.Errorf("the database has schema version %d and this usher needs %d: run usher migrate up", d.SchemaVersion, db.SchemaVersion())
-	case d.MayRewriteAudit:
-		return errors.New("the database role may change audit rows: serve with a role that is a member of usher_service alone, not with the owner")
 	case d.LosesCommits:
 		return errors.New("the database may lose acknowledged commits (synchronous_commit or fsync is off), and a token would then have no audit row: turn them on")
 	}

@@ -1,0 +1,416 @@
+package api_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"pgregory.net/rapid"
+
+	"github.com/usher-auth/usher"
+	"github.com/usher-auth/usher/api"
+	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
+)
+
+// gated is the API with limits, a clock that stands still, and a directory that
+// knows every session but those that begin with "bad", and one API key.
+type gated struct {
+	*api.API
+	registry *prometheus.Registry
+	key      string
+
+	mu      sync.Mutex
+	now     time.Time
+	fault   error // of every look-up
+	lookUps int
+	rows    int
+	wait    chan struct{} // look-ups wait until it is closed
+}
+
+func newGated(t testing.TB, limits api.Limits) *gated {
+	t.Helper()
+	g := &gated{registry: prometheus.NewRegistry(), now: time.Now(), wait: make(chan struct{})}
+	close(g.wait)
+	text, _, err := identity.NewAPIKey("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.key = text.Reveal()
+	keys := newKeys(t)
+	issuer, err := session.NewIssuer(session.IssuerConfig{Issuer: ownURL, Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	credentials, err := identity.NewReader(identity.Config{Cookie: cookie})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.API, err = api.New(api.Config{
+		URL: ownURL, Credentials: credentials, Directory: g, Issuer: issuer, Keys: keys, Audit: g, Limits: limits,
+		Contract: usher.OpenAPI, Logger: slog.New(slog.DiscardHandler), Registry: g.registry, Now: g.clock,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func (g *gated) clock() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.now
+}
+
+func (g *gated) pass(d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now = g.now.Add(d)
+}
+
+// lookUp counts a look-up and returns its fault.
+func (g *gated) lookUp() error {
+	g.mu.Lock()
+	g.lookUps++
+	wait, fault := g.wait, g.fault
+	g.mu.Unlock()
+	<-wait
+	return fault
+}
+
+func (g *gated) counts() (lookUps, rows int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lookUps, g.rows
+}
+
+func (g *gated) PrincipalBySession(_ context.Context, token secret.Text) (*session.Principal, error) {
+	if err := g.lookUp(); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(token.Reveal(), "bad") {
+		return nil, session.ErrSessionUnknown
+	}
+	return g.principal(), nil
+}
+
+func (g *gated) PrincipalByAPIKey(_ context.Context, id string, _ [sha256.Size]byte, _, _ string) (*session.APIKey, *session.Principal, error) {
+	if err := g.lookUp(); err != nil {
+		return nil, nil, err
+	}
+	if good, _ := identity.ParseAPIKey(secret.New(g.key)); id != good.ID {
+		return nil, nil, session.ErrKeyUnknown
+	}
+	return &session.APIKey{ID: id, Routes: everyRoute, Scope: everything}, g.principal(), nil
+}
+
+func (g *gated) principal() *session.Principal {
+	return &session.Principal{
+		At: g.clock(), Known: true, User: session.User{ID: "ada"},
+		Grants: []session.Grant{{SubjectKind: "everyone", Kind: permissions.RoomKind, Pattern: "acme:*", Access: permissions.Read}},
+	}
+}
+
+func (g *gated) Record(context.Context, *session.Decision) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rows++
+	return nil
+}
+
+const somewhere = "203.0.113.7"
+
+// ask sends a request from an address and checks the answer against the
+// contract. A credential that begins with sk_ is an API key.
+func (g *gated) ask(t testing.TB, peer, path, credential, body string, headers ...string) answer {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	r.RemoteAddr = netip.AddrPortFrom(netip.MustParseAddr(peer), 1234).String()
+	r.Header.Set("Content-Type", "application/json")
+	if strings.HasPrefix(credential, "sk_") {
+		r.Header.Set("Authorization", "Bearer "+credential)
+	} else {
+		r.Header.Set("Origin", ownURL)
+		r.AddCookie(&http.Cookie{Name: cookie, Value: credential})
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	g.ServeHTTP(w, r)
+	a := answer{status: w.Code, header: w.Result().Header, body: w.Body.Bytes()} //nolint:bodyclose // a recorder's
+	checkAnswer(t, r, []byte(body), a)
+	return a
+}
+
+// wants checks a status of POST /api/auth.
+func (g *gated) wants(t testing.TB, status int, peer, credential string) answer {
+	t.Helper()
+	body := `{}`
+	if strings.HasPrefix(credential, "sk_") {
+		body = `{"userId":"ada"}`
+	}
+	a := g.ask(t, peer, "/api/auth", credential, body)
+	if a.status != status {
+		t.Fatalf("%s from %s = %d %s, want %d", credential, peer, a.status, a.body, status)
+	}
+	return a
+}
+
+// limited returns what usher_rate_limited_total has for a limit.
+func (g *gated) limited(t testing.TB, limit string) float64 {
+	t.Helper()
+	families, err := g.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "usher_rate_limited_total" && m.GetLabel()[0].GetValue() == limit {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+// checkLimited checks the fields that say when to come back.
+func checkLimited(t testing.TB, a answer, policy string, perMinute int) (wait time.Duration) {
+	t.Helper()
+	p := a.problem(t)
+	seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
+	if err != nil || seconds < 1 || p.Error != "rate_limited" {
+		t.Errorf("answer = %d %s, Retry-After %q", a.status, a.body, a.header.Get("Retry-After"))
+	}
+	if got, want := a.header.Get("RateLimit-Policy"), fmt.Sprintf(`"%s";q=%d;w=60`, policy, perMinute); got != want {
+		t.Errorf("RateLimit-Policy = %s, want %s", got, want)
+	}
+	if got, want := a.header.Get("RateLimit"), fmt.Sprintf(`"%s";r=0;t=%d`, policy, seconds); got != want {
+		t.Errorf("RateLimit = %s, want %s", got, want)
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+func TestSessionLimit(t *testing.T) {
+	t.Parallel()
+	g := newGated(t, api.Limits{Session: 6})
+	for range 6 {
+		g.wants(t, 200, somewhere, "ada")
+	}
+	lookUps, rows := g.counts()
+	a := g.wants(t, 429, somewhere, "ada")
+	wait := checkLimited(t, a, "session", 6)
+	g.wants(t, 429, "198.51.100.1", "ada") // the session, not the address
+	if l, r := g.counts(); l != lookUps || r != rows {
+		t.Errorf("beyond the limit, there were %d look-ups and %d audit rows, want none", l-lookUps, r-rows)
+	}
+	if got := g.limited(t, "session"); got != 2 {
+		t.Errorf("usher_rate_limited_total = %v, want 2", got)
+	}
+	g.wants(t, 200, somewhere, "grace")
+	g.pass(wait)
+	g.wants(t, 200, somewhere, "ada")
+}
+
+// The SDKs make 403 of a 429, and their clients then give up for good.
+func TestAPIKeyLimit(t *testing.T) {
+	t.Parallel()
+	g := newGated(t, api.Limits{APIKey: 3})
+	const body = `{"userId":"ada","permissions":{"acme:*":["room:read"]}}`
+	for _, path := range []string{"/v2/authorize-user", "/v2/identify-user"} {
+		if a := g.ask(t, somewhere, path, g.key, body); a.status != 200 {
+			t.Fatalf("%s = %d %s", path, a.status, a.body)
+		}
+	}
+	g.wants(t, 200, somewhere, g.key)
+	checkLimited(t, g.wants(t, 429, somewhere, g.key), "api-key", 3)
+	for _, path := range []string{"/v2/authorize-user", "/v2/identify-user"} {
+		a := g.ask(t, somewhere, path, g.key, body)
+		if a.status != 503 {
+			t.Errorf("%s = %d %s, want 503", path, a.status, a.body)
+		}
+		checkLimited(t, a, "api-key", 3)
+	}
+}
+
+// A caller whom nobody knows yet is counted once he is found, however many of
+// his requests are then on their way.
+func TestLimitOfFirstRequests(t *testing.T) {
+	t.Parallel()
+	g := newGated(t, api.Limits{Session: 2})
+	g.wait = make(chan struct{})
+	statuses := make(chan int, 5)
+	for range cap(statuses) {
+		go func() { statuses <- g.ask(t, somewhere, "/api/auth", "ada", `{}`).status }()
+	}
+	until(t, func() bool { lookUps, _ := g.counts(); return lookUps == cap(statuses) })
+	close(g.wait)
+	got := map[int]int{}
+	for range cap(statuses) {
+		got[<-statuses]++
+	}
+	if _, rows := g.counts(); got[200] != 2 || got[429] != 3 || rows != 2 {
+		t.Errorf("answers = %v and %d audit rows, want 2 of 200 with their rows, 3 of 429", got, rows)
+	}
+}
+
+func until(t testing.TB, met func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !met(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited in vain")
+		}
+	}
+}
+
+func TestFailureLimit(t *testing.T) {
+	t.Parallel()
+	wrong, _, err := identity.NewAPIKey("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string]string{
+		"unknown sessions": "bad", "unknown keys": wrong.Reveal(), "texts that are no key": "sk_live_x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGated(t, api.Limits{Failures: 4, Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+			g.wants(t, 200, somewhere, g.key)
+			g.wants(t, 200, somewhere, "ada")
+			for range 4 {
+				g.wants(t, 401, somewhere, bad)
+			}
+			lookUps, rows := g.counts()
+			wait := checkLimited(t, g.wants(t, 429, somewhere, bad), "failures", 4)
+			if l, r := g.counts(); l != lookUps || r != rows {
+				t.Errorf("beyond the limit, there were %d look-ups and %d audit rows, want none", l-lookUps, r-rows)
+			}
+			// Who was known before is not locked out, nor is anybody elsewhere.
+			g.wants(t, 200, somewhere, g.key)
+			g.wants(t, 200, somewhere, "ada")
+			g.wants(t, 200, "198.51.100.1", g.key)
+			g.wants(t, 401, "198.51.100.1", bad)
+			g.wants(t, 429, somewhere, "grace")
+			g.pass(wait)
+			g.wants(t, 200, somewhere, "grace")
+			// A proxy's address says nothing of who calls.
+			for range 10 {
+				g.wants(t, 401, "10.1.2.3", bad)
+			}
+		})
+	}
+}
+
+func TestFailureLimitCountsNetworks(t *testing.T) {
+	t.Parallel()
+	g := newGated(t, api.Limits{Failures: 1})
+	g.wants(t, 401, "2001:db8:0:ab00::1", "bad")
+	g.wants(t, 429, "2001:db8:0:abff:1::2", "bad")
+	g.wants(t, 401, "2001:db8:0:ac00::1", "bad")
+	g.wants(t, 401, "::ffff:203.0.113.7", "bad")
+	g.wants(t, 429, "203.0.113.7", "bad")
+	g.wants(t, 401, "203.0.113.8", "bad")
+}
+
+// Neither a known caller's requests nor faults use up what an address may fail.
+func TestFailureLimitCountsFailuresOnly(t *testing.T) {
+	t.Parallel()
+	g := newGated(t, api.Limits{Failures: 2})
+	for n := range 10 {
+		g.wants(t, 200, somewhere, fmt.Sprint("user", n))
+		if a := g.ask(t, somewhere, "/api/auth", fmt.Sprint("denied", n), `{"room":"globex:1"}`); a.status != 403 {
+			t.Fatalf("status = %d, want 403", a.status)
+		}
+		if a := g.ask(t, somewhere, "/v2/authorize-user", g.key, `{"userId":1}`); a.status != 422 {
+			t.Fatalf("status = %d, want 422", a.status)
+		}
+	}
+	g.fault = session.ErrUnavailable
+	for range 10 {
+		g.wants(t, 503, somewhere, "bad")
+	}
+	g.fault = nil
+	g.wants(t, 401, somewhere, "bad")
+}
+
+// Who has used up his requests cannot begin anew by a refusal of his own making.
+func TestRefusalsResetNoLimit(t *testing.T) {
+	t.Parallel()
+	g := newGated(t, api.Limits{Session: 3})
+	g.wants(t, 200, somewhere, "ada")
+	if a := g.ask(t, somewhere, "/api/auth", "ada", `{}`, "Origin", "https://evil.example"); a.status != 403 {
+		t.Fatalf("a foreign origin = %d, want 403", a.status)
+	}
+	if a := g.ask(t, somewhere, "/v2/authorize-user", "ada", `{}`); a.status != 401 {
+		t.Fatalf("a cookie at /v2 = %d, want 401", a.status)
+	}
+	g.wants(t, 429, somewhere, "ada")
+}
+
+// A credential that is good no more counts as a wrong one from then on.
+func TestRevokedCredentialIsForgotten(t *testing.T) {
+	t.Parallel()
+	g := newGated(t, api.Limits{Failures: 1})
+	g.wants(t, 200, somewhere, "ada")
+	g.fault = session.ErrSessionUnknown
+	g.wants(t, 401, somewhere, "ada")
+	g.wants(t, 401, somewhere, "ada")
+	g.wants(t, 429, somewhere, "ada")
+}
+
+// However many addresses a sprayer has, usher remembers so many and no more.
+func TestLimiterIsBounded(t *testing.T) {
+	t.Parallel()
+	g := newGated(t, api.Limits{Failures: 1})
+	for n := range api.LimiterKeys + 1_000 {
+		r := httptest.NewRequest(http.MethodPost, "/api/auth", strings.NewReader(`{}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.RemoteAddr = fmt.Sprintf("[2001:%x:%x00::1]:1", n>>8, n&0xff)
+		g.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	if got := g.Remembered(); got != api.LimiterKeys {
+		t.Errorf("after more addresses than that, usher remembers %d, want %d", got, api.LimiterKeys)
+	}
+}
+
+// In no stretch of time are more requests taken than a minute's share, all at
+// once, and what has run off since; and who waits as long as he is told is let
+// in.
+func TestLimitProperty(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		perMinute := rapid.IntRange(1, 20).Draw(rt, "per minute")
+		g := newGated(t, api.Limits{Session: perMinute})
+		var taken []time.Time
+		for _, pause := range rapid.SliceOfN(rapid.IntRange(0, 20_000), 1, 60).Draw(rt, "pauses in ms") {
+			g.pass(time.Duration(pause) * time.Millisecond)
+			a := g.ask(t, somewhere, "/api/auth", "ada", `{}`)
+			if a.status == 429 {
+				g.pass(checkLimited(t, a, "session", perMinute))
+				a = g.ask(t, somewhere, "/api/auth", "ada", `{}`)
+			}
+			if a.status != 200 {
+				rt.Fatalf("after the wait, the status is %d", a.status)
+			}
+			taken = append(taken, g.clock())
+			for first, from := range taken {
+				allowed := float64(perMinute) * (1 + g.clock().Sub(from).Minutes())
+				if n := len(taken) - first; float64(n) > allowed+1e-6 {
+					rt.Fatalf("%d requests were taken within %s, at %d a minute", n, g.clock().Sub(from), perMinute)
+				}
+			}
+		}
+	})
+}

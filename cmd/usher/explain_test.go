@@ -1,0 +1,114 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/session"
+)
+
+func TestAuditExplainCommand(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	u := terminal{t, pg.ServiceURL}
+	_, err := pg.Pool.Exec(t.Context(), `
+		INSERT INTO usher.users (id, disabled_at, created_by) VALUES ('ada', NULL, 't'), ('a:b', NULL, 't'), ('eve', now(), 't'), ('bob', NULL, 't');
+		INSERT INTO usher.organizations (id, created_by) VALUES ('acme', 't'), ('globex', 't');
+		INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) VALUES ('ada', 'organization', 'acme', 't');
+		INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by)
+			SELECT 'user', 'ada', 'room', 'acme:plan:' || n, 'full', 't' FROM generate_series(1, 11) n;
+		INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by) VALUES
+			('everyone', '', 'room', '{organization}:*', 'read', 't'),
+			('user', 'ada', 'room', 'acme:*', 'read', 't'),
+			('user', 'ada', 'room', 'acme:x', 'read', 't'),
+			('user', 'ada', 'store', 'acme_*', 'full', 't'),
+			('user', 'ada', 'store', 'acme_*', 'read', 't'),
+			('user', 'ada', 'store', 'acme_notes', 'read', 't'),
+			('everyone', '', 'store', 'team_{group}', 'read', 't'),
+			('everyone', '', 'room', 'home:{user}:*', 'full', 't')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.shows("audit explain ada store acme_notes", `
+ada would get a token for livestore, with full access to store acme_notes.
+Organizations that count: acme; groups: none.
+
+In the token:
+store acme_*  full
+
+Grants in force:
+GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
+1  user ada  room  acme:plan:1  full  acme:plan:1  -  no: it carries no rooms
+2  user ada  room  acme:plan:2  full  acme:plan:2  -  no: it carries no rooms
+3  user ada  room  acme:plan:3  full  acme:plan:3  -  no: it carries no rooms
+4  user ada  room  acme:plan:4  full  acme:plan:4  -  no: it carries no rooms
+5  user ada  room  acme:plan:5  full  acme:plan:5  -  no: it carries no rooms
+6  user ada  room  acme:plan:6  full  acme:plan:6  -  no: it carries no rooms
+7  user ada  room  acme:plan:7  full  acme:plan:7  -  no: it carries no rooms
+8  user ada  room  acme:plan:8  full  acme:plan:8  -  no: it carries no rooms
+9  user ada  room  acme:plan:9  full  acme:plan:9  -  no: it carries no rooms
+10  user ada  room  acme:plan:10  full  acme:plan:10  -  no: it carries no rooms
+11  user ada  room  acme:plan:11  full  acme:plan:11  -  no: it carries no rooms
+12  everyone  room  {organization}:*  read  acme:*  -  no: it carries no rooms
+13  user ada  room  acme:*  read  acme:*  -  no: it carries no rooms
+14  user ada  room  acme:x  read  acme:x  -  no: it carries no rooms
+15  user ada  store  acme_*  full  acme_*  yes, decides  yes
+16  user ada  store  acme_*  read  acme_*  yes  no: the same is granted full
+17  user ada  store  acme_notes  read  acme_notes  yes  no: acme_* full covers it
+18  everyone  store  team_{group}  read  -  -  no: there is no value to fill in
+19  everyone  room  home:{user}:*  full  home:ada:*  -  no: it carries no rooms
+`)
+
+	_, room, _ := u.run("audit", "explain", "ada", "room", "acme:x")
+	for _, part := range []string{
+		"ada would get a token for liveblocks, with read access to room acme:x.\n", "\nThe token would be partial: the user has more than fits.\n",
+		"\n  room acme:x  read\n", "no: acme:* read covers it\n", "no: it would be one pattern too many\n",
+		"yes, decides  no: may not go without acme:plan:1, acme:plan:10, acme:plan:11 and 8 more, and they are too many; acme:x is there instead\n",
+	} {
+		if !strings.Contains(room, part) {
+			t.Errorf("the account of room acme:x lacks %q:\n%s", part, room)
+		}
+	}
+	u.shows("audit explain bob --org globex room acme:x", `
+bob would be refused (no_grant): none of the grants opens room acme:x.
+The directory does not list bob as a member of organization globex: no organization, group or {organization} grant counts.
+
+Grants in force:
+GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
+12  everyone  room  {organization}:*  read  -  -  no: there is no value to fill in
+18  everyone  store  team_{group}  read  -  -  no: there is no value to fill in
+19  everyone  room  home:{user}:*  full  home:bob:*  no  -
+`)
+	u.shows("audit explain a:b", `
+a:b would be refused (no_grant): no grant covers the request.
+Organizations that count: none; groups: none.
+
+Grants in force:
+GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
+12  everyone  room  {organization}:*  read  -  -  no: there is no value to fill in
+18  everyone  store  team_{group}  read  -  -  no: there is no value to fill in
+19  everyone  room  home:{user}:*  full  -  -  skipped: template "home:{user}:*": the value of {user} holds ':', which separates it from what follows
+`)
+	u.shows("audit explain eve room acme:x", "eve would be refused (user_disabled): user is disabled.")
+	u.shows("audit explain zoe", "zoe would be refused (user_unknown): no such user.")
+
+	e := decode[session.Explanation](u, "audit explain ada --org acme --json store acme_other")
+	want := []session.ExplainedRule{{Pattern: "acme_*", Matches: new(true), Decides: true, InToken: true}}
+	if diff := cmp.Diff(want, e.Grants[14].Rules); diff != "" || e.Organization != "acme" || e.Reason != "" {
+		t.Errorf("explained %+v; rules (-want +got):\n%s", e, diff)
+	}
+	if e := decode[session.Explanation](u, "audit explain zoe --json"); e.Reason != "user_unknown" {
+		t.Errorf("reason = %q, want user_unknown", e.Reason)
+	}
+
+	for _, line := range []string{"room", "table x", "room x*", "store acme:x", "room x --audience nobody", "room x --audience livestore"} {
+		u.refuses("audit explain ada "+line, 1, "usher: ")
+	}
+	var decisions int
+	if err := pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM usher.decisions").Scan(&decisions); err != nil || decisions != 0 {
+		t.Errorf("explaining left %d audit rows, %v", decisions, err)
+	}
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/usher-auth/usher/session"
+)
+
+// An inspection is what a token says, and what is wrong with it. What it says
+// is its maker's word alone until it was verified.
+type inspection struct {
+	// Valid is nil where there were no keys to tell by.
+	Valid    *bool       `json:"valid"`
+	Code     string      `json:"code,omitempty"` // as of session.TokenError
+	Problem  string      `json:"problem,omitempty"`
+	KeysFrom string      `json:"keysFrom,omitempty"`
+	Header   tokenHeader `json:"header"`
+	Claims   tokenClaims `json:"claims"`
+
+	at       time.Time
+	unread   error // header or claims are not what they should be
+	compared session.VerifierConfig
+	named    bool // the issuer, by somebody else than the token
+}
+
+type tokenHeader struct {
+	Algorithm string `json:"alg"`
+	KeyID     string `json:"kid"`
+	Type      string `json:"typ"`
+}
+
+type tokenClaims struct {
+	Issuer       string              `json:"iss"`
+	Subject      string              `json:"sub"`
+	Audience     any                 `json:"aud"`
+	IssuedAt     float64             `json:"iat"`
+	ExpiresAt    float64             `json:"exp"`
+	ID           string              `json:"jti"`
+	Organization string              `json:"org,omitempty"`
+	Session      string              `json:"sid,omitempty"`
+	Kind         string              `json:"k,omitempty"`
+	Project      string              `json:"pid,omitempty"`
+	UserID       string              `json:"uid,omitempty"`
+	Info         json.RawMessage     `json:"ui,omitempty"`
+	Groups       []string            `json:"gids,omitempty"`
+	Rooms        map[string][]string `json:"perms,omitempty"`
+	Stores       map[string]string   `json:"stores,omitempty"`
+}
+
+// audience is the first that the token names.
+func (c *tokenClaims) audience() string {
+	switch aud := c.Audience.(type) {
+	case string:
+		return aud
+	case []any:
+		if len(aud) > 0 {
+			first, _ := aud[0].(string)
+			return first
+		}
+	}
+	return ""
+}
+
+// inspect reads a token without verifying it.
+func inspect(text string, at time.Time) *inspection {
+	i := &inspection{at: at}
+	parts := strings.Split(text, ".")
+	if len(parts) != 3 {
+		i.unread = errors.New("it is not three parts with dots between")
+		return i
+	}
+	for n, into := range []any{&i.Header, &i.Claims} {
+		content, err := base64.RawURLEncoding.DecodeString(parts[n])
+		if err == nil {
+			err = json.Unmarshal(content, into)
+		}
+		if err != nil && i.unread == nil {
+			i.unread = fmt.Errorf("its %s cannot be read", [...]string{"header", "payload"}[n])
+		}
+	}
+	return i
+}
+
+// judge takes over what the verifier found.
+func (i *inspection) judge(err error, compared session.VerifierConfig) {
+	valid := err == nil
+	i.Valid, i.compared = &valid, compared
+	if invalid, ok := errors.AsType[*session.TokenError](err); ok {
+		i.Code = invalid.Code
+		i.Problem = i.problem()
+	}
+}
+
+// isSigned reports whether one of the keys signed what the token says.
+func (i *inspection) isSigned() bool {
+	switch i.Code {
+	case "too-long", "form", "base64", "header", "kid", "unknown-key", "alg", "signature":
+		return false
+	}
+	return i.Valid != nil
+}
+
+// problem says a verifier's code in words.
+func (i *inspection) problem() string {
+	switch i.Code {
+	case "too-long":
+		return "it is longer than 16 KiB"
+	case "form":
+		return "it is not three parts with dots between"
+	case "base64":
+		return "a part of it is not base64url, as RFC 4648 writes it"
+	case "header":
+		return "its header is not the JSON of alg, kid and typ alone"
+	case "kid":
+		return "its header names no key (kid)"
+	case "unknown-key":
+		return fmt.Sprintf("its key %s is none of those from %s: somebody else signed it, or the key was withdrawn", cell(i.Header.KeyID), i.KeysFrom)
+	case "alg":
+		return fmt.Sprintf("its alg %s is not that of its key", cell(i.Header.Algorithm))
+	case "signature":
+		return "its signature is wrong: it was changed, or forged"
+	case "typ":
+		return fmt.Sprintf("its typ %s is not at+jwt: it is no access token", cell(i.Header.Type))
+	case "payload":
+		return "its payload is not a JSON object that says everything once"
+	case "iss":
+		return fmt.Sprintf("its issuer is %s, not %s", cell(i.Claims.Issuer), i.compared.Issuer)
+	case "aud":
+		return fmt.Sprintf("it is for %s, not for %s", cell(i.Claims.audience()), cell(i.compared.Audience))
+	case "sub", "jti", "iat", "exp", "nbf":
+		return fmt.Sprintf("its claim %s is missing, or not what it should be", i.Code)
+	case "lifetime":
+		return "it lives longer than an hour, or not at all"
+	case "issued-later":
+		return "it was issued in the future: a clock is wrong"
+	case "not-yet":
+		return "its time (nbf) has not come yet"
+	case "expired":
+		return fmt.Sprintf("it expired %s ago; all else of it is in order", i.since(i.Claims.ExpiresAt))
+	}
+	return "one of its claims is not of its type"
+}
+
+// verdict is the inspection in a sentence.
+func (i *inspection) verdict() string {
+	switch {
+	case i.Valid == nil:
+		return "not verified: nothing says who signed it. To check it, give --url, --jwks or --database-url"
+	case !*i.Valid:
+		return "invalid: " + i.Problem
+	}
+	left := "expires in " + i.since(2*unix(i.at)-i.Claims.ExpiresAt)
+	if unix(i.at) >= i.Claims.ExpiresAt {
+		left = fmt.Sprintf("expired %s ago, which verifiers tolerate: clocks differ", i.since(i.Claims.ExpiresAt))
+	}
+	return fmt.Sprintf("valid: signed by a key from %s; %s", i.KeysFrom, left)
+}
+
+func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+// since says how long ago a NumericDate is, to the second.
+func (i *inspection) since(date float64) string {
+	const century = 100 * 365 * 24 * 60 * 60
+	seconds := min(max(unix(i.at)-date, -century), century)
+	return (time.Duration(seconds) * time.Second).String()
+}
+
+// print writes the account.
+func (i *inspection) print(w io.Writer) {
+	fmt.Fprintln(w, upperFirst(i.verdict())+".")
+	if i.unread != nil {
+		return
+	}
+	c := &i.Claims
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, text string) {
+		if text != "" {
+			fmt.Fprintf(table, "  %s\t%s\n", name, text)
+		}
+	}
+	if !i.isSigned() {
+		fmt.Fprintln(table, "\nWhat it says, for which nobody vouches:")
+	}
+	user := cell(c.Subject)
+	if c.UserID != "" && c.UserID != c.Subject {
+		user += ", who is user " + cell(c.UserID)
+	}
+	line("user", user)
+	line("organization", cellOf(c.Organization))
+	line("backend", cell(c.audience()))
+	issuer := cell(c.Issuer)
+	if i.isSigned() && !i.named {
+		issuer += " (by its own word: no --url was given)"
+	}
+	line("issuer", issuer)
+	line("issued", i.dateCell(c.IssuedAt))
+	line("expires", i.dateCell(c.ExpiresAt))
+	line("jti", cell(c.ID))
+	line("key", cell(i.Header.KeyID)+", "+cell(i.Header.Algorithm))
+	line("session", cellOf(c.Session))
+	if c.Info != nil {
+		line("info", cell(string(c.Info)))
+	}
+	switch {
+	case c.Kind == "id":
+		line("kind", "identity: it grants nothing by itself")
+		line("groups", listed(c.Groups))
+	case len(c.Rooms)+len(c.Stores) == 0:
+		line("opens", "nothing")
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(c.Rooms)) {
+		line("room", cell(pattern)+"\t"+roomAccess(pattern, c.Rooms[pattern]))
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(c.Stores)) {
+		line("store", cell(pattern)+"\t"+cell(c.Stores[pattern]))
+	}
+	_ = table.Flush() // as of a terminal that is gone
+}
+
+// roomAccess reads Liveblocks' permission names as a verifier does, and shows
+// those that another backend chose.
+func roomAccess(pattern string, names []string) string {
+	written := cell(strings.Join(names, " "))
+	r, err := session.ParseRoomPermissions(pattern, names)
+	switch {
+	case err != nil:
+		return "not understood: " + written
+	case written == "room:write comments:write" || written == "room:read room:presence:write comments:read":
+		return r.Access().String()
+	}
+	return fmt.Sprintf("%s\t%s", r.Access(), written)
+}
+
+// cellOf is cell for what is left out where it is empty.
+func cellOf(text string) string {
+	if text == "" {
+		return ""
+	}
+	return cell(text)
+}
+
+func upperFirst(sentence string) string { return strings.ToUpper(sentence[:1]) + sentence[1:] }
+
+func (i *inspection) dateCell(date float64) string {
+	const lastYear = 253402300799 // 9999
+	if date <= 0 || date > lastYear {
+		return "never"
+	}
+	t := time.Unix(int64(date), 0)
+	if ago := unix(i.at) - date; ago >= 0 {
+		return fmt.Sprintf("%s, %s ago", timeCell(&t), i.since(date))
+	}
+	return fmt.Sprintf("%s, in %s", timeCell(&t), i.since(2*unix(i.at)-date))
+}

@@ -1,0 +1,170 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
+)
+
+func drawPrincipal(t *rapid.T) *session.Principal {
+	id := rapid.SampledFrom([]string{"a", "b", "ab", "a:b", "*"})
+	p := &session.Principal{
+		At:       noon,
+		Known:    rapid.IntRange(0, 19).Draw(t, "known") < 19,
+		Disabled: rapid.IntRange(0, 19).Draw(t, "disabled") == 19,
+		User:     session.User{ID: id.Draw(t, "user")},
+		MemberOf: session.MemberOf{
+			Organizations: rapid.SliceOfNDistinct(id, 0, 3, rapid.ID).Draw(t, "organizations"),
+			Groups:        rapid.SliceOfNDistinct(id, 0, 3, rapid.ID).Draw(t, "groups"),
+		},
+	}
+	rooms := []string{"*", "a:*", "b:*", "a:b:*", "a:b:c", "a:b:d", "a:c", "b", "{user}:*", "{organization}:*", "{organization}:{group}:*", "a:{user}", "a**"}
+	stores := []string{"*", "a*", "a_*", "a_b", "b", "{organization}_*", "a_{user}"}
+	for n := range rapid.IntRange(0, 14).Draw(t, "grants") {
+		g := session.Grant{ID: int64(n), Kind: permissions.RoomKind, SubjectKind: "everyone"}
+		pattern := rooms
+		if rapid.IntRange(0, 2).Draw(t, "store") == 2 {
+			g.Kind, pattern = permissions.StoreKind, stores
+		}
+		g.Pattern = rapid.SampledFrom(pattern).Draw(t, "pattern")
+		g.Access = rapid.SampledFrom([]permissions.Access{permissions.Read, permissions.Full}).Draw(t, "access")
+		if len(p.MemberOf.Groups) > 0 && rapid.Bool().Draw(t, "of a group") {
+			g.SubjectKind, g.SubjectID = "group", rapid.SampledFrom(p.MemberOf.Groups).Draw(t, "group")
+		}
+		p.Grants = append(p.Grants, g)
+	}
+	return p
+}
+
+// What Explain says is what Authorize does, and each of its reasons holds.
+func TestExplainSaysWhatAuthorizeDoes(t *testing.T) {
+	t.Parallel()
+	key, err := session.GenerateKey(session.EdDSA, session.KeyTimes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	audiences := []session.Audience{{Name: "rooms", Rooms: true}, {Name: "stores", Stores: true}, {Name: "both", Rooms: true, Stores: true}}
+	rapid.Check(t, func(t *rapid.T) {
+		issuer, err := session.NewIssuer(session.IssuerConfig{
+			Issuer: "https://auth.example.com", Keys: session.NewKeyring(key), Audiences: audiences,
+			MaxPatterns: rapid.IntRange(1, 5).Draw(t, "max patterns"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := drawPrincipal(t)
+		request := session.Request{
+			Room:     rapid.SampledFrom([]string{"", "a:b:c", "a:c", "b:x", "z"}).Draw(t, "room"),
+			Store:    rapid.SampledFrom([]string{"", "", "a_b", "z"}).Draw(t, "store"),
+			Audience: rapid.SampledFrom([]string{"", "both"}).Draw(t, "audience"),
+		}
+
+		e, err := issuer.Explain(p, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Err(); err != nil {
+			if e.Refusal == nil || e.Patterns != nil || len(e.Grants) != 0 || p.Known && !errors.Is(e.Refusal, err) {
+				t.Fatalf("of a principal with %v: %+v", err, e)
+			}
+			return
+		}
+		s, skipped := issuer.PrepareFor(p, request)
+		token, err := s.Authorize()
+		if !errors.Is(err, e.Refusal) || (err == nil) != (e.Refusal == nil) {
+			t.Fatalf("refused for %v, explained by %v", err, e.Refusal)
+		}
+		inToken := map[string]bool{}
+		if err == nil {
+			if diff := cmp.Diff(text(t, token.Patterns), text(t, *e.Patterns)); diff != "" || token.Partial != e.Partial || token.Audience != e.Audience {
+				t.Fatalf("partial %t and %t, for %s and %s; patterns (-issued +explained):\n%s", token.Partial, e.Partial, token.Audience, e.Audience, diff)
+			}
+			for _, r := range slices.Concat(token.Patterns.Rooms, token.Patterns.Stores) {
+				inToken[fmt.Sprintf("%s %s %s", r.Pattern.Kind(), r.Pattern, r.Access)] = true
+			}
+		}
+		if len(e.Grants) != len(p.Grants) {
+			t.Fatalf("%d of %d grants are explained", len(e.Grants), len(p.Grants))
+		}
+		explained := map[string]bool{}
+		access := map[string]permissions.Access{}
+		decided := map[string]permissions.Access{}
+		leftOut := 0
+		for n, g := range e.Grants {
+			if g.ID != p.Grants[n].ID || (g.Skipped != "") != slices.Contains(skipped, g.ID) {
+				t.Fatalf("grants skipped: %v; explained: %+v", skipped, g)
+			}
+			for _, r := range g.Rules {
+				rule := fmt.Sprintf("%s %s %s", g.Kind, r.Pattern, g.Access)
+				if r.InToken != (inToken[rule] && r.CoveredBy == nil) {
+					t.Fatalf("%s is in the token %t: %+v", rule, inToken[rule], r)
+				}
+				explained[rule] = explained[rule] || r.InToken
+				if !g.Carried && (r.Matches != nil || r.CoveredBy != nil || r.LeftOut != nil) {
+					t.Fatalf("of a kind not carried: %+v", r)
+				}
+				if r.Matches != nil && *r.Matches {
+					access[g.Kind] = max(access[g.Kind], g.Access)
+				}
+				if r.Decides {
+					decided[g.Kind] = g.Access
+				}
+				if issued := e.Refusal == nil && g.Carried && r.CoveredBy == nil; (r.LeftOut != nil) != (issued && !r.InToken) {
+					t.Fatalf("left out for %+v: %+v", r.LeftOut, r)
+				}
+				if r.LeftOut != nil {
+					leftOut++
+					if id := r.LeftOut.StandIn; id != "" {
+						explained[fmt.Sprintf("%s %s %s", g.Kind, id, g.Access)] = true
+					}
+				}
+				if c := r.CoveredBy; c != nil {
+					kind, _ := permissions.ParseKind(g.Kind)
+					if c.Access < g.Access || c.Pattern == r.Pattern && c.Access == g.Access ||
+						!permissions.MustPattern(kind, c.Pattern).Covers(permissions.MustPattern(kind, r.Pattern)) {
+						t.Fatalf("%s is no cover of %s", c.Pattern, rule)
+					}
+				}
+			}
+		}
+		for rule := range inToken {
+			if !explained[rule] {
+				t.Fatalf("%s is in the token, from no grant: %+v", rule, e.Grants)
+			}
+		}
+		if (leftOut > 0) != e.Partial {
+			t.Fatalf("partial is %t, with %d rules left out", e.Partial, leftOut)
+		}
+		for kind, got := range map[string]*permissions.Access{"room": e.RoomAccess, "store": e.StoreAccess} {
+			if got != nil && (*got != access[kind] || *got != decided[kind]) {
+				t.Fatalf("access to the %s is %s, matched %s, decided %s", kind, *got, access[kind], decided[kind])
+			}
+		}
+	})
+}
+
+func text(t *rapid.T, p session.Patterns) string {
+	b, err := p.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestExplainRefusesBadRequests(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	p := &session.Principal{Known: true, User: session.User{ID: "ada"}}
+	for _, r := range []session.Request{{Room: "a*"}, {Store: "a:b"}, {Audience: "nobody"}} {
+		if e, err := issuer.Explain(p, r); err == nil {
+			t.Errorf("Explain(%+v) = %+v, want an error", r, e)
+		}
+	}
+}
