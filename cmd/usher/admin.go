@@ -16,7 +16,7 @@ import (
 // gives their Run what ProvideDB returns.
 type adminFlags struct {
 	databaseFlags
-	JSON bool `help:"Print JSON."`
+	JSON bool `xor:"format" help:"Print JSON."`
 
 	database *db.DB
 }
@@ -96,12 +96,13 @@ func count(n int64, noun string) string {
 // instant is a flag that holds a time.
 type instant struct{ time.Time }
 
-// UnmarshalText reads RFC 3339.
+// UnmarshalText reads RFC 3339, seconds or the whole time of day left out.
 func (i *instant) UnmarshalText(text []byte) error {
-	t, err := time.Parse(time.RFC3339, string(text))
-	if err != nil {
-		return errors.New("write a time as 2030-01-31T18:00:00Z")
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", time.DateOnly} {
+		if t, err := time.Parse(layout, string(text)); err == nil {
+			i.Time = t
+			return nil
+		}
 	}
-	i.Time = t
-	return nil
+	return errors.New("write a time as 2030-01-31T18:00:00Z, 2030-01-31T18:00Z or 2030-01-31 (UTC)")
 }

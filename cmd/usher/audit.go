@@ -9,8 +9,16 @@ import (
 )
 
 type auditCmd struct {
-	Log     auditLogCmd     `cmd:"" help:"List the newest decisions: tokens issued, and denials."`
-	Explain auditExplainCmd `cmd:"" help:"Say which token a user would get, and why. Issues none."`
+	Log          auditLogCmd     `cmd:"" help:"List the newest decisions: tokens issued, and denials."`
+	Explain      auditExplainCmd `cmd:"" help:"Say which token a user would get, and why. Issues none."`
+	WhoCan       whoCanCmd       `cmd:"" aliases:"who-could" help:"List who may open a room or a store, or could at a time in the past."`
+	WhatCan      whatCanCmd      `cmd:"" help:"List what a user may open."`
+	Why          whyCmd          `cmd:"" help:"Say why a user may open a room or a store or not, grant by grant, with those that do not count."`
+	Holders      holdersCmd      `cmd:"" help:"List whose token opened a room or a store at some time."`
+	Tokens       tokensCmd       `cmd:"" help:"List the tokens that a user was given."`
+	Members      membersCmd      `cmd:"" help:"List who was ever a member, of what, and since when."`
+	UnusedGrants unusedGrantsCmd `cmd:"" help:"List the grants that no token has made use of."`
+	RiskyGrants  riskyGrantsCmd  `cmd:"" help:"List the grants and keys that somebody should look at."`
 }
 
 type auditLogCmd struct {

@@ -120,7 +120,7 @@ func TestCompose(t *testing.T) {
 	// What the containers run, usher's command line must understand.
 	for _, args := range [][]string{serve.Command, project.Services["migrate"].Command, serve.HealthCheck.Test[2:]} {
 		var c cli
-		parser, err := kong.New(&c, kong.Vars{"user": "x"}, kong.Exit(func(int) {}))
+		parser, err := kong.New(&c, kong.Vars{"user": "x", "proxies": privateAddresses}, kong.Exit(func(int) {}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +143,7 @@ func TestCompose(t *testing.T) {
 func knownEnv(t testing.TB) map[string]bool {
 	t.Helper()
 	var c cli
-	parser, err := kong.New(&c, kong.Vars{"user": "x"})
+	parser, err := kong.New(&c, kong.Vars{"user": "x", "proxies": privateAddresses})
 	if err != nil {
 		t.Fatal(err)
 	}

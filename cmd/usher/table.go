@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,6 +37,38 @@ func printList[T any](w io.Writer, asJSON bool, items []T, header []string, row 
 	return table.Flush()
 }
 
+// printCSV prints items as CSV (RFC 4180) with a line of names.
+func printCSV[T any](w io.Writer, items []T, header []string, row func(T) []string) error {
+	out := csv.NewWriter(w)
+	names := make([]string, len(header))
+	for i, name := range header {
+		names[i] = strings.ToLower(strings.ReplaceAll(name, " ", "_"))
+	}
+	if err := out.Write(names); err != nil {
+		return err
+	}
+	for _, item := range items {
+		cells := row(item)
+		for i := range cells {
+			cells[i] = csvCell(cells[i])
+		}
+		if err := out.Write(cells); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// csvCell puts an apostrophe before a text that a spreadsheet would run as a
+// formula (OWASP, CSV injection): ids are chosen by strangers.
+func csvCell(text string) string {
+	if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
+		return "'" + text
+	}
+	return text
+}
+
 // cell keeps a text in its place: what would break the table, or tell the
 // terminal to do something, is quoted.
 func cell(text string) string {
@@ -54,6 +87,22 @@ func textCell(s *string) string {
 		return ""
 	}
 	return *s
+}
+
+// idCell writes an id; 0 is none.
+func idCell(id int64) string {
+	if id == 0 {
+		return ""
+	}
+	return strconv.FormatInt(id, 10)
+}
+
+// yesCell writes yes or no.
+func yesCell(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
 }
 
 // timeCell writes a time to the second; nil is none.

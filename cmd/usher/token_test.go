@@ -179,13 +179,13 @@ func TestTokenInspectCommand(t *testing.T) {
 		absent string
 	}{
 		"valid": {"--url " + server.URL + " " + good, 0, []string{
-			"Valid: signed by a key from " + server.URL + "/.well-known/jwks.json; expires in 4m5", "user          ada\n", "organization  acme\n", "backend       liveblocks\n",
-			"issuer        " + server.URL + "\n", ", in 4m5", `{"name":"Ada \u001b[31m"}`, "room          acme:*         read\n", "room          acme:design:*  full\n",
+			"Valid: signed by a key from " + server.URL + "/.well-known/jwks.json; expires in ", "user          ada\n", "organization  acme\n", "backend       liveblocks\n",
+			"issuer        " + server.URL + "\n", ", in ", `{"name":"Ada \u001b[31m"}`, "room          acme:*         read\n", "room          acme:design:*  full\n",
 		}, vouchless},
 		"by a file":             {"--jwks " + file + " " + good, 0, []string{"Valid: signed by a key from " + file, "(by its own word: no --url was given)"}, vouchless},
 		"by its own word":       {"--trust-issuer " + good, 0, []string{"Valid: signed by a key from " + server.URL, "(by its own word: no --url was given)"}, vouchless},
 		"without keys":          {good, 0, []string{"Not verified: nothing says who signed it.", vouchless, "ada"}, "Valid"},
-		"expired":               {"--url " + server.URL + " " + expired, 1, []string{"Invalid: it expired 55m", "all else of it is in order", "user          ada\n"}, vouchless},
+		"expired":               {"--url " + server.URL + " " + expired, 1, []string{"Invalid: it expired ", "all else of it is in order", "user          ada\n"}, vouchless},
 		"for somebody else":     {"--audience livestore --url " + server.URL + " " + good, 1, []string{"Invalid: it is for liveblocks, not for livestore."}, vouchless},
 		"of somebody else":      {"--jwks " + file + " --url https://other.example " + good, 1, []string{"Invalid: its issuer is " + server.URL + ", not https://other.example."}, vouchless},
 		"forged":                {"--url " + server.URL + " " + forged, 1, []string{"Invalid: its signature is wrong: it was changed, or forged.", vouchless, `"ro\x1b[31mot"`}, "Valid"},
