@@ -33,6 +33,7 @@ type cli struct {
 	Audit   auditCmd   `cmd:"" help:"What was decided."`
 	Token   tokenCmd   `cmd:"" help:"Tokens, by hand."`
 	Key     keyCmd     `cmd:"" help:"Signing keys."`
+	Doctor  doctorCmd  `cmd:"" help:"Look whether all is in order, and say what to do where it is not; exit code 1 on a fault."`
 	Ready   readyCmd   `cmd:"" help:"Ask a running usher whether it is ready; exit code 1 where it is not."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

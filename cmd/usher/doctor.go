@@ -1,0 +1,303 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/session"
+)
+
+// doctorCmd takes what serve takes, and looks at all of it: nothing is required,
+// since what is missing is for it to say.
+type doctorCmd struct {
+	databaseFlags
+	keyEncryptionFlags
+	tokenFlags
+	webFlags
+	URL  string `env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim."`
+	JSON bool   `help:"Print JSON."`
+}
+
+// States of a finding.
+const (
+	stateOK      = "ok"
+	stateWarning = "warning"
+	stateFault   = "fault"
+)
+
+// A finding is what the doctor says of one thing.
+type finding struct {
+	State string `json:"state"`
+	Check string `json:"check"`
+	Says  string `json:"says"`
+	Do    string `json:"do,omitempty"`
+}
+
+// Bounds of what the doctor waits for and puts up with.
+const (
+	examineWithin = 30 * time.Second
+	warnSkew      = time.Second
+	maxSkew       = 5 * time.Second
+	// nextKeyWithin is when a signing key's end is near: verifiers need the time
+	// to learn of the next one.
+	nextKeyWithin = 24 * time.Hour
+)
+
+type examination struct {
+	*doctorCmd
+	findings []finding
+}
+
+func (e *examination) ok(check, says string, args ...any) {
+	e.findings = append(e.findings, finding{stateOK, check, fmt.Sprintf(says, args...), ""})
+}
+
+func (e *examination) warn(check, do, says string, args ...any) {
+	e.findings = append(e.findings, finding{stateWarning, check, fmt.Sprintf(says, args...), do})
+}
+
+func (e *examination) fault(check, do, says string, args ...any) {
+	e.findings = append(e.findings, finding{stateFault, check, fmt.Sprintf(says, args...), do})
+}
+
+func (c *doctorCmd) Run(ctx context.Context, out *console) error {
+	ctx, cancel := context.WithTimeout(ctx, examineWithin)
+	defer cancel()
+	e := &examination{doctorCmd: c}
+	e.configuration()
+	signing := e.database(ctx)
+	e.keySet(ctx, signing)
+	if c.JSON {
+		if err := printJSON(out.out, e.findings); err != nil {
+			return err
+		}
+	} else if err := printFindings(out.out, e.findings); err != nil {
+		return err
+	}
+	for _, f := range e.findings {
+		if f.State == stateFault {
+			return errSaid
+		}
+	}
+	return nil
+}
+
+func printFindings(w io.Writer, findings []finding) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range findings {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", f.State, f.Check, oneLine(f.Says))
+		if f.Do != "" {
+			fmt.Fprintf(table, "\t\t-> %s\n", f.Do)
+		}
+	}
+	return table.Flush()
+}
+
+// oneLine keeps what others wrote, as Postgres its errors, in its place.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// because is what lies behind a fault, in the first line of who says it.
+func because(err error) string {
+	_, cause, found := strings.Cut(err.Error(), session.ErrUnavailable.Error()+": ")
+	if !found {
+		cause = plain(err)
+	}
+	cause, _, _ = strings.Cut(cause, "\n")
+	return strings.TrimSuffix(cause, ":")
+}
+
+// configuration looks at what needs nobody's answer.
+func (e *examination) configuration() {
+	const check = "configuration"
+	faults := len(e.findings)
+	if e.URL == "" {
+		e.fault(check, "give --url or USHER_URL, for example https://auth.example.com", "the public address is missing")
+	} else if err := checkPublicURL(e.URL); err != nil {
+		e.fault(check, "correct --url or USHER_URL", "%s", plain(err))
+	}
+	key, err := session.GenerateKey(e.SigningAlg, session.KeyTimes{})
+	if err == nil {
+		_, err = e.issuer("https://auth.example.com", session.NewKeyring(key))
+	}
+	if err != nil {
+		e.fault(check, "correct --audiences and --token-ttl", "%s", plain(err))
+	}
+	if _, err := identity.NewReader(identity.Config{Cookie: e.SessionCookie}); err != nil {
+		e.fault(check, "correct --session-cookie", "%s", plain(err))
+	} else if !strings.HasPrefix(e.SessionCookie, "__Host-") && !strings.HasPrefix(e.SessionCookie, "__Secure-") {
+		e.warn(check, "have the application call it __Host-"+e.SessionCookie, "the session cookie %s has no __Host- or __Secure- prefix: sibling domains can toss one in", cell(e.SessionCookie))
+		faults++
+	}
+	if len(e.findings) == faults {
+		e.ok(check, "tokens of %s, by %s, for %s", e.URL, e.SigningAlg, e.Audiences)
+	}
+}
+
+// database looks at Postgres and the signing keys in it. It returns the key
+// that signs now, or nil.
+func (e *examination) database(ctx context.Context) *session.SigningKey {
+	url, err := e.databaseFlags.url()
+	if err != nil {
+		e.fault("database", "give --database-url or USHER_DATABASE_URL", "%s", plain(err))
+		return nil
+	}
+	database, err := db.Open(url)
+	if err != nil {
+		e.fault("database", "correct --database-url or USHER_DATABASE_URL", "%s", plain(err))
+		return nil
+	}
+	defer database.Close()
+	if _, err := database.Ping(ctx); err != nil { // the first takes the time to connect
+		e.fault("database", "check that Postgres runs and takes this role's connections", "it does not answer: %s", because(err))
+		return nil
+	}
+	began := time.Now()
+	ahead, err := database.Ping(ctx)
+	if err != nil {
+		e.fault("database", "check the network between here and Postgres", "it stopped to answer: %s", because(err))
+		return nil
+	}
+	e.ok("database", "it answers in %s", time.Since(began).Round(10*time.Microsecond))
+	d, err := database.Deployment(ctx)
+	if err != nil {
+		e.fault("schema", "run usher migrate up, as the owner", "%s", because(err))
+		return nil
+	}
+	e.deployment(d)
+	e.clock(ahead)
+	e.audit(ctx, database)
+	return e.signingKeys(ctx, database)
+}
+
+func (e *examination) deployment(d db.Deployment) {
+	switch needs := db.SchemaVersion(); {
+	case d.SchemaVersion < needs:
+		e.fault("schema", "run usher migrate up, as the owner", "it has version %d, and this usher needs %d", d.SchemaVersion, needs)
+	case d.SchemaVersion > needs:
+		e.ok("schema", "it has version %d; this usher needs %d, and newer ones keep to it", d.SchemaVersion, needs)
+	default:
+		e.ok("schema", "it has version %d", d.SchemaVersion)
+	}
+	if d.Mode != db.Production {
+		e.warn("mode", "serve from a database of its own", "this is a database of usher dev, which usher serve refuses")
+	}
+	if d.MayRewriteAudit {
+		e.fault("role", "serve with a role that is a member of usher_service alone, not with the owner", "the role in the database URL may change audit rows")
+	} else {
+		e.ok("role", "it may not change audit rows")
+	}
+	if d.LosesCommits {
+		e.fault("commits", "turn synchronous_commit and fsync on", "Postgres may lose acknowledged commits, and a token would then have no audit row")
+	} else {
+		e.ok("commits", "an acknowledged commit is on disk")
+	}
+}
+
+func (e *examination) clock(ahead time.Duration) {
+	const do = "have both keep time by NTP: tokens bear the database's, and keys are picked by this machine's"
+	apart := ahead.Abs().Round(time.Millisecond)
+	switch {
+	case apart > maxSkew:
+		e.fault("clock", do, "this machine's and the database's are %s apart", apart)
+	case apart > warnSkew:
+		e.warn("clock", do, "this machine's and the database's are %s apart", apart)
+	default:
+		e.ok("clock", "this machine's and the database's are %s apart", apart)
+	}
+}
+
+func (e *examination) audit(ctx context.Context, database *db.DB) {
+	if err := database.ProbeAudit(ctx); err != nil {
+		e.fault("audit", "without it nothing is issued: see what Postgres says", "no row can be written: %s", because(err))
+	} else {
+		e.ok("audit", "a row can be written")
+	}
+	months, err := database.MissingPartitions(ctx)
+	switch {
+	case err != nil:
+		e.fault("partitions", "see what Postgres says", "%s", because(err))
+	case len(months) > 0:
+		e.warn("partitions", "usher serve makes them within a minute; its log says what stops it", "the audit has none for %s", strings.Join(months, ", "))
+	default:
+		e.ok("partitions", "the audit has this month's and the next three")
+	}
+}
+
+func (e *examination) signingKeys(ctx context.Context, database *db.DB) *session.SigningKey {
+	const check = "signing key"
+	encryption, err := e.encryption()
+	if err != nil {
+		e.fault(check, "give what was there when the keys were made", "%s", plain(err))
+		return nil
+	}
+	keys, unusable, err := database.SigningKeys(ctx, encryption)
+	if err != nil {
+		e.fault(check, "see what Postgres says", "%s", because(err))
+		return nil
+	}
+	for _, err := range unusable {
+		e.fault(check, "give the key ring that sealed it as --key-encryption-key", "%s", plain(err))
+	}
+	now := time.Now()
+	signing, err := session.NewKeyring(keys...).Signing(e.SigningAlg, now)
+	if err != nil {
+		e.fault(check, "make one with usher key create --alg "+e.SigningAlg, "none signs now, by %s", e.SigningAlg)
+		return nil
+	}
+	var next *session.SigningKey // keys come with the last to sign first
+	for _, k := range keys {
+		if k.Algorithm() == e.SigningAlg && k.SignsFrom.After(now) {
+			next = k
+		}
+	}
+	until := "without end"
+	if !signing.SignsUntil.IsZero() {
+		until = "until " + timeCell(&signing.SignsUntil)
+	}
+	switch {
+	case next != nil:
+		e.ok(check, "%s signs %s, then %s from %s", signing.ID(), until, next.ID(), timeCell(&next.SignsFrom))
+	case !signing.SignsUntil.IsZero() && signing.SignsUntil.Sub(now) < nextKeyWithin:
+		e.warn(check, "there must be a next one before then: usher key list", "%s signs %s, and no other after it", signing.ID(), until)
+	default:
+		e.ok(check, "%s signs %s; there is no next one yet", signing.ID(), until)
+	}
+	return signing
+}
+
+// keySet looks at what verifiers fetch.
+func (e *examination) keySet(ctx context.Context, signing *session.SigningKey) {
+	const check = "key set"
+	if checkPublicURL(e.URL) != nil {
+		return // said already
+	}
+	address := e.URL + jwksPath
+	published, err := session.KeysFromURL(address, session.URLKeysConfig{})
+	if err != nil {
+		e.fault(check, "correct --url or USHER_URL", "%s", plain(err))
+		return
+	}
+	defer published.Close()
+	kid := "any"
+	if signing != nil {
+		kid = signing.ID()
+	}
+	_, err = published.Key(ctx, kid)
+	switch {
+	case errors.Is(err, session.ErrKeysUnavailable):
+		e.fault(check, "start usher serve, and see that its proxy lets "+jwksPath+" through", "verifiers cannot fetch it: %s", plain(err))
+	case signing == nil:
+		e.ok(check, "%s can be fetched", address)
+	case err != nil:
+		e.fault(check, "see that this address is of the usher that works on this database, and that no cache holds an old answer for more than 5 minutes", "%s lacks the key that signs: verifiers refuse its tokens", address)
+	default:
+		e.ok(check, "%s has the key that signs", address)
+	}
+}

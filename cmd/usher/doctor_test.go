@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/session"
+)
+
+// serveKeys serves the key set of a database, as usher serve does.
+func serveKeys(t *testing.T, pg *dbtest.DB) *httptest.Server {
+	t.Helper()
+	database, err := db.Open(secret.New(pg.ServiceURL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer database.Close()
+	keys, err := database.PublishedKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(session.MarshalJWKS(keys.Keys()))
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+func TestDoctorCommand(t *testing.T) {
+	t.Parallel()
+	const hostCookie = " --session-cookie __Host-session"
+	month := func(n int) string { return time.Now().UTC().AddDate(0, n, 1-time.Now().UTC().Day()).Format("2006_01") }
+	for name, test := range map[string]struct {
+		sql    string // as the owner, first
+		owner  bool   // and then as the owner
+		flags  string
+		no     string // flag to leave out
+		check  string // what is found beside what is in order; empty: nothing
+		state  string
+		saying string
+	}{
+		"all is well":         {},
+		"the owner serves":    {owner: true, check: "role", state: "fault", saying: "may change audit rows"},
+		"commits are lost":    {sql: "ALTER DATABASE %s SET synchronous_commit = off", check: "commits", state: "fault", saying: "may lose acknowledged commits"},
+		"no insert":           {sql: "REVOKE INSERT (issued_at) ON usher.decisions FROM usher_service", check: "audit", state: "fault", saying: "permission denied"},
+		"a partition missing": {sql: "DROP TABLE usher.decisions_" + month(2), check: "partitions", state: "warning", saying: strings.ReplaceAll(month(2), "_", "-")},
+		"an old schema":       {sql: "UPDATE usher.migrations SET is_applied = false WHERE version_id > 1", check: "schema", state: "fault", saying: "this usher needs"},
+		"a database of dev":   {sql: "UPDATE usher.deployment SET mode = 'dev'", check: "mode", state: "warning", saying: "usher dev"},
+		"no key of its kind":  {flags: " --signing-alg ES256", check: "signing key", state: "fault", saying: "none signs now, by ES256"},
+		"its end is near": {
+			sql:   "UPDATE usher.signing_keys SET signs_until = now() + interval '1 hour'",
+			check: "signing key", state: "warning", saying: "no other after it",
+		},
+		"a long life":           {flags: " --token-ttl 2h", check: "configuration", state: "fault", saying: "TTL 2h0m0s"},
+		"a plain cookie":        {flags: " --session-cookie sid", check: "configuration", state: "warning", saying: "__Host-"},
+		"a cookie that is none": {flags: " --session-cookie a=b", check: "configuration", state: "fault", saying: "no cookie name"},
+		"no key ring":           {no: "--key-encryption-key-file", check: "signing key", state: "fault", saying: "--key-encryption-key is missing"},
+		"no URL":                {no: "--url", check: "configuration", state: "fault", saying: "the public address is missing"},
+		"a URL with a path":     {flags: " --url http://127.0.0.1:1/", check: "configuration", state: "fault", saying: "slash at the end"},
+		"nobody serves":         {flags: " --url http://127.0.0.1:1", check: "key set", state: "fault", saying: "connection refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pg, u, flags := newIssuing(t)
+			server := serveKeys(t, pg)
+			if test.sql != "" {
+				if strings.Contains(test.sql, "%s") {
+					test.sql = fmt.Sprintf(test.sql, pg.Pool.Config().ConnConfig.Database)
+				}
+				if _, err := pg.Pool.Exec(t.Context(), test.sql); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.owner {
+				u.url = pg.URL
+			}
+			args := []string{"doctor", "--json"}
+			flags = strings.Replace(flags, testIssuer, server.URL, 1) + hostCookie + test.flags
+			for given := strings.Fields(flags); len(given) > 0; given = given[2:] {
+				if given[0] != test.no {
+					args = append(args, given[:2]...)
+				}
+			}
+			code, findings := u.examine(args)
+			if want := map[bool]int{true: 1}[test.state == stateFault]; code != want {
+				t.Errorf("exit code %d, want %d", code, want)
+			}
+			found := test.check == ""
+			for _, f := range findings {
+				switch {
+				case f.Check == test.check && f.State == test.state && strings.Contains(f.Says, test.saying) && f.Do != "":
+					found = true
+				case f.State != stateOK:
+					t.Errorf("found %+v", f)
+				}
+			}
+			if !found {
+				t.Errorf("did not find a %s of %s that says %q: %+v", test.state, test.check, test.saying, findings)
+			}
+		})
+	}
+}
+
+// examine runs usher doctor --json.
+func (u terminal) examine(args []string) (code int, findings []finding) {
+	u.t.Helper()
+	code, stdout, stderr := u.run(args...)
+	if stderr != "" {
+		u.t.Errorf("stderr: %s", stderr)
+	}
+	if err := json.Unmarshal([]byte(stdout), &findings); err != nil {
+		u.t.Fatalf("%v in %q", err, stdout)
+	}
+	return code, findings
+}
+
+// The account of a database that is not there, and one of somebody else's keys.
+func TestDoctorPrints(t *testing.T) {
+	t.Parallel()
+	pg, u, flags := newIssuing(t)
+	other, _, _ := newIssuing(t)
+	_, stdout, _ := u.run(strings.Fields("doctor" + strings.Replace(flags, testIssuer, serveKeys(t, other).URL, 1))...)
+	for _, part := range []string{
+		"ok       database       it answers in ", "\nok       schema         it has version ", " signs without end",
+		"\nfault    key set        http://127.0.0.1:", " lacks the key that signs: verifiers refuse its tokens\n                        -> see that this address",
+	} {
+		if !strings.Contains(stdout, part) {
+			t.Errorf("lacks %q:\n%s", part, stdout)
+		}
+	}
+	var rows int
+	if err := pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM usher.decisions").Scan(&rows); err != nil || rows != 0 {
+		t.Errorf("the doctor left %d audit rows, %v", rows, err)
+	}
+
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"doctor", "--database-url", "postgres://usher:hunter2@127.0.0.1:1/usher", "--url", "http://127.0.0.1:1"}, &out, &errs)
+	if code != 1 || !strings.Contains(out.String(), "fault    database") || !strings.Contains(out.String(), "connection refused") || strings.Contains(out.String()+errs.String(), "hunter2") {
+		t.Errorf("exit %d: %s%s", code, &out, &errs)
+	}
+}
+
+func TestDoctorClock(t *testing.T) {
+	t.Parallel()
+	for ahead, want := range map[time.Duration]string{
+		0: stateOK, -time.Second: stateOK, 1500 * time.Millisecond: stateWarning, -5 * time.Second: stateWarning, 6 * time.Second: stateFault, -time.Hour: stateFault,
+	} {
+		var e examination
+		e.clock(ahead)
+		if got := e.findings[0].State; got != want {
+			t.Errorf("a clock that is %s ahead is %s, want %s", ahead, got, want)
+		}
+	}
+}
