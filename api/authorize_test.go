@@ -521,6 +521,10 @@ func (f *fake) PrincipalBySession(context.Context, secret.Text) (*session.Princi
 	return f.lookUp()
 }
 
+func (f *fake) PrincipalByUser(context.Context, string, string) (*session.Principal, error) {
+	return f.lookUp()
+}
+
 func (f *fake) PrincipalByAPIKey(context.Context, string, [sha256.Size]byte, string, string) (*session.APIKey, *session.Principal, error) {
 	return nil, nil, session.ErrKeyUnknown
 }
