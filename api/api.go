@@ -150,7 +150,7 @@ func (a *API) routes() chi.Router {
 	r := chi.NewRouter()
 	r.Use(a.cors())
 	r.NotFound(a.handle("none", func(http.ResponseWriter, *http.Request) error { return errNotFound }))
-	r.MethodNotAllowed(a.handle("none", func(http.ResponseWriter, *http.Request) error { return errMethodNotAllowed }))
+	r.MethodNotAllowed(a.handle("none", a.methodNotAllowed))
 
 	r.Post(authPath, a.handle(authPath, a.authorize))
 	r.Delete(authPath, a.handle(authPath, a.forget))

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/rs/cors"
 )
 
@@ -34,10 +35,20 @@ func (a *API) cors() func(http.Handler) http.Handler {
 // preflight answers what cors has left its headers on. It asks nobody.
 func (a *API) preflight(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Access-Control-Request-Method") == "" {
-		return errMethodNotAllowed
+		return a.methodNotAllowed(w, r)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// methodNotAllowed says what the route does take (RFC 9110, section 15.5.6).
+func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) error {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodOptions} {
+		if a.router.Match(chi.NewRouteContext(), method, r.URL.Path) {
+			w.Header().Add("Allow", method)
+		}
+	}
+	return errMethodNotAllowed
 }
 
 // fromListedOrigin reports whether a page of this service or of a listed origin
