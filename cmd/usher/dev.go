@@ -31,6 +31,7 @@ type devCmd struct {
 	databaseFlags
 	tokenFlags
 	webFlags
+	URL       string `env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim, where it is not the listener's."`
 	Dir       string `env:"USHER_DEV_DIR" default:".usher" type:"path" help:"Folder of the database, the keys and dev.json."`
 	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener; port 0 takes a free one."`
 	OpsListen string `env:"USHER_OPS_LISTEN" default:"127.0.0.1:0" help:"Listener for /livez, /readyz, /metrics and /debug/pprof."`
@@ -56,6 +57,11 @@ type devFile struct {
 
 func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	logger := slog.New(slog.NewTextHandler(out.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if c.URL != "" {
+		if err := checkPublicURL(c.URL); err != nil {
+			return err
+		}
+	}
 	if err := makeDevDir(c.Dir); err != nil {
 		return err
 	}
@@ -85,7 +91,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		DatabaseURL: owner.Reveal(),
 		CookieName:  c.SessionCookie,
 	}
-	dev.Issuer, dev.JWKSURL = dev.URL, dev.URL+"/.well-known/jwks.json"
+	dev.Issuer, dev.JWKSURL = cmp.Or(c.URL, dev.URL), dev.URL+"/.well-known/jwks.json"
 	audiences, err := session.ParseAudiences(c.Audiences)
 	if err != nil {
 		return err
@@ -106,7 +112,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		databaseURL: service,
 		mode:        db.Dev,
 		encryption:  encryption,
-		url:         dev.URL,
+		url:         dev.Issuer,
 		tokens:      c.tokenFlags,
 		web:         c.webFlags,
 		listen:      listener,
