@@ -307,7 +307,7 @@ func writeJSONFile(file string, v any) error {
 func (d *devFile) greeting(dir string) string {
 	curl := func(user, room string) string {
 		return fmt.Sprintf("  curl -sw '\\n' %s/api/auth -H 'Origin: %s' -H 'Content-Type: application/json' \\\n    -H 'Cookie: %s=%s' -d '{\"room\": %q}'\n",
-			d.URL, d.URL, d.CookieName, d.Sessions[user], room)
+			d.URL, d.Issuer, d.CookieName, d.Sessions[user], room)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "usher dev is at %s (operators: %s)\n\n", d.URL, d.OpsURL)
