@@ -9,15 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-playground/validator/v10"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/cors"
 
 	"github.com/usher-auth/usher/identity"
 	"github.com/usher-auth/usher/internal/secret"
@@ -29,6 +28,9 @@ type Directory interface {
 	// PrincipalBySession returns [session.ErrSessionUnknown] for a session
 	// that is not there, and [session.ErrUnavailable] for a fault.
 	PrincipalBySession(ctx context.Context, token secret.Text) (*session.Principal, error)
+	// PrincipalByUser returns a user whom a proxy names, in an organization
+	// or in none. One whom the directory does not list is not Known.
+	PrincipalByUser(ctx context.Context, user, organization string) (*session.Principal, error)
 	// PrincipalByAPIKey returns the key, and the principal of the user that it
 	// names in an organization or in none; no principal where user is empty.
 	// It returns [session.ErrKeyUnknown], [session.ErrKeyRevoked] or
@@ -52,6 +54,10 @@ type Config struct {
 	// cookie, exactly as browsers send them: https://app.example.com. May be
 	// empty.
 	Origins []string
+	// TokenCookieDomain is the parent domain of this service and of a sync
+	// backend on another host, both of which are to have the cookie of
+	// mode=cookie: example.com. Empty: the cookie is this host's alone.
+	TokenCookieDomain string
 
 	Credentials *identity.Reader
 	Directory   Directory
@@ -82,7 +88,8 @@ const (
 // API is the public handler. It is safe for concurrent use.
 type API struct {
 	cfg      Config
-	origins  map[string]bool // of pages that may use the user's cookie
+	origins  map[string]bool     // of pages that may use the user's cookie
+	headers  map[string][]string // of every response
 	validate *validator.Validate
 	inFlight chan struct{}
 	gate     *gate
@@ -98,6 +105,7 @@ func New(cfg Config) (*API, error) {
 	a := &API{
 		cfg:      cfg,
 		origins:  map[string]bool{},
+		headers:  maps.Clone(commonHeaders),
 		validate: newValidator(),
 		inFlight: make(chan struct{}, maxInFlight),
 		gate:     newGate(cfg.Limits),
@@ -108,6 +116,14 @@ func New(cfg Config) (*API, error) {
 		faults = append(faults, fmt.Errorf("URL: %w", err))
 	}
 	a.origins[own] = true
+	if strings.HasPrefix(own, "https:") {
+		a.headers["Strict-Transport-Security"] = []string{"max-age=31536000"}
+	}
+	if cfg.TokenCookieDomain != "" {
+		if err := checkCookieDomain(cfg.TokenCookieDomain, cfg.URL); err != nil {
+			faults = append(faults, err)
+		}
+	}
 	for _, origin := range cfg.Origins {
 		if exact, err := originOf(origin); err != nil || exact != origin {
 			faults = append(faults, fmt.Errorf("origin %q is not scheme://host[:port] in lower case, as browsers send it", origin))
@@ -129,20 +145,6 @@ func New(cfg Config) (*API, error) {
 	return a, nil
 }
 
-// originOf returns the origin of an http or https URL, as RFC 6454 section 6.2
-// writes it.
-func originOf(text string) (string, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
-		return "", fmt.Errorf("%q is not an http or https URL", text)
-	}
-	host := strings.ToLower(u.Host)
-	if u.Port() == "443" && u.Scheme == "https" || u.Port() == "80" && u.Scheme == "http" {
-		host = strings.TrimSuffix(host, ":"+u.Port()) // browsers leave the default port out
-	}
-	return u.Scheme + "://" + host, nil
-}
-
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/v2/") { // Liveblocks' own servers take a slash at the end
@@ -153,23 +155,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (a *API) routes() chi.Router {
 	r := chi.NewRouter()
+	r.Use(a.cors())
 	r.NotFound(a.handle("none", func(http.ResponseWriter, *http.Request) error { return errNotFound }))
-	r.MethodNotAllowed(a.handle("none", func(http.ResponseWriter, *http.Request) error { return errMethodNotAllowed }))
+	r.MethodNotAllowed(a.handle("none", a.methodNotAllowed))
 
-	r.Group(func(r chi.Router) {
-		// Credentials for listed origins only; the preflight ends here.
-		r.Use(cors.New(cors.Options{
-			AllowOriginFunc:  func(origin string) bool { return a.origins[origin] },
-			AllowedMethods:   []string{http.MethodPost},
-			AllowedHeaders:   []string{"Content-Type", "Authorization"},
-			ExposedHeaders:   []string{"Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"},
-			AllowCredentials: true,
-			MaxAge:           600,
-		}).Handler)
-		r.Post("/api/auth", a.handle("/api/auth", a.authorize))
-		// For the preflight, which cors answers; other OPTIONS are a 405.
-		r.Options("/api/auth", a.handle("/api/auth", func(http.ResponseWriter, *http.Request) error { return errMethodNotAllowed }))
-	})
+	r.Post(authPath, a.handle(authPath, a.authorize))
+	r.Delete(authPath, a.handle(authPath, a.forget))
+	r.Options(authPath, a.handle(authPath, a.preflight))
 	r.Post("/v2/authorize-user", a.handleAs(writeLiveblocksProblem, "/v2/authorize-user", a.authorizeUser))
 	r.Post("/v2/identify-user", a.handleAs(writeLiveblocksProblem, "/v2/identify-user", a.identifyUser))
 	r.Get("/.well-known/jwks.json", a.handle("/.well-known/jwks.json", a.keySet))

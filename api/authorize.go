@@ -6,7 +6,6 @@ import (
 	"errors"
 	"mime"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -54,11 +53,18 @@ func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.decideAndRecord(w, r, asked.Request, func(ctx context.Context, credential identity.Credential, d *session.Decision) (session.Token, error) {
+	err = a.decideAndRecord(w, r, asked.Request, func(ctx context.Context, credential identity.Credential, d *session.Decision) (session.Token, error) {
 		return a.decide(ctx, r, credential, asked, d)
 	}, func(token session.Token) ([]byte, error) {
+		if asked.inCookie {
+			return a.inCookie(w, &token)
+		}
 		return json.Marshal(authResponse{token.Text.Reveal(), token.ExpiresAt.UTC(), token.Partial})
 	})
+	if asked.inCookie && err != nil && problemFor(err).status == http.StatusUnauthorized {
+		http.SetCookie(w, a.tokenCookie(nil)) // of who was signed in before
+	}
+	return err
 }
 
 // decideAndRecord is the way of every token: the caller's credential is read and
@@ -82,7 +88,7 @@ func (a *API) decideAndRecord(
 
 	d := a.newDecision(r, req)
 	credential, err := a.cfg.Credentials.Read(r)
-	passage, limited := a.gate.enter(credential, d.IP, a.cfg.Now())
+	passage, limited := a.gate.enter(credential, identity.PeerAddr(r), a.cfg.Now())
 	if limited != nil {
 		return limited
 	}
@@ -121,6 +127,20 @@ func (a *API) decideAndRecord(
 	return nil
 }
 
+// recordRefusal commits the audit row of a request that asked for no token, and
+// returns what it was refused for.
+func (a *API) recordRefusal(r *http.Request, refusal error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerWithin)
+	defer cancel()
+	d := a.newDecision(r, session.Request{})
+	d.Reason = problemFor(refusal).refusal
+	if err := a.cfg.Audit.Record(ctx, d); err != nil {
+		return err
+	}
+	a.metrics.decided(d)
+	return refusal
+}
+
 type authResponse struct {
 	Token     string    `json:"token"`
 	ExpiresAt time.Time `json:"expiresAt"`
@@ -133,7 +153,10 @@ func (a *API) decide(ctx context.Context, r *http.Request, credential identity.C
 	var p *session.Principal
 	var key *session.APIKey
 	var err error
-	if credential.APIKey != nil {
+	switch {
+	case credential.APIKey != nil && asked.inCookie:
+		return session.Token{}, errKeyInCookieMode
+	case credential.APIKey != nil:
 		user, organization, err := asked.subject()
 		if err != nil {
 			return session.Token{}, err
@@ -144,12 +167,22 @@ func (a *API) decide(ctx context.Context, r *http.Request, credential identity.C
 		if !p.Known {
 			return session.Token{}, session.ErrUserUnknown
 		}
-	} else {
-		// The browser sends the cookie by itself: which page made it must be
-		// known.
-		if !a.sameOrigin(r) {
-			return session.Token{}, errOrigin
+	// The browser sends the cookie by itself, to a proxy too: which page made
+	// it must be known.
+	case !a.mayUseCookie(r):
+		return session.Token{}, errOrigin
+	case credential.Proxy != nil:
+		named := credential.Proxy
+		d.CallerKind, d.CallerID = session.CallerProxy, named.Proxy.String()
+		d.UserID, d.Organization = named.User, named.Organization
+		if p, err = a.cfg.Directory.PrincipalByUser(ctx, named.User, named.Organization); err != nil {
+			return session.Token{}, err
 		}
+		d.At, d.Organization = p.At, p.User.Organization
+		if !p.Known {
+			return session.Token{}, session.ErrUserUnknown
+		}
+	default:
 		if p, err = a.cfg.Directory.PrincipalBySession(ctx, credential.Session); err != nil {
 			return session.Token{}, err
 		}
@@ -186,14 +219,6 @@ func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, 
 	return key, p, nil
 }
 
-// sameOrigin reports whether a page of this service or of a listed origin made
-// the request. A request that does not say is refused (OWASP ASVS 3.5).
-func (a *API) sameOrigin(r *http.Request) bool {
-	origins := r.Header.Values("Origin")
-	return len(origins) == 1 && a.origins[origins[0]] ||
-		r.Header.Get("Sec-Fetch-Site") == "same-origin"
-}
-
 func (a *API) newDecision(r *http.Request, req session.Request) *session.Decision {
 	d := &session.Decision{
 		At:         a.cfg.Now(),
@@ -201,10 +226,8 @@ func (a *API) newDecision(r *http.Request, req session.Request) *session.Decisio
 		Request:    req,
 		UserAgent:  recordable(r.UserAgent(), maxUserAgent),
 		Origin:     recordable(r.Header.Get("Origin"), maxOrigin),
+		IP:         a.cfg.Credentials.ClientAddr(r),
 		RequestID:  requestID(r.Context()),
-	}
-	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		d.IP = peer.Addr().Unmap()
 	}
 	return d
 }
@@ -223,7 +246,8 @@ func recordable(s string, limit int) string {
 // authorizeRequest is a body of POST /api/auth that was understood.
 type authorizeRequest struct {
 	session.Request
-	body strictjson.Members
+	inCookie bool // where the token is to go
+	body     strictjson.Members
 }
 
 // decode reads the body of POST /api/auth.
@@ -251,7 +275,11 @@ func (a *API) decode(w http.ResponseWriter, r *http.Request) (authorizeRequest, 
 		return authorizeRequest{}, asked.fault(err)
 	}
 	req := session.Request{Room: deref(asked.Room), Store: deref(asked.Store), Audience: deref(asked.Audience)}
-	return authorizeRequest{req, members}, a.cfg.Issuer.Check(req)
+	if err := a.cfg.Issuer.Check(req); err != nil {
+		return authorizeRequest{}, err
+	}
+	inCookie, err := a.cookieMode(r, req)
+	return authorizeRequest{req, inCookie, members}, err
 }
 
 // subject reads whom an API key asks for. Of a session's request these members

@@ -81,7 +81,20 @@ func newRig(t testing.TB) *rig {
 	if _, err := pg.Pool.Exec(t.Context(), demo); err != nil {
 		t.Fatal(err)
 	}
-	database, err := db.Open(secret.New(pg.ServiceURL))
+	r := &rig{pg: pg, registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)}
+	directory, audit := r.open(t)
+	r.Server = serve(t, directory, audit, r)
+	for _, user := range []string{"ada", "grace", "mallory", "eve", "a:b", "nobody"} {
+		r.signIn(t, user, "", time.Hour)
+	}
+	r.signIn(t, "ada", "globex", time.Hour) // not hers
+	return r
+}
+
+// open returns usher's side of the database.
+func (r *rig) open(t testing.TB) (*db.Directory, *db.AuditLog) {
+	t.Helper()
+	database, err := db.Open(secret.New(r.pg.ServiceURL))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,15 +103,9 @@ func newRig(t testing.TB) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{pg: pg, registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)}
-	audit := database.AuditLog("test", r.registry)
+	audit := database.AuditLog("test", prometheus.NewRegistry())
 	t.Cleanup(audit.Close)
-	r.Server = serve(t, directory, audit, r)
-	for _, user := range []string{"ada", "grace", "mallory", "eve", "a:b", "nobody"} {
-		r.signIn(t, user, "", time.Hour)
-	}
-	r.signIn(t, "ada", "globex", time.Hour) // not hers
-	return r
+	return directory, audit
 }
 
 func newKeys(t testing.TB) *session.Keyring {
@@ -518,6 +525,10 @@ type fake struct {
 }
 
 func (f *fake) PrincipalBySession(context.Context, secret.Text) (*session.Principal, error) {
+	return f.lookUp()
+}
+
+func (f *fake) PrincipalByUser(context.Context, string, string) (*session.Principal, error) {
 	return f.lookUp()
 }
 

@@ -43,7 +43,7 @@ func (a *API) handleAs(write func(http.ResponseWriter, problem, string), route s
 		began := time.Now()
 		id := rand.Text()
 		header := w.Header()
-		for name, values := range commonHeaders {
+		for name, values := range a.headers {
 			header[name] = values
 		}
 		header.Set("X-Request-Id", id)

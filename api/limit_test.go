@@ -54,7 +54,9 @@ func newGated(t testing.TB, limits api.Limits) *gated {
 	if err != nil {
 		t.Fatal(err)
 	}
-	credentials, err := identity.NewReader(identity.Config{Cookie: cookie})
+	credentials, err := identity.NewReader(identity.Config{
+		Cookie: cookie, Proxy: identity.ProxyConfig{Trusted: []string{proxyPeer}, UserHeader: "X-User"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +118,13 @@ func (g *gated) PrincipalByAPIKey(_ context.Context, id string, _ [sha256.Size]b
 	return &session.APIKey{ID: id, Routes: everyRoute, Scope: everything}, g.principal(), nil
 }
 
+func (g *gated) PrincipalByUser(context.Context, string, string) (*session.Principal, error) {
+	if err := g.lookUp(); err != nil {
+		return nil, err
+	}
+	return g.principal(), nil
+}
+
 func (g *gated) principal() *session.Principal {
 	return &session.Principal{
 		At: g.clock(), Known: true, User: session.User{ID: "ada"},
@@ -130,7 +139,10 @@ func (g *gated) Record(context.Context, *session.Decision) error {
 	return nil
 }
 
-const somewhere = "203.0.113.7"
+const (
+	somewhere = "203.0.113.7"
+	proxyPeer = "198.51.100.200"
+)
 
 // ask sends a request from an address and checks the answer against the
 // contract. A credential that begins with sk_ is an API key.
@@ -222,6 +234,23 @@ func TestSessionLimit(t *testing.T) {
 	g.wants(t, 200, somewhere, "grace")
 	g.pass(wait)
 	g.wants(t, 200, somewhere, "ada")
+}
+
+// Whom a proxy names is limited as a session is, each one alone, whatever
+// address the proxy forwards.
+func TestProxyUserLimit(t *testing.T) {
+	t.Parallel()
+	g := newGated(t, api.Limits{Session: 2, Failures: 1})
+	for i, want := range []int{200, 200, 429, 429} {
+		forwarded := fmt.Sprintf("203.0.113.%d", i)
+		a := g.ask(t, proxyPeer, "/api/auth", "", `{}`, "X-User", "ada", "X-Forwarded-For", forwarded)
+		if a.status != want {
+			t.Fatalf("request %d = %d %s, want %d", i, a.status, a.body, want)
+		}
+	}
+	if a := g.ask(t, proxyPeer, "/api/auth", "", `{}`, "X-User", "grace"); a.status != 200 {
+		t.Errorf("another user = %d %s, want 200", a.status, a.body)
+	}
 }
 
 // The SDKs make 403 of a 429, and their clients then give up for good.

@@ -92,6 +92,10 @@ func problemFor(err error) problem {
 		return refuse(http.StatusUnauthorized, "unauthorized", "bad_cookie", signedOut)
 	case errors.Is(err, identity.ErrBadBearer):
 		return refuse(http.StatusUnauthorized, "unauthorized", "bad_bearer", "The Authorization header is not one that usher takes here.")
+	case errors.Is(err, identity.ErrUntrustedProxy):
+		return refuse(http.StatusUnauthorized, "unauthorized", "untrusted_proxy", "The request bears the header in which the proxy names users, and does not come from the proxy; is its address missing in --trusted-proxies?")
+	case errors.Is(err, identity.ErrBadProxyUser):
+		return refuse(http.StatusUnauthorized, "unauthorized", "bad_proxy_user", "The proxy's header that names the user or the organization is there twice, is empty, or is no id.")
 	case errors.Is(err, identity.ErrPublicKey):
 		return refuse(http.StatusUnauthorized, "unauthorized", "public_key", "This is a public key: usher takes secret keys, which begin with sk_.")
 	case errors.Is(err, identity.ErrBadAPIKey):

@@ -31,6 +31,7 @@ func (a *API) serveCached(w http.ResponseWriter, r *http.Request, contentType st
 	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 	header := w.Header()
 	header["Etag"] = []string{etag}
+	header.Del("Vary") // the same for every origin, and shared caches should know
 	if r.Header.Get("If-None-Match") == etag {
 		w.WriteHeader(http.StatusNotModified)
 		return

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -35,45 +36,60 @@ const maxCredential = 4_096
 type Config struct {
 	// Cookie is the name of the application's session cookie. Required.
 	Cookie string
+	// Proxy is what stands in front of usher.
+	Proxy ProxyConfig
 }
 
 // A Reader takes credentials from requests. It is safe for concurrent use.
-type Reader struct{ cfg Config }
+type Reader struct {
+	cfg     Config
+	proxies proxies
+}
 
 // NewReader returns a reader, or every fault of the configuration at once.
 func NewReader(cfg Config) (*Reader, error) {
-	if !validCookieName(cfg.Cookie) {
-		return nil, fmt.Errorf("identity: %q is no cookie name (RFC 6265, section 4.1.1)", cfg.Cookie)
+	proxies, err := newProxies(cfg.Proxy)
+	if !isToken(cfg.Cookie) {
+		err = errors.Join(fmt.Errorf("identity: %q is no cookie name (RFC 6265, section 4.1.1)", cfg.Cookie), err)
 	}
-	return &Reader{cfg}, nil
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{cfg, proxies}, nil
 }
 
-// A Credential is what a caller showed: a session cookie's value, or an API
-// key.
+// A Credential is what a caller showed: a session cookie's value, an API key,
+// or whom a trusted proxy names.
 type Credential struct {
 	Session secret.Text
-	APIKey  *APIKey // nil: the caller is a session
+	APIKey  *APIKey
+	Proxy   *ProxyUser
 }
 
 // Read returns the request's credential, or one of this package's errors. The
-// Authorization header comes first; where it is present the cookie is not
-// read, so that a bad bearer never falls through to the cookie.
+// Authorization header comes first, then a proxy's header, then the cookie; the
+// first that is present decides, so that a bad one never falls through to the
+// next.
 func (r *Reader) Read(req *http.Request) (Credential, error) {
-	if credentialInURL(req) {
+	if credentialInURL(req, r.cfg.Cookie) {
 		return Credential{}, ErrCredentialInURL
 	}
 	if len(req.Header.Values("Authorization")) > 0 {
 		return r.readBearer(req)
 	}
-	cookies := req.CookiesNamed(r.cfg.Cookie)
-	switch len(cookies) {
-	case 0:
+	if named, err := r.proxies.readUser(req); err != nil || named != nil {
+		return Credential{Proxy: named}, err
+	}
+	switch n := countCookies(req, r.cfg.Cookie); {
+	case n == 0:
 		return Credential{}, ErrNoCredential
-	case 1:
-	default: // a sibling domain tossed one in
+	case n > 1: // a sibling domain tossed one in
 		return Credential{}, ErrDuplicateCookie
 	}
-	value := cookies[0].Value
+	var value string
+	if cookies := req.CookiesNamed(r.cfg.Cookie); len(cookies) == 1 {
+		value = cookies[0].Value
+	}
 	if value == "" || len(value) > maxCredential || !utf8.ValidString(value) || strings.IndexByte(value, 0) >= 0 {
 		return Credential{}, ErrBadCookie
 	}
@@ -96,22 +112,43 @@ func (*Reader) readBearer(req *http.Request) (Credential, error) {
 	return Credential{APIKey: &key}, nil
 }
 
-var credentialParameters = []string{"token", "access_token", "id_token", "api_key", "apikey", "key", "secret", "session"}
-
-func credentialInURL(req *http.Request) bool {
-	if req.URL.RawQuery == "" {
-		return false
+// countCookies counts the cookies of a name, also those whose values net/http
+// does not take: what it leaves out could be the user's own, and what is left
+// the one that was tossed in.
+func countCookies(req *http.Request, name string) (n int) {
+	for _, header := range req.Header["Cookie"] {
+		for pair := range strings.SplitSeq(header, ";") {
+			if got, _, _ := strings.Cut(pair, "="); strings.Trim(got, " \t") == name {
+				n++
+			}
+		}
 	}
-	for name := range req.URL.Query() {
-		if slices.Contains(credentialParameters, strings.ToLower(name)) {
+	return n
+}
+
+var credentialParameters = []string{
+	"token", "access_token", "id_token", "refresh_token", "jwt", "authorization", "bearer",
+	"api_key", "apikey", "key", "secret", "client_secret", "password", "session", "cookie",
+}
+
+// credentialInURL looks at the names of all parameters, also of those that
+// [net/url.ParseQuery] drops. cookie is one more name, or empty.
+func credentialInURL(req *http.Request, cookie string) bool {
+	for pair := range strings.FieldsFuncSeq(req.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
+		name, _, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(name); err == nil {
+			name = plain
+		}
+		if cookie != "" && strings.EqualFold(name, cookie) || slices.Contains(credentialParameters, strings.ToLower(name)) {
 			return true
 		}
 	}
 	return false
 }
 
-// validCookieName reports whether name is an RFC 9110 token.
-func validCookieName(name string) bool {
+// isToken reports whether name is a token (RFC 9110, section 5.6.2), as the
+// names of headers and cookies are.
+func isToken(name string) bool {
 	return name != "" && strings.IndexFunc(name, func(c rune) bool {
 		return c <= ' ' || c >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, c)
 	}) < 0

@@ -49,11 +49,19 @@ func TestRead(t *testing.T) {
 		"another scheme":                  {"/", http.Header{"Authorization": {"Basic sk_live_x"}}, identity.ErrBadBearer, ""},
 		"two bearers":                     {"/", http.Header{"Authorization": {"Bearer a", "Bearer b"}}, identity.ErrBadBearer, ""},
 		"a public key":                    {"/", http.Header{"Authorization": {"Bearer pk_live_x"}}, identity.ErrPublicKey, ""},
-		"5,000 cookies are none":          {"/", http.Header{"Cookie": {strings.Repeat("a=b; ", 5_000) + cookie + "=abc"}}, identity.ErrNoCredential, ""},
+		"5,000 cookies are none":          {"/", http.Header{"Cookie": {strings.Repeat("a=b; ", 5_000) + cookie + "=abc"}}, identity.ErrBadCookie, ""},
+		"one that net/http does not take": {"/", http.Header{"Cookie": {cookie + "=caf\xc3\xa9"}}, identity.ErrBadCookie, ""},
+		"nor hides another":               {"/", http.Header{"Cookie": {cookie + "=tossed; " + cookie + "=caf\xc3\xa9"}}, identity.ErrDuplicateCookie, ""},
+		"a nameless cookie that plays it": {"/", http.Header{"Cookie": {cookie + "=abc;" + cookie + "=tossed"}}, identity.ErrDuplicateCookie, ""},
+		"blanks around the name":          {"/", http.Header{"Cookie": {"a=b;  " + cookie + " =abc; " + cookie + "=x"}}, identity.ErrDuplicateCookie, ""},
 		"a token in the URL":              {"/?token=abc", http.Header{"Cookie": {cookie + "=abc"}}, identity.ErrCredentialInURL, ""},
 		"in any case":                     {"/?Access_Token=abc", http.Header{"Cookie": {cookie + "=abc"}}, identity.ErrCredentialInURL, ""},
 		"other parameters do not matter":  {"/?mode=cookie", http.Header{"Cookie": {cookie + "=abc"}}, nil, "abc"},
-		"what cannot be parsed is nobody": {"/?%zz=1;token=x", http.Header{"Cookie": {cookie + "=abc"}}, nil, "abc"},
+		"beside what cannot be parsed":    {"/?%zz=1;token=x", http.Header{"Cookie": {cookie + "=abc"}}, identity.ErrCredentialInURL, ""},
+		"with a bad escape in its value":  {"/?token=%zz", http.Header{"Cookie": {cookie + "=abc"}}, identity.ErrCredentialInURL, ""},
+		"in an escaped name":              {"/?%74oken=abc", http.Header{"Cookie": {cookie + "=abc"}}, identity.ErrCredentialInURL, ""},
+		"without a value":                 {"/?a=b&token", http.Header{"Cookie": {cookie + "=abc"}}, identity.ErrCredentialInURL, ""},
+		"the session in the URL":          {"/?" + cookie + "=abc", nil, identity.ErrCredentialInURL, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

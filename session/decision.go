@@ -10,6 +10,7 @@ const (
 	CallerNone     = "none" // refused before anybody was known
 	CallerSession  = "session"
 	CallerAPIKey   = "api_key"
+	CallerProxy    = "proxy"    // whose address is the CallerID
 	CallerOperator = "operator" // somebody at a terminal
 )
 

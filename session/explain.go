@@ -97,7 +97,7 @@ func (i *Issuer) Explain(p *Principal, r Request) (*Explanation, error) {
 	if err := i.Check(r); err != nil {
 		return nil, err
 	}
-	audience, err := i.audience(r)
+	audience, err := i.Audience(r)
 	if err != nil {
 		return nil, err
 	}

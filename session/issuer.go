@@ -199,14 +199,14 @@ func (i *Issuer) Check(r Request) error {
 			return err
 		}
 	}
-	_, err := i.audience(r)
+	_, err := i.Audience(r)
 	return err
 }
 
-// audience picks the backend of a request, narrowed to the kinds that its
+// Audience picks the backend of a request, narrowed to the kinds that its
 // token carries: rooms for a room, stores for a store, what the backend takes
-// for neither.
-func (i *Issuer) audience(r Request) (Audience, error) {
+// for neither. Where there is none it returns an *[AudienceError].
+func (i *Issuer) Audience(r Request) (Audience, error) {
 	rooms, stores := r.Room != "", r.Store != ""
 	carries := func(a Audience) bool { return (!rooms || a.Rooms) && (!stores || a.Stores) }
 	var found *Audience
@@ -382,7 +382,7 @@ func (s *Session) settle() (t Token, key *SigningKey, claims []byte, err error) 
 	if s.err != nil {
 		return Token{}, nil, nil, s.err
 	}
-	audience, err := s.issuer.audience(s.request)
+	audience, err := s.issuer.Audience(s.request)
 	if err != nil {
 		return Token{}, nil, nil, err
 	}

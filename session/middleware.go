@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -14,9 +15,15 @@ import (
 // MiddlewareConfig takes them from the Authorization header alone.
 type MiddlewareConfig struct {
 	// Cookie names a cookie that holds the token where there is no
-	// Authorization header. A browser sends it on other sites' requests too:
-	// set it SameSite=Strict, or put [http.CrossOriginProtection] in front.
+	// Authorization header: __Host-usher, or __Secure-usher where usher's
+	// cookie is of a domain. Browsers send it along with any page's request,
+	// so the page must be of this host (Sec-Fetch-Site: same-origin) or of
+	// Origins; others get 403.
 	Cookie string
+	// Origins are those whose pages may use the cookie, exactly as browsers
+	// send them: https://app.example.com. For WebSockets the page's own must
+	// be among them, since browsers send no Sec-Fetch-Site at an upgrade.
+	Origins []string
 	// Logger is told why a request was refused; it may be nil. It never sees
 	// the token.
 	Logger *slog.Logger
@@ -24,8 +31,9 @@ type MiddlewareConfig struct {
 
 // Middleware passes requests with a token that is in order to the next
 // handler, which finds the claims with [ClaimsFromContext] and has yet to ask
-// them what they open. Others get 401, or 503 with Retry-After where the keys
-// cannot be had, and the error shape of usher's own API:
+// them what they open. Others get 401, 403 for a cookie with a foreign page, or
+// 503 with Retry-After where the keys cannot be had, and the error shape of
+// usher's own API:
 //
 //	{"error": "unauthorized", "reason": "…", "requestId": "…"}
 //
@@ -34,7 +42,7 @@ type MiddlewareConfig struct {
 func (v *Verifier) Middleware(cfg MiddlewareConfig) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			claims, err := v.verifyRequest(r, cfg.Cookie)
+			claims, err := v.verifyRequest(r, &cfg)
 			if err != nil {
 				refuse(w, r, cfg.Logger, err)
 				return
@@ -56,10 +64,11 @@ func ClaimsFromContext(ctx context.Context) (Claims, bool) {
 var (
 	errNoToken   = errors.New("session: request bears no token")
 	errAmbiguous = errors.New("session: request bears two tokens")
+	errOrigin    = errors.New("session: token in a cookie, with a page that may not use it")
 )
 
-func (v *Verifier) verifyRequest(r *http.Request, cookie string) (Claims, error) {
-	token, err := tokenOf(r, cookie)
+func (v *Verifier) verifyRequest(r *http.Request, cfg *MiddlewareConfig) (Claims, error) {
+	token, err := tokenOf(r, cfg)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -68,7 +77,7 @@ func (v *Verifier) verifyRequest(r *http.Request, cookie string) (Claims, error)
 
 // tokenOf finds the token: in the header, and only where there is none in the
 // cookie, so that a bad header never falls through to the cookie.
-func tokenOf(r *http.Request, cookie string) (string, error) {
+func tokenOf(r *http.Request, cfg *MiddlewareConfig) (string, error) {
 	switch headers := r.Header.Values("Authorization"); len(headers) {
 	case 0:
 	case 1:
@@ -80,14 +89,25 @@ func tokenOf(r *http.Request, cookie string) (string, error) {
 	default:
 		return "", errAmbiguous
 	}
-	switch cookies := r.CookiesNamed(cookie); len(cookies) {
-	case 0:
+	switch cookies := r.CookiesNamed(cfg.Cookie); {
+	case len(cookies) == 0:
 		return "", errNoToken
-	case 1:
-		return cookies[0].Value, nil
-	default:
+	case len(cookies) > 1:
 		return "", errAmbiguous
+	case !mayUseCookie(r, cfg.Origins):
+		return "", errOrigin
+	default:
+		return cookies[0].Value, nil
 	}
+}
+
+// mayUseCookie is what keeps a foreign page from opening a WebSocket with the
+// user's cookie. Neither CORS nor [http.CrossOriginProtection] does: the upgrade
+// is a GET.
+func mayUseCookie(r *http.Request, origins []string) bool {
+	from, sites := r.Header.Values("Origin"), r.Header.Values("Sec-Fetch-Site")
+	return len(from) == 1 && slices.Contains(origins, from[0]) ||
+		len(sites) == 1 && sites[0] == "same-origin"
 }
 
 // refuse answers in the one error shape, the same for every fault of the token.
@@ -97,6 +117,8 @@ func refuse(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err err
 	case errors.Is(err, ErrKeysUnavailable):
 		status, slug, reason = http.StatusServiceUnavailable, "unavailable", "Tokens cannot be verified at the moment."
 		w.Header().Set("Retry-After", "5")
+	case errors.Is(err, errOrigin):
+		status, slug, reason = http.StatusForbidden, "forbidden", "Pages of this origin may not use the user's cookie."
 	case errors.Is(err, ErrInvalidToken):
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`) // RFC 6750, section 3
 	default:

@@ -34,7 +34,9 @@ func TestMiddleware(t *testing.T) {
 	}{
 		{"header", keys, "", "/", http.Header{"Authorization": {"Bearer " + token}}, 200, ""},
 		{"scheme in another case", keys, "", "/", http.Header{"Authorization": {"bearer " + token}}, 200, ""},
-		{"cookie", keys, "usher", "/", http.Header{"Cookie": {"a=b; usher=" + token}}, 200, ""},
+		{"cookie", keys, "usher", "/", http.Header{"Cookie": {"a=b; usher=" + token}, "Origin": {"https://app.example.com"}}, 200, ""},
+		{"cookie, of the same origin", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}, "Sec-Fetch-Site": {"same-origin"}}, 200, ""},
+		{"header of any page", keys, "usher", "/", http.Header{"Authorization": {"Bearer " + token}, "Origin": {"https://evil.example"}}, 200, ""},
 		{"header before cookie", keys, "usher", "/", http.Header{"Authorization": {"Bearer " + token}, "Cookie": {"usher=x"}}, 200, ""},
 
 		{"nothing", keys, "", "/", nil, 401, "no token"},
@@ -51,7 +53,15 @@ func TestMiddleware(t *testing.T) {
 		{"two headers", keys, "", "/", http.Header{"Authorization": {"Bearer " + token, "Bearer " + token}}, 401, "two tokens"},
 		{"two cookies", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token + "; usher=" + token}}, 401, "two tokens"},
 		{"two cookies in two headers", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token, "usher=x"}}, 401, "two tokens"},
-		{"empty cookie", keys, "usher", "/", http.Header{"Cookie": {"usher="}}, 401, "form"},
+		{"empty cookie", keys, "usher", "/", http.Header{"Cookie": {"usher="}, "Origin": {"https://app.example.com"}}, 401, "form"},
+		{"cookie, of a foreign page", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}, "Origin": {"https://evil.example"}}, 403, "may not use"},
+		{"cookie, of a longer origin", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}, "Origin": {"https://app.example.com.evil.test"}}, 403, "may not use"},
+		{"cookie, of http", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}, "Origin": {"http://app.example.com"}}, 403, "may not use"},
+		{"cookie, of no origin", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}, "Origin": {"null"}}, 403, "may not use"},
+		{"cookie, of two origins", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}, "Origin": {"https://app.example.com", "https://evil.example"}}, 403, "may not use"},
+		{"cookie, of the same site", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}, "Sec-Fetch-Site": {"same-site"}}, 403, "may not use"},
+		{"cookie, of who does not say", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}}, 403, "may not use"},
+		{"cookie, bad and foreign", keys, "usher", "/", http.Header{"Cookie": {"usher=x"}, "Origin": {"https://evil.example"}}, 403, "may not use"},
 		{"expired", keys, "", "/", http.Header{"Authorization": {"Bearer " + expired}}, 401, "expired"},
 		{"forged", keys, "", "/", http.Header{"Authorization": {"Bearer " + token[:len(token)-4] + "AAAA"}}, 401, "signature"},
 		{"keys down", down, "", "/", http.Header{"Authorization": {"Bearer " + token}}, 503, "unavailable"},
@@ -62,7 +72,7 @@ func TestMiddleware(t *testing.T) {
 			var log bytes.Buffer
 			served := false
 			handler := newVerifier(t, session.VerifierConfig{Keys: tt.keys}).Middleware(session.MiddlewareConfig{
-				Cookie: tt.cookie, Logger: slog.New(slog.NewJSONHandler(&log, nil)),
+				Cookie: tt.cookie, Origins: []string{"https://app.example.com"}, Logger: slog.New(slog.NewJSONHandler(&log, nil)),
 			})(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				c, ok := session.ClaimsFromContext(r.Context())
 				served = ok && c.Subject == "user_1"
@@ -90,6 +100,9 @@ func TestMiddleware(t *testing.T) {
 			case tt.status == 503:
 				want["error"], want["reason"] = "unavailable", "Tokens cannot be verified at the moment."
 				retry, challenge = "5", ""
+			case tt.status == 403:
+				want["error"], want["reason"] = "forbidden", "Pages of this origin may not use the user's cookie."
+				challenge = ""
 			case !strings.Contains(tt.code, " token"):
 				challenge = `Bearer error="invalid_token"`
 			}

@@ -316,7 +316,9 @@ func ExampleMiddlewareConfig() {
 		fmt.Fprint(w, "hello ", claims.Subject)
 	})
 	mux := http.NewServeMux()
-	mux.Handle("GET /stores/{store}", exampleVerifier().Middleware(session.MiddlewareConfig{Cookie: "usher_token"})(read))
+	mux.Handle("GET /stores/{store}", exampleVerifier().Middleware(session.MiddlewareConfig{
+		Cookie: "__Host-usher", Origins: []string{"https://app.example.com"},
+	})(read))
 
 	for _, store := range []string{"acme_notes", "rival_notes"} {
 		request := httptest.NewRequest(http.MethodGet, "/stores/"+store, nil)

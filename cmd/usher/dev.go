@@ -33,6 +33,7 @@ type devCmd struct {
 	tokenFlags
 	webFlags
 	limitFlags
+	URL       string `env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim, where it is not the listener's."`
 	Dir       string `env:"USHER_DEV_DIR" default:".usher" type:"path" help:"Folder of the database, the keys and dev.json."`
 	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener; port 0 takes a free one."`
 	OpsListen string `env:"USHER_OPS_LISTEN" default:"127.0.0.1:0" help:"Listener for /livez, /readyz, /metrics and /debug/pprof."`
@@ -58,6 +59,11 @@ type devFile struct {
 
 func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	logger := slog.New(slog.NewTextHandler(out.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if c.URL != "" {
+		if err := checkPublicURL(c.URL); err != nil {
+			return err
+		}
+	}
 	if err := makeDevDir(c.Dir); err != nil {
 		return err
 	}
@@ -87,7 +93,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		DatabaseURL: owner.Reveal(),
 		CookieName:  c.SessionCookie,
 	}
-	dev.Issuer, dev.JWKSURL = dev.URL, dev.URL+"/.well-known/jwks.json"
+	dev.Issuer, dev.JWKSURL = cmp.Or(c.URL, dev.URL), dev.URL+"/.well-known/jwks.json"
 	audiences, err := session.ParseAudiences(c.Audiences)
 	if err != nil {
 		return err
@@ -108,7 +114,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		databaseURL: service,
 		mode:        db.Dev,
 		encryption:  encryption,
-		url:         dev.URL,
+		url:         dev.Issuer,
 		tokens:      c.tokenFlags,
 		web:         c.webFlags,
 		limits:      c.limitFlags,
@@ -304,7 +310,7 @@ func writeJSONFile(file string, v any) error {
 func (d *devFile) greeting(dir string) string {
 	curl := func(user, room string) string {
 		return fmt.Sprintf("  curl -sw '\\n' %s/api/auth -H 'Origin: %s' -H 'Content-Type: application/json' \\\n    -H 'Cookie: %s=%s' -d '{\"room\": %q}'\n",
-			d.URL, d.URL, d.CookieName, d.Sessions[user], room)
+			d.URL, d.Issuer, d.CookieName, d.Sessions[user], room)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "usher dev is at %s (operators: %s)\n\n", d.URL, d.OpsURL)

@@ -109,7 +109,7 @@ func checkPublicURL(text string) error {
 
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
 func listen(ctx context.Context, flag, address string) (net.Listener, error) {

@@ -102,6 +102,9 @@ func TestServeRefuses(t *testing.T) {
 		"with a life of a day":       {prod.env, flags(good, "--token-ttl", "24h"), 1, "TTL"},
 		"with audiences of no kind":  {prod.env, flags(good, "--audiences", "liveblocks"), 1, "name=rooms"},
 		"with an origin of anything": {prod.env, flags(good, "--origins", "*"), 1, "origin"},
+		"with everybody as a proxy":  {prod.env, flags(good, "--trusted-proxies", "10.0.0.7,::/0"), 1, "is everybody"},
+		"with a proxy from anywhere": {prod.env, flags(good, "--proxy-user-header", "X-User"), 1, "list the proxies"},
+		"with another's domain":      {prod.env, flags(good, "--token-cookie-domain", "example.org"), 1, "not a parent"},
 		"with both key and file":     {with("USHER_KEY_ENCRYPTION_KEY=x"), flags(good), 1, "give one"},
 		"where commits may be lost":  {with("PGOPTIONS=-csynchronous_commit=off"), flags(good), 1, "acknowledged commits"},
 	} {

@@ -46,6 +46,25 @@ func (f *tokenFlags) issuer(url string, keys *session.Keyring) (*session.Issuer,
 type webFlags struct {
 	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie."`
 	Origins       []string `env:"USHER_ORIGINS" help:"Other origins whose pages may call with the user's cookie, for example https://app.example.com."`
+
+	TokenCookieDomain string `env:"USHER_TOKEN_COOKIE_DOMAIN" placeholder:"DOMAIN" help:"Parent domain of usher's host and the sync backend's, for mode=cookie where they differ: example.com."`
+
+	TrustedProxies          []string `env:"USHER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Addresses and networks of the proxies in front: their headers are believed."`
+	ProxyUserHeader         string   `env:"USHER_PROXY_USER_HEADER" placeholder:"NAME" help:"Header in which a trusted proxy names the user whom it signed in, such as X-Auth-Request-User."`
+	ProxyOrganizationHeader string   `env:"USHER_PROXY_ORGANIZATION_HEADER" placeholder:"NAME" help:"Header in which it names the user's active organization."`
+	ProxyAddressHeader      string   `env:"USHER_PROXY_ADDRESS_HEADER" default:"X-Forwarded-For" enum:"X-Forwarded-For,Forwarded" help:"Header to which the trusted proxies append their client's address, for the audit: X-Forwarded-For or Forwarded."`
+}
+
+func (f *webFlags) credentials() (*identity.Reader, error) {
+	return identity.NewReader(identity.Config{
+		Cookie: f.SessionCookie,
+		Proxy: identity.ProxyConfig{
+			Trusted:            f.TrustedProxies,
+			UserHeader:         f.ProxyUserHeader,
+			OrganizationHeader: f.ProxyOrganizationHeader,
+			AddressHeader:      f.ProxyAddressHeader,
+		},
+	})
 }
 
 // limitFlags say how much is too much. Each usher process counts for itself.
@@ -90,7 +109,7 @@ type service struct {
 
 // newService joins the parts. It refuses what is unsafe, with a sentence.
 func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
-	credentials, err := identity.NewReader(identity.Config{Cookie: cfg.web.SessionCookie})
+	credentials, err := cfg.web.credentials()
 	if err != nil {
 		return nil, err
 	}
@@ -130,17 +149,18 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.auditLog = database.AuditLog(replicaName(), registry)
 	public, err := api.New(api.Config{
-		URL:         cfg.url,
-		Origins:     cfg.web.Origins,
-		Credentials: credentials,
-		Directory:   directory,
-		Issuer:      issuer,
-		Keys:        keyring,
-		Audit:       s.auditLog,
-		Limits:      cfg.limits.limits(),
-		Contract:    usher.OpenAPI,
-		Logger:      cfg.logger,
-		Registry:    registry,
+		URL:               cfg.url,
+		Origins:           cfg.web.Origins,
+		TokenCookieDomain: cfg.web.TokenCookieDomain,
+		Credentials:       credentials,
+		Directory:         directory,
+		Issuer:            issuer,
+		Keys:              keyring,
+		Audit:             s.auditLog,
+		Limits:            cfg.limits.limits(),
+		Contract:          usher.OpenAPI,
+		Logger:            cfg.logger,
+		Registry:          registry,
 	})
 	if err != nil {
 		s.auditLog.Close()

@@ -20,7 +20,20 @@ import { closeCode } from './livestore-close.js';
  * second, later every 30. It may wait for the user to sign in, so a time limit
  * on its request is its own affair; `signal` aborts when the store closes.
  */
-export type GetToken = (store: { storeId: string; clientId: string; signal: AbortSignal }) => Promise<string>;
+export type GetToken<Answer extends string | TokenInCookie = string> = (store: {
+  storeId: string;
+  clientId: string;
+  signal: AbortSignal;
+}) => Promise<Answer>;
+
+/**
+ * In the place of a token that is in a cookie: usher's answer to
+ * `POST /api/auth?mode=cookie`. The browser has the cookie by then, and sends it
+ * with the connection's upgrade.
+ */
+export interface TokenInCookie {
+  readonly expiresAt: string;
+}
 
 export interface FreshTokenOptions {
   /** Told why there is no new token, at each try. The store works on, and is offline when the last token is over. */
@@ -29,14 +42,14 @@ export interface FreshTokenOptions {
 
 /**
  * Wraps a sync backend such as `makeWsSync(...)`, so that each connection sends
- * a fresh token as `payload.authToken`. The store opens and takes commits at
+ * a fresh token: as `payload.authToken`, or as a cookie. The store opens and takes commits at
  * once, also where there is no token yet. When the token changes, the new
  * connection stands before the old one goes, the pull goes on at its cursor, and
  * LiveStore repeats a push that was under way.
  */
 export function withFreshToken<Constructor extends BackendConstructor>(
   inner: Constructor,
-  getToken: GetToken,
+  getToken: GetToken<string | TokenInCookie>,
   { onError }: FreshTokenOptions = {},
 ): Constructor {
   const make = ({ storeId, clientId, payload }: BackendArgs) =>
@@ -47,14 +60,18 @@ export function withFreshToken<Constructor extends BackendConstructor>(
       let current: Connection | undefined;
 
       const connect = Effect.gen(function* () {
-        const token = yield* Effect.tryPromise({
+        const answer = yield* Effect.tryPromise({
           try: (signal) => getToken({ storeId, clientId, signal }),
           catch: (error) => error,
         });
-        const lifetime = yield* Effect.try({ try: () => lifetimeOf(token), catch: (error) => error });
         const receivedAt = yield* Clock.currentTimeMillis;
+        const inCookie = typeof answer !== 'string';
+        const lifetime = yield* Effect.try({
+          try: () => (inCookie ? lifetimeInCookie(answer, receivedAt) : lifetimeOf(answer)),
+          catch: (error) => error,
+        });
         const scope = yield* Scope.fork(storeScope, ExecutionStrategy.sequential);
-        const args = { storeId, clientId, payload: { ...payload, authToken: token } };
+        const args = { storeId, clientId, payload: inCookie ? payload : { ...payload, authToken: answer } };
         const backend: Backend = yield* inner(args).pipe(Scope.extend(scope));
         const replaced = yield* Deferred.make<never, Offline>();
         const refused = yield* Deferred.make<void>();
@@ -148,6 +165,17 @@ function lifetimeOf(token: string): number {
     // The parser's message would quote the token.
   }
   throw new TypeError('withFreshToken: getToken gave no token');
+}
+
+/**
+ * The same of a token in a cookie, of which only the end is known. By a clock
+ * that is ahead it may be over: then usher's shortest life. By one that is
+ * behind it lasts too long: usher's longest, and before it the server closes.
+ */
+function lifetimeInCookie(answer: TokenInCookie, now: number): number {
+  const left = Date.parse(answer?.expiresAt) - now;
+  if (Number.isNaN(left)) throw new TypeError('withFreshToken: getToken gave no token, nor the end of one in a cookie');
+  return left > 0 ? Math.min(left, 3_600_000) : 60_000;
 }
 
 /** In steps, because a timer stands still while the machine sleeps, and the clock does not. */

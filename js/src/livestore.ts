@@ -44,7 +44,11 @@ export class LiveStoreAuthError extends Error {
 }
 
 export interface LiveStoreAuthOptions {
-  /** The cookie that may carry the token, and the exact origins whose pages may use it; both or neither. */
+  /**
+   * The cookie that may carry the token, and the exact origins whose pages may
+   * use it; both or neither. usher's is `__Host-usher`, or `__Secure-usher`
+   * where it is of a domain.
+   */
   cookie?: { name: string; origins: readonly string[] } | undefined;
   /** Told of each refusal, with the {@link VerifyError} behind it if there is one: for the worker's own log. */
   onRefused?: ((code: LiveStoreAuthCode, storeId: string, cause?: VerifyError) => void) | undefined;
@@ -121,6 +125,10 @@ export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions 
     // Browsers send cookies along with any page's WebSocket: without a list of
     // origins, every site could open the store.
     throw new TypeError('livestoreAuth: a cookie needs a name and at least one origin');
+  }
+  for (const origin of cookie?.origins ?? []) {
+    // One that no browser sends would refuse everybody, and not say why.
+    if (!isOrigin(origin)) throw new TypeError(`livestoreAuth: ${origin} is no origin as browsers send it: https://app.example.com`);
   }
 
   function findToken({ payload, headers }: Omit<SyncContext, 'storeId'>): string | undefined {
@@ -338,6 +346,14 @@ function contextOf(request: SyncRequest): SyncContext {
     payload: payload === null ? undefined : JSON.parse(decodeURIComponent(payload)),
     headers,
   };
+}
+
+function isOrigin(text: string): boolean {
+  try {
+    return new URL(text).origin === text;
+  } catch {
+    return false;
+  }
 }
 
 function cookieValues(header: string, name: string): string[] {

@@ -140,19 +140,40 @@ test('a push that is under way at the change is given back, to be repeated', asy
   });
 });
 
+test('of a token in a cookie nothing is sent but what the browser sends', async () => {
+  const expiresAt = (seconds) => new Date((start + seconds) * 1000).toISOString();
+  const cases = [
+    // the end as usher says it, seconds until the next question at most and at least
+    ['five minutes', 300, [210, 240]],
+    ['by a clock an hour ahead', -3300, [42, 48]],
+    ['by a clock a day behind', 86_400, [2520, 2880]],
+  ];
+  for (const [name, end, [least, most]] of cases) {
+    await withStore(async () => ({ expiresAt: expiresAt(end) }), function* ({ backend, connections }) {
+      yield* Effect.scoped(backend.connect);
+      assert.deepEqual(connections[0].payload, { theme: 'dark' }, name);
+      yield* wait(least - 1);
+      assert.equal(connections.length, 1, name);
+      yield* wait(most - least + 12); // one step of the timer more
+      assert.deepEqual(connections.map(({ open }) => open), [false, true], name);
+    });
+  }
+});
+
 test('without a new token the old connection stays, and the question is repeated', async () => {
   const errors = new Set();
-  const faults = [() => Promise.reject(new Error('usher answered 503')), async () => 'no token', async () => 'e.e30.s'];
+  const faults = [() => Promise.reject(new Error('usher answered 503')), async () => 'no token', async () => 'e.e30.s', async () => ({}), async () => null];
   let asked = 0;
   let down = false;
-  const getToken = () => (down ? faults[asked++ % 3]() : Promise.resolve(tokenFor(300)));
+  const getToken = () => (down ? faults[asked++ % 5]() : Promise.resolve(tokenFor(300)));
   await withStore(
     getToken,
     function* ({ connections }) {
       yield* settle;
       down = true;
       yield* wait(300);
-      assert.deepEqual(errors, new Set(['usher answered 503', 'withFreshToken: getToken gave no token']));
+      const neither = 'withFreshToken: getToken gave no token, nor the end of one in a cookie';
+      assert.deepEqual(errors, new Set(['usher answered 503', 'withFreshToken: getToken gave no token', neither]));
       assert.deepEqual(connections.map(({ open }) => open), [true]);
       down = false;
       yield* wait(36);

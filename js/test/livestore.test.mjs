@@ -59,6 +59,10 @@ test('a token is taken from the header, then the cookie, then the payload', asyn
     ['a cookie and a longer origin', { headers: { ...fromPage, origin: `${origin}.evil.test` } }, 'origin_refused'],
     ['a cookie and no origin', { headers: { cookie: fromPage.cookie } }, 'origin_refused'],
     ['an origin that may not use the cookie', { headers: { ...fromPage, origin: 'null' }, authToken: good }, 'origin_refused'],
+    ['two cookies, one of them empty', { headers: { ...fromPage, cookie: `store_token=${good}; store_token=` } }, 'cookie_duplicate'],
+    ['two origins, as joined', { headers: { ...fromPage, origin: `${origin}, https://evil.example.test` } }, 'origin_refused'],
+    ['a foreign origin with a payload', { headers: { ...fromPage, origin: 'https://evil.example.test' }, authToken: good }, 'origin_refused'],
+    ['a header with a foreign origin', { headers: { authorization: `Bearer ${good}`, origin: 'https://evil.example.test' } }, 'allowed'],
     ['a cookie by a longer name', { headers: { cookie: `x_store_token=${good}`, origin } }, 'token_missing'],
     ['payload', { authToken: good }, 'allowed'],
     ['payload and other headers', { headers: { 'user-agent': 'x' }, authToken: good }, 'allowed'],
@@ -85,6 +89,13 @@ test('a cookie needs its name and its origins', () => {
   for (const cookie of [{ name: '', origins: ['https://app.example.test'] }, { name: 'store_token', origins: [] }]) {
     assert.throws(() => newAuth({ cookie }), TypeError);
   }
+  // What no browser would ever send, and so refuse everybody.
+  const odd = ['app.example.test', 'https://app.example.test/', 'https://APP.example.test', 'https://app.example.test:443', '*', 'null', ''];
+  for (const origin of odd) {
+    const cookie = { name: 'store_token', origins: ['https://app.example.test', origin] };
+    assert.throws(() => newAuth({ cookie }), { name: 'TypeError', message: /no origin as browsers send it/ }, origin);
+  }
+  newAuth({ cookie: { name: 'store_token', origins: ['http://localhost:3000', 'https://app.example.test:8443'] } });
 });
 
 test('a push needs FULL and a pull READ, on the store of the context', async () => {

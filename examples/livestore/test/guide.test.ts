@@ -1,12 +1,10 @@
 // docs/livestore.md: its code is compared, checked and run.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 
-import { build } from 'esbuild';
-
+import { readBlocks, startBlock } from './guide.ts';
 import { startIssuer, type Issuer } from './issuer.ts';
 import { pull, push } from './sync.ts';
 import { startUsher } from './usher.ts';
@@ -19,8 +17,7 @@ let folder: string; // inside the example, where packages are found
 let issuer: Issuer;
 
 before(async () => {
-  const guide = await readFile('../../docs/livestore.md', 'utf8');
-  blocks = new Map([...guide.matchAll(/^```(.+)\n([^]*?)^```$/gm)].map(([, name, text]) => [name!, text!]));
+  blocks = await readBlocks();
   folder = await mkdtemp('guide-');
   issuer = await startIssuer();
 });
@@ -30,7 +27,7 @@ after(async () => {
   await rm(folder, { recursive: true });
 });
 
-for (const name of ['ts src/worker.ts', 'ts src/client.ts', 'ts src/livestore.worker.ts', 'capnp workerd.capnp', 'js build.mjs']) {
+for (const name of ['ts src/worker.ts', 'ts src/client.ts', 'ts src/livestore.worker.ts', 'ts src/livestore.cookie.worker.ts', 'capnp workerd.capnp', 'js build.mjs']) {
   test(`${name} is what the other tests run or check`, async () => {
     assert.equal(blocks.get(name), await readFile(name.split(' ')[1]!, 'utf8'));
   });
@@ -42,35 +39,10 @@ test('the packages are those that are installed', async () => {
   assert.deepEqual(JSON.parse(blocks.get('json dependencies')!), { ...dependencies, '@usher-auth/verify': version });
 });
 
-/** Checks and bundles a worker of the guide, and runs it in the place of the example's. */
-async function startBlock(name: string) {
-  await writeFile(join(folder, name), blocks.get(`ts ${name}`)!);
-  await writeFile(
-    join(folder, 'tsconfig.json'),
-    JSON.stringify({ extends: '../tsconfig.worker.json', include: [name, '../src/worker.ts'] }),
-  );
-  const check = spawnSync('tsc', ['-p', folder], { encoding: 'utf8' });
-  assert.equal(check.status, 0, check.stdout);
-  await copyFile('workerd.capnp', join(folder, 'workerd.capnp'));
-  await build({
-    entryPoints: [join(folder, name)],
-    outfile: join(folder, 'dist/worker.js'),
-    bundle: true,
-    format: 'esm',
-    target: 'es2022',
-    platform: 'browser',
-    conditions: ['workerd', 'worker', 'browser'],
-    external: ['cloudflare:*'],
-    // workerd.capnp names an entry point for operators, which the guide's variants leave out.
-    footer: { js: 'export const operators = { fetch: () => new Response(null, { status: 404 }) };' },
-  });
-  return startWorker(issuer, folder);
-}
-
 test('cookie.ts takes the token from its cookie, with a page of the list alone', async () => {
-  const worker = await startBlock('cookie.ts');
+  const worker = await startBlock(folder, 'cookie.ts', blocks.get('ts cookie.ts')!, issuer);
   try {
-    const cookie = `__Host-store=${await issuer.mint({ stores: { [storeId]: 'full' } })}`;
+    const cookie = `__Host-usher=${await issuer.mint({ stores: { [storeId]: 'full' } })}`;
     const origin = 'https://app.example.com';
     const good = { headers: { cookie, origin } };
     assert.equal((await pull(worker.address, storeId, good)).status, 200);
@@ -85,7 +57,7 @@ test('cookie.ts takes the token from its cookie, with a page of the list alone',
 });
 
 test('author.ts takes events from their author alone', async () => {
-  const worker = await startBlock('author.ts');
+  const worker = await startBlock(folder, 'author.ts', blocks.get('ts author.ts')!, issuer);
   try {
     const authToken = await issuer.mint({ sub: 'ada', stores: { [storeId]: 'full' } });
     const by = (author: string) => ({ name: 'v1.TodoAdded', args: { id: '1', text: `by ${author}`, author } });

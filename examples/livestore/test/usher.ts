@@ -36,6 +36,7 @@ export async function startUsher() {
   return {
     ...dev!,
     directory,
+    log: () => log,
     cookie: (user: keyof Dev['sessions']) => `${dev!.cookieName}=${dev!.sessions[user]}`,
     async stop() {
       if (child.exitCode === null) child.kill('SIGTERM');

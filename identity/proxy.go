@@ -1,0 +1,248 @@
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Why a user whom a proxy names is refused: a 401.
+var (
+	// ErrUntrustedProxy is never passed over in silence: either somebody plays
+	// the proxy, or the proxy's address is missing from the list.
+	ErrUntrustedProxy = errors.New("identity: the proxy's user header from an address that is not a trusted proxy")
+	ErrBadProxyUser   = errors.New("identity: the proxy's user or organization header is there twice, or is no id")
+)
+
+// ProxyConfig is about the proxies in front of usher. The zero ProxyConfig
+// trusts none.
+type ProxyConfig struct {
+	// Trusted lists the addresses and networks (10.0.0.7, 10.1.0.0/16,
+	// fd00::/8) whose headers are believed: the proxies themselves, and nobody
+	// else who can reach usher.
+	Trusted []string
+	// UserHeader is the header in which a proxy that signs users in names
+	// them, such as X-Auth-Request-User. The proxy must remove it from what
+	// its own clients send. Empty: no header names a user.
+	UserHeader string
+	// OrganizationHeader names the user's active organization. May be empty.
+	OrganizationHeader string
+	// AddressHeader is the header to which the proxies append the address of
+	// who called them: X-Forwarded-For, which is the default, or Forwarded. The
+	// other one is not read: its proxy would pass on what a client wrote there.
+	AddressHeader string
+}
+
+// A ProxyUser is whom a trusted proxy names.
+type ProxyUser struct {
+	User         string
+	Organization string // may be empty
+	Proxy        netip.Addr
+}
+
+// proxies is a ProxyConfig that was checked.
+type proxies struct {
+	trusted                                       []netip.Prefix
+	userHeader, organizationHeader, addressHeader string
+}
+
+func newProxies(cfg ProxyConfig) (p proxies, err error) {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("identity: "+format, args...)) }
+	for _, text := range cfg.Trusted {
+		prefix, err := parseNetwork(text)
+		if err != nil {
+			fault("trusted proxy %q %w", text, err)
+		}
+		p.trusted = append(p.trusted, prefix)
+	}
+	for _, name := range []string{cfg.UserHeader, cfg.OrganizationHeader} {
+		if name != "" && !isToken(name) {
+			fault("%q is no header name (RFC 9110, section 5.1)", name)
+		}
+	}
+	p.userHeader, p.organizationHeader = http.CanonicalHeaderKey(cfg.UserHeader), http.CanonicalHeaderKey(cfg.OrganizationHeader)
+	switch {
+	case p.userHeader != "" && len(cfg.Trusted) == 0:
+		fault("header %s names users, and no proxy is trusted to set it: list the proxies", p.userHeader)
+	case p.organizationHeader != "" && p.userHeader == "":
+		fault("header %s names an organization, and no header a user", p.organizationHeader)
+	case p.organizationHeader != "" && p.organizationHeader == p.userHeader:
+		fault("header %s cannot name both the user and the organization", p.userHeader)
+	}
+	switch p.addressHeader = http.CanonicalHeaderKey(cfg.AddressHeader); p.addressHeader {
+	case "":
+		p.addressHeader = xForwardedFor
+	case xForwardedFor, forwarded:
+	default:
+		fault("header %q is neither %s nor %s", cfg.AddressHeader, xForwardedFor, forwarded)
+	}
+	return p, errors.Join(faults...)
+}
+
+// parseNetwork reads an address or a network.
+func parseNetwork(text string) (netip.Prefix, error) {
+	prefix, err := netip.ParsePrefix(text)
+	if addr, addrErr := netip.ParseAddr(text); err != nil && addrErr == nil && addr.Zone() == "" {
+		prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	switch {
+	case err != nil:
+		return netip.Prefix{}, errors.New("is not an address or a network like 10.0.0.7 or 10.1.0.0/16")
+	case prefix.Bits() == 0:
+		return netip.Prefix{}, errors.New("is everybody: anyone who can reach usher could then be anybody")
+	case prefix.Addr().Is4In6():
+		return netip.Prefix{}, errors.New("is an IPv4 network: write it as one")
+	case prefix != prefix.Masked():
+		return netip.Prefix{}, fmt.Errorf("has an address in it: write %s", prefix.Masked())
+	}
+	return prefix, nil
+}
+
+// trusts reports whether addr is a proxy's.
+func (p *proxies) trusts(addr netip.Addr) bool {
+	for _, prefix := range p.trusted {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// readUser returns whom a proxy names, or nil where the request has no such
+// header.
+func (p *proxies) readUser(req *http.Request) (*ProxyUser, error) {
+	if p.userHeader == "" {
+		return nil, nil //nolint:nilnil // nobody is named
+	}
+	users, organizations := req.Header[p.userHeader], req.Header[p.organizationHeader]
+	if len(users)+len(organizations) == 0 {
+		return nil, nil //nolint:nilnil // nobody is named
+	}
+	peer := PeerAddr(req)
+	switch {
+	case !p.trusts(peer):
+		return nil, ErrUntrustedProxy
+	case len(users) != 1 || !isID(users[0]):
+		return nil, ErrBadProxyUser
+	case len(organizations) > 1 || len(organizations) == 1 && !isID(organizations[0]):
+		return nil, ErrBadProxyUser
+	}
+	named := &ProxyUser{User: users[0], Proxy: peer}
+	if len(organizations) == 1 {
+		named.Organization = organizations[0]
+	}
+	return named, nil
+}
+
+// isID reports whether s can be the id of a user or an organization.
+func isID(s string) bool {
+	const maxUnits = 128
+	units := 0
+	for _, c := range s {
+		if unicode.IsControl(c) {
+			return false
+		}
+		units += utf16.RuneLen(c)
+	}
+	return units >= 1 && units <= maxUnits && utf8.ValidString(s)
+}
+
+const (
+	xForwardedFor = "X-Forwarded-For"
+	forwarded     = "Forwarded"
+)
+
+// ClientAddr returns who made a request, for the record: the peer, or where
+// that is a trusted proxy the last one before the trusted proxies. A hop that
+// cannot be read makes it the peer again, since what stands before it is hearsay.
+// It is the zero Addr where the server does not listen on IP.
+func (r *Reader) ClientAddr(req *http.Request) netip.Addr {
+	peer := PeerAddr(req)
+	if !r.proxies.trusts(peer) {
+		return peer
+	}
+	client := peer
+	for hops := strings.Join(req.Header[r.proxies.addressHeader], ","); hops != ""; {
+		var hop string
+		hops, hop = cutLast(hops)
+		if r.proxies.addressHeader == forwarded {
+			hop = forParameter(hop)
+		}
+		addr, ok := parseHop(hop)
+		if !ok {
+			return peer
+		}
+		if client = addr; !r.proxies.trusts(addr) {
+			break
+		}
+	}
+	return client
+}
+
+// PeerAddr returns the address at the other end of the connection, which no
+// header can change: a proxy's, where there is one. It is the zero Addr where the
+// server does not listen on IP.
+func PeerAddr(req *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(req.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return peer.Addr().Unmap().WithZone("")
+}
+
+// cutLast cuts the last element off a list. It reads from the end, which the
+// trusted proxies wrote: a quote that a client left open does not get there.
+func cutLast(list string) (before, last string) {
+	quoted := false
+	for i := len(list) - 1; i >= 0; i-- {
+		switch list[i] {
+		case '"':
+			quoted = !quoted
+		case ',':
+			if !quoted {
+				return list[:i], strings.Trim(list[i+1:], " \t")
+			}
+		}
+	}
+	return "", strings.Trim(list, " \t")
+}
+
+// forParameter returns the for parameter of an element of Forwarded (RFC 7239,
+// section 4), or nothing where there is not exactly one.
+func forParameter(element string) (node string) {
+	for pair := range strings.SplitSeq(element, ";") {
+		name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+		if !strings.EqualFold(name, "for") {
+			continue
+		}
+		if node != "" {
+			return ""
+		}
+		node = value
+		if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+			node = value[1 : len(value)-1]
+		}
+	}
+	return node
+}
+
+// parseHop reads an address with or without a port; IPv6 in brackets or, without
+// a port, as it is.
+func parseHop(hop string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(hop)
+	if err != nil {
+		if strings.HasSuffix(hop, "]") {
+			hop += ":0"
+		}
+		var withPort netip.AddrPort
+		withPort, err = netip.ParseAddrPort(hop)
+		addr = withPort.Addr()
+	}
+	return addr.Unmap(), err == nil && addr.Zone() == ""
+}
