@@ -123,7 +123,12 @@ func (a *API) decide(ctx context.Context, r *http.Request, asked authorizeReques
 	}
 	var p *session.Principal
 	var key *session.APIKey
-	if credential.APIKey != nil {
+	switch {
+	case !credential.Upstream.IsEmpty():
+		if p, err = a.principalByToken(ctx, credential.Upstream, d); err != nil {
+			return session.Token{}, err
+		}
+	case credential.APIKey != nil:
 		user, organization, err := asked.subject()
 		if err != nil {
 			return session.Token{}, err
@@ -134,7 +139,7 @@ func (a *API) decide(ctx context.Context, r *http.Request, asked authorizeReques
 		if !p.Known {
 			return session.Token{}, session.ErrUserUnknown
 		}
-	} else {
+	default:
 		// The browser sends the cookie by itself: which page made it must be
 		// known.
 		if !a.sameOrigin(r) {
@@ -264,7 +269,7 @@ func (q *authorizeRequest) id(name string) (string, error) {
 		return "", nil
 	}
 	text, ok := value.Text()
-	if !ok || !isDirectoryID(text) {
+	if !ok || !session.IsDirectoryID(text) {
 		return "", badRequest(name + " must be a string of 1 to 128 characters, none of them a control character.")
 	}
 	return text, nil

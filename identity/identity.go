@@ -48,11 +48,12 @@ func NewReader(cfg Config) (*Reader, error) {
 	return &Reader{cfg}, nil
 }
 
-// A Credential is what a caller showed: a session cookie's value, or an API
-// key.
+// A Credential is what a caller showed: one of a session cookie's value, an
+// identity provider's token, and an API key.
 type Credential struct {
-	Session secret.Text
-	APIKey  *APIKey // nil: the caller is a session
+	Session  secret.Text
+	Upstream secret.Text // for [Upstream.Verify]
+	APIKey   *APIKey
 }
 
 // Read returns the request's credential, or one of this package's errors. The
@@ -80,12 +81,16 @@ func (r *Reader) Read(req *http.Request) (Credential, error) {
 	return Credential{Session: secret.New(value)}, nil
 }
 
-// readBearer reads an API key (RFC 6750, section 2.1).
+// readBearer reads an API key or a token (RFC 6750, section 2.1), of which only
+// the token has a dot.
 func (*Reader) readBearer(req *http.Request) (Credential, error) {
 	values := req.Header.Values("Authorization")
 	scheme, text, _ := strings.Cut(values[0], " ")
 	if len(values) != 1 || !strings.EqualFold(scheme, "Bearer") {
 		return Credential{}, ErrBadBearer
+	}
+	if strings.Contains(text, ".") {
+		return Credential{Upstream: secret.New(text)}, nil
 	}
 	key, err := ParseAPIKey(secret.New(text))
 	if err != nil {

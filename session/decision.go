@@ -7,9 +7,10 @@ import (
 
 // Kinds of caller, as the audit names them.
 const (
-	CallerNone    = "none" // refused before anybody was known
-	CallerSession = "session"
-	CallerAPIKey  = "api_key"
+	CallerNone     = "none" // refused before anybody was known
+	CallerSession  = "session"
+	CallerUpstream = "upstream"
+	CallerAPIKey   = "api_key"
 )
 
 // A Decision is the audit row of one request: a token issued, or a refusal.

@@ -31,6 +31,7 @@ type devCmd struct {
 	databaseFlags
 	tokenFlags
 	webFlags
+	issuerFlags
 	Dir       string `env:"USHER_DEV_DIR" default:".usher" type:"path" help:"Folder of the database, the keys and dev.json."`
 	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener; port 0 takes a free one."`
 	OpsListen string `env:"USHER_OPS_LISTEN" default:"127.0.0.1:0" help:"Listener for /livez, /readyz, /metrics and /debug/pprof."`
@@ -109,6 +110,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		url:         dev.URL,
 		tokens:      c.tokenFlags,
 		web:         c.webFlags,
+		issuers:     c.issuerFlags,
 		listen:      listener,
 		ops:         ops,
 		drain:       5 * time.Second,

@@ -44,6 +44,7 @@ type serviceConfig struct {
 	url         string // public; empty: that of the listener
 	tokens      tokenFlags
 	web         webFlags
+	issuers     issuerFlags
 	listen      net.Listener
 	ops         net.Listener
 	drain       time.Duration
@@ -54,6 +55,7 @@ type serviceConfig struct {
 type service struct {
 	db       *db.DB
 	auditLog *db.AuditLog
+	upstream *identity.Upstream
 	public   *http.Server
 	ops      *http.Server
 	opsAPI   *api.Ops
@@ -67,6 +69,10 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		return nil, err
 	}
 	credentials, err := identity.NewReader(identity.Config{Cookie: cfg.web.SessionCookie})
+	if err != nil {
+		return nil, err
+	}
+	issuers, err := cfg.issuers.parse(cfg.url)
 	if err != nil {
 		return nil, err
 	}
@@ -111,11 +117,15 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if s.upstream, err = newUpstream(ctx, issuers, directory.Foreign(), registry, cfg.logger); err != nil {
+		return nil, err
+	}
 	s.auditLog = database.AuditLog(replicaName(), registry)
 	public, err := api.New(api.Config{
 		URL:         cfg.url,
 		Origins:     cfg.web.Origins,
 		Credentials: credentials,
+		Upstream:    s.upstream,
 		Directory:   directory,
 		Issuer:      issuer,
 		Keys:        keyring,
@@ -125,6 +135,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		Registry:    registry,
 	})
 	if err != nil {
+		s.upstream.Close()
 		s.auditLog.Close()
 		s.auditLog = nil
 		return nil, err
@@ -188,6 +199,7 @@ func relaxGC() {
 func (s *service) run(ctx context.Context) error {
 	defer s.db.Close()
 	defer s.auditLog.Close()
+	defer s.upstream.Close()
 	relaxGC()
 	failed := make(chan error, 2)
 	go func() { failed <- s.public.Serve(s.cfg.listen) }()

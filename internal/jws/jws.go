@@ -19,6 +19,9 @@ const (
 // A Fault is why a token does not open: a stable code.
 type Fault string
 
+// BadAlgorithm is the fault of a token whose alg is not the key's.
+const BadAlgorithm Fault = "alg"
+
 func (f Fault) Error() string { return "jws: " + string(f) }
 
 var (
@@ -26,7 +29,7 @@ var (
 	errForm      error = Fault("form")
 	errBase64    error = Fault("base64")
 	errHeader    error = Fault("header")
-	errAlgorithm error = Fault("alg")
+	errAlgorithm error = BadAlgorithm
 	errSignature error = Fault("signature")
 )
 
