@@ -56,6 +56,7 @@ type rig struct {
 	registry *prometheus.Registry
 	log      *lockedBuffer
 	keys     *session.Keyring
+	upstream *identity.Upstream // may be nil
 }
 
 type lockedBuffer struct {
@@ -75,9 +76,11 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func newRig(t testing.TB) *rig {
+func newRig(t testing.TB) *rig { return newRigWith(t, dbtest.New(t), nil) }
+
+// newRigWith is newRig on a database without data, with identity providers.
+func newRigWith(t testing.TB, pg *dbtest.DB, upstream *identity.Upstream) *rig {
 	t.Helper()
-	pg := dbtest.New(t)
 	if _, err := pg.Pool.Exec(t.Context(), demo); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +93,7 @@ func newRig(t testing.TB) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{pg: pg, registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)}
+	r := &rig{pg: pg, registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t), upstream: upstream}
 	audit := database.AuditLog("test", r.registry)
 	t.Cleanup(audit.Close)
 	r.Server = serve(t, directory, audit, r)
@@ -121,7 +124,7 @@ func newAPI(t testing.TB, directory api.Directory, audit api.Audit, r *rig) *api
 		t.Fatal(err)
 	}
 	a, err := api.New(api.Config{
-		URL: ownURL, Origins: []string{allowedOrigin}, Credentials: credentials, Directory: directory, Issuer: issuer, Keys: r.keys,
+		URL: ownURL, Origins: []string{allowedOrigin}, Credentials: credentials, Upstream: r.upstream, Directory: directory, Issuer: issuer, Keys: r.keys,
 		Audit: audit, Contract: usher.OpenAPI, Logger: slog.New(slog.NewJSONHandler(r.log, nil)), Registry: r.registry,
 	})
 	if err != nil {
@@ -523,6 +526,10 @@ func (f *fake) PrincipalBySession(context.Context, secret.Text) (*session.Princi
 
 func (f *fake) PrincipalByAPIKey(context.Context, string, [sha256.Size]byte, string, string) (*session.APIKey, *session.Principal, error) {
 	return nil, nil, session.ErrKeyUnknown
+}
+
+func (f *fake) PrincipalByClaims(context.Context, *session.UpstreamClaims) (*session.Principal, error) {
+	return f.lookUp()
 }
 func (f *fake) Record(ctx context.Context, d *session.Decision) error { return f.record(ctx, d) }
 
