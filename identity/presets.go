@@ -227,8 +227,10 @@ func (c *IssuerConfig) setOne(name string, values []string) (err error) {
 	}
 	switch name {
 	case "keys-file":
-		c.Keys, err = session.KeysFromFile(value)
-		return err
+		if c.Keys, err = session.KeysFromFile(value); err != nil {
+			return errors.New(plain(err))
+		}
+		return nil
 	case "secret-file":
 		content, err := os.ReadFile(value)
 		c.Secret = secret.New(strings.TrimRight(string(content), "\r\n"))

@@ -78,7 +78,7 @@ func TestParseIssuersFaults(t *testing.T) {
 		"a short secret":         {[]string{"authjs issuer=https://id.example.com aud=a secret-file=" + short}, []string{id + "secret-file: the secret is shorter than 32 bytes"}},
 		"an empty secret":        {[]string{"authjs issuer=https://id.example.com aud=a secret-file=" + empty}, []string{id + "secret-file: " + empty + " is empty"}},
 		"a secret that is gone":  {[]string{"authjs issuer=https://id.example.com aud=a secret-file=" + dir + "/none"}, []string{id + "secret-file: open " + dir + "/none: no such file"}},
-		"a file without keys":    {[]string{"authjs issuer=https://id.example.com aud=a keys-file=" + noKeys}, []string{id + "keys-file: session: JWK Set: no usable key"}},
+		"a file without keys":    {[]string{"authjs issuer=https://id.example.com aud=a keys-file=" + noKeys}, []string{id + "keys-file: JWK Set: no usable key"}},
 		"HS256 for public keys":  {[]string{"oidc issuer=https://id.example.com aud=a alg=HS256"}, []string{id + `alg: "HS256" is not one of EdDSA`}},
 		"RS256 for a secret":     {[]string{"authjs issuer=https://id.example.com aud=a alg=RS256 secret-file=" + long}, []string{id + `alg: "RS256" is not one of HS256`}},
 		"none":                   {[]string{"oidc issuer=https://id.example.com aud=a alg=none"}, []string{id + `alg: "none"`}},
@@ -143,7 +143,7 @@ func TestParseIssuersFaults(t *testing.T) {
 func TestNewUpstreamFaults(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{
-		"http://id.example.com/jwks":       "issuer https://id.example.com: jwks: session: bad key URL: URL is http to another host",
+		"http://id.example.com/jwks":       "issuer https://id.example.com: jwks: bad key URL: URL is http to another host",
 		"https://u:p@id.example.com/jwks":  "URL has a password",
 		"file:///etc/passwd":               "URL is not an absolute https URL",
 		"https://169.254.169.254.:x/":      "URL is not an absolute https URL",

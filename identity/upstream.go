@@ -260,7 +260,7 @@ func NewUpstream(cfg UpstreamConfig) (*Upstream, error) {
 	for _, c := range issuers {
 		i := &issuer{IssuerConfig: c}
 		if i.keys, err = u.keysOf(&c, &cfg); err != nil {
-			faults = append(faults, fmt.Errorf("issuer %s: jwks: %w", c.name(), err))
+			faults = append(faults, fmt.Errorf("issuer %s: jwks: %s", c.name(), plain(err)))
 		}
 		for _, iss := range c.Issuers {
 			u.issuers[iss] = i
@@ -272,6 +272,9 @@ func NewUpstream(cfg UpstreamConfig) (*Upstream, error) {
 	}
 	return u, nil
 }
+
+// plain takes the package's name off an error, for the middle of a sentence.
+func plain(err error) string { return strings.TrimPrefix(err.Error(), "session: ") }
 
 // complete sets the defaults of configurations that are in order.
 func complete(issuers []IssuerConfig) ([]IssuerConfig, error) {

@@ -102,6 +102,10 @@ func TestServeRefuses(t *testing.T) {
 		"with a life of a day":       {prod.env, flags(good, "--token-ttl", "24h"), 1, "TTL"},
 		"with audiences of no kind":  {prod.env, flags(good, "--audiences", "liveblocks"), 1, "name=rooms"},
 		"with an origin of anything": {prod.env, flags(good, "--origins", "*"), 1, "origin"},
+		"with an issuer for anybody": {prod.env, flags(good, "--issuer", "oidc issuer=https://id.example.com"), 1, "usher: issuer https://id.example.com: aud: neither aud nor azp is given"},
+		"with two faulty issuers":    {with("USHER_ISSUERS=okta x=y\nclerk issuer=https://id.example.com"), flags(good), 1, "issuer 1: preset: \"okta\" is not one of"},
+		"with itself as an issuer":   {prod.env, flags(good, "--issuer", "oidc issuer="+good+" aud=livestore"), 1, "usher's own --url"},
+		"with keys in the clear":     {prod.env, flags(good, "--issuer", "oidc issuer=https://id.example.com aud=a jwks=http://id.example.com"), 1, "jwks: bad key URL: URL is http"},
 		"with both key and file":     {with("USHER_KEY_ENCRYPTION_KEY=x"), flags(good), 1, "give one"},
 		"where commits may be lost":  {with("PGOPTIONS=-csynchronous_commit=off"), flags(good), 1, "acknowledged commits"},
 	} {
