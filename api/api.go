@@ -36,6 +36,9 @@ type Directory interface {
 	// It returns [session.ErrKeyUnknown], [session.ErrKeyRevoked] or
 	// [session.ErrKeyExpired] for a key that is none.
 	PrincipalByAPIKey(ctx context.Context, id string, secretHash [sha256.Size]byte, user, organization string) (*session.APIKey, *session.Principal, error)
+	// PrincipalByClaims returns the principal of the user of an identity
+	// provider's token, or one that is not Known.
+	PrincipalByClaims(ctx context.Context, claims *session.UpstreamClaims) (*session.Principal, error)
 }
 
 // Audit keeps decisions.
@@ -60,6 +63,7 @@ type Config struct {
 	TokenCookieDomain string
 
 	Credentials *identity.Reader
+	Upstream    *identity.Upstream // nil: no identity provider's token is taken
 	Directory   Directory
 	Issuer      *session.Issuer
 	Keys        *session.Keyring
@@ -139,6 +143,11 @@ func New(cfg Config) (*API, error) {
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("api: bad config: %w", err)
+	}
+	if a.cfg.Upstream == nil {
+		if a.cfg.Upstream, err = identity.NewUpstream(identity.UpstreamConfig{}); err != nil {
+			return nil, err
+		}
 	}
 	a.metrics = newMetrics(cfg.Registry)
 	a.router = a.routes()

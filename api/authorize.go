@@ -154,6 +154,14 @@ func (a *API) decide(ctx context.Context, r *http.Request, credential identity.C
 	var key *session.APIKey
 	var err error
 	switch {
+	// No browser sends a token by itself, but each keeps the cookie that it is
+	// answered with: that of another's token would sign the user in as him.
+	case !credential.Upstream.IsEmpty() && asked.inCookie && !a.mayUseCookie(r):
+		return session.Token{}, errOrigin
+	case !credential.Upstream.IsEmpty():
+		if p, err = a.principalByToken(ctx, credential.Upstream, d); err != nil {
+			return session.Token{}, err
+		}
 	case credential.APIKey != nil && asked.inCookie:
 		return session.Token{}, errKeyInCookieMode
 	case credential.APIKey != nil:
@@ -302,7 +310,7 @@ func (q *authorizeRequest) id(name string) (string, error) {
 		return "", nil
 	}
 	text, ok := value.Text()
-	if !ok || !isDirectoryID(text) {
+	if !ok || !session.IsDirectoryID(text) {
 		return "", badRequest(name + " must be a string of 1 to 128 characters, none of them a control character.")
 	}
 	return text, nil

@@ -56,6 +56,7 @@ type rig struct {
 	registry *prometheus.Registry
 	log      *lockedBuffer
 	keys     *session.Keyring
+	upstream *identity.Upstream // may be nil
 }
 
 type lockedBuffer struct {
@@ -75,13 +76,15 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func newRig(t testing.TB) *rig {
+func newRig(t testing.TB) *rig { return newRigWith(t, dbtest.New(t), nil) }
+
+// newRigWith is newRig on a database without data, with identity providers.
+func newRigWith(t testing.TB, pg *dbtest.DB, upstream *identity.Upstream) *rig {
 	t.Helper()
-	pg := dbtest.New(t)
 	if _, err := pg.Pool.Exec(t.Context(), demo); err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{pg: pg, registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)}
+	r := &rig{pg: pg, registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t), upstream: upstream}
 	directory, audit := r.open(t)
 	r.Server = serve(t, directory, audit, r)
 	for _, user := range []string{"ada", "grace", "mallory", "eve", "a:b", "nobody"} {
@@ -128,7 +131,7 @@ func newAPI(t testing.TB, directory api.Directory, audit api.Audit, r *rig) *api
 		t.Fatal(err)
 	}
 	a, err := api.New(api.Config{
-		URL: ownURL, Origins: []string{allowedOrigin}, Credentials: credentials, Directory: directory, Issuer: issuer, Keys: r.keys,
+		URL: ownURL, Origins: []string{allowedOrigin}, Credentials: credentials, Upstream: r.upstream, Directory: directory, Issuer: issuer, Keys: r.keys,
 		Audit: audit, Contract: usher.OpenAPI, Logger: slog.New(slog.NewJSONHandler(r.log, nil)), Registry: r.registry,
 	})
 	if err != nil {
@@ -534,6 +537,10 @@ func (f *fake) PrincipalByUser(context.Context, string, string) (*session.Princi
 
 func (f *fake) PrincipalByAPIKey(context.Context, string, [sha256.Size]byte, string, string) (*session.APIKey, *session.Principal, error) {
 	return nil, nil, session.ErrKeyUnknown
+}
+
+func (f *fake) PrincipalByClaims(context.Context, *session.UpstreamClaims) (*session.Principal, error) {
+	return f.lookUp()
 }
 func (f *fake) Record(ctx context.Context, d *session.Decision) error { return f.record(ctx, d) }
 

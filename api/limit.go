@@ -175,6 +175,8 @@ func (g *gate) enter(c identity.Credential, peer netip.Addr, now time.Time) (*pa
 	switch {
 	case c.APIKey != nil:
 		p.callers, p.caller = g.apiKeys, sha256.Sum256(append([]byte(c.APIKey.ID), c.APIKey.Hash[:]...))
+	case !c.Upstream.IsEmpty():
+		p.callers, p.caller = g.sessions, sha256.Sum256([]byte(c.Upstream.Reveal()))
 	case c.Proxy != nil:
 		p.callers, p.caller = g.sessions, sha256.Sum256([]byte("proxy\x00"+c.Proxy.User))
 	case !c.Session.IsEmpty():

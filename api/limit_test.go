@@ -125,6 +125,10 @@ func (g *gated) PrincipalByUser(context.Context, string, string) (*session.Princ
 	return g.principal(), nil
 }
 
+func (g *gated) PrincipalByClaims(ctx context.Context, claims *session.UpstreamClaims) (*session.Principal, error) {
+	return g.PrincipalByUser(ctx, claims.UserID, claims.Organization)
+}
+
 func (g *gated) principal() *session.Principal {
 	return &session.Principal{
 		At: g.clock(), Known: true, User: session.User{ID: "ada"},

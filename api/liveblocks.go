@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"unicode/utf16"
 
 	"github.com/usher-auth/usher/identity"
 	"github.com/usher-auth/usher/internal/strictjson"
@@ -19,10 +18,7 @@ import (
 // The routes that Liveblocks' SDKs call with a secret key. Their answers go
 // through the SDK to the caller as they are, and often on to a browser.
 
-const (
-	maxUserIDUnits = 128
-	docsURL        = "https://liveblocks.io/docs/api-reference/rest-api-endpoints"
-)
+const docsURL = "https://liveblocks.io/docs/api-reference/rest-api-endpoints"
 
 // liveblocksProblem is Liveblocks' error shape. A refusal of access has our
 // members too, since it is what a callback's client gives up on.
@@ -108,6 +104,9 @@ type issue func(key *session.APIKey, user session.User, d *session.Decision) (se
 // checked before the body is read, and the key itself with the user's look-up.
 func (a *API) issueForBackend(w http.ResponseWriter, r *http.Request, route string, read func(strictjson.Members) (issue, error)) error {
 	return a.decideAndRecord(w, r, session.Request{}, func(ctx context.Context, credential identity.Credential, d *session.Decision) (session.Token, error) {
+		if !credential.Upstream.IsEmpty() {
+			return session.Token{}, identity.ErrBadAPIKey
+		}
 		if credential.APIKey == nil {
 			return session.Token{}, identity.ErrNoCredential // a cookie is no secret key
 		}
@@ -164,12 +163,12 @@ func readUser(body strictjson.Members) (session.User, error) {
 		return user, &unprocessable{"userId", "Missing key: 'userId'."}
 	}
 	var ok bool
-	if user.ID, ok = value.Text(); !ok || !isDirectoryID(user.ID) {
+	if user.ID, ok = value.Text(); !ok || !session.IsDirectoryID(user.ID) {
 		return user, &unprocessable{"userId", "Value at key 'userId': must be a string of 1 to 128 characters, none of them a control character."}
 	}
 	for _, name := range []string{"tenantId", "organizationId"} { // the newer name wins
 		if value, there := body.Get(name); there {
-			if user.Organization, ok = value.Text(); !ok || !isDirectoryID(user.Organization) {
+			if user.Organization, ok = value.Text(); !ok || !session.IsDirectoryID(user.Organization) {
 				return user, &unprocessable{name, "Value at key '" + name + "': must be a string of 1 to 128 characters, none of them a control character."}
 			}
 		}
@@ -235,16 +234,4 @@ func readStrings(value strictjson.Value) ([]string, bool) {
 		}
 	}
 	return list, true
-}
-
-// isDirectoryID reports whether s can be the id of a user or an organization.
-func isDirectoryID(s string) bool {
-	units := 0
-	for _, r := range s {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return false
-		}
-		units += utf16.RuneLen(r)
-	}
-	return units >= 1 && units <= maxUserIDUnits
 }

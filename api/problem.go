@@ -3,9 +3,11 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/usher-auth/usher/identity"
 	"github.com/usher-auth/usher/permissions"
@@ -21,6 +23,8 @@ type problem struct {
 	// what the caller is told.
 	refusal string
 	limited *limitError // of a request beyond a limit
+	// retryAfter is when a 503 may be over, where that is known.
+	retryAfter time.Duration
 
 	Error     string `json:"error"`
 	Reason    string `json:"reason"`
@@ -53,6 +57,7 @@ var (
 const (
 	signedOut = "Nobody is signed in: the request bears no valid session."
 	badKey    = "The Authorization header bears no valid API key."
+	badToken  = "The Authorization header bears no valid token."
 )
 
 // problemFor is the one place where an error becomes an HTTP status. What it
@@ -72,6 +77,15 @@ func problemFor(err error) problem {
 	}
 	if e, ok := errors.AsType[*permissions.IDError](err); ok {
 		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: "The " + e.Kind.String() + " id " + e.Reason + "."}
+	}
+	if e, ok := errors.AsType[*identity.UpstreamError](err); ok {
+		return refuse(http.StatusUnauthorized, "unauthorized", e.Reason, tokenRefused(e.Reason))
+	}
+	if e, ok := errors.AsType[*identity.KeysUnavailableError](err); ok {
+		return problem{
+			status: http.StatusServiceUnavailable, retryAfter: e.RetryAfter,
+			Error: "unavailable", Reason: "The keys of the token's issuer cannot be had now: try again.",
+		}
 	}
 	if e, ok := errors.AsType[*unprocessable](err); ok {
 		return problem{status: http.StatusUnprocessableEntity, Error: "unprocessable_entity", Reason: e.reason}
@@ -126,6 +140,18 @@ func problemFor(err error) problem {
 	return problem{status: http.StatusInternalServerError, Error: "internal", Reason: "Something went wrong in usher; its log has the request ID."}
 }
 
+// tokenRefused tells the bearer of a token what its honest owner can do
+// something about, and nothing of why another's is refused.
+func tokenRefused(reason string) string {
+	switch reason {
+	case identity.ReasonExpired:
+		return "The token has expired: get a fresh one of the identity provider for each call."
+	case identity.ReasonEncrypted:
+		return "This token is encrypted (JWE), as those of Auth.js are, and usher cannot read it: have Auth.js keep its sessions in the database, or sign a JWT for usher; see docs/identity.md."
+	}
+	return badToken
+}
+
 func writeProblem(w http.ResponseWriter, p problem, requestID string) {
 	p.RequestID = requestID
 	switch {
@@ -133,7 +159,11 @@ func writeProblem(w http.ResponseWriter, p problem, requestID string) {
 		p.limited.writeHeaders(w.Header())
 	case p.status == http.StatusServiceUnavailable:
 		// Spread out, so that clients do not come back all at once.
-		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(3))) //nolint:gosec // no secret
+		seconds := 1 + rand.IntN(3) //nolint:gosec // no secret
+		if p.retryAfter > 0 {
+			seconds = int(math.Ceil(p.retryAfter.Seconds()))
+		}
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	case p.status == http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
 	case p.status == http.StatusRequestEntityTooLarge:

@@ -102,6 +102,10 @@ func (s *web) PrincipalByUser(_ context.Context, user, organization string) (*se
 	return s.principal("user "+user+" in "+organization, user, organization)
 }
 
+func (s *web) PrincipalByClaims(_ context.Context, claims *session.UpstreamClaims) (*session.Principal, error) {
+	return s.principal("token of "+claims.UserID, claims.UserID, claims.Organization)
+}
+
 func (s *web) PrincipalByAPIKey(_ context.Context, _ string, _ [sha256.Size]byte, user, organization string) (*session.APIKey, *session.Principal, error) {
 	p, err := s.principal("key", user, organization)
 	return &session.APIKey{Routes: []string{session.RouteAuth}}, p, err

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -51,6 +52,7 @@ const (
 type Directory struct {
 	db      *DB
 	salt    []byte
+	foreign atomic.Bool // an application's: see PrincipalByClaims
 	lookUps batcher[*pendingLookUp]
 }
 
@@ -74,6 +76,7 @@ func (db *DB) Directory(ctx context.Context) (*Directory, error) {
 		return nil, err
 	}
 	d := &Directory{db: db, salt: deployment.salt}
+	d.foreign.Store(deployment.Directory != ownDirectory)
 	d.lookUps = batcher[*pendingLookUp]{do: d.lookUp, most: maxLookUps, workers: lookUpsAtATime}
 	return d, nil
 }

@@ -70,20 +70,26 @@ func (db *DB) RemoveMember(ctx context.Context, of Subject, user, actor string) 
 	if err := checkMemberOf(of); err != nil {
 		return 0, err
 	}
-	err = db.transactAs(ctx, actor, "remove member", func(ctx context.Context, tx pgx.Tx) error {
-		var ended int64
-		args := pgx.StrictNamedArgs{"user_id": user, "kind": of.Kind, "id": of.ID, "actor": actor}
-		if err := tx.QueryRow(ctx, endMembershipSQL, args).Scan(&ended, &groupsLeft); err != nil {
-			return err
-		}
-		if ended == 0 {
-			return refuse(ErrNotFound, "user %q is no member of %s", user, of)
-		}
-		return record(ctx, tx, "member.remove", of.ID, map[string]any{
-			"userId": user, "memberOfKind": of.Kind, "memberOfId": of.ID, "groupsLeft": groupsLeft,
-		})
+	err = db.transactAs(ctx, actor, "remove member", func(ctx context.Context, tx pgx.Tx) (err error) {
+		groupsLeft, err = endMembership(ctx, tx, of, user, actor)
+		return err
 	})
 	return groupsLeft, err
+}
+
+// endMembership is RemoveMember in a transaction of the actor's.
+func endMembership(ctx context.Context, tx pgx.Tx, of Subject, user, actor string) (groupsLeft int64, err error) {
+	var ended int64
+	args := pgx.StrictNamedArgs{"user_id": user, "kind": of.Kind, "id": of.ID, "actor": actor}
+	if err := tx.QueryRow(ctx, endMembershipSQL, args).Scan(&ended, &groupsLeft); err != nil {
+		return 0, err
+	}
+	if ended == 0 {
+		return 0, refuse(ErrNotFound, "user %q is no member of %s", user, of)
+	}
+	return groupsLeft, record(ctx, tx, "member.remove", of.ID, map[string]any{
+		"userId": user, "memberOfKind": of.Kind, "memberOfId": of.ID, "groupsLeft": groupsLeft,
+	})
 }
 
 func checkMemberOf(of Subject) error {

@@ -58,12 +58,13 @@ func NewReader(cfg Config) (*Reader, error) {
 	return &Reader{cfg, proxies}, nil
 }
 
-// A Credential is what a caller showed: a session cookie's value, an API key,
-// or whom a trusted proxy names.
+// A Credential is what a caller showed: one of a session cookie's value, an
+// identity provider's token, an API key, and whom a trusted proxy names.
 type Credential struct {
-	Session secret.Text
-	APIKey  *APIKey
-	Proxy   *ProxyUser
+	Session  secret.Text
+	Upstream secret.Text // for [Upstream.Verify]
+	APIKey   *APIKey
+	Proxy    *ProxyUser
 }
 
 // Read returns the request's credential, or one of this package's errors. The
@@ -96,11 +97,14 @@ func (r *Reader) Read(req *http.Request) (Credential, error) {
 	return Credential{Session: secret.New(value)}, nil
 }
 
-// readBearer reads an API key.
+// readBearer reads an API key or a token, of which only the token has a dot.
 func (*Reader) readBearer(req *http.Request) (Credential, error) {
 	text, err := bearer(req)
 	if err != nil {
 		return Credential{}, err
+	}
+	if strings.Contains(text.Reveal(), ".") {
+		return Credential{Upstream: text}, nil
 	}
 	key, err := ParseAPIKey(text)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 const (
 	CallerNone     = "none" // refused before anybody was known
 	CallerSession  = "session"
+	CallerUpstream = "upstream"
 	CallerAPIKey   = "api_key"
 	CallerProxy    = "proxy"    // whose address is the CallerID
 	CallerOperator = "operator" // somebody at a terminal

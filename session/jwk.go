@@ -16,6 +16,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/usher-auth/usher/internal/jws"
 	"github.com/usher-auth/usher/internal/strictjson"
 )
 
@@ -104,7 +105,7 @@ func parseJWK(m strictjson.Members) (JWK, error) {
 			return JWK{}, ErrPrivateKey
 		}
 	}
-	kid, _ := text(m, "kid")
+	kid, _ := jws.Text(m, "kid")
 	if kid == "" || len(kid) > maxKeyIDBytes {
 		return JWK{}, fmt.Errorf("kid is not a string of 1 to %d bytes", maxKeyIDBytes)
 	}
@@ -112,8 +113,8 @@ func parseJWK(m strictjson.Members) (JWK, error) {
 		return JWK{}, errors.New("use or key_ops is not for verifying signatures")
 	}
 	k := JWK{KeyID: kid}
-	kty, _ := text(m, "kty")
-	crv, _ := text(m, "crv")
+	kty, _ := jws.Text(m, "kty")
+	crv, _ := jws.Text(m, "crv")
 	switch {
 	case kty == "OKP" && crv == "Ed25519":
 		k.Algorithm, k.public = EdDSA, ed25519.PublicKey(bytesMember(m, "x"))
@@ -144,16 +145,10 @@ func parseJWK(m strictjson.Members) (JWK, error) {
 	return k, k.check()
 }
 
-// text returns a member that is a string, and whether it is one.
-func text(m strictjson.Members, name string) (string, bool) {
-	v, _ := m.Get(name)
-	return v.Text()
-}
-
 // bytesMember returns a member that is base64url, or nil.
 func bytesMember(m strictjson.Members, name string) []byte {
-	s, _ := text(m, name)
-	b, ok := decodeBase64URL(s)
+	s, _ := jws.Text(m, name)
+	b, ok := jws.DecodeBase64URL(s)
 	if !ok {
 		return nil
 	}
@@ -280,8 +275,9 @@ func (k JWK) equal(other JWK) bool {
 	return ok && k.Algorithm == other.Algorithm && public.Equal(other.public)
 }
 
-// verify reports whether signature is the key's own over input.
-func (k JWK) verify(input string, signature []byte) bool {
+// Verify reports whether signature is the key's own over input, as a JWS has
+// the two. It is one of many checks that a token needs: see [Verifier.Verify].
+func (k JWK) Verify(input string, signature []byte) bool {
 	return k.method != nil && k.method.Verify(input, signature, k.public) == nil
 }
 

@@ -32,7 +32,7 @@ type Principal struct {
 	Expired   bool     // the caller's session was over at At
 	MemberOf  MemberOf // what counts in this session
 	Grants    []Grant  // those in force at At whose subject is the user, everyone, or one of MemberOf
-	SessionID string   // salted hash of the caller's session
+	SessionID string   // of an identity provider's caller: salted hash of the session, or else of the token
 }
 
 // MemberOf lists the organizations and groups that count in a session: all of

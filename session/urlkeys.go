@@ -8,8 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/usher-auth/usher/internal/jws"
+	"github.com/usher-auth/usher/internal/strictjson"
 )
 
 const (
@@ -43,6 +47,9 @@ type URLKeysConfig struct {
 	// AllowHTTP allows http to other hosts than this one. Who can change what
 	// passes between them can then forge tokens.
 	AllowHTTP bool
+	// MaxWaiting bounds the callers that wait for a fetch at one time; those
+	// beyond get [ErrKeysUnavailable] at once. No bound where zero.
+	MaxWaiting int
 	// OnError is told of each fetch that failed, for a log and a metric; it
 	// may be nil.
 	OnError func(error)
@@ -50,14 +57,8 @@ type URLKeysConfig struct {
 
 func (cfg *URLKeysConfig) validate(address string) error {
 	var faults []error
-	u, err := url.Parse(address)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		faults = append(faults, errors.New("URL is not an absolute https URL"))
-	case u.User != nil || u.Fragment != "":
-		faults = append(faults, errors.New("URL has a password or a fragment"))
-	case u.Scheme == "http" && !cfg.AllowHTTP && !isLoopback(u.Hostname()):
-		faults = append(faults, errors.New("URL is http to another host"))
+	if err := cfg.checkURL(address); err != nil {
+		faults = append(faults, err)
 	}
 	if cfg.Refresh < minRefresh || cfg.Refresh > maxRefresh {
 		faults = append(faults, fmt.Errorf("Refresh %s is not from %s to %s", cfg.Refresh, minRefresh, maxRefresh))
@@ -65,7 +66,23 @@ func (cfg *URLKeysConfig) validate(address string) error {
 	if cfg.MaxStale < cfg.Refresh {
 		faults = append(faults, fmt.Errorf("MaxStale %s is less than Refresh %s", cfg.MaxStale, cfg.Refresh))
 	}
+	if cfg.MaxWaiting < 0 {
+		faults = append(faults, fmt.Errorf("MaxWaiting %d is negative", cfg.MaxWaiting))
+	}
 	return errors.Join(faults...)
+}
+
+func (cfg *URLKeysConfig) checkURL(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return errors.New("URL is not an absolute https URL")
+	case u.User != nil || u.Fragment != "":
+		return errors.New("URL has a password or a fragment")
+	case u.Scheme == "http" && !cfg.AllowHTTP && !isLoopback(u.Hostname()):
+		return errors.New("URL is http to another host")
+	}
+	return nil
 }
 
 func isLoopback(host string) bool {
@@ -78,6 +95,7 @@ func isLoopback(host string) bool {
 // concurrent use.
 type URLKeys struct {
 	address string
+	issuer  string // whose discovery document is at address; empty: the key set is
 	cfg     URLKeysConfig
 	client  http.Client
 
@@ -87,9 +105,21 @@ type URLKeys struct {
 	tried   time.Time     // when the last fetch began
 	err     error         // of the last fetch
 	running chan struct{} // closed when the fetch that runs now ends; nil where none does
+	waiting int           // callers, for the fetch that runs
 	next    *time.Timer
 	closed  bool
 }
+
+// A RetryError is an [ErrUnknownKey] or an [ErrKeysUnavailable] of [URLKeys]
+// that stands until the next fetch, which cannot begin before After. Where keys
+// may come into use as soon as they are published, take both as a fault.
+type RetryError struct {
+	After time.Duration
+	Err   error
+}
+
+func (e *RetryError) Error() string { return e.Err.Error() }
+func (e *RetryError) Unwrap() error { return e.Err }
 
 // KeysFromURL returns the keys at an https URL, or every fault of the
 // configuration at once; http is for this host alone. The first fetch begins at
@@ -101,6 +131,17 @@ type URLKeys struct {
 // to 30 s after the last at the soonest. While fetches fail, the keys of the
 // last good one stay, up to MaxStale.
 func KeysFromURL(address string, cfg URLKeysConfig) (*URLKeys, error) {
+	return newURLKeys(address, "", cfg)
+}
+
+// KeysFromIssuer is [KeysFromURL] for an OpenID provider, whose discovery
+// document (OpenID Connect Discovery 1.0, section 4) says where its keys are.
+// A document that names another issuer, in one byte, is a failed fetch.
+func KeysFromIssuer(issuer string, cfg URLKeysConfig) (*URLKeys, error) {
+	return newURLKeys(strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration", issuer, cfg)
+}
+
+func newURLKeys(address, issuer string, cfg URLKeysConfig) (*URLKeys, error) {
 	if cfg.Refresh == 0 {
 		cfg.Refresh = defaultRefresh
 	}
@@ -120,6 +161,7 @@ func KeysFromURL(address string, cfg URLKeysConfig) (*URLKeys, error) {
 	}
 	u := &URLKeys{
 		address: address,
+		issuer:  issuer,
 		cfg:     cfg,
 		client: http.Client{
 			Transport:     cfg.Transport,
@@ -154,22 +196,42 @@ func (u *URLKeys) Err() error {
 
 // Key implements [KeySource]. For a kid that it does not know it may wait for
 // one fetch, together with all others that wait. Where that fails it returns
-// [ErrKeysUnavailable]: the key may be a new one.
+// [ErrKeysUnavailable]: the key may be a new one. While it may not fetch, the
+// error is a [*RetryError].
 func (u *URLKeys) Key(ctx context.Context, kid string) (JWK, error) {
 	k, err := u.lookUp(kid)
 	if err == nil {
 		return k, nil
 	}
-	done := u.refresh()
-	if done == nil { // too soon after the last
-		return JWK{}, err
+	done, pause := u.refresh()
+	if done == nil { // too soon after the last, which may have ended just now
+		if k, err = u.lookUp(kid); err != nil {
+			err = &RetryError{pause, err}
+		}
+		return k, err
 	}
+	if !u.wait(1) {
+		return JWK{}, fmt.Errorf("%w: too many wait for them", ErrKeysUnavailable)
+	}
+	defer u.wait(-1)
 	select {
 	case <-done:
 		return u.lookUp(kid)
 	case <-ctx.Done():
 		return JWK{}, fmt.Errorf("%w: %w", ErrKeysUnavailable, ctx.Err())
 	}
+}
+
+// wait counts one caller who waits, or who waits no longer, unless there is no
+// room for one more.
+func (u *URLKeys) wait(callers int) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if callers > 0 && u.cfg.MaxWaiting > 0 && u.waiting >= u.cfg.MaxWaiting {
+		return false
+	}
+	u.waiting += callers
+	return true
 }
 
 // lookUp returns a key that is at hand.
@@ -190,24 +252,25 @@ func (u *URLKeys) lookUp(kid string) (JWK, error) {
 }
 
 // refresh starts a fetch, unless one is running or the last is too recent. It
-// returns the end of the one that is running, nil where none is.
-func (u *URLKeys) refresh() <-chan struct{} {
+// returns the end of the one that is running; nil where none is, and how long
+// none may begin.
+func (u *URLKeys) refresh() (done <-chan struct{}, pause time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.running != nil {
-		return u.running
+		return u.running, 0
 	}
-	pause := fetchPause
+	pause = fetchPause
 	if u.good.IsZero() {
 		pause = coldPause
 	}
-	if u.closed || !u.tried.IsZero() && time.Since(u.tried) < pause {
-		return nil
+	if pause -= time.Since(u.tried); u.closed || pause > 0 {
+		return nil, pause
 	}
 	u.tried = time.Now()
 	u.running = make(chan struct{})
 	go u.run(u.running)
-	return u.running
+	return u.running, 0
 }
 
 func (u *URLKeys) run(done chan struct{}) {
@@ -238,20 +301,14 @@ func (u *URLKeys) run(done chan struct{}) {
 }
 
 func (u *URLKeys) fetch(ctx context.Context) (KeySet, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.address, nil)
-	if err != nil {
-		return KeySet{}, fmt.Errorf("session: fetch keys: %w", err)
+	address := u.address
+	if u.issuer != "" {
+		var err error
+		if address, err = u.discover(ctx); err != nil {
+			return KeySet{}, fmt.Errorf("session: discover keys: %w", err)
+		}
 	}
-	req.Header.Set("Accept", "application/jwk-set+json, application/json")
-	res, err := u.client.Do(req)
-	if err != nil {
-		return KeySet{}, fmt.Errorf("session: fetch keys: %w", err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return KeySet{}, fmt.Errorf("session: fetch keys: %s answered %d", u.address, res.StatusCode)
-	}
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxJWKSBytes+1))
+	data, err := u.get(ctx, address)
 	if err != nil {
 		return KeySet{}, fmt.Errorf("session: fetch keys: %w", err)
 	}
@@ -260,7 +317,44 @@ func (u *URLKeys) fetch(ctx context.Context) (KeySet, error) {
 		return KeySet{}, fmt.Errorf("session: fetch keys: %w", err)
 	}
 	if keys.Len() == 0 {
-		return KeySet{}, fmt.Errorf("session: fetch keys: no usable key at %s", u.address)
+		return KeySet{}, fmt.Errorf("session: fetch keys: no usable key at %s", address)
 	}
 	return keys, nil
+}
+
+// discover returns the address of the issuer's keys.
+func (u *URLKeys) discover(ctx context.Context) (string, error) {
+	data, err := u.get(ctx, u.address)
+	if err != nil {
+		return "", err
+	}
+	document, err := strictjson.Object(data, jwksDepth)
+	if err != nil {
+		return "", err
+	}
+	if issuer, _ := jws.Text(document, "issuer"); issuer != u.issuer {
+		return "", fmt.Errorf("%s is about the issuer %.256q", u.address, issuer)
+	}
+	address, _ := jws.Text(document, "jwks_uri")
+	if err := u.cfg.checkURL(address); err != nil {
+		return "", fmt.Errorf("jwks_uri of %s: %w", u.address, err)
+	}
+	return address, nil
+}
+
+func (u *URLKeys) get(ctx context.Context, address string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	res, err := u.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answered %d", address, res.StatusCode)
+	}
+	return io.ReadAll(io.LimitReader(res.Body, maxJWKSBytes+1))
 }

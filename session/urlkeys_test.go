@@ -466,3 +466,109 @@ func TestURLKeysOverHTTP(t *testing.T) {
 	}
 	<-served // the endless one was hung up on
 }
+
+// While no fetch may begin, the answer about an unknown kid says when one may.
+func TestURLKeysRetry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuer{}
+		i.publish(t, edForger("a"))
+		keys := keysFrom(t, i, session.URLKeysConfig{})
+		want(t, keys, "a", "found", 0)
+		retry := func(sort error, after time.Duration) {
+			t.Helper()
+			_, err := keys.Key(t.Context(), "b")
+			got, ok := errors.AsType[*session.RetryError](err)
+			if !ok || !errors.Is(err, sort) || got.After != after {
+				t.Errorf("got %#v, want %v after %s", err, sort, after)
+			}
+		}
+		retry(session.ErrUnknownKey, 30*time.Second)
+		time.Sleep(21 * time.Second)
+		retry(session.ErrUnknownKey, 9*time.Second)
+		time.Sleep(9 * time.Second)
+		_, err := keys.Key(t.Context(), "b") // after a fetch of its own it is known to be none
+		if _, ok := errors.AsType[*session.RetryError](err); ok || !errors.Is(err, session.ErrUnknownKey) {
+			t.Errorf("after a fetch: got %#v, want %v", err, session.ErrUnknownKey)
+		}
+		i.serve(http.StatusBadGateway, "")
+		time.Sleep(30 * time.Second)
+		want(t, keys, "b", "unavailable", 0)
+		retry(session.ErrKeysUnavailable, 30*time.Second)
+	})
+}
+
+// Of those that wait for a fetch that hangs, only so many are kept waiting.
+func TestURLKeysMaxWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuer{}
+		i.hang()
+		keys := keysFrom(t, i, session.URLKeysConfig{MaxWaiting: 3})
+		var wg sync.WaitGroup
+		var atOnce atomic.Int32
+		for range 10 {
+			wg.Go(func() {
+				if result, took := look(keys, "a"); result != "unavailable" {
+					t.Errorf("got %s, want unavailable", result)
+				} else if took == 0 {
+					atOnce.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if got := atOnce.Load(); got != 7 {
+			t.Errorf("%d of 10 were told at once, want 7", got)
+		}
+		if _, err := session.KeysFromURL(keyURL, session.URLKeysConfig{MaxWaiting: -1}); err == nil {
+			t.Error("MaxWaiting -1 was taken")
+		}
+	})
+}
+
+// documents answers by URL.
+type documents map[string]string
+
+func (d documents) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, ok := d[r.URL.String()]
+	status := http.StatusOK
+	if !ok {
+		status = http.StatusNotFound
+	}
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+func TestKeysFromIssuer(t *testing.T) {
+	t.Parallel()
+	jwks := string(session.MarshalJWKS(keySet(t, edForger("a")).Keys()))
+	const discovery = "https://id.test/.well-known/openid-configuration"
+	for name, test := range map[string]struct {
+		issuer, document, result string
+	}{
+		"good":                    {"https://id.test", `{"issuer":"https://id.test","jwks_uri":"https://keys.test/jwks"}`, "found"},
+		"with a slash":            {"https://id.test/", `{"issuer":"https://id.test/","jwks_uri":"https://keys.test/jwks"}`, "found"},
+		"of one without a slash":  {"https://id.test/", `{"issuer":"https://id.test","jwks_uri":"https://keys.test/jwks"}`, "unavailable"},
+		"of another":              {"https://id.test", `{"issuer":"https://evil.test","jwks_uri":"https://keys.test/jwks"}`, "unavailable"},
+		"of nobody":               {"https://id.test", `{"jwks_uri":"https://keys.test/jwks"}`, "unavailable"},
+		"with keys in the clear":  {"https://id.test", `{"issuer":"https://id.test","jwks_uri":"http://keys.test/jwks"}`, "unavailable"},
+		"with keys in a file":     {"https://id.test", `{"issuer":"https://id.test","jwks_uri":"file:///etc/passwd"}`, "unavailable"},
+		"without keys":            {"https://id.test", `{"issuer":"https://id.test"}`, "unavailable"},
+		"with keys at no address": {"https://id.test", `{"issuer":"https://id.test","jwks_uri":"https://keys.test/none"}`, "unavailable"},
+		"HTML":                    {"https://id.test", `<!doctype html>`, "unavailable"},
+		"of two":                  {"https://id.test", `{"issuer":"https://evil.test","issuer":"https://id.test","jwks_uri":"https://keys.test/jwks"}`, "unavailable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				keys, err := session.KeysFromIssuer(test.issuer, session.URLKeysConfig{
+					Transport: documents{discovery: test.document, "https://keys.test/jwks": jwks, "http://keys.test/jwks": jwks},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { keys.Close(); synctest.Wait() })
+				want(t, keys, "a", test.result, 0)
+			})
+		})
+	}
+}

@@ -9,19 +9,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/usher-auth/usher/internal/jws"
 	"github.com/usher-auth/usher/internal/strictjson"
 )
 
 const (
-	maxTokenLength = 16 << 10 // characters of a token, whoever issued it
-	tokenDepth     = 16       // of nested JSON in a token
-	maxIDBytes     = 255      // of a jti
+	maxIDBytes = 255 // of a jti
 	// A user id has at most 128 UTF-16 units, of at most 3 bytes of UTF-8 each.
 	maxSubjectBytes = 384
 
 	defaultLeeway = 30 * time.Second
 	maxLeeway     = time.Minute
-	maxDate       = 253402300799 // the last second of the year 9999
 )
 
 // VerifierConfig says which tokens a [Verifier] accepts.
@@ -124,14 +122,8 @@ func (e *TokenError) LogValue() slog.Value {
 }
 
 var (
-	errTooLong     = &TokenError{"too-long"}
-	errForm        = &TokenError{"form"}
-	errBase64      = &TokenError{"base64"}
-	errHeader      = &TokenError{"header"}
 	errKeyID       = &TokenError{"kid"}
 	errUnknownKey  = &TokenError{"unknown-key"}
-	errAlgorithm   = &TokenError{"alg"}
-	errSignature   = &TokenError{"signature"}
 	errType        = &TokenError{"typ"}
 	errPayload     = &TokenError{"payload"}
 	errIssuer      = &TokenError{"iss"}
@@ -192,18 +184,18 @@ func (v *Verifier) holds(ctx context.Context, key JWK) bool {
 
 // open checks all of a token but the time.
 func (v *Verifier) open(ctx context.Context, token string) (*verifiedToken, error) {
-	jws, err := openJWS(ctx, token, v.cfg.Keys)
+	opened, err := openJWS(ctx, token, v.cfg.Keys)
 	if err != nil {
 		return nil, err
 	}
-	if !isAccessToken(jws.typ) {
+	if !isAccessToken(opened.typ) {
 		return nil, errType
 	}
-	payload, err := strictjson.Object(jws.payload, tokenDepth)
+	payload, err := strictjson.Object(opened.payload, jws.MaxDepth)
 	if err != nil {
 		return nil, errPayload
 	}
-	t := &verifiedToken{key: jws.key}
+	t := &verifiedToken{key: opened.key}
 	if err := v.checkClaims(payload, t); err != nil {
 		return nil, err
 	}
@@ -227,54 +219,38 @@ type openedJWS struct {
 }
 
 // openJWS checks a JWS in compact serialization (RFC 7515), whatever it is
-// about. Nothing in it chooses where keys come from, and no key serves two
-// algorithms.
+// about.
 func openJWS(ctx context.Context, token string, keys KeySource) (openedJWS, error) {
-	if len(token) > maxTokenLength {
-		return openedJWS{}, errTooLong
+	var key JWK
+	m, err := jws.Open(token, nil, func(m *jws.Message) (found jws.Key, err error) {
+		key, err = findKey(ctx, keys, m.KeyID)
+		return jws.Key{Algorithm: key.Algorithm, Verify: key.Verify}, err
+	})
+	if fault, ok := errors.AsType[jws.Fault](err); ok {
+		return openedJWS{}, &TokenError{string(fault)}
 	}
-	if strings.Count(token, ".") != 2 {
-		return openedJWS{}, errForm
-	}
-	dot, lastDot := strings.IndexByte(token, '.'), strings.LastIndexByte(token, '.')
-	head, headOK := decodeBase64URL(token[:dot])
-	payload, payloadOK := decodeBase64URL(token[dot+1 : lastDot])
-	signature, signatureOK := decodeBase64URL(token[lastDot+1:])
-	if !headOK || !payloadOK || !signatureOK {
-		return openedJWS{}, errBase64
-	}
-	header, err := strictjson.Object(head, tokenDepth)
 	if err != nil {
-		return openedJWS{}, errHeader
+		return openedJWS{}, err
 	}
-	for i := range header {
-		switch header[i].Name {
-		case "alg", "kid", "typ":
-		default: // crit, b64, zip, jwk, jku, x5u, x5c, cty: each changes the meaning
-			return openedJWS{}, errHeader
-		}
-	}
-	kid, _ := text(header, "kid")
+	typ, _ := jws.Text(m.Header, "typ")
+	return openedJWS{typ, key, m.Payload}, nil
+}
+
+// findKey finds the key that a token names.
+func findKey(ctx context.Context, keys KeySource, kid string) (JWK, error) {
 	if !isTokenKeyID(kid) {
-		return openedJWS{}, errKeyID
+		return JWK{}, errKeyID
 	}
 	key, err := keys.Key(ctx, kid)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
-		return openedJWS{}, errUnknownKey
+		return JWK{}, errUnknownKey
 	case errors.Is(err, ErrKeysUnavailable):
-		return openedJWS{}, err
+		return JWK{}, err
 	case err != nil:
-		return openedJWS{}, fmt.Errorf("%w: %w", ErrKeysUnavailable, err)
+		return JWK{}, fmt.Errorf("%w: %w", ErrKeysUnavailable, err)
 	}
-	if alg, _ := text(header, "alg"); alg != key.Algorithm {
-		return openedJWS{}, errAlgorithm
-	}
-	if !key.verify(token[:lastDot], signature) {
-		return openedJWS{}, errSignature
-	}
-	typ, _ := text(header, "typ")
-	return openedJWS{typ, key, payload}, nil
+	return key, nil
 }
 
 // isTokenKeyID reports whether kid is fit to be looked up, in whatever a
@@ -293,31 +269,31 @@ func isTokenKeyID(kid string) bool {
 // clock.
 func (v *Verifier) checkClaims(payload strictjson.Members, t *verifiedToken) error {
 	c := &t.claims
-	c.Issuer, _ = text(payload, "iss")
+	c.Issuer, _ = jws.Text(payload, "iss")
 	if c.Issuer != v.cfg.Issuer {
 		return errIssuer
 	}
 	c.Audience = v.cfg.Audience
-	if aud, _ := payload.Get("aud"); !includes(aud, c.Audience) {
+	if aud, _ := payload.Get("aud"); !jws.Includes(aud, c.Audience) {
 		return errAudience
 	}
-	c.Subject, _ = text(payload, "sub")
+	c.Subject, _ = jws.Text(payload, "sub")
 	if c.Subject == "" || len(c.Subject) > maxSubjectBytes {
 		return errSubject
 	}
-	c.ID, _ = text(payload, "jti")
+	c.ID, _ = jws.Text(payload, "jti")
 	if c.ID == "" || len(c.ID) > maxIDBytes {
 		return errID
 	}
 	var ok bool
-	if c.IssuedAt, ok = date(payload, "iat"); !ok {
+	if c.IssuedAt, ok = jws.Date(payload, "iat"); !ok {
 		return errIssuedAt
 	}
-	if c.ExpiresAt, ok = date(payload, "exp"); !ok {
+	if c.ExpiresAt, ok = jws.Date(payload, "exp"); !ok {
 		return errExpiresAt
 	}
 	if _, there := payload.Get("nbf"); there {
-		if t.notBefore, ok = date(payload, "nbf"); !ok {
+		if t.notBefore, ok = jws.Date(payload, "nbf"); !ok {
 			return errNotBefore
 		}
 	}
@@ -325,36 +301,6 @@ func (v *Verifier) checkClaims(payload strictjson.Members, t *verifiedToken) err
 		return errLifetime
 	}
 	return nil
-}
-
-// includes reports whether aud, a string or an array of strings, is or holds
-// name.
-func includes(aud strictjson.Value, name string) bool {
-	if s, ok := aud.Text(); ok {
-		return s == name
-	}
-	list, _ := aud.Elements()
-	found := false
-	for _, e := range list {
-		s, ok := e.Text()
-		if !ok {
-			return false
-		}
-		found = found || s == name
-	}
-	return found
-}
-
-// date returns a NumericDate (RFC 7519, section 2), which may have a fraction,
-// and whether it is one of the years 1970 to 9999.
-func date(payload strictjson.Members, name string) (time.Time, bool) {
-	v, _ := payload.Get(name)
-	seconds, ok := v.Float64()
-	if !ok || seconds < 0 || seconds > maxDate {
-		return time.Time{}, false
-	}
-	whole := int64(seconds)
-	return time.Unix(whole, int64((seconds-float64(whole))*1e9)), true
 }
 
 // checkTime checks a token against the clock. Expiry comes last: see

@@ -8,6 +8,3 @@ func OpenJWS(ctx context.Context, token string, keys KeySource) error {
 	_, err := openJWS(ctx, token, keys)
 	return err
 }
-
-// Verify exposes the signature check alone.
-func (k JWK) Verify(input string, signature []byte) bool { return k.verify(input, signature) }

@@ -33,6 +33,7 @@ type devCmd struct {
 	tokenFlags
 	webFlags
 	limitFlags
+	issuerFlags
 	URL       string `env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim, where it is not the listener's."`
 	Dir       string `env:"USHER_DEV_DIR" default:".usher" type:"path" help:"Folder of the database, the keys and dev.json."`
 	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener; port 0 takes a free one."`
@@ -118,6 +119,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		tokens:      c.tokenFlags,
 		web:         c.webFlags,
 		limits:      c.limitFlags,
+		issuers:     c.issuerFlags,
 		listen:      listener,
 		ops:         ops,
 		drain:       5 * time.Second,

@@ -20,6 +20,7 @@ type serveCmd struct {
 	tokenFlags
 	webFlags
 	limitFlags
+	issuerFlags
 	tlsFlags
 	URL       string        `required:"" env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim: https://auth.example.com."`
 	Listen    string        `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Give --tls-cert and --tls-key, or put a proxy with TLS in front of it."`
@@ -61,6 +62,7 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 		tokens:      c.tokenFlags,
 		web:         c.webFlags,
 		limits:      c.limitFlags,
+		issuers:     c.issuerFlags,
 		drain:       c.Drain,
 		logger:      out.logger,
 	}

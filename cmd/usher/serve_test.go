@@ -105,6 +105,10 @@ func TestServeRefuses(t *testing.T) {
 		"with everybody as a proxy":  {prod.env, flags(good, "--trusted-proxies", "10.0.0.7,::/0"), 1, "is everybody"},
 		"with a proxy from anywhere": {prod.env, flags(good, "--proxy-user-header", "X-User"), 1, "list the proxies"},
 		"with another's domain":      {prod.env, flags(good, "--token-cookie-domain", "example.org"), 1, "not a parent"},
+		"with an issuer for anybody": {prod.env, flags(good, "--issuer", "oidc issuer=https://id.example.com"), 1, "usher: issuer https://id.example.com: aud: neither aud nor azp is given"},
+		"with two faulty issuers":    {with("USHER_ISSUERS=okta x=y\nclerk issuer=https://id.example.com"), flags(good), 1, "issuer 1: preset: \"okta\" is not one of"},
+		"with itself as an issuer":   {prod.env, flags(good, "--issuer", "oidc issuer="+good+" aud=livestore"), 1, "usher's own --url"},
+		"with keys in the clear":     {prod.env, flags(good, "--issuer", "oidc issuer=https://id.example.com aud=a jwks=http://id.example.com"), 1, "jwks: bad key URL: URL is http"},
 		"with both key and file":     {with("USHER_KEY_ENCRYPTION_KEY=x"), flags(good), 1, "give one"},
 		"where commits may be lost":  {with("PGOPTIONS=-csynchronous_commit=off"), flags(good), 1, "acknowledged commits"},
 	} {

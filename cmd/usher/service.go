@@ -91,6 +91,7 @@ type serviceConfig struct {
 	tokens      tokenFlags
 	web         webFlags
 	limits      limitFlags
+	issuers     issuerFlags
 	listen      net.Listener
 	ops         net.Listener
 	drain       time.Duration
@@ -101,6 +102,7 @@ type serviceConfig struct {
 type service struct {
 	db       *db.DB
 	auditLog *db.AuditLog
+	upstream *identity.Upstream
 	public   *http.Server
 	ops      *http.Server
 	opsAPI   *api.Ops
@@ -110,6 +112,10 @@ type service struct {
 // newService joins the parts. It refuses what is unsafe, with a sentence.
 func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	credentials, err := cfg.web.credentials()
+	if err != nil {
+		return nil, err
+	}
+	issuers, err := cfg.issuers.parse(cfg.url)
 	if err != nil {
 		return nil, err
 	}
@@ -147,12 +153,16 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if s.upstream, err = newUpstream(ctx, issuers, directory.Foreign(), registry, cfg.logger); err != nil {
+		return nil, err
+	}
 	s.auditLog = database.AuditLog(replicaName(), registry)
 	public, err := api.New(api.Config{
 		URL:               cfg.url,
 		Origins:           cfg.web.Origins,
 		TokenCookieDomain: cfg.web.TokenCookieDomain,
 		Credentials:       credentials,
+		Upstream:          s.upstream,
 		Directory:         directory,
 		Issuer:            issuer,
 		Keys:              keyring,
@@ -163,6 +173,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		Registry:          registry,
 	})
 	if err != nil {
+		s.upstream.Close()
 		s.auditLog.Close()
 		s.auditLog = nil
 		return nil, err
@@ -236,6 +247,7 @@ func relaxGC() {
 func (s *service) run(ctx context.Context) error {
 	defer s.db.Close()
 	defer s.auditLog.Close()
+	defer s.upstream.Close()
 	relaxGC()
 	failed := make(chan error, 2)
 	go func() { failed <- s.public.Serve(s.cfg.listen) }()

@@ -104,7 +104,7 @@ COMMENT ON COLUMN audit.tokens.patterns IS '{"rooms": {pattern: "read" | "full"}
 COMMENT ON COLUMN audit.tokens.partial IS 'The user had more than the token holds.';
 COMMENT ON COLUMN audit.tokens.skipped_grants IS 'Grants left out because a value did not fit their template; null where none was.';
 COMMENT ON COLUMN audit.tokens.caller_kind IS 'session, upstream, proxy, api_key or operator.';
-COMMENT ON COLUMN audit.tokens.caller_id IS 'Of a session: its sid, a salted hash.';
+COMMENT ON COLUMN audit.tokens.caller_id IS 'Of a session: its sid, a salted hash. Of upstream: the issuer and the same of its session, or else of its token.';
 COMMENT ON COLUMN audit.tokens.kid IS 'The signing key.';
 COMMENT ON COLUMN audit.tokens.replica IS 'The usher process that issued it.';
 
@@ -115,7 +115,7 @@ SELECT issued_at AS denied_at, recorded_at, reason, user_id, organization_id, au
  WHERE result = 'denied';
 COMMENT ON VIEW audit.denials IS 'Every request that usher refused with 401 or 403.';
 COMMENT ON COLUMN audit.denials.denied_at IS 'By the database''s clock; by the replica''s where the request was refused before the look-up.';
-COMMENT ON COLUMN audit.denials.reason IS 'A slug, for example no_grant, session_unknown, session_expired, user_disabled, origin_not_allowed.';
+COMMENT ON COLUMN audit.denials.reason IS 'A slug, for example no_grant, session_unknown, session_expired, user_disabled, origin_not_allowed, upstream_signature.';
 COMMENT ON COLUMN audit.denials.skipped_grants IS 'Grants left out because a value did not fit their template; null where none was.';
 
 GRANT SELECT ON ALL TABLES IN SCHEMA audit TO usher_auditor, usher_service;

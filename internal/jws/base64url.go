@@ -1,4 +1,4 @@
-package session
+package jws
 
 import "encoding/base64"
 
@@ -6,9 +6,9 @@ import "encoding/base64"
 // spelling.
 var strictBase64URL = base64.RawURLEncoding.Strict()
 
-// decodeBase64URL reads unpadded base64url in its only spelling (RFC 7515
+// DecodeBase64URL reads unpadded base64url in its only spelling (RFC 7515
 // section 2, RFC 4648 section 3.5).
-func decodeBase64URL(s string) ([]byte, bool) {
+func DecodeBase64URL(s string) ([]byte, bool) {
 	for i := range len(s) {
 		if s[i] == '\n' || s[i] == '\r' { // which encoding/base64 skips, Strict or not
 			return nil, false

@@ -1,0 +1,40 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/session"
+)
+
+// principalByToken verifies an identity provider's token and looks its user up.
+// Which page sent it does not matter: no browser sends it by itself.
+func (a *API) principalByToken(ctx context.Context, token secret.Text, d *session.Decision) (*session.Principal, error) {
+	d.CallerKind = session.CallerUpstream
+	claims, err := a.cfg.Upstream.Verify(ctx, token)
+	if refused, ok := errors.AsType[*identity.UpstreamError](err); ok {
+		d.CallerID = refused.Issuer
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.CallerID, d.UserID, d.Organization = claims.Issuer, claims.UserID, claims.Organization
+	if claims.Skipped > 0 {
+		a.cfg.Logger.WarnContext(ctx, "ids in a token's claims do not fit and were skipped", "issuer", claims.Issuer, "count", claims.Skipped, "request_id", d.RequestID)
+	}
+	p, err := a.cfg.Directory.PrincipalByClaims(ctx, &claims)
+	if err != nil {
+		return nil, err
+	}
+	d.At = p.At
+	d.Organization = p.User.Organization
+	if p.SessionID != "" {
+		d.CallerID += " " + p.SessionID
+	}
+	if !p.Known {
+		return nil, session.ErrUserUnknown
+	}
+	return p, nil
+}

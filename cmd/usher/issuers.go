@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-auth/usher/identity"
+)
+
+// issuerFlags name the identity providers whose tokens usher takes.
+type issuerFlags struct {
+	Issuers []string `name:"issuer" env:"USHER_ISSUERS" sep:"\n" placeholder:"\"PRESET NAME=VALUE ...\"" help:"An identity provider whose tokens callers may show, as in \"clerk issuer=https://clerk.example.com azp=https://app.example.com\"; see docs/identity.md. Repeat it for several; in the environment, one a line."`
+}
+
+// parse refuses, beside what is wrong with an issuer, one that is usher itself:
+// with its tokens anybody could have new ones for ever.
+func (f *issuerFlags) parse(ownURL string) ([]identity.IssuerConfig, error) {
+	issuers, err := identity.ParseIssuers(f.Issuers)
+	for i := range issuers {
+		if slices.Contains(issuers[i].Issuers, ownURL) {
+			err = errors.Join(err, fmt.Errorf("issuer %s: issuer: this is usher's own --url: its tokens are for sync backends, not for usher", ownURL))
+		}
+	}
+	return issuers, err
+}
+
+// newUpstream begins to fetch the issuers' keys. A provider that is down is
+// logged, counted, and no reason not to start: nobody else waits for it.
+func newUpstream(ctx context.Context, issuers []identity.IssuerConfig, foreignDirectory bool, registry prometheus.Registerer, logger *slog.Logger) (*identity.Upstream, error) {
+	for i := range issuers {
+		if c := &issuers[i]; foreignDirectory && (c.OrganizationsClaim != "" || c.GroupsClaim != "") {
+			return nil, fmt.Errorf("issuer %s: organizations and groups are for usher's own directory: here the application's says who is in what, leave them out", c.Issuers[0])
+		}
+	}
+	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "usher_upstream_key_failures_total",
+		Help: "Fetches of an identity provider's keys that failed. Keys fetched before serve on for a day.",
+	}, []string{"issuer"})
+	registry.MustRegister(failures)
+	for i := range issuers {
+		failures.WithLabelValues(issuers[i].Issuers[0]) // 0 is there from the start
+	}
+	return identity.NewUpstream(identity.UpstreamConfig{
+		Issuers: issuers,
+		OnError: func(issuer string, err error) {
+			failures.WithLabelValues(issuer).Inc()
+			logger.WarnContext(ctx, "keys of an identity provider could not be fetched", "issuer", issuer, "error", err.Error())
+		},
+	})
+}

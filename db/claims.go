@@ -1,0 +1,265 @@
+package db
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/session"
+)
+
+var (
+	//go:embed queries/own_directory.sql
+	ownDirectorySQL string
+	//go:embed queries/add_user_if_new.sql
+	addUserIfNewSQL string
+	//go:embed queries/lock_user.sql
+	lockUserSQL string
+	//go:embed queries/update_user_info.sql
+	updateUserInfoSQL string
+	//go:embed queries/memberships_of.sql
+	membershipsOfSQL string
+	//go:embed queries/add_organization_if_new.sql
+	addOrganizationIfNewSQL string
+	//go:embed queries/add_group_if_new.sql
+	addGroupIfNewSQL string
+	//go:embed queries/add_membership_if_new.sql
+	addMembershipIfNewSQL string
+)
+
+// ownDirectory is the name of usher's own directory in usher.deployment.
+const ownDirectory = "usher"
+
+// Foreign reports whether the directory is an application's: claims then
+// select among what it lists, and are never written down.
+func (d *Directory) Foreign() bool { return d.foreign.Load() }
+
+// PrincipalByClaims returns what a token for the user of an identity provider's
+// token rests on: [Directory.PrincipalByUser] in the active organization, until
+// the provider's token ends.
+//
+// In usher's own directory, what the provider says and the directory does not
+// is first written down, with the provider as its maker: the user, members of
+// the info, the active organization's membership; and of what the provider
+// lists as a whole, the memberships that it made before and lists no more are
+// ended. What others made stays, and so does a user who is disabled. Where
+// nothing is new, nothing is written, and only what the provider lists as a
+// whole costs a second read.
+func (d *Directory) PrincipalByClaims(ctx context.Context, c *session.UpstreamClaims) (*session.Principal, error) {
+	p, err := d.principalOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	news, err := d.isNews(ctx, c, p)
+	if err != nil {
+		return nil, unavailable("compare claims", err)
+	}
+	if news {
+		// Whatever Postgres has against them, the caller can only try again.
+		if err := d.learn(ctx, c); err != nil {
+			return nil, unavailable("write claims", err)
+		}
+		if p, err = d.principalOf(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	p.User.Until = c.ExpiresAt
+	p.User.Session = d.upstreamID(c, c.SessionID)
+	p.SessionID = cmp.Or(p.User.Session, d.upstreamID(c, c.TokenID))
+	return p, nil
+}
+
+// upstreamID hashes what one issuer calls a session, or a token.
+func (d *Directory) upstreamID(c *session.UpstreamClaims, id string) string {
+	if id == "" {
+		return ""
+	}
+	return d.sessionID(secret.New(c.Issuer + "\x00" + id))
+}
+
+func (d *Directory) principalOf(ctx context.Context, c *session.UpstreamClaims) (*session.Principal, error) {
+	organization := nullable(c.Organization)
+	if organization == nil && c.Selective && !d.foreign.Load() {
+		organization = new(string) // confined to what no organization is called
+	}
+	return d.await(ctx, &pendingLookUp{user: &c.UserID, organization: organization})
+}
+
+// isNews reports whether the claims say what usher's own directory does not.
+func (d *Directory) isNews(ctx context.Context, c *session.UpstreamClaims, p *session.Principal) (bool, error) {
+	switch {
+	case d.foreign.Load() || p.Disabled:
+		return false, nil
+	case !p.Known || !hasInfo(p.User.Info, c.Info) || joins(c) && p.User.Organization != c.Organization:
+		return true, nil
+	case c.Organizations == nil && c.Groups == nil:
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	add, end, err := d.changesOf(ctx, d.db.pool, c)
+	return len(add)+len(end) > 0, err
+}
+
+// joins reports whether the active organization is one to become a member of:
+// where the provider lists all of them, it is one of those or none.
+func joins(c *session.UpstreamClaims) bool {
+	return c.Organizations == nil && session.IsDirectoryID(c.Organization)
+}
+
+func hasInfo(info json.RawMessage, claimed map[string]string) bool {
+	var have map[string]any
+	if len(claimed) > 0 && len(info) > 0 && json.Unmarshal(info, &have) != nil {
+		return false
+	}
+	for member, text := range claimed {
+		if have[member] != text {
+			return false
+		}
+	}
+	return true
+}
+
+type membershipRow struct {
+	MemberOfKind string
+	MemberOfID   string
+	Own          bool
+}
+
+// changesOf returns the memberships that the claims add and end.
+func (d *Directory) changesOf(ctx context.Context, q querier, c *session.UpstreamClaims) (add, end []Subject, err error) {
+	rows, err := q.Query(ctx, membershipsOfSQL, pgx.StrictNamedArgs{"user_id": c.UserID, "actor": actorOf(c)})
+	if err != nil {
+		return nil, nil, err
+	}
+	have, err := pgx.CollectRows(rows, pgx.RowToStructByName[membershipRow])
+	if err != nil {
+		return nil, nil, err
+	}
+	organizations := c.Organizations
+	if joins(c) {
+		organizations = []string{c.Organization}
+	}
+	for _, of := range []struct {
+		kind    string
+		claimed []string
+		whole   bool
+	}{
+		{OrganizationKind, organizations, c.Organizations != nil},
+		{GroupKind, c.Groups, c.Groups != nil},
+	} {
+		for _, id := range of.claimed { // sorted: two who add the same do not lock each other out
+			if !slices.ContainsFunc(have, func(m membershipRow) bool { return m.MemberOfKind == of.kind && m.MemberOfID == id }) {
+				add = append(add, Subject{Kind: of.kind, ID: id})
+			}
+		}
+		for _, m := range have {
+			if of.whole && m.Own && m.MemberOfKind == of.kind && !slices.Contains(of.claimed, m.MemberOfID) {
+				end = append(end, Subject{Kind: of.kind, ID: m.MemberOfID})
+			}
+		}
+	}
+	return add, end, nil
+}
+
+// actorOf names the provider in the history.
+func actorOf(c *session.UpstreamClaims) string { return "issuer " + c.Issuer }
+
+// learn writes the claims down, unless the directory has become an
+// application's.
+func (d *Directory) learn(ctx context.Context, c *session.UpstreamClaims) error {
+	return d.db.transactAs(ctx, actorOf(c), "write claims", func(ctx context.Context, tx pgx.Tx) error {
+		var own bool
+		if err := tx.QueryRow(ctx, ownDirectorySQL).Scan(&own); err != nil {
+			return err
+		}
+		if !own {
+			d.foreign.Store(true)
+			return nil
+		}
+		if disabled, err := learnUser(ctx, tx, c); err != nil || disabled {
+			return ignoreNoRows(err) // somebody has just deleted the user, or disabled
+		}
+		add, end, err := d.changesOf(ctx, tx, c)
+		if err != nil {
+			return err
+		}
+		for _, of := range add {
+			if err := learnMembership(ctx, tx, c, of); err != nil {
+				return err
+			}
+		}
+		for _, of := range end {
+			if _, err := endMembership(ctx, tx, of, c.UserID, actorOf(c)); err != nil && !errors.Is(err, ErrNotFound) {
+				return err // else it went with its organization
+			}
+		}
+		return nil
+	})
+}
+
+// learnUser sees to the user, who is then locked, and reports whether the user
+// is disabled.
+func learnUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disabled bool, err error) {
+	var info []byte // null where there is none
+	if len(c.Info) > 0 {
+		if info, err = json.Marshal(c.Info); err != nil {
+			return false, err
+		}
+	}
+	user, err := queryRow[User](ctx, tx, addUserIfNewSQL, pgx.StrictNamedArgs{"id": c.UserID, "info": info, "actor": actorOf(c)})
+	if err == nil {
+		err = record(ctx, tx, "user.add", c.UserID, user)
+	}
+	if ignoreNoRows(err) != nil {
+		return false, err
+	}
+	err = tx.QueryRow(ctx, lockUserSQL, pgx.StrictNamedArgs{"id": c.UserID}).Scan(&disabled)
+	if err != nil || disabled || info == nil {
+		return disabled, err
+	}
+	user, err = queryRow[User](ctx, tx, updateUserInfoSQL, pgx.StrictNamedArgs{"id": c.UserID, "info": info})
+	if err != nil {
+		return false, ignoreNoRows(err)
+	}
+	return false, record(ctx, tx, "user.update", c.UserID, user)
+}
+
+// learnMembership makes the membership, and first what it is in where that is
+// new: a group then belongs to no organization.
+func learnMembership(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims, of Subject) error {
+	var made any
+	var err error
+	args := pgx.StrictNamedArgs{"id": of.ID, "actor": actorOf(c)}
+	if of.Kind == OrganizationKind {
+		made, err = queryRow[Organization](ctx, tx, addOrganizationIfNewSQL, args)
+	} else {
+		made, err = queryRow[Group](ctx, tx, addGroupIfNewSQL, args)
+	}
+	if err == nil {
+		err = record(ctx, tx, of.Kind+".add", of.ID, made)
+	}
+	if ignoreNoRows(err) != nil {
+		return err
+	}
+	membership, err := queryRow[Membership](ctx, tx, addMembershipIfNewSQL,
+		pgx.StrictNamedArgs{"user_id": c.UserID, "kind": of.Kind, "id": of.ID, "actor": actorOf(c)})
+	if err != nil {
+		return ignoreNoRows(err)
+	}
+	return record(ctx, tx, "member.add", of.ID, membership)
+}
+
+// ignoreNoRows is for statements that do nothing where there is nothing to do.
+func ignoreNoRows(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,317 @@
+package db_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/session"
+)
+
+const idp = "https://id.example.com"
+
+// sighted is a directory and what was written down in it.
+type sighted struct {
+	*db.Directory
+	pg      *dbtest.DB
+	changes int64 // the last one seen
+}
+
+func newSighted(t *testing.T, sql string) *sighted {
+	t.Helper()
+	pg := dbtest.New(t)
+	exec(t, pg, sql)
+	directory, err := open(t, pg).Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &sighted{directory, pg, 0}
+}
+
+// see looks the claims' user up, and returns the principal and the changes that
+// this made: action, target and actor.
+func (s *sighted) see(t *testing.T, c session.UpstreamClaims) (*session.Principal, []string) {
+	t.Helper()
+	if c.Issuer == "" {
+		c.Issuer = idp
+	}
+	p, err := s.PrincipalByClaims(t.Context(), &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, s.news(t)
+}
+
+func (s *sighted) news(t *testing.T) (changes []string) {
+	t.Helper()
+	rows, err := s.pg.Pool.Query(t.Context(), `SELECT id, action || ' ' || target || ' by ' || actor FROM audit.changes WHERE id > $1 ORDER BY id`, s.changes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var change string
+		if err := rows.Scan(&s.changes, &change); err != nil {
+			t.Fatal(err)
+		}
+		changes = append(changes, change)
+	}
+	return changes
+}
+
+func patterns(p *session.Principal) string {
+	var list []string
+	for _, g := range p.Grants {
+		list = append(list, g.Pattern)
+	}
+	slices.Sort(list)
+	return strings.Join(list, " ")
+}
+
+// Claims of which usher's own directory knows nothing are written down, once,
+// with the provider as their maker.
+func TestClaimsAreWrittenDown(t *testing.T) {
+	t.Parallel()
+	s := newSighted(t, `
+		INSERT INTO usher.organizations (id, created_by) VALUES ('acme', 'cli');
+		INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by) VALUES
+			('everyone', '', 'room', '{organization}:*', 'read', 't'), ('group', 'red', 'room', 'of-red', 'read', 't')`)
+	by := " by issuer " + idp
+	claims := session.UpstreamClaims{
+		UserID: "id:ada", Info: map[string]string{"name": "Ada"}, Organization: "acme", Organizations: []string{"acme", "globex"}, Groups: []string{"blue", "red"},
+		SessionID: "s1", ExpiresAt: time.Now().Add(time.Minute),
+	}
+	steps := []struct {
+		name         string
+		change       func()
+		changes      []string
+		organization string
+		organizes    []string // the organizations that count
+		info         string
+	}{
+		{"first sight", func() {}, []string{
+			"user.add id:ada" + by, "member.add acme" + by, "organization.add globex" + by, "member.add globex" + by,
+			"group.add blue" + by, "member.add blue" + by, "group.add red" + by, "member.add red" + by,
+		}, "acme", []string{"acme"}, `{"name": "Ada"}`},
+		{"again", func() {}, nil, "acme", []string{"acme"}, `{"name": "Ada"}`},
+		{"in another organization", func() { claims.Organization = "globex" }, nil, "globex", []string{"globex"}, `{"name": "Ada"}`},
+		{"in none", func() { claims.Organization = "" }, nil, "", []string{"acme", "globex"}, `{"name": "Ada"}`},
+		{
+			"with another name and an avatar", func() { claims.Info = map[string]string{"name": "Ada L", "avatar": "a.png"} },
+			[]string{"user.update id:ada" + by},
+			"",
+			[]string{"acme", "globex"},
+			`{"name": "Ada L", "avatar": "a.png"}`,
+		},
+		{"without an info", func() { claims.Info = nil }, nil, "", []string{"acme", "globex"}, `{"name": "Ada L", "avatar": "a.png"}`},
+		{"out of a group", func() { claims.Groups = []string{"red"} }, []string{"member.remove blue" + by}, "", []string{"acme", "globex"}, `{"name": "Ada L", "avatar": "a.png"}`},
+		{"into it again", func() { claims.Groups = []string{"blue", "red"} }, []string{"member.add blue" + by}, "", []string{"acme", "globex"}, `{"name": "Ada L", "avatar": "a.png"}`},
+		{
+			"out of an organization that the session is in", func() { claims.Organization, claims.Organizations = "acme", []string{"globex"} },
+			[]string{"member.remove acme" + by},
+			"",
+			[]string{},
+			`{"name": "Ada L", "avatar": "a.png"}`,
+		},
+		{
+			"out of all", func() { claims.Organization, claims.Organizations, claims.Groups = "", []string{}, []string{} },
+			[]string{"member.remove blue" + by, "member.remove globex" + by, "member.remove red" + by},
+			"",
+			[]string{},
+			`{"name": "Ada L", "avatar": "a.png"}`,
+		},
+	}
+	for _, step := range steps {
+		step.change()
+		p, changes := s.see(t, claims)
+		if step.name == "out of all" {
+			slices.Sort(changes)
+		}
+		if diff := cmp.Diff(step.changes, changes); diff != "" {
+			t.Errorf("%s: changes (-want +got):\n%s", step.name, diff)
+		}
+		slices.Sort(p.MemberOf.Organizations)
+		if diff := cmp.Diff(step.organizes, p.MemberOf.Organizations); diff != "" || p.User.Organization != step.organization {
+			t.Errorf("%s: in %q; organizations (-want +got):\n%s", step.name, p.User.Organization, diff)
+		}
+		if !p.Known || !sameJSON(t, string(p.User.Info), step.info) {
+			t.Errorf("%s: known %t, info %s, want %s", step.name, p.Known, p.User.Info, step.info)
+		}
+		if !p.User.Until.Equal(claims.ExpiresAt) || p.User.Session == "" || strings.Contains(p.User.Session, "s1") {
+			t.Errorf("%s: until %s, session %q", step.name, p.User.Until, p.User.Session)
+		}
+	}
+}
+
+func sameJSON(t *testing.T, a, b string) bool {
+	t.Helper()
+	var x, y any
+	if err := errors.Join(json.Unmarshal([]byte(a), &x), json.Unmarshal([]byte(b), &y)); err != nil {
+		t.Error(err)
+	}
+	return cmp.Equal(x, y)
+}
+
+// What others made is not the provider's to end, and whom an operator disabled
+// stays out, whatever the claims say.
+func TestClaimsLeaveOthersWorkAlone(t *testing.T) {
+	t.Parallel()
+	s := newSighted(t, `
+		INSERT INTO usher.users (id, info, created_by) VALUES ('ada', '{"color": "red"}', 'cli'), ('eve', NULL, 'cli');
+		UPDATE usher.users SET disabled_at = now() WHERE id = 'eve';
+		INSERT INTO usher.organizations (id, created_by) VALUES ('acme', 'cli');
+		INSERT INTO usher.groups (id, organization_id, created_by) VALUES ('vip', NULL, 'cli'), ('red', 'acme', 'cli');
+		INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) VALUES
+			('ada', 'organization', 'acme', 'cli'), ('ada', 'group', 'vip', 'cli')`)
+	p, changes := s.see(t, session.UpstreamClaims{UserID: "ada", Info: map[string]string{"name": "Ada"}, Organizations: []string{}, Groups: []string{"red"}})
+	want := []string{"user.update ada by issuer " + idp, "member.add red by issuer " + idp}
+	if diff := cmp.Diff(want, changes); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	if !sameJSON(t, string(p.User.Info), `{"color": "red", "name": "Ada"}`) || !slices.Equal(p.MemberOf.Organizations, []string{"acme"}) || len(p.MemberOf.Groups) != 2 {
+		t.Errorf("info %s, member of %v", p.User.Info, p.MemberOf)
+	}
+	// Another provider does not end what this one made.
+	if _, changes := s.see(t, session.UpstreamClaims{Issuer: "https://other.example.com", UserID: "ada", Groups: []string{}}); changes != nil {
+		t.Errorf("another provider changed %v", changes)
+	}
+	p, changes = s.see(t, session.UpstreamClaims{UserID: "eve", Info: map[string]string{"name": "Eve"}, Organization: "acme", Groups: []string{"red"}})
+	if changes != nil || !p.Disabled {
+		t.Errorf("a disabled user: %v, disabled %t", changes, p.Disabled)
+	}
+	// Whoever leaves an organization leaves its groups.
+	s.see(t, session.UpstreamClaims{UserID: "bob", Organizations: []string{"acme"}, Groups: []string{"red"}})
+	_, changes = s.see(t, session.UpstreamClaims{UserID: "bob", Organizations: []string{}, Groups: []string{}})
+	if diff := cmp.Diff([]string{"member.remove acme by issuer " + idp}, changes); diff != "" {
+		t.Errorf("out of the organization (-want +got):\n%s", diff)
+	}
+	// A deleted user comes back at the next sight, and inherits nothing.
+	exec(t, s.pg, `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by) VALUES ('user', 'bob', 'room', 'of-bob', 'full', 't')`)
+	if p, _ := s.see(t, session.UpstreamClaims{UserID: "bob"}); patterns(p) != "of-bob" {
+		t.Errorf("patterns %q", patterns(p))
+	}
+	if _, err := open(t, s.pg).DeleteUser(t.Context(), "bob", "cli"); err != nil {
+		t.Fatal(err)
+	}
+	s.news(t)
+	p, changes = s.see(t, session.UpstreamClaims{UserID: "bob"})
+	if !slices.Equal(changes, []string{"user.add bob by issuer " + idp}) || !p.Known || patterns(p) != "" {
+		t.Errorf("after the deletion: %v, known %t, patterns %q", changes, p.Known, patterns(p))
+	}
+}
+
+// A provider that names the active organization alone makes members and cannot
+// end a membership: its tokens without one are for no organization.
+func TestActiveOrganizationOnlyAdds(t *testing.T) {
+	t.Parallel()
+	s := newSighted(t, `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by) VALUES
+		('everyone', '', 'room', '{organization}:*', 'read', 't'), ('organization', 'acme', 'room', 'of-acme', 'read', 't'), ('everyone', '', 'room', 'lobby', 'read', 't')`)
+	for _, step := range []struct {
+		organization, listed, patterns string
+		changes                        int
+	}{
+		{"acme", "acme", "lobby of-acme {organization}:*", 3},
+		{"globex", "globex", "lobby {organization}:*", 2},
+		{"acme", "acme", "lobby of-acme {organization}:*", 0},
+		{"", "", "lobby {organization}:*", 0},
+		{"a\u0085b", "", "lobby {organization}:*", 0}, // no id of an organization
+	} {
+		p, changes := s.see(t, session.UpstreamClaims{UserID: "ada", Organization: step.organization, Selective: true})
+		if p.User.Organization != step.listed || patterns(p) != step.patterns || len(changes) != step.changes {
+			t.Errorf("in %q: listed %q, patterns %q, changes %v; want %q, %q, %d", step.organization, p.User.Organization, patterns(p), changes, step.listed, step.patterns, step.changes)
+		}
+		if rules, _ := p.Rules(); step.listed == "" && len(rules) != 1 {
+			t.Errorf("in %q: %v, want the lobby alone", step.organization, rules)
+		}
+	}
+}
+
+// Over an application's directory claims are not written down: the active
+// organization counts where it is listed, and unknown users stay unknown.
+func TestClaimsOverAnApplicationsDirectory(t *testing.T) {
+	t.Parallel()
+	s := newSighted(t, tenants+`; UPDATE usher.deployment SET directory = 'better-auth'`)
+	if !s.Foreign() {
+		t.Error("Foreign() = false")
+	}
+	for _, test := range []struct{ user, organization, listed, patterns string }{
+		{"ada", "acme", "acme", "every of-acme of-acme-red own own-in-acme"},
+		{"ada", "globex", "globex", "every every-in-globex of-globex of_globex_red own"},
+		{"ada", "initech", "", "every own"},
+		{"ada", "", "", "every of-acme of-acme-red of-all-red of-globex of_globex_red own"},
+		{"stranger", "acme", "", "every"},
+	} {
+		p, changes := s.see(t, session.UpstreamClaims{UserID: test.user, Info: map[string]string{"name": "X"}, Organization: test.organization, Selective: true})
+		if p.Known != (test.user == "ada") || p.User.Organization != test.listed || patterns(p) != test.patterns || changes != nil {
+			t.Errorf("%s in %q: known %t, in %q, patterns %q, changes %v", test.user, test.organization, p.Known, p.User.Organization, patterns(p), changes)
+		}
+	}
+}
+
+// A directory that is repointed while usher runs is not written to either.
+func TestDirectoryRepointedMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := newSighted(t, tenants)
+	exec(t, s.pg, `UPDATE usher.deployment SET directory = 'authjs'`)
+	p, changes := s.see(t, session.UpstreamClaims{UserID: "stranger"})
+	if p.Known || changes != nil || !s.Foreign() {
+		t.Errorf("known %t, changes %v, foreign %t", p.Known, changes, s.Foreign())
+	}
+}
+
+// First sights of one user at the same time, on several replicas, all succeed
+// and make everything once.
+func TestConcurrentFirstSights(t *testing.T) {
+	t.Parallel()
+	s := newSighted(t, ``)
+	replica, err := open(t, s.pg).Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for n := range 24 {
+		for _, d := range []*db.Directory{s.Directory, replica} {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				p, err := d.PrincipalByClaims(ctx, &session.UpstreamClaims{
+					Issuer: idp, UserID: fmt.Sprint("user", n%3), Info: map[string]string{"name": "A"}, Organizations: []string{"acme", "globex"}, Groups: []string{"red"},
+				})
+				if err != nil || !p.Known || len(p.MemberOf.Organizations) != 2 || len(p.MemberOf.Groups) != 1 {
+					t.Errorf("%+v, %v", p, err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	// 3 users of 3 memberships each, 2 organizations and a group.
+	if changes := s.news(t); len(changes) != 3+9+3 {
+		t.Errorf("%d changes: %q", len(changes), changes)
+	}
+}
+
+// Sessions of one name at two providers are two.
+func TestUpstreamSessionIDs(t *testing.T) {
+	t.Parallel()
+	s := newSighted(t, ``)
+	a, _ := s.see(t, session.UpstreamClaims{UserID: "ada", SessionID: "1", TokenID: "x"})
+	again, _ := s.see(t, session.UpstreamClaims{UserID: "ada", SessionID: "1", TokenID: "y"})
+	b, _ := s.see(t, session.UpstreamClaims{Issuer: "https://b.example.com", UserID: "ada", SessionID: "1"})
+	byToken, _ := s.see(t, session.UpstreamClaims{UserID: "ada", TokenID: "x"})
+	neither, _ := s.see(t, session.UpstreamClaims{UserID: "ada"})
+	if a.User.Session != again.User.Session || a.User.Session == b.User.Session || a.SessionID != a.User.Session {
+		t.Errorf("sessions %q, %q, and %q of another provider", a.User.Session, again.User.Session, b.User.Session)
+	}
+	if byToken.User.Session != "" || byToken.SessionID == "" || neither.User.Session != "" || neither.SessionID != "" {
+		t.Errorf("by token: %q and %q; by nothing: %q and %q", byToken.User.Session, byToken.SessionID, neither.User.Session, neither.SessionID)
+	}
+}

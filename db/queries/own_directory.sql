@@ -1,0 +1,1 @@
+SELECT directory = 'usher' FROM usher.deployment

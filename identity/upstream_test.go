@@ -1,0 +1,639 @@
+package identity_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/identity/identitytest"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/session"
+)
+
+const (
+	issuerURL = "https://id.example.com"
+	keysURL   = "https://id.example.com/jwks"
+	plain     = "oidc issuer=" + issuerURL + " jwks=" + keysURL + " aud=usher"
+)
+
+// upstream reads lines and has the provider, or another transport, behind every
+// address.
+func upstream(t testing.TB, keys http.RoundTripper, lines ...string) *identity.Upstream {
+	t.Helper()
+	issuers, err := identity.ParseIssuers(lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: issuers, Transport: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(u.Close)
+	return u
+}
+
+// reasonOf returns the slug of a refusal, "unavailable" for a fault, and "" for
+// none.
+func reasonOf(t testing.TB, err error) string {
+	t.Helper()
+	if e, ok := errors.AsType[*identity.UpstreamError](err); ok {
+		return e.Reason
+	}
+	if errors.Is(err, session.ErrKeysUnavailable) {
+		return "unavailable"
+	}
+	if err != nil {
+		t.Errorf("got %T %v", err, err)
+	}
+	return ""
+}
+
+type m = map[string]any
+
+// What tokens of the providers look like, and what of the same keys is none.
+func TestPresets(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	sharedSecret := strings.Repeat("s", 32)
+	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte(sharedSecret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type bad struct {
+		name           string
+		header, claims m
+		reason         string
+	}
+	for name, test := range map[string]struct {
+		line           string
+		keysURL        string
+		key            identitytest.Key
+		header, claims m
+		want           session.UpstreamClaims
+		bad            []bad
+	}{
+		"clerk": {
+			"clerk issuer=https://clerk.example.com azp=https://app.example.com azp=https://www.example.com id=clerk:{sub}",
+			"https://clerk.example.com/.well-known/jwks.json", identitytest.NewKey(session.RS256, "ins_1"),
+			m{"cat": "cl_B7d4PD111AAA"},
+			m{"azp": "https://www.example.com", "sid": "sess_1", "v": 2, "fva": []int{0, -1}, "sts": "active", "o": m{"id": "org_1", "rol": "admin", "slg": "acme"}},
+			session.UpstreamClaims{UserID: "clerk:user_1", Organization: "org_1", Selective: true, SessionID: "sess_1", Info: map[string]string{}},
+			[]bad{
+				{"of a template", nil, m{"sid": nil}, identity.ReasonClaim},
+				{"of another page", nil, m{"azp": "https://evil.example.com"}, identity.ReasonAudience},
+				{"of no page", nil, m{"azp": nil}, identity.ReasonAudience},
+				{"of pages in an array", nil, m{"azp": []string{"https://app.example.com"}}, identity.ReasonAudience},
+				{"of version 1", nil, m{"v": nil, "o": nil, "org_id": "org_1"}, identity.ReasonClaim},
+				{"with an organization of another type", nil, m{"o": m{"id": 1}}, identity.ReasonClaim},
+			},
+		},
+		"supabase": {
+			"supabase issuer=https://ref.supabase.co/auth/v1",
+			"https://ref.supabase.co/auth/v1/.well-known/jwks.json", identitytest.NewKey(session.ES256, "f7b2"), nil,
+			m{
+				"aud": "authenticated", "role": "authenticated", "is_anonymous": false, "session_id": "s1", "email": "ada@example.com",
+				"user_metadata": m{"full_name": "Ada", "avatar_url": "https://example.com/a.png"},
+			},
+			session.UpstreamClaims{UserID: "user_1", SessionID: "s1", Info: map[string]string{"name": "Ada", "avatar": "https://example.com/a.png"}},
+			[]bad{
+				{"of nobody", nil, m{"is_anonymous": true}, identity.ReasonClaim},
+				{"of the service", nil, m{"role": "service_role"}, identity.ReasonClaim},
+				{"without a role", nil, m{"role": nil}, identity.ReasonClaim},
+				{"of another audience", nil, m{"aud": "anon"}, identity.ReasonAudience},
+			},
+		},
+		"supabase with its old secret": {
+			"supabase issuer=https://ref.supabase.co/auth/v1 secret-file=" + dir + "/secret", "", identitytest.SecretKey(sharedSecret), nil,
+			m{"aud": "authenticated", "role": "authenticated", "session_id": "s1"},
+			session.UpstreamClaims{UserID: "user_1", SessionID: "s1", Info: map[string]string{}},
+			[]bad{{"that says it is asymmetric", m{"alg": "RS256"}, nil, identity.ReasonAlgorithm}},
+		},
+		"better-auth": {
+			"better-auth issuer=https://app.example.com", "https://app.example.com/api/auth/jwks", identitytest.NewKey(session.EdDSA, "Wd8a"),
+			m{"typ": nil},
+			m{"aud": "https://app.example.com", "name": "Ada", "email": "ada@example.com", "image": nil},
+			session.UpstreamClaims{UserID: "user_1", Info: map[string]string{"name": "Ada"}},
+			[]bad{
+				{"of a cookie cache", m{"typ": "better-auth.session-cache+jwt"}, m{"aud": "better-auth.session-cache"}, identity.ReasonType},
+				{"of an OAuth client", m{"typ": "at+jwt"}, m{"client_id": "c", "azp": "c", "scope": "openid"}, identity.ReasonType},
+				{"of an OAuth client, without a typ", nil, m{"client_id": "c", "azp": "c", "scope": "openid"}, identity.ReasonClaim},
+				{"an ID token", nil, m{"aud": "client-1"}, identity.ReasonAudience},
+			},
+		},
+		"authjs": {
+			"authjs issuer=https://app.example.com aud=usher secret-file=" + dir + "/secret", "", identitytest.SecretKey(sharedSecret), nil,
+			m{"aud": "usher", "name": "Ada", "picture": "https://example.com/a.png", "jti": "j1"},
+			session.UpstreamClaims{UserID: "user_1", TokenID: "j1", Info: map[string]string{"name": "Ada", "avatar": "https://example.com/a.png"}},
+			[]bad{{"without an audience", nil, m{"aud": nil}, identity.ReasonAudience}},
+		},
+		"auth0": {
+			"auth0 issuer=https://tenant.eu.auth0.com/ aud=https://usher.example.com groups=https://example.com/groups",
+			"https://tenant.eu.auth0.com/.well-known/jwks.json", identitytest.NewKey(session.RS256, "QzEx"),
+			m{"typ": "at+jwt"},
+			m{"aud": []string{"https://usher.example.com", "https://tenant.eu.auth0.com/userinfo"}, "azp": "client", "https://example.com/groups": []string{"b", "a", "b"}},
+			session.UpstreamClaims{UserID: "user_1", Groups: []string{"a", "b"}, Info: map[string]string{}},
+			[]bad{
+				{"of a machine", nil, m{"gty": "client-credentials", "sub": "client@clients"}, identity.ReasonClaim},
+				{"without the slash", nil, m{"iss": "https://tenant.eu.auth0.com"}, identity.ReasonUnknownIssuer},
+			},
+		},
+		"keycloak": {
+			"keycloak issuer=https://sso.example.com/realms/acme azp=web organizations=organization groups=groups",
+			"https://sso.example.com/realms/acme/protocol/openid-connect/certs", identitytest.NewKey(session.PS256, "kc"), nil,
+			m{"typ": "Bearer", "azp": "web", "aud": "account", "sid": "s1", "name": "Ada", "organization": []string{"acme"}, "groups": []string{"/staff"}},
+			session.UpstreamClaims{UserID: "user_1", SessionID: "s1", Organizations: []string{"acme"}, Groups: []string{"/staff"}, Info: map[string]string{"name": "Ada"}},
+			[]bad{
+				{"an ID token", nil, m{"typ": "ID"}, identity.ReasonClaim},
+				{"a refresh token", nil, m{"typ": "Refresh"}, identity.ReasonClaim},
+				{"with groups of another type", nil, m{"groups": m{"staff": true}}, identity.ReasonClaim},
+			},
+		},
+		"oidc": {
+			"oidc issuer=https://id.example.com issuer=id.example.com aud=usher name= email=email", "https://keys.example.com/jwks", identitytest.NewKey(session.ES256, "a+/b="),
+			m{"x5t": "x", "x5t#S256": "x"},
+			m{"iss": "id.example.com", "aud": "usher", "name": "Ada", "email": "ada@example.com"},
+			session.UpstreamClaims{UserID: "user_1", Info: map[string]string{"email": "ada@example.com"}},
+			nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			issuer := strings.TrimPrefix(strings.Fields(test.line)[1], "issuer=")
+			p := identitytest.New(issuer, test.keysURL)
+			p.SetKeys(test.key)
+			u := upstream(t, p, test.line)
+			got, err := u.Verify(t.Context(), p.TokenBy(test.key, test.header, test.claims))
+			if err != nil {
+				t.Fatalf("a good token: %v", err)
+			}
+			if until := time.Until(got.ExpiresAt); until < 9*time.Minute || until > 10*time.Minute {
+				t.Errorf("ExpiresAt is %s from now, want 10 min", until)
+			}
+			got.ExpiresAt = time.Time{}
+			test.want.Issuer = issuer
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("claims (-want +got):\n%s", diff)
+			}
+			for _, b := range test.bad {
+				header, claims := m{}, m{}
+				for _, from := range []struct{ to, a, b m }{{header, test.header, b.header}, {claims, test.claims, b.claims}} {
+					for k, v := range from.a {
+						from.to[k] = v
+					}
+					for k, v := range from.b {
+						from.to[k] = v
+					}
+				}
+				_, err := u.Verify(t.Context(), p.TokenBy(test.key, header, claims))
+				if got := reasonOf(t, err); got != b.reason {
+					t.Errorf("one %s: %q (%v), want %q", b.name, got, err, b.reason)
+				}
+			}
+		})
+	}
+}
+
+// Whatever is wrong with a token, a reason of its own says so; that it has
+// expired, of one alone that is right otherwise.
+func TestUpstreamRefusals(t *testing.T) {
+	t.Parallel()
+	p := identitytest.New(issuerURL, keysURL)
+	key, stranger := identitytest.NewKey(session.EdDSA, "key-1"), identitytest.NewKey(session.EdDSA, "key-1")
+	ec := identitytest.NewKey(session.ES256, "key-2")
+	p.SetKeys(key, ec)
+	u := upstream(t, p, plain+" typ=JWT azp=web require=email_verified=true refuse=banned") // fetches at once
+	good := m{"aud": "usher", "azp": "web", "email_verified": true}
+	with := func(more m) m {
+		all := m{}
+		for k, v := range good {
+			all[k] = v
+		}
+		for k, v := range more {
+			all[k] = v
+		}
+		return all
+	}
+	by := func(key identitytest.Key, header, claims m) string {
+		return p.TokenBy(key, header, with(claims)).Reveal()
+	}
+	now := time.Now().Unix()
+	for name, test := range map[string]struct{ token, want string }{
+		"good":                           {by(key, nil, nil), ""},
+		"good by the other key":          {by(ec, nil, nil), ""},
+		"aud in an array":                {by(key, nil, m{"aud": []string{"a", "usher"}}), ""},
+		"an unusual typ":                 {by(key, m{"typ": "application/jwt"}, nil), ""},
+		"no typ":                         {by(key, m{"typ": nil}, nil), "upstream_type"},
+		"encrypted":                      {"eyJhbGciOiJkaXIifQ..a.b.c", "upstream_encrypted"},
+		"empty":                          {"", "upstream_malformed"},
+		"dots":                           {strings.Repeat(".", 100_000), "upstream_malformed"},
+		"two parts":                      {"a.b", "upstream_malformed"},
+		"blank":                          {by(key, nil, nil) + " ", "upstream_malformed"},
+		"too long":                       {by(key, nil, m{"x": strings.Repeat("x", 16<<10)}), "upstream_malformed"},
+		"crit":                           {by(key, m{"crit": []string{"exp"}}, nil), "upstream_malformed"},
+		"b64":                            {by(key, m{"b64": false}, nil), "upstream_malformed"},
+		"zip":                            {by(key, m{"zip": "DEF"}, nil), "upstream_malformed"},
+		"jwk":                            {by(stranger, m{"jwk": stranger.JWK()}, nil), "upstream_malformed"},
+		"jku":                            {by(stranger, m{"jku": "https://evil.example.com"}, nil), "upstream_malformed"},
+		"x5u":                            {by(stranger, m{"x5u": "https://evil.example.com"}, nil), "upstream_malformed"},
+		"x5c":                            {by(stranger, m{"x5c": []string{"x"}}, nil), "upstream_malformed"},
+		"cty":                            {by(key, m{"cty": "JWT"}, nil), "upstream_malformed"},
+		"another issuer":                 {by(key, nil, m{"iss": "https://evil.example.com"}), "upstream_issuer_unknown"},
+		"a slash at the end":             {by(key, nil, m{"iss": issuerURL + "/"}), "upstream_issuer_unknown"},
+		"other case":                     {by(key, nil, m{"iss": "https://ID.example.com"}), "upstream_issuer_unknown"},
+		"issuers":                        {by(key, nil, m{"iss": []string{issuerURL}}), "upstream_issuer_unknown"},
+		"no issuer":                      {by(key, nil, m{"iss": nil}), "upstream_issuer_unknown"},
+		"alg none":                       {by(key, m{"alg": "none"}, nil), "upstream_algorithm"},
+		"alg in other case":              {by(key, m{"alg": "eddsa"}, nil), "upstream_algorithm"},
+		"no alg":                         {by(key, m{"alg": nil}, nil), "upstream_algorithm"},
+		"alg of the other key":           {by(ec, m{"kid": "key-1"}, nil), "upstream_algorithm"},
+		"a public key as a secret":       {by(identitytest.SecretKey(string(session.MarshalJWKS([]session.JWK{key.JWK()}))), m{"kid": "key-1"}, nil), "upstream_algorithm"},
+		"no kid":                         {by(key, m{"kid": nil}, nil), "upstream_key_unknown"},
+		"kid is a number":                {by(key, m{"kid": 1}, nil), "upstream_key_unknown"},
+		"a long kid":                     {by(key, m{"kid": strings.Repeat("k", 129)}, nil), "upstream_key_unknown"},
+		"a stranger's key of that kid":   {by(stranger, nil, nil), "upstream_signature"},
+		"and expired":                    {by(stranger, nil, m{"iat": now - 100, "exp": now - 10}), "upstream_signature"},
+		"another typ":                    {by(key, m{"typ": "logout+jwt"}, nil), "upstream_type"},
+		"typ is a number":                {by(key, m{"typ": 1}, nil), "upstream_type"},
+		"typ is empty":                   {by(key, m{"typ": ""}, nil), "upstream_type"},
+		"no aud":                         {by(key, nil, m{"aud": nil}), "upstream_audience"},
+		"aud is null":                    {by(key, nil, m{"aud": json.RawMessage("null")}), "upstream_audience"},
+		"aud is empty":                   {by(key, nil, m{"aud": ""}), "upstream_audience"},
+		"aud is an empty array":          {by(key, nil, m{"aud": []string{}}), "upstream_audience"},
+		"aud is another's":               {by(key, nil, m{"aud": "usher2"}), "upstream_audience"},
+		"aud in other case":              {by(key, nil, m{"aud": "Usher"}), "upstream_audience"},
+		"aud holds what is no text":      {by(key, nil, m{"aud": []any{"usher", 1}}), "upstream_audience"},
+		"aud is nested":                  {by(key, nil, m{"aud": []any{[]any{"usher"}}}), "upstream_audience"},
+		"no azp":                         {by(key, nil, m{"azp": nil}), "upstream_audience"},
+		"azp is another's":               {by(key, nil, m{"azp": "web2"}), "upstream_audience"},
+		"a claim is missing":             {by(key, nil, m{"email_verified": nil}), "upstream_claim"},
+		"a claim is not as required":     {by(key, nil, m{"email_verified": false}), "upstream_claim"},
+		"a claim is there that must not": {by(key, nil, m{"banned": "x"}), "upstream_claim"},
+		"no sub":                         {by(key, nil, m{"sub": nil}), "upstream_subject"},
+		"sub is empty":                   {by(key, nil, m{"sub": ""}), "upstream_subject"},
+		"sub is a number":                {by(key, nil, m{"sub": 1}), "upstream_subject"},
+		"sub has a line break":           {by(key, nil, m{"sub": "a\nb"}), "upstream_subject"},
+		"sub is too long":                {by(key, nil, m{"sub": strings.Repeat("u", 129)}), "upstream_subject"},
+		"no exp":                         {by(key, nil, m{"exp": nil}), "upstream_life"},
+		"no iat":                         {by(key, nil, m{"iat": nil}), "upstream_life"},
+		"exp is a text":                  {by(key, nil, m{"exp": fmt.Sprint(now + 60)}), "upstream_life"},
+		"exp is beyond all time":         {by(key, nil, m{"exp": json.RawMessage("1e400")}), "upstream_life"},
+		"a life of a day":                {by(key, nil, m{"exp": now + 86_400}), "upstream_life"},
+		"exp before iat":                 {by(key, nil, m{"iat": now, "exp": now - 1}), "upstream_life"},
+		"nbf is a text":                  {by(key, nil, m{"nbf": "now"}), "upstream_life"},
+		"nbf is to come":                 {by(key, nil, m{"nbf": now + 60}), "upstream_not_yet"},
+		"nbf is within the leeway":       {by(key, nil, m{"nbf": now + 20}), ""},
+		"iat is to come":                 {by(key, nil, m{"iat": now + 60}), "upstream_not_yet"},
+		"expired":                        {by(key, nil, m{"iat": now - 100, "exp": now - 1}), "upstream_expired"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := u.Verify(t.Context(), secret.New(test.token))
+			if got := reasonOf(t, err); got != test.want {
+				t.Errorf("got %q (%v), want %q", got, err, test.want)
+			}
+			if e, ok := errors.AsType[*identity.UpstreamError](err); ok {
+				known := test.want != "upstream_malformed" && test.want != "upstream_encrypted" && test.want != "upstream_issuer_unknown"
+				if (e.Issuer == issuerURL) != known {
+					t.Errorf("the error names the issuer %q", e.Issuer)
+				}
+				if test.token != "" && strings.Contains(err.Error(), test.token[max(0, len(test.token)-20):]) {
+					t.Error("the error repeats the token")
+				}
+			}
+		})
+	}
+}
+
+// UPS-03, J-11: a kid is one issuer's own. Two that use the same one do not
+// verify each other's tokens, and their users are not each other's.
+func TestIssuersAreApart(t *testing.T) {
+	t.Parallel()
+	a, b := identitytest.New("https://a.example.com", "https://a.example.com/jwks"), identitytest.New("https://b.example.com", "https://b.example.com/jwks")
+	u := upstream(t, hosts{"a.example.com": a, "b.example.com": b},
+		"oidc issuer=https://a.example.com jwks=https://a.example.com/jwks aud=usher id=a:{sub} typ=JWT",
+		"oidc issuer=https://b.example.com jwks=https://b.example.com/jwks aud=usher id=b:{sub} typ=JWT")
+	var wg sync.WaitGroup
+	for range 20 {
+		for _, p := range []*identitytest.Provider{a, b} {
+			wg.Go(func() {
+				other := map[*identitytest.Provider]*identitytest.Provider{a: b, b: a}[p]
+				got, err := u.Verify(t.Context(), p.Token(m{"aud": "usher"}))
+				if want := p.Issuer[len("https://"):len("https://")+1] + ":user_1"; err != nil || got.UserID != want {
+					t.Errorf("token of %s: user %q, %v; want %q", p.Issuer, got.UserID, err, want)
+				}
+				_, err = u.Verify(t.Context(), p.Token(m{"aud": "usher", "iss": other.Issuer}))
+				if got := reasonOf(t, err); got != identity.ReasonSignature {
+					t.Errorf("token of %s that says it is the other's: %q, want %q", p.Issuer, got, identity.ReasonSignature)
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+type hosts map[string]http.RoundTripper
+
+func (h hosts) RoundTrip(r *http.Request) (*http.Response, error) { return h[r.URL.Host].RoundTrip(r) }
+
+// UPS-05: tokens with made-up kids cost one fetch in 30 s, harm no others, and
+// are told to come back: the kid may be a new key's.
+func TestUnknownKeysFlood(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := identitytest.New(issuerURL, keysURL)
+		key := identitytest.NewKey(session.EdDSA, "key-1")
+		p.SetKeys(key)
+		u := upstream(t, p, plain)
+		claims := m{"aud": "usher"}
+		good := p.TokenBy(key, nil, m{"aud": "usher", "exp": time.Now().Add(50 * time.Minute).Unix()})
+		reasons := map[string]int{}
+		start := time.Now()
+		for n := range 10_000 {
+			_, err := u.Verify(t.Context(), p.TokenBy(key, m{"kid": fmt.Sprint("made-up-", n)}, claims))
+			reasons[reasonOf(t, err)]++
+			if e, ok := errors.AsType[*identity.KeysUnavailableError](err); ok {
+				fetches := p.Fetches()
+				if want := 30*time.Second - time.Since(fetches[len(fetches)-1]); e.RetryAfter != want {
+					t.Fatalf("RetryAfter = %s, want the %s that remain", e.RetryAfter, want)
+				}
+			}
+			before := time.Now()
+			if _, err := u.Verify(t.Context(), good); err != nil || time.Since(before) > 0 {
+				t.Fatalf("a token with a known key: %v after %s", err, time.Since(before))
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		fetches := p.Fetches()
+		for n := 1; n < len(fetches); n++ {
+			if pause := fetches[n].Sub(fetches[n-1]); pause < 30*time.Second {
+				t.Errorf("fetches %s apart, want 30s at least", pause)
+			}
+		}
+		if most := int(time.Since(start)/(30*time.Second)) + 1; len(fetches) > most {
+			t.Errorf("%d fetches, want at most %d", len(fetches), most)
+		}
+		// Those that a fetch was made for are refused, all others told to wait.
+		if got, want := reasons[identity.ReasonUnknownKey], len(fetches); got != want || reasons["unavailable"] != 10_000-want {
+			t.Errorf("reasons %v, want %d unknown keys", reasons, want)
+		}
+
+		// A key that is new is found with the next fetch.
+		fresh := identitytest.NewKey(session.EdDSA, "key-2")
+		p.SetKeys(fresh, key)
+		time.Sleep(30 * time.Second)
+		if _, err := u.Verify(t.Context(), p.Token(claims)); err != nil {
+			t.Errorf("a new key: %v", err)
+		}
+		u.Close()
+		synctest.Wait()
+	})
+}
+
+// UPS-06: a key that the provider withdrew is gone within 10 minutes, though it
+// is in use all the time.
+func TestWithdrawnKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := identitytest.New(issuerURL, keysURL)
+		old, fresh := identitytest.NewKey(session.EdDSA, "key-1"), identitytest.NewKey(session.EdDSA, "key-2")
+		p.SetKeys(old)
+		u := upstream(t, p, plain)
+		verify := func() error {
+			_, err := u.Verify(t.Context(), p.TokenBy(old, nil, m{"aud": "usher"}))
+			return err
+		}
+		if err := verify(); err != nil {
+			t.Fatal(err)
+		}
+		p.SetKeys(fresh)
+		withdrawn := time.Now()
+		for verify() == nil {
+			if time.Since(withdrawn) > 10*time.Minute {
+				t.Fatal("still taken after 10 minutes")
+			}
+			time.Sleep(time.Second)
+		}
+		u.Close()
+		synctest.Wait()
+	})
+}
+
+// UPS-07, UPS-08: whatever a provider answers, its last good keys serve on and
+// nobody waits; without any, its tokens are a fault, and nobody else's are.
+func TestBadKeySources(t *testing.T) {
+	t.Parallel()
+	good := string(session.MarshalJWKS([]session.JWK{identitytest.NewKey(session.EdDSA, "key-9").JWK()}))
+	thousand := make([]session.JWK, 1_000)
+	for n := range thousand {
+		thousand[n] = identitytest.NewKey(session.EdDSA, fmt.Sprint("key-", n)).JWK()
+	}
+	many := session.MarshalJWKS(thousand)
+	for name, handler := range map[string]http.HandlerFunc{
+		"hangs": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"redirects": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://evil.example.com/jwks", http.StatusFound)
+		},
+		"HTML": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "<!doctype html><title>Sign in</title>")
+		},
+		"an error": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = io.WriteString(w, good)
+		},
+		"truncated":  func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, good[:len(good)-2]) },
+		"no keys":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"keys":[]}`) },
+		"1,000 keys": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(many) },
+		"a secret key": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"keys":[{"kty":"oct","kid":"key-1","alg":"HS256","k":"c2VjcmV0"}]}`)
+		},
+		"a private key": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, strings.Replace(good, `"kty"`, `"d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","kty"`, 1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p, healthy := identitytest.New(issuerURL, keysURL), identitytest.New("https://other.example.com", "https://other.example.com/jwks")
+				issuers, err := identity.ParseIssuers([]string{
+					plain + " id=a:{sub}", "oidc issuer=https://other.example.com jwks=https://other.example.com/jwks aud=usher id=b:{sub}",
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := func(failures *int) *identity.Upstream {
+					var mu sync.Mutex
+					u, err := identity.NewUpstream(identity.UpstreamConfig{
+						Issuers: issuers, Transport: hosts{"id.example.com": p, "other.example.com": healthy},
+						OnError: func(issuer string, err error) {
+							mu.Lock()
+							defer mu.Unlock()
+							*failures++
+							if issuer != issuerURL || err == nil {
+								t.Errorf("OnError(%q, %v)", issuer, err)
+							}
+						},
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return u
+				}
+				// For one process the provider goes bad after its start, for the
+				// other it was never good.
+				var failedLater, failedFirst int
+				warm := start(&failedLater)
+				if _, err := warm.Verify(t.Context(), p.Token(m{"aud": "usher"})); err != nil {
+					t.Fatal(err)
+				}
+				p.Answer(handler)
+				cold := start(&failedFirst)
+				for range 200 { // over 16 minutes, hence some refreshes
+					time.Sleep(5 * time.Second)
+					before := time.Now()
+					if _, err := warm.Verify(t.Context(), p.Token(m{"aud": "usher"})); err != nil || time.Since(before) > 0 {
+						t.Fatalf("a known key: %v after %s", err, time.Since(before))
+					}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				_, err = cold.Verify(ctx, p.Token(m{"aud": "usher"}))
+				if got := reasonOf(t, err); got != "unavailable" {
+					t.Errorf("without any keys: %q (%v), want a fault", got, err)
+				}
+				if _, err := cold.Verify(t.Context(), healthy.Token(m{"aud": "usher"})); err != nil {
+					t.Errorf("the other provider's: %v", err)
+				}
+				if failedLater == 0 || failedFirst == 0 {
+					t.Errorf("OnError was called %d and %d times", failedLater, failedFirst)
+				}
+
+				if name == "hangs" { // whatever it is, after a day the old keys are too old
+					time.Sleep(25 * time.Hour)
+					_, err = warm.Verify(ctx, p.Token(m{"aud": "usher"}))
+					if got := reasonOf(t, err); got != "unavailable" {
+						t.Errorf("after a day: %q (%v), want a fault", got, err)
+					}
+				}
+				p.Answer(nil)
+				time.Sleep(time.Minute)
+				for _, u := range []*identity.Upstream{warm, cold} {
+					if _, err := u.Verify(t.Context(), p.Token(m{"aud": "usher"})); err != nil {
+						t.Errorf("when it is back: %v", err)
+					}
+					u.Close()
+				}
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// While a fetch hangs, few are kept waiting for it, and those with known keys
+// not at all.
+func TestHangingFetchKeepsFewWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := identitytest.New(issuerURL, keysURL)
+		key := identitytest.NewKey(session.EdDSA, "key-1")
+		p.SetKeys(key)
+		u := upstream(t, p, plain)
+		good := p.Token(m{"aud": "usher"})
+		if _, err := u.Verify(t.Context(), good); err != nil {
+			t.Fatal(err)
+		}
+		p.Answer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		time.Sleep(30 * time.Second)
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		waited := 0
+		for n := range 1_000 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				before := time.Now()
+				_, err := u.Verify(ctx, p.TokenBy(key, m{"kid": fmt.Sprint(n)}, m{"aud": "usher"}))
+				if got := reasonOf(t, err); got != "unavailable" {
+					t.Errorf("got %q, want a fault", got)
+				}
+				if time.Since(before) > 0 {
+					mu.Lock()
+					waited++
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Go(func() {
+			before := time.Now()
+			if _, err := u.Verify(t.Context(), good); err != nil || time.Since(before) > 0 {
+				t.Errorf("a known key: %v after %s", err, time.Since(before))
+			}
+		})
+		wg.Wait()
+		if waited != 64 {
+			t.Errorf("%d waited, want 64", waited)
+		}
+		time.Sleep(5 * time.Second) // the fetch ends
+		u.Close()
+		synctest.Wait()
+	})
+}
+
+// The tokens that our own verifier must refuse are refused here too, but for
+// those that only our own tokens may not be.
+func TestAttackVectorsUpstream(t *testing.T) {
+	t.Parallel()
+	// What providers may do and usher does not: other claims of the same names,
+	// a kid of any characters, a header that changes nothing. And there is no
+	// leeway after exp.
+	lawful := regexp.MustCompile(`^(own-|jti-|kid-path$|hdr-x5t$)`)
+	stricter := regexp.MustCompile(`^exp-in-leeway`)
+	for _, name := range []string{"jwt_attacks.json", "jwt_attacks_more.json"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data, err := os.ReadFile(filepath.Join("..", "session", "testdata", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var f struct {
+				Iss, Aud string
+				Now      int64
+				JWKS     json.RawMessage
+				Vectors  []struct{ ID, Token, Result string }
+			}
+			if err := json.Unmarshal(data, &f); err != nil || len(f.Vectors) == 0 {
+				t.Fatal(err)
+			}
+			keys, err := session.ParseJWKS(f.JWKS)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u, err := identity.NewUpstream(identity.UpstreamConfig{
+				Issuers: []identity.IssuerConfig{{Issuers: []string{f.Iss}, Keys: keys, Audiences: []string{f.Aud}, Types: []string{"at+jwt"}}},
+				Now:     func() time.Time { return time.Unix(f.Now, 0) },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range f.Vectors {
+				_, err := u.Verify(t.Context(), secret.New(v.Token))
+				valid := v.Result == "valid" && !stricter.MatchString(v.ID) || lawful.MatchString(v.ID)
+				if (err == nil) != valid {
+					t.Errorf("%s: got %v, want valid %t", v.ID, err, valid)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,97 @@
+// Package jws opens signed tokens in compact serialization (RFC 7515): usher's
+// own and those of identity providers, by the same code. It knows neither keys
+// nor a clock nor what a token is about; packages session and identity do.
+package jws
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/usher-auth/usher/internal/strictjson"
+)
+
+const (
+	maxLength = 16 << 10 // characters of a token, whoever issued it
+	// MaxDepth is how deep the JSON of a token may be nested.
+	MaxDepth = 16
+)
+
+// A Fault is why a token does not open: a stable code.
+type Fault string
+
+// BadAlgorithm is the fault of a token whose alg is not the key's.
+const BadAlgorithm Fault = "alg"
+
+func (f Fault) Error() string { return "jws: " + string(f) }
+
+var (
+	errTooLong   error = Fault("too-long")
+	errForm      error = Fault("form")
+	errBase64    error = Fault("base64")
+	errHeader    error = Fault("header")
+	errAlgorithm error = BadAlgorithm
+	errSignature error = Fault("signature")
+)
+
+// A Message is what a token says. Until its signature was checked, a stranger
+// says it.
+type Message struct {
+	Header    strictjson.Members
+	KeyID     string // kid; empty where there is none, or no string
+	Algorithm string // alg, likewise
+	Payload   []byte
+}
+
+// A Key verifies signatures of one algorithm.
+type Key struct {
+	Algorithm string
+	Verify    func(input string, signature []byte) bool
+}
+
+// Open returns what a token says, once its signature is good by the key that
+// find returned; its error is find's own or a [Fault]. Nothing in the token
+// chooses where keys come from, and no key serves two algorithms. A header has
+// alg, kid, typ and, of an issuer who adds some that change nothing, those
+// tolerated.
+func Open(token string, tolerated []string, find func(*Message) (Key, error)) (*Message, error) {
+	if len(token) > maxLength {
+		return nil, errTooLong
+	}
+	if strings.Count(token, ".") != 2 {
+		return nil, errForm
+	}
+	dot, lastDot := strings.IndexByte(token, '.'), strings.LastIndexByte(token, '.')
+	head, headOK := DecodeBase64URL(token[:dot])
+	payload, payloadOK := DecodeBase64URL(token[dot+1 : lastDot])
+	signature, signatureOK := DecodeBase64URL(token[lastDot+1:])
+	if !headOK || !payloadOK || !signatureOK {
+		return nil, errBase64
+	}
+	header, err := strictjson.Object(head, MaxDepth)
+	if err != nil {
+		return nil, errHeader
+	}
+	for i := range header {
+		switch name := header[i].Name; name {
+		case "alg", "kid", "typ":
+		default: // crit, b64, zip, jwk, jku, x5u, x5c, cty: each changes the meaning
+			if !slices.Contains(tolerated, name) {
+				return nil, errHeader
+			}
+		}
+	}
+	m := &Message{Header: header, Payload: payload}
+	m.KeyID, _ = Text(header, "kid")
+	m.Algorithm, _ = Text(header, "alg")
+	key, err := find(m)
+	if err != nil {
+		return nil, err
+	}
+	if m.Algorithm != key.Algorithm {
+		return nil, errAlgorithm
+	}
+	if !key.Verify(token[:lastDot], signature) {
+		return nil, errSignature
+	}
+	return m, nil
+}

@@ -1,0 +1,47 @@
+package session
+
+import (
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// UpstreamClaims are what an identity provider's token says of a user, once it
+// was verified: what a directory looks up, and usher's own also writes down.
+type UpstreamClaims struct {
+	Issuer string // who says so
+	UserID string // in usher's terms: what the provider's own id is mapped to
+
+	// Info are members of the user's info that the provider knows.
+	Info map[string]string
+	// Organization is the one that the user works in now; empty where the
+	// provider names none.
+	Organization string
+	// Selective says that the provider names the active organization and lists
+	// no others: a token without one is then for none of them, since nobody
+	// would ever say that a membership is over.
+	Selective bool
+	// Organizations and Groups are all that the provider knows the user to be
+	// in, sorted; nil where it does not list them at all.
+	Organizations, Groups []string
+	Skipped               int // of those listed, how many are no ids, and left out
+
+	SessionID string // the provider's own name of the user's session; may be empty
+	TokenID   string // jti; may be empty
+	ExpiresAt time.Time
+}
+
+const maxDirectoryID = 128 // UTF-16 units
+
+// IsDirectoryID reports whether s can be the id of a user, an organization or
+// a group: valid UTF-8 of 1 to 128 UTF-16 units without control characters.
+func IsDirectoryID(s string) bool {
+	units := 0
+	for _, r := range s {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return false
+		}
+		units += utf16.RuneLen(r)
+	}
+	return units >= 1 && units <= maxDirectoryID && utf8.ValidString(s)
+}
