@@ -204,6 +204,8 @@ type Deployment struct {
 	// LosesCommits says that an acknowledged commit may be lost in a crash:
 	// synchronous_commit or fsync is off.
 	LosesCommits bool
+	// Directory names the one in force: see [DB.UseDirectory].
+	Directory string
 
 	salt []byte
 }
@@ -212,7 +214,7 @@ type Deployment struct {
 // there is none.
 func (db *DB) Deployment(ctx context.Context) (Deployment, error) {
 	var d Deployment
-	err := db.pool.QueryRow(ctx, deploymentSQL).Scan(&d.Mode, &d.SchemaVersion, &d.MayRewriteAudit, &d.LosesCommits, &d.salt)
+	err := db.pool.QueryRow(ctx, deploymentSQL).Scan(&d.Mode, &d.SchemaVersion, &d.MayRewriteAudit, &d.LosesCommits, &d.salt, &d.Directory)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), hasCode(err, undefinedTable, undefinedSchema):
 		return Deployment{}, ErrNotMigrated

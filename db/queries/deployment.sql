@@ -3,5 +3,5 @@ SELECT d.mode,
        has_table_privilege('usher.decisions', 'UPDATE, DELETE, TRUNCATE') AS may_rewrite_audit,
        current_setting('synchronous_commit') IN ('off', 'local')
        OR current_setting('fsync') = 'off' AS loses_commits,
-       d.session_salt
+       d.session_salt, d.directory
   FROM usher.deployment d
