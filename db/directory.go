@@ -66,6 +66,9 @@ const (
 const (
 	maxDirectorySQL  = 1 << 20
 	lockNotAvailable = "55P03" // PostgreSQL, appendix A
+
+	// ownPath is the search_path on which nobody else can plant anything.
+	ownPath = "pg_catalog, pg_temp"
 )
 
 // A DirectoryDefinition is SQL that points the directory at somebody's tables:
@@ -138,6 +141,10 @@ func (db *DB) DirectoryInForce(ctx context.Context) (DirectoryDefinition, error)
 		if err := tx.QueryRow(ctx, directoryInForceSQL).Scan(&d.Name); err != nil {
 			return err
 		}
+		// Postgres then writes the schema of every table.
+		if err := setLocal(ctx, tx, "search_path", ownPath); err != nil {
+			return err
+		}
 		objects, err := list[directoryObject](ctx, tx, "directory", directoryObjectsSQL, nil)
 		for _, o := range objects {
 			d.SQL += strings.TrimRight(o.Definition, ";\n ") + ";\n\n"
@@ -195,8 +202,8 @@ func (d *DirectoryDefinition) define(ctx context.Context, tx pgx.Tx) error {
 	}
 	for name, value := range map[string]string{
 		"usher.directory_sql": d.SQL,
-		"search_path":         "pg_catalog, pg_temp", // the SQL must name every schema
-		"lock_timeout":        "2s",                  // an auditor's query holds the views
+		"search_path":         ownPath, // the SQL must name every schema
+		"lock_timeout":        "2s",    // an auditor's query holds the views
 	} {
 		if err := setLocal(ctx, tx, name, value); err != nil {
 			return err
@@ -206,7 +213,7 @@ func (d *DirectoryDefinition) define(ctx context.Context, tx pgx.Tx) error {
 		return d.failed(err)
 	}
 	// What the SQL may have set must not sway the checks.
-	if err := setLocal(ctx, tx, "search_path", "pg_catalog, pg_temp"); err != nil {
+	if err := setLocal(ctx, tx, "search_path", ownPath); err != nil {
 		return err
 	}
 	after, err := list[directoryObject](ctx, tx, "directory", directoryObjectsSQL, nil)
@@ -250,8 +257,8 @@ func (d *DirectoryDefinition) fault(o *directoryObject, columns string) string {
 		return ""
 	case !o.Definer:
 		return "is not SECURITY DEFINER: usher's service must not need to read the application's tables"
-	case o.SearchPath != "pg_catalog, pg_temp" && o.SearchPath != `""`:
-		return "runs with its owner's rights, so declare it with SET search_path = pg_catalog, pg_temp, and name the schema of every table"
+	case o.SearchPath != ownPath && o.SearchPath != `""`:
+		return "runs with its owner's rights, so declare it with SET search_path = " + ownPath + ", and name the schema of every table"
 	}
 	return ""
 }

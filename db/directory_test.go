@@ -354,8 +354,7 @@ func TestUseDirectoryRefuses(t *testing.T) {
 		"a table that is not there":   {"", swap("public.people p WHERE p.token", "public.persons p WHERE p.token"), `relation "public.persons" does not exist`},
 		"a table without its schema":  {"", swap("public.people p WHERE p.token", "people p WHERE p.token"), `relation "people" does not exist`},
 		"no index":                    {"ALTER TABLE people DROP CONSTRAINT people_token_key", goodDirectory, "usher.directory_session reads all of public.people"},
-		"no index, in PL/pgSQL":       {"ALTER TABLE people DROP CONSTRAINT people_pkey", strings.NewReplacer("LANGUAGE sql STABLE SECURITY DEFINER ROWS 5 SET search_path = pg_catalog, pg_temp AS $$", "LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5 SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN QUERY", "p.id = directory_memberships.user_id
-", "p.id = directory_memberships.user_id; END").Replace(goodDirectory), "reads all of public.people"},
+		"no index, in PL/pgSQL":       {"ALTER TABLE people DROP CONSTRAINT people_pkey", strings.NewReplacer("LANGUAGE sql STABLE SECURITY DEFINER ROWS 5 SET search_path = pg_catalog, pg_temp AS $$", "LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5 SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN QUERY", "p.id = directory_memberships.user_id\n", "p.id = directory_memberships.user_id; END").Replace(goodDirectory), "reads all of public.people"},
 		"a cast that hides the index": {"", swap("p.id = directory_user.id", "upper(p.id) = upper(directory_user.id)"), "usher.directory_user reads all of public.people"},
 		"an error for a malformed id": {"", swap("p.id = directory_memberships.user_id", "p.id = directory_memberships.user_id::uuid::text"), `usher.directory_memberships("`},
 		"everybody for nobody":        {"", swap("p.id = directory_user.id", "p.id = 'p1'"), "usher.directory_user"},
@@ -363,13 +362,13 @@ func TestUseDirectoryRefuses(t *testing.T) {
 			"CREATE INDEX ON people (upper(id))",
 			swap("p.id = directory_user.id", "upper(p.id) = upper(directory_user.id)"), `usher.directory_user("P1") returns a row, and there is nobody of that very id`,
 		},
-		"a view that says otherwise":     {"", swap("NULL::jsonb, false FROM", "NULL::jsonb, true FROM"), "usher.directory_user does not return the one row"},
+		"a view that says otherwise":      {"", swap("NULL::jsonb, false FROM", "NULL::jsonb, true FROM"), "usher.directory_user does not return the one row"},
 		"memberships that the view lacks": {"", swap("SELECT 'organization', p.team, p.team", "SELECT 'group', p.team, p.team"), "usher.directory_memberships returns other rows"},
-		"an info that is no object":      {"", strings.ReplaceAll(goodDirectory, "NULL::jsonb", `'"x"'::jsonb`), "info that is no JSON object"},
-		"an unknown kind":                {"", strings.ReplaceAll(goodDirectory, "'organization'", `'team'`), "neither organization nor group"},
-		"an organization of another":     {"", strings.Replace(goodDirectory, `team COLLATE "C" AS organization_id`, `'x' COLLATE "C" AS organization_id`, 1), "organization_id is not its own id"},
-		"a member of nothing":            {"UPDATE people SET team = NULL", goodDirectory, "an id or user_id that is null"},
-		"an empty id":                    {"UPDATE people SET id = '' WHERE id = 'p2'", goodDirectory, "id that is null, empty"},
+		"an info that is no object":       {"", strings.ReplaceAll(goodDirectory, "NULL::jsonb", `'"x"'::jsonb`), "info that is no JSON object"},
+		"an unknown kind":                 {"", strings.ReplaceAll(goodDirectory, "'organization'", `'team'`), "neither organization nor group"},
+		"an organization of another":      {"", strings.Replace(goodDirectory, `team COLLATE "C" AS organization_id`, `'x' COLLATE "C" AS organization_id`, 1), "organization_id is not its own id"},
+		"a member of nothing":             {"UPDATE people SET team = NULL", goodDirectory, "an id or user_id that is null"},
+		"an empty id":                     {"UPDATE people SET id = '' WHERE id = 'p2'", goodDirectory, "id that is null, empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			exec(t, pg, "CREATE TABLE kept AS TABLE people; "+test.setUp)
