@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/usher-auth/usher/internal/secret"
 )
@@ -28,28 +27,40 @@ var (
 	ErrCredentialInURL = errors.New("identity: credential in the URL")
 )
 
-// maxCredential bounds what goes to the directory as a session token.
-const maxCredential = 4_096
-
 // Config names the credentials that usher takes.
 type Config struct {
-	// Cookie is the name of the application's session cookie. Required.
+	// Cookie is the name of the application's session cookie. It may come with
+	// the prefix __Secure- or __Host-, too. Required.
 	Cookie string
+	// CookieSecrets are those with which the application signs the cookie, as
+	// Better Auth does: the signature is verified with any of them, and what
+	// it covers is the session token. None: the cookie is the token.
+	CookieSecrets []secret.Text
 }
 
 // A Reader takes credentials from requests. It is safe for concurrent use.
-type Reader struct{ cfg Config }
+type Reader struct {
+	cfg         Config
+	cookieNames []string
+}
 
 // NewReader returns a reader, or every fault of the configuration at once.
 func NewReader(cfg Config) (*Reader, error) {
+	var faults []error
 	if !validCookieName(cfg.Cookie) {
-		return nil, fmt.Errorf("identity: %q is no cookie name (RFC 6265, section 4.1.1)", cfg.Cookie)
+		faults = append(faults, fmt.Errorf("identity: %q is no cookie name (RFC 6265, section 4.1.1)", cfg.Cookie))
 	}
-	return &Reader{cfg}, nil
+	for _, s := range cfg.CookieSecrets {
+		faults = append(faults, checkCookieSecret(s))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return &Reader{cfg, cookieNames(cfg.Cookie)}, nil
 }
 
-// A Credential is what a caller showed: a session cookie's value, or an API
-// key.
+// A Credential is what a caller showed: a session token out of the cookie, or
+// an API key.
 type Credential struct {
 	Session secret.Text
 	APIKey  *APIKey // nil: the caller is a session
@@ -65,19 +76,8 @@ func (r *Reader) Read(req *http.Request) (Credential, error) {
 	if len(req.Header.Values("Authorization")) > 0 {
 		return r.readBearer(req)
 	}
-	cookies := req.CookiesNamed(r.cfg.Cookie)
-	switch len(cookies) {
-	case 0:
-		return Credential{}, ErrNoCredential
-	case 1:
-	default: // a sibling domain tossed one in
-		return Credential{}, ErrDuplicateCookie
-	}
-	value := cookies[0].Value
-	if value == "" || len(value) > maxCredential || !utf8.ValidString(value) || strings.IndexByte(value, 0) >= 0 {
-		return Credential{}, ErrBadCookie
-	}
-	return Credential{Session: secret.New(value)}, nil
+	token, err := r.readCookie(req)
+	return Credential{Session: token}, err
 }
 
 // readBearer reads an API key.

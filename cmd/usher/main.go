@@ -35,6 +35,8 @@ type cli struct {
 	Key     keyCmd     `cmd:"" help:"Signing keys."`
 	Ready   readyCmd   `cmd:"" help:"Ask a running usher whether it is ready; exit code 1 where it is not."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	Directory directoryCmd `cmd:"" help:"Whose tables say who exists: usher's own, or the application's."`
 }
 
 // console is what a subcommand may touch of the process.

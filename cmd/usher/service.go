@@ -44,8 +44,10 @@ func (f *tokenFlags) issuer(url string, keys *session.Keyring) (*session.Issuer,
 
 // webFlags say who may call.
 type webFlags struct {
-	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie."`
+	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie; it may come with the prefix __Secure- or __Host-, too."`
 	Origins       []string `env:"USHER_ORIGINS" help:"Other origins whose pages may call with the user's cookie, for example https://app.example.com."`
+
+	cookieSecretFlags
 }
 
 // limitFlags say how much is too much. Each usher process counts for itself.
@@ -90,7 +92,11 @@ type service struct {
 
 // newService joins the parts. It refuses what is unsafe, with a sentence.
 func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
-	credentials, err := identity.NewReader(identity.Config{Cookie: cfg.web.SessionCookie})
+	cookieSecrets, err := cfg.web.cookieSecrets()
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := identity.NewReader(identity.Config{Cookie: cfg.web.SessionCookie, CookieSecrets: cookieSecrets})
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +111,9 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		}
 	}()
 	if err := checkDeployment(ctx, database, cfg.mode); err != nil {
+		return nil, err
+	}
+	if err := checkDirectory(ctx, database, cookieSecrets); err != nil {
 		return nil, err
 	}
 	directory, err := database.Directory(ctx)
@@ -241,7 +250,8 @@ func (s *service) run(ctx context.Context) error {
 	return err
 }
 
-// watch looks after what time breaks: the clock, and the audit's partitions.
+// watch looks after what time breaks: the clock, the audit's partitions, and
+// the grants of users whom the application has deleted.
 func (s *service) watch(ctx context.Context) {
 	const every, toleratedSkew = time.Minute, 5 * time.Second
 	for tick := time.NewTicker(every); ; {
@@ -253,6 +263,7 @@ func (s *service) watch(ctx context.Context) {
 		} else if made > 0 {
 			s.cfg.logger.InfoContext(ctx, "audit partitions made", "count", made)
 		}
+		s.sweep(ctx)
 		select {
 		case <-ctx.Done():
 			tick.Stop()
