@@ -464,12 +464,12 @@ type grantHolders struct {
 // warnings says what a new directory means for the grants there are.
 func (h *grantHolders) warnings(before, now string) (warnings []string) {
 	if n := len(h.Gone); n > 0 {
-		warnings = append(warnings, fmt.Sprintf("%d of the %d users who have grants are not listed by this directory: "+
+		warnings = append(warnings, fmt.Sprintf("users who have grants and are not listed by this directory: %d of %d; "+
 			"usher directory sweep shows them, and revokes their grants if you say so", n, h.Holders))
 	}
 	if same := h.Holders - int64(len(h.Gone)); before != now && same > 0 {
-		warnings = append(warnings, fmt.Sprintf("the grants of %d users now hold for those who have the same ids in this directory: "+
-			"revoke them if these are other people", same))
+		warnings = append(warnings, fmt.Sprintf("users who have grants from before, and are listed by this directory: %d; "+
+			"the grants now hold for whoever has those ids here: revoke them if these are other people", same))
 	}
 	return warnings
 }

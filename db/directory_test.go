@@ -619,7 +619,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("Sweep of usher's own = %v, %v", revoked, err)
 	}
 	warnings := use(t, pg, file(t, goodDirectory))
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "1 of the 1 users who have grants are not listed") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "not listed by this directory: 1 of 1;") {
 		t.Errorf("warnings = %q", warnings)
 	}
 	addGrant(t, service, room(db.Subject{Kind: db.OrganizationKind, ID: "team"}, "team:*"))
@@ -682,7 +682,7 @@ func TestUseDirectoryWarnsOfSameIDs(t *testing.T) {
 	}
 	addGrant(t, service, room(db.Subject{Kind: db.UserKind, ID: "1"}, "r:*"))
 	warnings := use(t, pg, builtIn(t, db.AuthJSDirectory))
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "the grants of 1 users now hold for those who have the same ids") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "listed by this directory: 1; the grants now hold for whoever has those ids here") {
 		t.Errorf("warnings = %q", warnings)
 	}
 	if warnings := use(t, pg, builtIn(t, db.AuthJSDirectory)); warnings != nil {
