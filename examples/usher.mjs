@@ -8,11 +8,18 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Builds usher into `program` and runs `usher dev` with the flags. */
-export async function startUsher(program, ...flags) {
+/** The configuration that docs/identity.md gives, as an environment. */
+export async function configuration(name) {
+  const guide = await readFile(join(root, 'docs/identity.md'), 'utf8');
+  const [, text] = guide.match(new RegExp(`^\`\`\`sh ${name}\n(.*?)^\`\`\`$`, 'ms'));
+  return Object.fromEntries([...text.matchAll(/^(\w+)=(.*)$/gm)].map(([, variable, value]) => [variable, value]));
+}
+
+/** Builds usher into `program` and runs `usher dev` with that environment. */
+export async function startUsher(program, configuration) {
   run('go', ['build', '-o', program, './cmd/usher'], { cwd: root });
   const directory = await mkdtemp(join(tmpdir(), 'usher-example-'));
-  const child = spawn(program, ['dev', '--dir', directory, '--listen', '127.0.0.1:0', ...flags]);
+  const child = spawn(program, ['dev', '--dir', directory, '--listen', '127.0.0.1:0'], { env: { ...process.env, ...configuration } });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
   const exited = once(child, 'close');

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { Auth } from '@auth/core';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 
-import { Cookies, startUsher } from '../../usher.mjs';
+import { configuration, Cookies, startUsher } from '../../usher.mjs';
 import { createConfig, createPool, startApp } from '../server.mjs';
 
 const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
@@ -18,7 +18,12 @@ let usher, app, pool, config, keys, url;
 
 before(async () => {
   url = `http://127.0.0.1:${await freePort()}`;
-  usher = await startUsher(here('node_modules/.cache/usher'), '--session-cookie', 'authjs.session-token', '--origins', url);
+  const { USHER_SESSION_COOKIE, ...guide } = await configuration('authjs.env');
+  assert.deepEqual(Object.keys(guide), ['USHER_ORIGINS']);
+  usher = await startUsher(here('node_modules/.cache/usher'), {
+    USHER_SESSION_COOKIE: USHER_SESSION_COOKIE.replace('__Secure-', ''), // here is no TLS
+    USHER_ORIGINS: url,
+  });
   pool = createPool(usher.databaseUrl);
   await pool.query(await readFile(here('schema.sql'), 'utf8'));
   const sendMail = (to, link) => mails.set(to, link);

@@ -1,26 +1,36 @@
 // Better Auth's own cookies, at a real usher.
 import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { dirname } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import pg from 'pg';
 
-import { Cookies, startUsher } from '../../usher.mjs';
+import { configuration, Cookies, startUsher } from '../../usher.mjs';
 import { createAuth, startApp } from '../server.mjs';
 
 const secret = 'aM2Yx0v7Qk4wT9rB5nE8uJ1sD6hF3gLz';
 const oldSecret = 'zL3gF6hD1sJ8uE5nB9rT4wQk7v0xY2Ma';
 
+const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
+
 let usher, app, database, keys, url;
 
 before(async () => {
   url = `http://127.0.0.1:${await freePort()}`;
-  usher = await startUsher(
-    fileURLToPath(new URL('../node_modules/.cache/usher', import.meta.url)),
-    ...['--session-cookie', 'better-auth.session_token', '--session-cookie-secret', `${secret},${oldSecret}`, '--origins', url],
-  );
+  const { USHER_SESSION_COOKIE, ...guide } = await configuration('better-auth.env');
+  assert.deepEqual(Object.keys(guide), ['USHER_SESSION_COOKIE_SECRET_FILE', 'USHER_ORIGINS']);
+  const file = here('node_modules/.cache/secret');
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, `${secret},${oldSecret}\n`);
+  usher = await startUsher(here('node_modules/.cache/usher'), {
+    USHER_SESSION_COOKIE: USHER_SESSION_COOKIE.replace('__Secure-', ''), // here is no TLS
+    USHER_SESSION_COOKIE_SECRET_FILE: file,
+    USHER_ORIGINS: url,
+  });
   app = await startApp({ url, secret, databaseUrl: usher.databaseUrl });
   usher.command('directory', 'use', 'better-auth');
   usher.command('grant', 'add', '--everyone', '--room', 'home:{user}', '--access', 'full');
