@@ -213,8 +213,8 @@ func lockSubject(ctx context.Context, tx pgx.Tx, s Subject) (warning string, err
 
 // checkOwnDirectory refuses to list what usher's own tables hold while the
 // directory is an application's. Changes are refused by the tables' triggers.
-func (db *DB) checkOwnDirectory(ctx context.Context) error {
-	return db.transact(ctx, "directory", func(ctx context.Context, tx pgx.Tx) error {
+func (db *DB) checkOwnDirectory(ctx context.Context, operation string) error {
+	return db.transact(ctx, operation, func(ctx context.Context, tx pgx.Tx) error {
 		var directory string
 		err := tx.QueryRow(ctx, directoryInForceSQL).Scan(&directory)
 		if err == nil && directory != OwnDirectory {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/secret"
@@ -122,6 +123,14 @@ func TestBetterAuthDirectory(t *testing.T) {
 		if _, err := lookUp(t, pg, token); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", token, err, want)
 		}
+	}
+	// The audit asks the same directory.
+	var who string
+	err := connect(t, pg.AuditorURL).QueryRow(t.Context(), `SELECT string_agg(principal_id || ' by ' || through_kind, ', ' ORDER BY principal_id, through_kind DESC)
+		FROM (SELECT * FROM audit.who_can('room', 'of-org1') UNION ALL SELECT * FROM audit.who_can('room', 'of-team1')
+		      UNION ALL SELECT * FROM audit.who_can('room', 'of-team2') UNION ALL SELECT * FROM audit.who_can('room', 'of-org2')) o`).Scan(&who)
+	if want := "Ada1 by organization, Ada1 by group"; err != nil || who != want { // bob is banned
+		t.Errorf("who can: %s, %v, want %s", who, err, want)
 	}
 	// What the application does holds at the next look-up.
 	exec(t, pg, `DELETE FROM session WHERE token = 'ada-free'`)
@@ -555,24 +564,30 @@ func TestForeignDirectoryIsNotChangedHere(t *testing.T) {
 	acme, team := db.Subject{Kind: db.OrganizationKind, ID: "org1"}, db.Subject{Kind: db.GroupKind, ID: "team1"}
 	for name, change := range map[string]func() error{
 		"AddUser":            func() error { _, err := service.AddUser(ctx, "x", nil, actor); return err },
-		"Users":              func() error { _, err := service.Users(ctx); return err },
+		"Users":              func() error { _, err := service.Users(ctx, admin.Page[string]{}); return err },
+		"User":               func() error { _, err := service.User(ctx, "ada"); return err },
+		"Organization":       func() error { _, err := service.Organization(ctx, "acme"); return err },
+		"Group":              func() error { _, err := service.Group(ctx, "reviewers"); return err },
 		"SetUserDisabled":    func() error { _, err := service.SetUserDisabled(ctx, "ada", true, actor); return err },
 		"DeleteUser":         func() error { _, err := service.DeleteUser(ctx, "Ada1", actor); return err },
 		"AddOrganization":    func() error { _, err := service.AddOrganization(ctx, "x", "", actor); return err },
-		"Organizations":      func() error { _, err := service.Organizations(ctx); return err },
+		"Organizations":      func() error { _, err := service.Organizations(ctx, admin.Page[string]{}); return err },
 		"DeleteOrganization": func() error { _, err := service.DeleteOrganization(ctx, "org1", actor); return err },
 		"AddGroup":           func() error { _, err := service.AddGroup(ctx, "x", "", "", actor); return err },
-		"Groups":             func() error { _, err := service.Groups(ctx); return err },
+		"Groups":             func() error { _, err := service.Groups(ctx, admin.Page[string]{}); return err },
 		"DeleteGroup":        func() error { _, err := service.DeleteGroup(ctx, "team1", actor); return err },
 		"AddMember":          func() error { _, err := service.AddMember(ctx, acme, "Ada1", actor); return err },
-		"Members":            func() error { _, err := service.Members(ctx, team); return err },
+		"Members":            func() error { _, err := service.Members(ctx, team, admin.Page[string]{}); return err },
 		"RemoveMember":       func() error { _, err := service.RemoveMember(ctx, acme, "Ada1", actor); return err },
 		"AddSession":         func() error { _, _, err := service.AddSession(ctx, "Ada1", "", time.Hour, actor); return err },
-		"Sessions":           func() error { _, err := service.Sessions(ctx, ""); return err },
-		"EndSessions":        func() error { _, err := service.EndSessions(ctx, "Ada1", actor); return err },
+		"Sessions": func() error {
+			_, err := service.Sessions(ctx, "", admin.Page[admin.SessionPlace]{})
+			return err
+		},
+		"EndSessions": func() error { _, err := service.EndSessions(ctx, "Ada1", actor); return err },
 	} {
 		err := change()
-		if !errors.Is(err, db.ErrInvalid) || !strings.HasPrefix(err.Error(), "db: the directory is better-auth: users, organizations, groups, members and sessions are ") {
+		if !errors.Is(err, db.ErrInvalid) || !strings.HasPrefix(err.Error(), "the directory is better-auth: users, organizations, groups, members and sessions are ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -665,7 +680,7 @@ func TestSweep(t *testing.T) {
 	if err := pg.Pool.QueryRow(ctx, `SELECT count(*) FROM audit.changes WHERE action = 'grant.revoke' AND details ->> 'revokeReason' = 'user gone'`).Scan(&recorded); err != nil || recorded != 41 {
 		t.Errorf("%d revocations are recorded, %v, want 41", recorded, err)
 	}
-	live, err := service.Grants(ctx, db.GrantFilter{})
+	live, err := service.Grants(ctx, db.GrantFilter{}, admin.Page[int64]{})
 	if err != nil || len(live) != 1 || live[0].SubjectID != "team" {
 		t.Errorf("live grants = %+v, %v, want the team's", live, err)
 	}

@@ -51,7 +51,7 @@ func (db *DB) Members(ctx context.Context, of Subject, page admin.Page[string]) 
 	if err := checkMemberOf(of); err != nil {
 		return nil, err
 	}
-	if err := db.checkOwnDirectory(ctx); err != nil {
+	if err := db.checkOwnDirectory(ctx, "list members"); err != nil {
 		return nil, err
 	}
 	var members []Membership

@@ -61,7 +61,7 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 // Sessions lists the sessions that have not expired, newest first; of one user
 // where one is named.
 func (db *DB) Sessions(ctx context.Context, user string, page admin.Page[admin.SessionPlace]) ([]Session, error) {
-	if err := db.checkOwnDirectory(ctx); err != nil {
+	if err := db.checkOwnDirectory(ctx, "list sessions"); err != nil {
 		return nil, err
 	}
 	return list[Session](ctx, db.pool, "list sessions", listSessionsSQL, pgx.StrictNamedArgs{
