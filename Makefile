@@ -3,7 +3,7 @@
 
 SHELL := bash
 # Where npm test has something to do.
-JS := js examples/browser examples/liveblocks examples/livestore
+JS := js examples/browser examples/liveblocks examples/livestore examples/better-auth examples/authjs
 # The race detector needs a C compiler.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,$(warning no C compiler: testing without the race detector))
 

@@ -339,6 +339,8 @@ func TestBadInput(t *testing.T) {
 		{"the name in another case", cookies("Usher_session=x"), 401, "unauthorized", "no_credential"},
 		{"a foreign cookie", cookies(cookie + "=nobody-knows-this"), 401, "unauthorized", "session_unknown"},
 		{"an empty cookie", cookies(cookie + "="), 401, "unauthorized", "bad_cookie"},
+		{"a cookie that only Auth.js can read", cookies(cookie + "=eyJhbGciOiJkaXIifQ..aXY.Y2lwaGVy.dGFn"), 401, "unauthorized", "encrypted_cookie"},
+		{"two, one of them with a prefix", cookies(ada + "; __Secure-" + ada), 401, "unauthorized", "duplicate_cookie"},
 		{"an expired session", cookies(cookie + "=" + sessionToken("grace", "expired")), 401, "unauthorized", "session_expired"},
 		{"two cookies of the name", cookies(ada + "; " + cookie + "=other"), 401, "unauthorized", "duplicate_cookie"},
 		{"two Cookie headers", cookies(ada, ada), 401, "unauthorized", "duplicate_cookie"},

@@ -104,6 +104,11 @@ func problemFor(err error) problem {
 		return refuse(http.StatusUnauthorized, "unauthorized", "duplicate_cookie", "The request bears two session cookies: sign out and in again.")
 	case errors.Is(err, identity.ErrBadCookie):
 		return refuse(http.StatusUnauthorized, "unauthorized", "bad_cookie", signedOut)
+	case errors.Is(err, identity.ErrUnsignedCookie):
+		return refuse(http.StatusUnauthorized, "unauthorized", "bad_signature", signedOut)
+	case errors.Is(err, identity.ErrEncryptedCookie):
+		return refuse(http.StatusUnauthorized, "unauthorized", "encrypted_cookie", "The session cookie is an encrypted token, which only the application can read: "+
+			"let it keep sessions in the database (Auth.js: session.strategy \"database\"), or send a JWT of its own as a bearer.")
 	case errors.Is(err, identity.ErrBadBearer):
 		return refuse(http.StatusUnauthorized, "unauthorized", "bad_bearer", "The Authorization header is not one that usher takes here.")
 	case errors.Is(err, identity.ErrUntrustedProxy):

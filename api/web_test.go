@@ -428,7 +428,9 @@ func TestWEB06CookieTossing(t *testing.T) {
 		"without a blank":          {[]string{cookie + "=ada;" + cookie + "=tossed"}, "duplicate_cookie"},
 		"the name in another case": {[]string{strings.ToUpper(cookie) + "=ada"}, "no_credential"},
 		"a nameless one":           {[]string{"=" + cookie + "=ada"}, "no_credential"},
-		"a prefixed one":           {[]string{"__Host-" + cookie + "=ada"}, "no_credential"},
+		"a prefixed one":           {[]string{"__Host-" + cookie + "=ada"}, ""},
+		"with and without prefix":  {[]string{"__Host-" + cookie + "=ada; " + cookie + "=tossed"}, "duplicate_cookie"},
+		"another prefix":           {[]string{"__Http-" + cookie + "=ada"}, "no_credential"},
 		"the name as a value":      {[]string{"a=" + cookie + "=ada"}, "no_credential"},
 		"5,000 others before it":   {[]string{strings.Repeat("a=b; ", 5_000) + cookie + "=ada"}, "bad_cookie"},
 	} {

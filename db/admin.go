@@ -41,8 +41,8 @@ var (
 	takenAlongSQL string
 	//go:embed queries/lock_subject.sql
 	lockSubjectSQL string
-	//go:embed queries/user_exists.sql
-	userExistsSQL string
+	//go:embed queries/subject_is_listed.sql
+	subjectIsListedSQL string
 )
 
 // Kinds of [Subject].
@@ -94,6 +94,8 @@ func failed(operation string, err error) error {
 	switch {
 	case hasCode(err, undefinedTable, undefinedSchema):
 		return ErrNotMigrated
+	case violates(err, checkViolation, "own_directory"):
+		return refuse(ErrInvalid, "%s", message(err))
 	case hasCode(err, insufficientPrivilege):
 		return fmt.Errorf("db: %s: the role in the database URL may not do that: %w", operation, err)
 	case isDataError(err):
@@ -185,25 +187,41 @@ func deleteSubject(ctx context.Context, tx pgx.Tx, s Subject, sql string) (Delet
 
 // lockSubject refuses a subject that is not there, and keeps one that is from
 // being deleted until the transaction ends. A directory that is not usher's own
-// is only asked: its deletions are not usher's to stop.
-func lockSubject(ctx context.Context, tx pgx.Tx, s Subject) error {
+// is only asked: its deletions are not usher's to stop. There an organization or
+// a group is known by its members alone, so that one without any may be new: it
+// is let through with a warning.
+func lockSubject(ctx context.Context, tx pgx.Tx, s Subject) (warning string, err error) {
 	if s.Kind == EveryoneKind {
-		return nil
+		return "", nil
 	}
 	locked, err := tx.Exec(ctx, lockSubjectSQL, pgx.StrictNamedArgs{"kind": s.Kind, "id": s.ID})
-	if err != nil {
-		return err
+	if err != nil || locked.RowsAffected() > 0 {
+		return "", err
 	}
-	exists := locked.RowsAffected() > 0
-	if !exists && s.Kind == UserKind {
-		if err := tx.QueryRow(ctx, userExistsSQL, pgx.StrictNamedArgs{"id": s.ID}).Scan(&exists); err != nil {
-			return err
+	var foreign, listed bool
+	if err := tx.QueryRow(ctx, subjectIsListedSQL, pgx.StrictNamedArgs{"kind": s.Kind, "id": s.ID}).Scan(&foreign, &listed); err != nil {
+		return "", err
+	}
+	switch {
+	case foreign && listed:
+		return "", nil
+	case foreign && s.Kind != UserKind:
+		return fmt.Sprintf("the directory lists no member of %s: check the id", s), nil
+	}
+	return "", refuseMissing(s)
+}
+
+// checkOwnDirectory refuses to list what usher's own tables hold while the
+// directory is an application's. Changes are refused by the tables' triggers.
+func (db *DB) checkOwnDirectory(ctx context.Context, operation string) error {
+	return db.transact(ctx, operation, func(ctx context.Context, tx pgx.Tx) error {
+		var directory string
+		err := tx.QueryRow(ctx, directoryInForceSQL).Scan(&directory)
+		if err == nil && directory != OwnDirectory {
+			return refuse(ErrInvalid, "the directory is %s: users, organizations, groups, members and sessions are listed there", directory)
 		}
-	}
-	if !exists {
-		return refuseMissing(s)
-	}
-	return nil
+		return err
+	})
 }
 
 // checkID refuses an id that usher could not put into a token, or that would

@@ -64,11 +64,13 @@ func (db *DB) AddGrants(ctx context.Context, grants []NewGrant, actor string) ([
 		}
 	}
 	err := db.transactAs(ctx, actor, "add grants", func(ctx context.Context, tx pgx.Tx) (err error) {
-		locked := map[Subject]bool{}
+		locked := map[Subject]string{}
 		for i := range grants {
-			if added[i].Grant, err = addGrant(ctx, tx, &grants[i], templates[i], locked, actor); err != nil {
+			var unlisted []string
+			if added[i].Grant, unlisted, err = addGrant(ctx, tx, &grants[i], templates[i], locked, actor); err != nil {
 				return &admin.IndexError{Index: i, Err: failed("add grant", err)}
 			}
+			added[i].Warnings = append(added[i].Warnings, unlisted...)
 		}
 		return nil
 	})
@@ -79,39 +81,42 @@ func (db *DB) AddGrants(ctx context.Context, grants []NewGrant, actor string) ([
 }
 
 // addGrant adds a grant that was checked. locked are the subjects that the
-// transaction has locked already.
-func addGrant(ctx context.Context, tx pgx.Tx, g *NewGrant, template permissions.Template, locked map[Subject]bool, actor string) (Grant, error) {
+// transaction has locked already, each with the warning about it.
+func addGrant(ctx context.Context, tx pgx.Tx, g *NewGrant, template permissions.Template, locked map[Subject]string, actor string) (added Grant, warnings []string, err error) {
 	subjects := []Subject{g.Subject}
 	if g.Organization != "" {
 		subjects = append(subjects, Subject{Kind: OrganizationKind, ID: g.Organization})
 	}
 	for _, s := range subjects {
-		if locked[s] {
-			continue
+		warning, done := locked[s]
+		if !done {
+			if warning, err = lockSubject(ctx, tx, s); err != nil {
+				return Grant{}, nil, err
+			}
+			locked[s] = warning
 		}
-		if err := lockSubject(ctx, tx, s); err != nil {
-			return Grant{}, err
+		if warning != "" {
+			warnings = append(warnings, warning)
 		}
-		locked[s] = true
 	}
 	if err := checkTemplate(ctx, tx, template); err != nil {
-		return Grant{}, err
+		return Grant{}, nil, err
 	}
-	added, err := queryRow[Grant](ctx, tx, addGrantSQL, pgx.StrictNamedArgs{
+	added, err = queryRow[Grant](ctx, tx, addGrantSQL, pgx.StrictNamedArgs{
 		"subject_kind": g.Subject.Kind, "subject_id": g.Subject.ID, "organization_id": g.Organization,
 		"resource_kind": g.Kind.String(), "pattern": g.Pattern, "access": g.Access.String(),
 		"valid_from": nullableTime(g.From), "valid_until": nullableTime(g.Until), "reason": g.Reason, "actor": actor,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Grant{}, refuseTwin(ctx, tx, g)
+		return Grant{}, nil, refuseTwin(ctx, tx, g)
 	}
 	if violates(err, checkViolation, "grants_template_conflict") {
-		return Grant{}, refuseConflict(g.Pattern, err)
+		return Grant{}, nil, refuseConflict(g.Pattern, err)
 	}
 	if err != nil {
-		return Grant{}, err
+		return Grant{}, nil, err
 	}
-	return added, record(ctx, tx, "grant.add", strconv.FormatInt(added.ID, 10), added)
+	return added, warnings, record(ctx, tx, "grant.add", strconv.FormatInt(added.ID, 10), added)
 }
 
 // checkGrant judges what can be judged without the database.

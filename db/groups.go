@@ -46,11 +46,17 @@ func (db *DB) AddGroup(ctx context.Context, id, organization, name, actor string
 
 // Group returns a group of usher's own directory, or [ErrNotFound].
 func (db *DB) Group(ctx context.Context, id string) (Group, error) {
+	if err := db.checkOwnDirectory(ctx, "get group"); err != nil {
+		return Group{}, err
+	}
 	return get[Group](ctx, db.pool, Subject{Kind: GroupKind, ID: id}, groupSQL)
 }
 
 // Groups lists the groups of usher's own directory by id.
 func (db *DB) Groups(ctx context.Context, page admin.Page[string]) ([]Group, error) {
+	if err := db.checkOwnDirectory(ctx, "list groups"); err != nil {
+		return nil, err
+	}
 	return list[Group](ctx, db.pool, "list groups", listGroupsSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 

@@ -51,9 +51,12 @@ func (db *DB) Members(ctx context.Context, of Subject, page admin.Page[string]) 
 	if err := checkMemberOf(of); err != nil {
 		return nil, err
 	}
+	if err := db.checkOwnDirectory(ctx, "list members"); err != nil {
+		return nil, err
+	}
 	var members []Membership
 	err := db.transact(ctx, "list members", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if err := lockSubject(ctx, tx, of); err != nil {
+		if _, err := lockSubject(ctx, tx, of); err != nil {
 			return err
 		}
 		members, err = list[Membership](ctx, tx, "list members", listMembersSQL, pgx.StrictNamedArgs{

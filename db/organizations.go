@@ -43,11 +43,17 @@ func (db *DB) AddOrganization(ctx context.Context, id, name, actor string) (Orga
 
 // Organization returns an organization of usher's own directory, or [ErrNotFound].
 func (db *DB) Organization(ctx context.Context, id string) (Organization, error) {
+	if err := db.checkOwnDirectory(ctx, "get organization"); err != nil {
+		return Organization{}, err
+	}
 	return get[Organization](ctx, db.pool, Subject{Kind: OrganizationKind, ID: id}, organizationSQL)
 }
 
 // Organizations lists the organizations of usher's own directory by id.
 func (db *DB) Organizations(ctx context.Context, page admin.Page[string]) ([]Organization, error) {
+	if err := db.checkOwnDirectory(ctx, "list organizations"); err != nil {
+		return nil, err
+	}
 	return list[Organization](ctx, db.pool, "list organizations", listOrganizationsSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 

@@ -38,7 +38,7 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 	hash := sha256.Sum256([]byte(token))
 	var added Session
 	err := db.transactAs(ctx, actor, "add session", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if err := lockSubject(ctx, tx, Subject{Kind: UserKind, ID: user}); err != nil {
+		if _, err := lockSubject(ctx, tx, Subject{Kind: UserKind, ID: user}); err != nil {
 			return err
 		}
 		added, err = queryRow[Session](ctx, tx, addSessionSQL, pgx.StrictNamedArgs{
@@ -61,6 +61,9 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 // Sessions lists the sessions that have not expired, newest first; of one user
 // where one is named.
 func (db *DB) Sessions(ctx context.Context, user string, page admin.Page[admin.SessionPlace]) ([]Session, error) {
+	if err := db.checkOwnDirectory(ctx, "list sessions"); err != nil {
+		return nil, err
+	}
 	return list[Session](ctx, db.pool, "list sessions", listSessionsSQL, pgx.StrictNamedArgs{
 		"user_id": user, "after": nullableTime(page.After.CreatedAt), "after_hash": page.After.Hash, "limit": page.Limit,
 	})
@@ -70,7 +73,7 @@ func (db *DB) Sessions(ctx context.Context, user string, page admin.Page[admin.S
 // user who is not there is [ErrNotFound].
 func (db *DB) EndSessions(ctx context.Context, user, actor string) (ended int64, err error) {
 	err = db.transactAs(ctx, actor, "end sessions", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if err := lockSubject(ctx, tx, Subject{Kind: UserKind, ID: user}); err != nil {
+		if _, err := lockSubject(ctx, tx, Subject{Kind: UserKind, ID: user}); err != nil {
 			return err
 		}
 		if ended, err = endSessions(ctx, tx, user); err != nil {

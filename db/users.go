@@ -53,11 +53,17 @@ func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, acto
 
 // User returns a user of usher's own directory, or [ErrNotFound].
 func (db *DB) User(ctx context.Context, id string) (User, error) {
+	if err := db.checkOwnDirectory(ctx, "get user"); err != nil {
+		return User{}, err
+	}
 	return get[User](ctx, db.pool, Subject{Kind: UserKind, ID: id}, userSQL)
 }
 
 // Users lists the users of usher's own directory by id.
 func (db *DB) Users(ctx context.Context, page admin.Page[string]) ([]User, error) {
+	if err := db.checkOwnDirectory(ctx, "list users"); err != nil {
+		return nil, err
+	}
 	return list[User](ctx, db.pool, "list users", listUsersSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 

@@ -41,7 +41,7 @@ func ParseAdminKey(text secret.Text) (AdminKey, error) {
 // errors. Nothing but the Authorization header is read: a cookie would let any
 // page that its owner visits use it.
 func ReadAdminKey(req *http.Request) (AdminKey, error) {
-	if credentialInURL(req, "") {
+	if credentialInURL(req) {
 		return AdminKey{}, ErrCredentialInURL
 	}
 	if len(req.Header.Values("Origin")) > 0 {

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/usher-auth/usher/internal/secret"
 )
@@ -29,37 +28,45 @@ var (
 	ErrCredentialInURL = errors.New("identity: credential in the URL")
 )
 
-// maxCredential bounds what goes to the directory as a session token.
-const maxCredential = 4_096
-
 // Config names the credentials that usher takes.
 type Config struct {
-	// Cookie is the name of the application's session cookie. Required.
+	// Cookie is the name of the application's session cookie. It may come with
+	// the prefix __Secure- or __Host-, too. Required.
 	Cookie string
+	// CookieSecrets are those with which the application signs the cookie, as
+	// Better Auth does: the signature is verified with any of them, and what
+	// it covers is the session token. None: the cookie is the token.
+	CookieSecrets []secret.Text
 	// Proxy is what stands in front of usher.
 	Proxy ProxyConfig
 }
 
 // A Reader takes credentials from requests. It is safe for concurrent use.
 type Reader struct {
-	cfg     Config
-	proxies proxies
+	cfg         Config
+	cookieNames []string
+	proxies     proxies
 }
 
 // NewReader returns a reader, or every fault of the configuration at once.
 func NewReader(cfg Config) (*Reader, error) {
 	proxies, err := newProxies(cfg.Proxy)
+	faults := []error{err}
 	if !isToken(cfg.Cookie) {
-		err = errors.Join(fmt.Errorf("identity: %q is no cookie name (RFC 6265, section 4.1.1)", cfg.Cookie), err)
+		faults = append(faults, fmt.Errorf("identity: %q is no cookie name (RFC 6265, section 4.1.1)", cfg.Cookie))
 	}
-	if err != nil {
+	for _, s := range cfg.CookieSecrets {
+		faults = append(faults, checkCookieSecret(s))
+	}
+	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	return &Reader{cfg, proxies}, nil
+	return &Reader{cfg, cookieNames(cfg.Cookie), proxies}, nil
 }
 
-// A Credential is what a caller showed: one of a session cookie's value, an
-// identity provider's token, an API key, and whom a trusted proxy names.
+// A Credential is what a caller showed: one of a session token out of the
+// cookie, an identity provider's token, an API key, and whom a trusted proxy
+// names.
 type Credential struct {
 	Session  secret.Text
 	Upstream secret.Text // for [Upstream.Verify]
@@ -72,7 +79,7 @@ type Credential struct {
 // first that is present decides, so that a bad one never falls through to the
 // next.
 func (r *Reader) Read(req *http.Request) (Credential, error) {
-	if credentialInURL(req, r.cfg.Cookie) {
+	if credentialInURL(req, r.cookieNames...) {
 		return Credential{}, ErrCredentialInURL
 	}
 	if len(req.Header.Values("Authorization")) > 0 {
@@ -81,20 +88,8 @@ func (r *Reader) Read(req *http.Request) (Credential, error) {
 	if named, err := r.proxies.readUser(req); err != nil || named != nil {
 		return Credential{Proxy: named}, err
 	}
-	switch n := countCookies(req, r.cfg.Cookie); {
-	case n == 0:
-		return Credential{}, ErrNoCredential
-	case n > 1: // a sibling domain tossed one in
-		return Credential{}, ErrDuplicateCookie
-	}
-	var value string
-	if cookies := req.CookiesNamed(r.cfg.Cookie); len(cookies) == 1 {
-		value = cookies[0].Value
-	}
-	if value == "" || len(value) > maxCredential || !utf8.ValidString(value) || strings.IndexByte(value, 0) >= 0 {
-		return Credential{}, ErrBadCookie
-	}
-	return Credential{Session: secret.New(value)}, nil
+	token, err := r.readCookie(req)
+	return Credential{Session: token}, err
 }
 
 // readBearer reads an API key or a token, of which only the token has a dot.
@@ -116,34 +111,21 @@ func (*Reader) readBearer(req *http.Request) (Credential, error) {
 	return Credential{APIKey: &key}, nil
 }
 
-// countCookies counts the cookies of a name, also those whose values net/http
-// does not take: what it leaves out could be the user's own, and what is left
-// the one that was tossed in.
-func countCookies(req *http.Request, name string) (n int) {
-	for _, header := range req.Header["Cookie"] {
-		for pair := range strings.SplitSeq(header, ";") {
-			if got, _, _ := strings.Cut(pair, "="); strings.Trim(got, " \t") == name {
-				n++
-			}
-		}
-	}
-	return n
-}
-
 var credentialParameters = []string{
 	"token", "access_token", "id_token", "refresh_token", "jwt", "authorization", "bearer",
 	"api_key", "apikey", "key", "secret", "client_secret", "password", "session", "cookie",
 }
 
 // credentialInURL looks at the names of all parameters, also of those that
-// [net/url.ParseQuery] drops. cookie is one more name, or empty.
-func credentialInURL(req *http.Request, cookie string) bool {
+// [net/url.ParseQuery] drops. cookies are more such names.
+func credentialInURL(req *http.Request, cookies ...string) bool {
 	for pair := range strings.FieldsFuncSeq(req.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
 		name, _, _ := strings.Cut(pair, "=")
 		if plain, err := url.QueryUnescape(name); err == nil {
 			name = plain
 		}
-		if cookie != "" && strings.EqualFold(name, cookie) || slices.Contains(credentialParameters, strings.ToLower(name)) {
+		is := func(other string) bool { return strings.EqualFold(name, other) }
+		if slices.ContainsFunc(credentialParameters, is) || slices.ContainsFunc(cookies, is) {
 			return true
 		}
 	}

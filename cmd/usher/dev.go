@@ -198,16 +198,19 @@ func (c *devCmd) demo(ctx context.Context, owner secret.Text, dev *devFile) erro
 			return fmt.Errorf("%s is not what usher dev wrote, remove it: %w", filepath.Join(c.Dir, "dev.json"), err)
 		}
 	}
+	users, err := c.signedIn(ctx, owner)
+	if err != nil {
+		return err
+	}
 	sessions := map[string]secret.Text{}
 	dev.Sessions = map[string]string{}
-	for _, user := range demoUsers {
+	for _, user := range users {
 		dev.Sessions[user] = cmp.Or(last.Sessions[user], rand.Text())
 		sessions[user] = secret.New(dev.Sessions[user])
 	}
 	if err := db.SeedDemo(ctx, owner, sessions); err != nil {
 		return err
 	}
-	var err error
 	dev.APIKey, err = demoAPIKey(ctx, owner, last.APIKey)
 	return err
 }
@@ -316,9 +319,13 @@ func (d *devFile) greeting(dir string) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "usher dev is at %s (operators: %s)\n\n", d.URL, d.OpsURL)
-	fmt.Fprintf(&b, "A token for ada, who may write in acme:design:*\n%s", curl("ada", "acme:design:1"))
-	fmt.Fprintf(&b, "\nA refusal: globex is not her organization\n%s", curl("ada", "globex:1"))
-	fmt.Fprintf(&b, "\nThe audit rows of both\n  %s\n", d.auditCommand())
+	if len(d.Sessions) > 0 {
+		fmt.Fprintf(&b, "A token for ada, who may write in acme:design:*\n%s", curl("ada", "acme:design:1"))
+		fmt.Fprintf(&b, "\nA refusal: globex is not her organization\n%s", curl("ada", "globex:1"))
+	} else {
+		fmt.Fprintf(&b, "Who is signed in, the application says: with its cookie %s\n", d.CookieName)
+	}
+	fmt.Fprintf(&b, "\nThe latest audit rows\n  %s\n", d.auditCommand())
 	fmt.Fprintf(&b, "\nA token that another backend asks for, with an API key\n"+
 		"  curl -sw '\\n' %s/v2/authorize-user -H 'Authorization: Bearer %s' \\\n    -d '{\"userId\": \"ada\", \"permissions\": {\"acme:*\": [\"room:write\"]}}'\n", d.URL, d.APIKey)
 	fmt.Fprintf(&b, "\nAll of it is in %s. Ctrl-C stops it.\n", filepath.Join(dir, "dev.json"))

@@ -36,6 +36,8 @@ type cli struct {
 	Doctor  doctorCmd  `cmd:"" help:"Look whether all is in order, and say what to do where it is not; exit code 1 on a fault."`
 	Ready   readyCmd   `cmd:"" help:"Ask a running usher whether it is ready; exit code 1 where it is not."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	Directory directoryCmd `cmd:"" help:"Whose tables say who exists: usher's own, or the application's."`
 }
 
 // console is what a subcommand may touch of the process.

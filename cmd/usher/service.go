@@ -44,8 +44,10 @@ func (f *tokenFlags) issuer(url string, keys *session.Keyring) (*session.Issuer,
 
 // webFlags say who may call.
 type webFlags struct {
-	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie."`
+	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie; it may come with the prefix __Secure- or __Host-, too."`
 	Origins       []string `env:"USHER_ORIGINS" help:"Other origins whose pages may call with the user's cookie, for example https://app.example.com."`
+
+	cookieSecretFlags
 
 	TokenCookieDomain string `env:"USHER_TOKEN_COOKIE_DOMAIN" placeholder:"DOMAIN" help:"Parent domain of usher's host and the sync backend's, for mode=cookie where they differ: example.com."`
 
@@ -55,9 +57,10 @@ type webFlags struct {
 	ProxyAddressHeader      string   `env:"USHER_PROXY_ADDRESS_HEADER" default:"X-Forwarded-For" enum:"X-Forwarded-For,Forwarded" help:"Header to which the trusted proxies append their client's address, for the audit: X-Forwarded-For or Forwarded."`
 }
 
-func (f *webFlags) credentials() (*identity.Reader, error) {
+func (f *webFlags) credentials(cookieSecrets []secret.Text) (*identity.Reader, error) {
 	return identity.NewReader(identity.Config{
-		Cookie: f.SessionCookie,
+		Cookie:        f.SessionCookie,
+		CookieSecrets: cookieSecrets,
 		Proxy: identity.ProxyConfig{
 			Trusted:            f.TrustedProxies,
 			UserHeader:         f.ProxyUserHeader,
@@ -111,7 +114,11 @@ type service struct {
 
 // newService joins the parts. It refuses what is unsafe, with a sentence.
 func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
-	credentials, err := cfg.web.credentials()
+	cookieSecrets, err := cfg.web.cookieSecrets()
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := cfg.web.credentials(cookieSecrets)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +137,9 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		}
 	}()
 	if err := checkDeployment(ctx, database, cfg.mode); err != nil {
+		return nil, err
+	}
+	if err := checkDirectory(ctx, database, cookieSecrets); err != nil {
 		return nil, err
 	}
 	directory, err := database.Directory(ctx)
@@ -273,7 +283,8 @@ func (s *service) run(ctx context.Context) error {
 	return err
 }
 
-// watch looks after what time breaks: the clock, and the audit's partitions.
+// watch looks after what time breaks: the clock, the audit's partitions, and
+// the grants of users whom the application has deleted.
 func (s *service) watch(ctx context.Context) {
 	const every, toleratedSkew = time.Minute, 5 * time.Second
 	for tick := time.NewTicker(every); ; {
@@ -285,6 +296,7 @@ func (s *service) watch(ctx context.Context) {
 		} else if made > 0 {
 			s.cfg.logger.InfoContext(ctx, "audit partitions made", "count", made)
 		}
+		s.sweep(ctx)
 		select {
 		case <-ctx.Done():
 			tick.Stop()

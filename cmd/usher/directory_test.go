@@ -1,0 +1,123 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/db/dbtest"
+)
+
+// authJSTables are those of a small application.
+const authJSTables = `
+	CREATE TABLE users (id serial PRIMARY KEY, name varchar(255), email varchar(255), "emailVerified" timestamptz, image text);
+	CREATE TABLE sessions (id serial PRIMARY KEY, "userId" integer NOT NULL, expires timestamptz NOT NULL, "sessionToken" varchar(255) NOT NULL);
+	INSERT INTO users (name) VALUES ('Ada'), ('Bob');
+	INSERT INTO sessions ("userId", expires, "sessionToken") VALUES (1, now() + interval '1 hour', 'ada-is-here')`
+
+func TestDirectoryCommands(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	if _, err := pg.Pool.Exec(t.Context(), authJSTables); err != nil {
+		t.Fatal(err)
+	}
+	u, service := terminal{t, pg.URL}, terminal{t, pg.ServiceURL}
+
+	u.refuses("directory use", 2, `expected "<directory>"`)
+	u.refuses("directory use clerk", 1, `there is no directory "clerk": name usher, better-auth or authjs, or a file that ends in .sql`)
+	u.refuses("directory use nowhere.sql", 1, "no such file")
+	u.refuses("directory use authjs --schema a.b", 1, "is no schema that usher can name")
+	u.refuses("directory use better-auth", 1, `directory better-auth is refused, and nothing has changed: `)
+	u.refuses("directory use authjs", 1, `CREATE INDEX CONCURRENTLY ON public.sessions ("sessionToken")`)
+	if _, err := pg.Pool.Exec(t.Context(), `CREATE UNIQUE INDEX ON sessions ("sessionToken")`); err != nil {
+		t.Fatal(err)
+	}
+	service.refuses("directory use authjs", 1, "the role in the database URL may not do that")
+	u.does("user add gone --actor me", "added user gone\n")
+	u.does("grant add --user gone --room r:* --access read --actor me", "added grant 1: user gone has READ on room r:*\n")
+
+	code, stdout, stderr := u.run("directory", "use", "authjs", "--actor", "me")
+	if code != 0 || stdout != "the directory is authjs\n" || !strings.HasPrefix(stderr, "usher: warning: users who have grants and are not listed by this directory: 1 of 1;") {
+		t.Errorf("directory use authjs: exit %d, %q, %q", code, stdout, stderr)
+	}
+	service.refuses("user add x", 1, "the directory is authjs: users, organizations, groups, members and sessions are changed there")
+	service.refuses("user list", 1, "the directory is authjs: users, organizations, groups, members and sessions are listed there")
+	service.refuses("grant add --user 3 --room r:* --access read", 1, `there is no user "3"`)
+	service.does("grant add --user 2 --room r:* --access read --actor me", "added grant 2: user 2 has READ on room r:*\n")
+
+	service.shows("directory sweep", "USER\ngone")
+	if got := decode[[]string](service, "directory sweep --json"); len(got) != 1 || got[0] != "gone" {
+		t.Errorf("directory sweep --json = %q", got)
+	}
+	service.does("directory sweep --revoke --actor me", "revoked 1 grant of users whom the directory does not list\n")
+	service.does("directory sweep --revoke --actor me", "revoked 0 grants of users whom the directory does not list\n")
+
+	type definition struct{ Name, SQL string }
+	shown := decode[definition](service, "directory show --json")
+	if shown.Name != "authjs" || strings.Count(shown.SQL, "CREATE OR REPLACE") != 5 || !strings.Contains(shown.SQL, `.sessions s`) {
+		t.Errorf("directory show = %+v", shown)
+	}
+	// What comes with usher is where an operator's own begins.
+	preset := decode[definition](service, "directory show authjs --json")
+	file := filepath.Join(t.TempDir(), "mine.sql")
+	if err := os.WriteFile(file, []byte(preset.SQL), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr = u.run("directory", "use", file)
+	if code != 0 || stdout != "the directory is file:mine.sql\n" || !strings.Contains(stderr, "grants from before, and are listed by this directory: 1;") {
+		t.Errorf("directory use %s: exit %d, %q, %q", file, code, stdout, stderr)
+	}
+	if code, stdout, _ := u.run("directory", "use", file, "--json"); code != 0 || stdout != "{\n  \"name\": \"file:mine.sql\"\n}\n" {
+		t.Errorf("directory use --json: exit %d, %q", code, stdout)
+	}
+	code, stdout, _ = service.run("directory", "show")
+	if code != 0 || !strings.HasPrefix(stdout, "-- directory: file:mine.sql\n\nCREATE OR REPLACE FUNCTION") {
+		t.Errorf("directory show: exit %d, %q", code, stdout)
+	}
+	if code, _, stderr := u.run("directory", "use", "usher"); code != 0 {
+		t.Errorf("directory use usher: exit %d, %s", code, stderr)
+	}
+	u.does("user add x --actor me", "added user x\n")
+}
+
+// usher serves an application's sessions from the moment its directory is used,
+// and revokes what a deleted user had.
+func TestServeApplicationsDirectory(t *testing.T) {
+	t.Parallel()
+	p := newProduction(t)
+	_, url, _ := p.serve(t)
+	p.exec(t, p.owner, authJSTables+`; CREATE UNIQUE INDEX ON sessions ("sessionToken")`)
+	cookie := func(token string) (status int) {
+		t.Helper()
+		status, _, _, err := ask(t.Context(), url, token, `{"room":"r"}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status
+	}
+	if got := []int{cookie(p.session), cookie("ada-is-here")}; got[0] != 200 || got[1] != 401 {
+		t.Errorf("over usher's own directory: %d, want 200, 401", got)
+	}
+	p.run(t, "directory", "use", "authjs", "--database-url", p.owner)
+	if got := []int{cookie(p.session), cookie("ada-is-here")}; got[0] != 401 || got[1] != 200 {
+		t.Errorf("over Auth.js': %d, want 401, 200", got)
+	}
+	p.run(t, "grant", "add", "--user", "2", "--room", "r", "--access", "read")
+	p.exec(t, p.owner, "DELETE FROM users WHERE id = 2")
+	again, _, _ := p.serve(t) // which sweeps at its start, and once a minute
+	until(t, "the grant is revoked", func() bool { return logged(again, "grants of deleted users revoked", "level") == "INFO" })
+
+	// Better Auth signs its cookies: without the secret nobody could come in.
+	p.exec(t, p.owner, `CREATE SCHEMA app; CREATE TABLE app."user" (id text PRIMARY KEY, name text, image text);
+		CREATE TABLE app.session (token text PRIMARY KEY, "userId" text, "expiresAt" timestamptz)`)
+	p.run(t, "directory", "use", "better-auth", "--schema", "app", "--database-url", p.owner)
+	refused := startUsher(t, p.env, "serve", "--url", url, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+	if code := refused.exit(t); code != 1 || !strings.Contains(refused.log.String(), "(BETTER_AUTH_SECRET) as --session-cookie-secret") {
+		t.Errorf("serve without the secret: exit %d, %s", code, refused.log)
+	}
+	short := startUsher(t, append(p.env, "USHER_SESSION_COOKIE_SECRET=canary"), "serve", "--url", url, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+	if code := short.exit(t); code != 1 || !strings.Contains(short.log.String(), "a cookie secret of 6 bytes can be guessed") || strings.Contains(short.log.String(), "canary") {
+		t.Errorf("serve with a short secret: exit %d, %s", code, short.log)
+	}
+}

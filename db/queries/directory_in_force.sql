@@ -1,0 +1,1 @@
+SELECT directory FROM usher.deployment

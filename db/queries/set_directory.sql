@@ -1,0 +1,1 @@
+UPDATE usher.deployment SET directory = @name

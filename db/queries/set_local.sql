@@ -1,0 +1,2 @@
+-- Sets a parameter until the transaction ends.
+SELECT set_config(@name, @value, true)

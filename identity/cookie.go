@@ -1,0 +1,129 @@
+package identity
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/usher-auth/usher/internal/secret"
+)
+
+// What else a session cookie may be: a 401.
+var (
+	ErrUnsignedCookie  = errors.New("identity: session cookie is not signed with the application's secret")
+	ErrEncryptedCookie = errors.New("identity: session cookie is an encrypted token, which only the application can read")
+)
+
+const (
+	// maxCookie bounds a cookie as browsers do, and what goes to the directory.
+	maxCookie = 4_096
+	// minCookieSecret is what HMAC-SHA-256 wants of a key, in bytes (RFC 7518,
+	// section 3.2).
+	minCookieSecret = 32
+	// betterAuthDefault signs where nobody has configured anything.
+	betterAuthDefault = "better-auth-secret-12345678901234567890"
+
+	securePrefix = "__Secure-"
+	hostPrefix   = "__Host-"
+)
+
+// cookieNames returns the names under which the application's cookie comes:
+// with TLS most libraries put a prefix before it. Whoever names a prefix wants
+// that one alone.
+func cookieNames(name string) []string {
+	if strings.HasPrefix(name, securePrefix) || strings.HasPrefix(name, hostPrefix) {
+		return []string{name}
+	}
+	return []string{name, securePrefix + name, hostPrefix + name}
+}
+
+func checkCookieSecret(s secret.Text) error {
+	switch text := s.Reveal(); {
+	case text == betterAuthDefault:
+		return errors.New("identity: the cookie secret is Better Auth's default, which everybody knows: set one in the application")
+	case len(text) < minCookieSecret:
+		return fmt.Errorf("identity: a cookie secret of %d bytes can be guessed: take one of at least %d in the application, as openssl rand -base64 32 makes it", len(text), minCookieSecret)
+	}
+	return nil
+}
+
+// readCookie returns the session token that the request's cookie holds.
+func (r *Reader) readCookie(req *http.Request) (secret.Text, error) {
+	switch n := r.countCookies(req, ""); {
+	case n > 1: // a sibling domain tossed one in
+		return secret.Text{}, ErrDuplicateCookie
+	case n == 0 && r.countCookies(req, ".0") > 0: // one that fits no cookie is cut in pieces
+		return secret.Text{}, ErrEncryptedCookie
+	case n == 0:
+		return secret.Text{}, ErrNoCredential
+	}
+	var value string // empty where net/http does not take it
+	for _, name := range r.cookieNames {
+		if cookie, err := req.Cookie(name); err == nil {
+			value = cookie.Value
+		}
+	}
+	switch {
+	case isJWE(value):
+		return secret.Text{}, ErrEncryptedCookie
+	case value == "" || len(value) > maxCookie:
+		return secret.Text{}, ErrBadCookie
+	}
+	if len(r.cfg.CookieSecrets) > 0 {
+		var ok bool
+		if value, ok = r.signed(value); !ok {
+			return secret.Text{}, ErrUnsignedCookie
+		}
+	}
+	if !utf8.ValidString(value) || strings.IndexByte(value, 0) >= 0 {
+		return secret.Text{}, ErrBadCookie
+	}
+	return secret.New(value), nil
+}
+
+// countCookies counts those of the session's names, with a suffix: also those
+// whose values net/http does not take. What it leaves out could be the user's
+// own, and what is left the one that was tossed in.
+func (r *Reader) countCookies(req *http.Request, suffix string) (n int) {
+	for _, header := range req.Header["Cookie"] {
+		for pair := range strings.SplitSeq(header, ";") {
+			got, _, _ := strings.Cut(pair, "=")
+			if got, ok := strings.CutSuffix(strings.Trim(got, " \t"), suffix); ok && slices.Contains(r.cookieNames, got) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// signed returns what a signed cookie says: value.signature, percent-encoded,
+// as Better Auth makes it. One value has one signature, in one spelling.
+func (r *Reader) signed(cookie string) (value string, ok bool) {
+	text, err := url.PathUnescape(cookie)
+	dot := strings.LastIndexByte(text, '.')
+	if err != nil || dot < 1 {
+		return "", false
+	}
+	value, signature := text[:dot], text[dot+1:]
+	for _, key := range r.cfg.CookieSecrets {
+		mac := hmac.New(sha256.New, []byte(key.Reveal()))
+		mac.Write([]byte(value))
+		if hmac.Equal([]byte(base64.StdEncoding.EncodeToString(mac.Sum(nil))), []byte(signature)) {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// isJWE reports whether a value has the five parts of an encrypted token (RFC
+// 7516, section 7.1), the first of which is JSON in base64url.
+func isJWE(value string) bool {
+	return strings.HasPrefix(value, "eyJ") && strings.Count(value, ".") == 4
+}
