@@ -162,7 +162,7 @@ func (g *gated) ask(t testing.TB, peer, path, credential, body string, headers .
 	}
 	w := httptest.NewRecorder()
 	g.ServeHTTP(w, r)
-	a := answer{status: w.Code, header: w.Result().Header, body: w.Body.Bytes()} //nolint:bodyclose // a recorder's
+	a := answer{status: w.Code, header: w.Result().Header, body: w.Body.Bytes()}
 	checkAnswer(t, r, []byte(body), a)
 	return a
 }
