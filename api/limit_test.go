@@ -337,6 +337,7 @@ func TestFailureLimit(t *testing.T) {
 			// A proxy's address says nothing of who calls.
 			for range 10 {
 				g.wants(t, 401, "10.1.2.3", bad)
+				g.wants(t, 401, proxyPeer, bad)
 			}
 		})
 	}
