@@ -6,6 +6,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -88,7 +89,11 @@ func (a *API) decideAndRecord(
 
 	d := a.newDecision(r, req)
 	credential, err := a.cfg.Credentials.Read(r)
-	passage, limited := a.gate.enter(credential, identity.PeerAddr(r), a.cfg.Now())
+	peer := identity.PeerAddr(r)
+	if a.cfg.Credentials.FromProxy(r) {
+		peer = netip.Addr{} // its address says nothing of who fails, and what it forwards is no key to a limit
+	}
+	passage, limited := a.gate.enter(credential, peer, a.cfg.Now())
 	if limited != nil {
 		return limited
 	}

@@ -28,8 +28,9 @@ type Limits struct {
 	// turned away before the database is asked, but for credentials that were
 	// good when they were last seen.
 	Failures int
-	// Proxies are peers that stand for many callers: Failures would let one of
-	// these lock the others out, and does not bound them.
+	// Proxies are peers that stand for many callers, beside those that
+	// [identity.ProxyConfig] trusts: Failures would let one of these callers lock
+	// the others out, and does not bound them.
 	Proxies []netip.Prefix
 }
 

@@ -166,7 +166,7 @@ func (g *gated) ask(t testing.TB, peer, path, credential, body string, headers .
 	}
 	w := httptest.NewRecorder()
 	g.ServeHTTP(w, r)
-	a := answer{status: w.Code, header: w.Result().Header, body: w.Body.Bytes()} //nolint:bodyclose // a recorder's
+	a := answer{status: w.Code, header: w.Result().Header, body: w.Body.Bytes()}
 	checkAnswer(t, r, []byte(body), a)
 	return a
 }
@@ -341,6 +341,7 @@ func TestFailureLimit(t *testing.T) {
 			// A proxy's address says nothing of who calls.
 			for range 10 {
 				g.wants(t, 401, "10.1.2.3", bad)
+				g.wants(t, 401, proxyPeer, bad)
 			}
 		})
 	}

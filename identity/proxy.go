@@ -185,6 +185,10 @@ func (r *Reader) ClientAddr(req *http.Request) netip.Addr {
 	return client
 }
 
+// FromProxy reports whether a trusted proxy is at the other end of the
+// connection, which makes requests for many.
+func (r *Reader) FromProxy(req *http.Request) bool { return r.proxies.trusts(PeerAddr(req)) }
+
 // PeerAddr returns the address at the other end of the connection, which no
 // header can change: a proxy's, where there is one. It is the zero Addr where the
 // server does not listen on IP.

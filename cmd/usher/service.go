@@ -75,7 +75,7 @@ type limitFlags struct {
 	RateLimit         int            `env:"USHER_RATE_LIMIT" default:"600" placeholder:"N" help:"Requests a minute that one session may make, all at once or spread (${default}); 0 is no limit. Each usher process counts for itself: with N of them, a caller has up to N times as much."`
 	RateLimitAPIKey   int            `name:"rate-limit-api-key" env:"USHER_RATE_LIMIT_API_KEY" default:"60000" placeholder:"N" help:"The same of one API key (${default})."`
 	RateLimitFailures int            `env:"USHER_RATE_LIMIT_FAILURES" default:"120" placeholder:"N" help:"Requests a minute from one address, or one IPv6 /56, that are refused before it is known who calls (${default}). Beyond it, only credentials pass that were good when last seen."`
-	RateLimitProxies  []netip.Prefix `env:"USHER_RATE_LIMIT_PROXIES" default:"${proxies}" placeholder:"CIDR" help:"Addresses that stand for many callers, such as a proxy's, which the limit of failures is not for: loopback and private ones unless given."`
+	RateLimitProxies  []netip.Prefix `env:"USHER_RATE_LIMIT_PROXIES" default:"${proxies}" placeholder:"CIDR" help:"Addresses that stand for many callers, which the limit of failures is not for, beside the trusted proxies: loopback and private ones unless given."`
 }
 
 // privateAddresses are where a proxy in front of usher stands.

@@ -169,7 +169,7 @@ func (f *keySourceFlags) keys(ctx context.Context, issuer string) (from string, 
 	done = func() {}
 	switch {
 	case f.TrustIssuer && (f.URL != "" || f.JWKS != ""):
-		return "", nil, done, errors.New("--trust-issuer and --url or --jwks: give one")
+		return "", nil, done, errors.New("--trust-issuer and --url, USHER_URL or --jwks: give one")
 	case f.JWKS != "":
 		keys, err := session.KeysFromFile(f.JWKS)
 		return f.JWKS, keys, done, err

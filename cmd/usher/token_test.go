@@ -194,7 +194,7 @@ func TestTokenInspectCommand(t *testing.T) {
 		"a word":                {"hello", 1, []string{"usher: this is no token of usher's"}, "user"},
 		"no key set":            {"--url " + server.URL + "/nowhere " + good, 1, []string{"usher: whether the token is valid is not known: ", "answered 404"}, "alid:"},
 		"no such file":          {"--jwks /nowhere " + good, 1, []string{"usher: "}, "alid:"},
-		"two sources":           {"--trust-issuer --url " + server.URL + " " + good, 1, []string{"--trust-issuer and --url or --jwks: give one"}, "alid:"},
+		"two sources":           {"--trust-issuer --url " + server.URL + " " + good, 1, []string{"--trust-issuer and --url, USHER_URL or --jwks: give one"}, "alid:"},
 		"in the clear":          {"--url http://auth.example.com " + good, 1, []string{"URL is http to another host"}, "alid:"},
 		"nobody to trust":       {"--trust-issuer a.b.c", 1, []string{"is no URL to fetch keys from"}, "alid:"},
 		"an empty file of keys": {"--jwks " + os.DevNull + " " + good, 1, []string{"usher: "}, "alid:"},

@@ -102,4 +102,26 @@ test('503 is retried until usher is back', async () => {
   }
 });
 
+test('a rate limit is waited out', async () => {
+  const limited = await startUsher('--rate-limit', '60'); // all at once, and then one a second
+  const started = [];
+  try {
+    const config = { usher: limited, baseUrl: server.url };
+    for (const version of [versions[0], versions.at(-1)]) started.push(await startClient(version, config));
+    const refused = () => limited.token('ada', {}).then(() => false, (error) => /answered 429/.test(error.message));
+    await until('the limit to be reached', refused);
+    for (const client of started) await client.call('enter', 'ada', 'globex:1'); // which is answered only when there is room
+    const tries = [];
+    for (const client of started) {
+      const { answers } = await reach(client, 'disconnected', 'ada', 'globex:1');
+      assert.equal(answers.pop().status, 403);
+      tries.push(...answers.map(({ status }) => status));
+    }
+    assert.deepEqual(new Set(tries), new Set([429]));
+  } finally {
+    for (const client of started) await client.stop();
+    await limited.stop();
+  }
+});
+
 const statuses = (answers) => answers.map(({ room, status }) => [room, status]);

@@ -295,6 +295,20 @@ test('while the database is away every version gets 503, and afterwards a token'
   for (const sdk of sdks.values()) await until('a token', async () => (await ask(sdk)).status === 200);
 });
 
+test('beyond a rate limit every version gets 503, not a 403 that stops clients', async () => {
+  const limited = await startUsher('--rate-limit-api-key', '1');
+  try {
+    const session = { userId: 'ada', allow: [['acme:*', 'FULL_ACCESS']], secret: limited.apiKey, baseUrl: limited.url };
+    assert.equal((await sdks.get(newest).call('authorize', session)).status, 200);
+    for (const [version, sdk] of sdks) {
+      const { status, body } = await sdk.call('authorize', session);
+      assert.deepEqual([status, JSON.parse(body).error], [503, 'rate_limited'], version);
+    }
+  } finally {
+    await limited.stop();
+  }
+});
+
 test('the newest SDK’s tokens open rooms of the sync server to the newest client', async () => {
   const server = await startServer(usher);
   const clients = [];
