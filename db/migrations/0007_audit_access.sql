@@ -119,16 +119,23 @@ $$;
 -- prefixes. Braces are for placeholders alone, so that no pattern reaches
 -- beyond the first one in an id.
 CREATE FUNCTION usher.plain_patterns(id text) RETURNS text[]
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT array_agg(left(id, n) || '*') || CASE WHEN id !~ '[{}]' THEN id END
-      FROM generate_series(0, char_length(split_part(split_part(id, '{', 1), '}', 1))) n
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    literal text := split_part(split_part(id, '{', 1), '}', 1);
+BEGIN
+    RETURN (SELECT array_agg(left(literal, n) || '*') FROM generate_series(0, char_length(literal)) n)
+        || CASE WHEN literal = id THEN id END;
+END
 $$;
 
 -- Those with one are found by the literal before it, each template once however
 -- many hold it: from one to the next in the index. The values are those that
--- the id shows; a template that cannot match is no row.
+-- the id shows; a template that cannot match is no row. Not inlined: Postgres
+-- would expect thousands of rows of it, and scan.
 CREATE FUNCTION usher.templates(kind text, id text) RETURNS TABLE (pattern text, user_id text, organization_id text, group_id text)
-LANGUAGE sql STABLE ROWS 2 AS $$
+LANGUAGE plpgsql STABLE ROWS 2 AS $$
+BEGIN
+    RETURN QUERY
     WITH RECURSIVE template AS (
         SELECT h.head,
                (SELECT g.pattern FROM usher.grants g
@@ -147,7 +154,21 @@ LANGUAGE sql STABLE ROWS 2 AS $$
     SELECT t.pattern, v.user_id, v.organization_id, v.group_id
       FROM template t
      CROSS JOIN LATERAL audit.template_values(templates.kind, t.pattern, templates.id) v
-     WHERE t.pattern IS NOT NULL AND v.matches
+     WHERE t.pattern IS NOT NULL AND v.matches;
+END
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- One template may be granted to thousands: each time to one subject. OFFSET
+-- keeps Postgres from reading them all, since a pattern has few grants mostly.
+CREATE FUNCTION usher.grants_of(resource_kind text, pattern text, subject_kind text, subject_id text) RETURNS TABLE (id bigint)
+LANGUAGE sql STABLE ROWS 1 AS $$
+    SELECT g.id
+      FROM usher.grants g
+     WHERE g.resource_kind = grants_of.resource_kind AND g.pattern = grants_of.pattern
+       AND g.subject_kind = grants_of.subject_kind AND g.subject_id = grants_of.subject_id
+    OFFSET 0
 $$;
 -- +goose StatementEnd
 
@@ -172,6 +193,9 @@ COMMENT ON COLUMN audit.opening.pattern IS 'As it was granted, with its placehol
 COMMENT ON COLUMN audit.opening.organization_id IS 'The organization that must be the session''s active one, or that an API key must name; null: a session without one will do. Where another organization is active, grants through groups, organizations and placeholders count only for what is of that one.';
 
 -- +goose StatementBegin
+-- Ids leave the grants as text of the default collation: a function that is
+-- called with one of "C" compares by "C" within, and an index of another
+-- collation would not serve. Whose tables it is decides.
 CREATE FUNCTION usher.openings(at timestamptz, kind text, id text, access text) RETURNS SETOF audit.opening
 LANGUAGE sql STABLE ROWS 100 AS $$
     WITH template AS MATERIALIZED (
@@ -185,7 +209,8 @@ LANGUAGE sql STABLE ROWS 100 AS $$
         SELECT g.id, t.user_id, t.organization_id, t.group_id
           FROM template t
          CROSS JOIN LATERAL (VALUES ('everyone', ''), ('user', t.user_id), ('organization', t.organization_id), ('group', t.group_id)) s (kind, id)
-          JOIN usher.grants g ON g.resource_kind = openings.kind AND g.pattern = t.pattern AND g.subject_kind = s.kind AND g.subject_id = s.id
+         CROSS JOIN LATERAL usher.grants_of(openings.kind, t.pattern, s.kind, s.id) g
+         WHERE s.id IS NOT NULL
         UNION
         -- The template does not say whom the grant is for: those whom it can be filled in for do.
         SELECT g.id, t.user_id, t.organization_id, t.group_id
@@ -193,19 +218,21 @@ LANGUAGE sql STABLE ROWS 100 AS $$
          CROSS JOIN LATERAL (VALUES ('user', t.user_id), ('organization', t.organization_id), ('group', t.group_id)) k (kind, id)
          CROSS JOIN LATERAL (
             SELECT t.user_id AS id WHERE t.user_id IS NOT NULL
-            UNION ALL SELECT m.user_id FROM usher.members_at(openings.at, 'group', t.group_id) m WHERE t.user_id IS NULL AND t.group_id IS NOT NULL
-            UNION ALL SELECT m.user_id FROM usher.members_at(openings.at, 'organization', t.organization_id) m WHERE t.user_id IS NULL AND t.group_id IS NULL
+            UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'group', t.group_id) m
+                       WHERE t.user_id IS NULL AND t.group_id IS NOT NULL
+            UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'organization', t.organization_id) m
+                       WHERE t.user_id IS NULL AND t.group_id IS NULL
          ) c
          CROSS JOIN LATERAL (
             SELECT c.id WHERE k.kind = 'user'
-            UNION ALL SELECT m.id FROM usher.memberships_at(openings.at, c.id) m WHERE m.kind = k.kind
+            UNION ALL SELECT m.id COLLATE "default" FROM usher.memberships_at(openings.at, c.id) m WHERE m.kind = k.kind
          ) s
-          JOIN usher.grants g ON g.resource_kind = openings.kind AND g.pattern = t.pattern AND g.subject_kind = k.kind AND g.subject_id = s.id
+         CROSS JOIN LATERAL usher.grants_of(openings.kind, t.pattern, k.kind, s.id) g
          WHERE k.id IS NULL
            AND EXISTS (SELECT FROM usher.grants o WHERE o.resource_kind = openings.kind AND o.pattern = t.pattern AND o.subject_kind = k.kind)
     ), held AS MATERIALIZED (
-        SELECT g.id, g.subject_kind, g.subject_id, g.organization_id::text AS confined_to, g.pattern, g.access,
-               f.user_id, f.organization_id, f.group_id
+        SELECT g.id, g.subject_kind, g.subject_id COLLATE "default" AS subject_id, g.organization_id::text COLLATE "default" AS confined_to,
+               g.pattern, g.access, f.user_id, f.organization_id, f.group_id
           FROM found f
           JOIN usher.grants g ON g.id = f.id
          WHERE usher.holds_at(openings.at, g.valid_from, g.valid_until, g.created_at, g.revoked_at)
@@ -216,11 +243,11 @@ LANGUAGE sql STABLE ROWS 100 AS $$
      CROSS JOIN LATERAL (
         SELECT h.user_id WHERE h.user_id IS NOT NULL
         UNION ALL SELECT h.subject_id WHERE h.user_id IS NULL AND h.subject_kind = 'user'
-        UNION ALL SELECT m.user_id FROM usher.members_at(openings.at, h.subject_kind, h.subject_id) m
+        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, h.subject_kind, h.subject_id) m
                    WHERE h.user_id IS NULL AND h.subject_kind IN ('group', 'organization')
-        UNION ALL SELECT m.user_id FROM usher.members_at(openings.at, 'group', h.group_id) m
+        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'group', h.group_id) m
                    WHERE h.user_id IS NULL AND h.subject_kind = 'everyone' AND h.group_id IS NOT NULL
-        UNION ALL SELECT m.user_id FROM usher.members_at(openings.at, 'organization', h.organization_id) m
+        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'organization', h.organization_id) m
                    WHERE h.user_id IS NULL AND h.subject_kind = 'everyone' AND h.group_id IS NULL AND h.organization_id IS NOT NULL
      ) c (user_id)
      CROSS JOIN LATERAL usher.is_active_at(openings.at, c.user_id)
@@ -455,7 +482,7 @@ LANGUAGE sql STABLE ROWS 20 AS $$
         SELECT g.id
           FROM template t
          CROSS JOIN LATERAL (VALUES ('everyone', ''), ('user', t.user_id), ('organization', t.organization_id), ('group', t.group_id)) s (kind, id)
-          JOIN usher.grants g ON g.resource_kind = explain.kind AND g.pattern = t.pattern AND g.subject_kind = s.kind AND g.subject_id = s.id
+         CROSS JOIN LATERAL usher.grants_of(explain.kind, t.pattern, s.kind, s.id) g
         UNION
         SELECT g.id
           FROM (SELECT 'user' AS kind, explain.user_id AS id
@@ -655,7 +682,7 @@ COMMENT ON COLUMN audit.risky_grants.created_by IS 'Who gave the grant or made t
 
 REVOKE EXECUTE ON FUNCTION
     usher.members_at(timestamptz, text, text), usher.memberships_at(timestamptz, text), usher.is_active_at(timestamptz, text),
-    usher.holds_at(timestamptz, timestamptz, timestamptz, timestamptz, timestamptz), usher.plain_patterns(text), usher.templates(text, text),
+    usher.holds_at(timestamptz, timestamptz, timestamptz, timestamptz, timestamptz), usher.plain_patterns(text), usher.templates(text, text), usher.grants_of(text, text, text, text),
     usher.openings(timestamptz, text, text, text), usher.check_question(text, text, text), usher.reach(text), usher.explain(text, text, text),
     audit.who_can(text, text, text), audit.who_could(text, text, timestamptz, text), audit.what_can(text), audit.explain(text, text, text),
     audit.holders(text, text, timestamptz), audit.tokens_of(text, timestamptz), audit.unused_grants(timestamptz)
