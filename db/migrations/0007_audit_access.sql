@@ -10,12 +10,32 @@
 -- looked up by index; nothing is scanned.
 
 -- +goose Up
+COMMENT ON COLUMN audit.tokens.ip IS 'Who asked for it, as the connection or a trusted proxy said; null where erased or unknown.';
+COMMENT ON COLUMN audit.tokens.user_agent IS 'The header, at most 256 bytes of it.';
+COMMENT ON COLUMN audit.tokens.origin IS 'The header: the page that asked.';
+COMMENT ON COLUMN audit.tokens.request_id IS 'The request in usher''s log.';
+COMMENT ON COLUMN audit.denials.recorded_at IS 'When the row was written, by the database''s clock.';
+COMMENT ON COLUMN audit.denials.user_id IS 'Who was refused; null where nobody was known.';
+COMMENT ON COLUMN audit.denials.organization_id IS 'The active organization of the session; null where there is none.';
+COMMENT ON COLUMN audit.denials.audience IS 'The sync backend that a token was asked for; null where none was named.';
+COMMENT ON COLUMN audit.denials.room IS 'The room that was asked for; null where none was named.';
+COMMENT ON COLUMN audit.denials.store IS 'The store that was asked for; null where none was named.';
+COMMENT ON COLUMN audit.denials.caller_kind IS 'none, session, upstream, proxy, api_key or operator.';
+COMMENT ON COLUMN audit.denials.caller_id IS 'Of a session: its sid, a salted hash; of an API key: its id.';
+COMMENT ON COLUMN audit.denials.ip IS 'Who asked, as the connection or a trusted proxy said; null where erased or unknown.';
+COMMENT ON COLUMN audit.denials.user_agent IS 'The header, at most 256 bytes of it.';
+COMMENT ON COLUMN audit.denials.origin IS 'The header: the page that asked.';
+COMMENT ON COLUMN audit.denials.request_id IS 'The request in usher''s log.';
+COMMENT ON COLUMN audit.denials.replica IS 'The usher process that refused.';
+COMMENT ON COLUMN audit.changes.id IS 'Counts up.';
+
 CREATE VIEW audit.grants AS
 SELECT id, subject_kind, subject_id, organization_id::text AS organization_id, resource_kind, pattern, access, valid_from, valid_until,
        greatest(valid_from, created_at) AS holds_from, least(valid_until, revoked_at) AS holds_until,
        reason, created_at, created_by, revoked_at, revoked_by, revoke_reason
   FROM usher.grants;
 COMMENT ON VIEW audit.grants IS 'Every grant that there ever was: who gave it to whom, when and why, and who took it away.';
+COMMENT ON COLUMN audit.grants.id IS 'Counts up; never used again.';
 COMMENT ON COLUMN audit.grants.subject_kind IS 'user, group, organization or everyone.';
 COMMENT ON COLUMN audit.grants.subject_id IS 'Empty for everyone.';
 COMMENT ON COLUMN audit.grants.organization_id IS 'Confines the grant to sessions in which this organization is active; null: every session.';
@@ -50,8 +70,7 @@ $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION usher.check_history() IS 'True, or an error where the directory is an application''s and cannot tell the past.';
 REVOKE EXECUTE ON FUNCTION usher.check_history() FROM PUBLIC;
--- A view's functions run as its reader.
-GRANT EXECUTE ON FUNCTION usher.check_history() TO usher_auditor, usher_service;
+GRANT EXECUTE ON FUNCTION usher.check_history() TO usher_auditor, usher_service; -- a view's functions run as its reader
 
 CREATE VIEW audit.members AS
 SELECT user_id::text AS user_id, member_of_kind AS kind, member_of_id::text AS id, organization_id::text AS organization_id,
@@ -119,16 +138,23 @@ $$;
 -- prefixes. Braces are for placeholders alone, so that no pattern reaches
 -- beyond the first one in an id.
 CREATE FUNCTION usher.plain_patterns(id text) RETURNS text[]
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT array_agg(left(id, n) || '*') || CASE WHEN id !~ '[{}]' THEN id END
-      FROM generate_series(0, char_length(split_part(split_part(id, '{', 1), '}', 1))) n
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    literal text := split_part(split_part(id, '{', 1), '}', 1);
+BEGIN
+    RETURN (SELECT array_agg(left(literal, n) || '*') FROM generate_series(0, char_length(literal)) n)
+        || CASE WHEN literal = id THEN id END;
+END
 $$;
 
 -- Those with one are found by the literal before it, each template once however
 -- many hold it: from one to the next in the index. The values are those that
--- the id shows; a template that cannot match is no row.
+-- the id shows; a template that cannot match is no row. Not inlined: Postgres
+-- would expect thousands of rows of it, and scan.
 CREATE FUNCTION usher.templates(kind text, id text) RETURNS TABLE (pattern text, user_id text, organization_id text, group_id text)
-LANGUAGE sql STABLE ROWS 2 AS $$
+LANGUAGE plpgsql STABLE ROWS 2 AS $$
+BEGIN
+    RETURN QUERY
     WITH RECURSIVE template AS (
         SELECT h.head,
                (SELECT g.pattern FROM usher.grants g
@@ -147,7 +173,21 @@ LANGUAGE sql STABLE ROWS 2 AS $$
     SELECT t.pattern, v.user_id, v.organization_id, v.group_id
       FROM template t
      CROSS JOIN LATERAL audit.template_values(templates.kind, t.pattern, templates.id) v
-     WHERE t.pattern IS NOT NULL AND v.matches
+     WHERE t.pattern IS NOT NULL AND v.matches;
+END
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- One template may be granted to thousands: each time to one subject. OFFSET
+-- keeps Postgres from reading them all, since a pattern has few grants mostly.
+CREATE FUNCTION usher.grants_of(resource_kind text, pattern text, subject_kind text, subject_id text) RETURNS TABLE (id bigint)
+LANGUAGE sql STABLE ROWS 1 AS $$
+    SELECT g.id
+      FROM usher.grants g
+     WHERE g.resource_kind = grants_of.resource_kind AND g.pattern = grants_of.pattern
+       AND g.subject_kind = grants_of.subject_kind AND g.subject_id = grants_of.subject_id
+    OFFSET 0
 $$;
 -- +goose StatementEnd
 
@@ -172,6 +212,9 @@ COMMENT ON COLUMN audit.opening.pattern IS 'As it was granted, with its placehol
 COMMENT ON COLUMN audit.opening.organization_id IS 'The organization that must be the session''s active one, or that an API key must name; null: a session without one will do. Where another organization is active, grants through groups, organizations and placeholders count only for what is of that one.';
 
 -- +goose StatementBegin
+-- Ids leave the grants as text of the default collation: a function that is
+-- called with one of "C" compares by "C" within, and an index of another
+-- collation would not serve. Whose tables it is decides.
 CREATE FUNCTION usher.openings(at timestamptz, kind text, id text, access text) RETURNS SETOF audit.opening
 LANGUAGE sql STABLE ROWS 100 AS $$
     WITH template AS MATERIALIZED (
@@ -185,7 +228,8 @@ LANGUAGE sql STABLE ROWS 100 AS $$
         SELECT g.id, t.user_id, t.organization_id, t.group_id
           FROM template t
          CROSS JOIN LATERAL (VALUES ('everyone', ''), ('user', t.user_id), ('organization', t.organization_id), ('group', t.group_id)) s (kind, id)
-          JOIN usher.grants g ON g.resource_kind = openings.kind AND g.pattern = t.pattern AND g.subject_kind = s.kind AND g.subject_id = s.id
+         CROSS JOIN LATERAL usher.grants_of(openings.kind, t.pattern, s.kind, s.id) g
+         WHERE s.id IS NOT NULL
         UNION
         -- The template does not say whom the grant is for: those whom it can be filled in for do.
         SELECT g.id, t.user_id, t.organization_id, t.group_id
@@ -193,19 +237,21 @@ LANGUAGE sql STABLE ROWS 100 AS $$
          CROSS JOIN LATERAL (VALUES ('user', t.user_id), ('organization', t.organization_id), ('group', t.group_id)) k (kind, id)
          CROSS JOIN LATERAL (
             SELECT t.user_id AS id WHERE t.user_id IS NOT NULL
-            UNION ALL SELECT m.user_id FROM usher.members_at(openings.at, 'group', t.group_id) m WHERE t.user_id IS NULL AND t.group_id IS NOT NULL
-            UNION ALL SELECT m.user_id FROM usher.members_at(openings.at, 'organization', t.organization_id) m WHERE t.user_id IS NULL AND t.group_id IS NULL
+            UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'group', t.group_id) m
+                       WHERE t.user_id IS NULL AND t.group_id IS NOT NULL
+            UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'organization', t.organization_id) m
+                       WHERE t.user_id IS NULL AND t.group_id IS NULL
          ) c
          CROSS JOIN LATERAL (
             SELECT c.id WHERE k.kind = 'user'
-            UNION ALL SELECT m.id FROM usher.memberships_at(openings.at, c.id) m WHERE m.kind = k.kind
+            UNION ALL SELECT m.id COLLATE "default" FROM usher.memberships_at(openings.at, c.id) m WHERE m.kind = k.kind
          ) s
-          JOIN usher.grants g ON g.resource_kind = openings.kind AND g.pattern = t.pattern AND g.subject_kind = k.kind AND g.subject_id = s.id
+         CROSS JOIN LATERAL usher.grants_of(openings.kind, t.pattern, k.kind, s.id) g
          WHERE k.id IS NULL
            AND EXISTS (SELECT FROM usher.grants o WHERE o.resource_kind = openings.kind AND o.pattern = t.pattern AND o.subject_kind = k.kind)
     ), held AS MATERIALIZED (
-        SELECT g.id, g.subject_kind, g.subject_id, g.organization_id::text AS confined_to, g.pattern, g.access,
-               f.user_id, f.organization_id, f.group_id
+        SELECT g.id, g.subject_kind, g.subject_id COLLATE "default" AS subject_id, g.organization_id::text COLLATE "default" AS confined_to,
+               g.pattern, g.access, f.user_id, f.organization_id, f.group_id
           FROM found f
           JOIN usher.grants g ON g.id = f.id
          WHERE usher.holds_at(openings.at, g.valid_from, g.valid_until, g.created_at, g.revoked_at)
@@ -216,11 +262,11 @@ LANGUAGE sql STABLE ROWS 100 AS $$
      CROSS JOIN LATERAL (
         SELECT h.user_id WHERE h.user_id IS NOT NULL
         UNION ALL SELECT h.subject_id WHERE h.user_id IS NULL AND h.subject_kind = 'user'
-        UNION ALL SELECT m.user_id FROM usher.members_at(openings.at, h.subject_kind, h.subject_id) m
+        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, h.subject_kind, h.subject_id) m
                    WHERE h.user_id IS NULL AND h.subject_kind IN ('group', 'organization')
-        UNION ALL SELECT m.user_id FROM usher.members_at(openings.at, 'group', h.group_id) m
+        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'group', h.group_id) m
                    WHERE h.user_id IS NULL AND h.subject_kind = 'everyone' AND h.group_id IS NOT NULL
-        UNION ALL SELECT m.user_id FROM usher.members_at(openings.at, 'organization', h.organization_id) m
+        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'organization', h.organization_id) m
                    WHERE h.user_id IS NULL AND h.subject_kind = 'everyone' AND h.group_id IS NULL AND h.organization_id IS NOT NULL
      ) c (user_id)
      CROSS JOIN LATERAL usher.is_active_at(openings.at, c.user_id)
@@ -293,69 +339,6 @@ $$;
 COMMENT ON FUNCTION audit.who_can(text, text, text) IS 'Who can open the room or store now, and by which grants: those for whom there is a session in which usher would issue a token for it. access is read (who can read or more) or full. Users who are disabled or not in the directory are left out. An API key stands here where its scope covers the id: with the route authorize-user for anyone, with auth for users who can themselves.';
 COMMENT ON FUNCTION audit.who_could(text, text, timestamptz, text) IS 'Who could open the room or store at a time in the past: what audit.who_can would have said, exact to the duration of the transactions that changed something. An error where the directory is an application''s, which keeps no history.';
 
-CREATE VIEW usher.live_grants AS
-SELECT id, subject_kind, subject_id, organization_id::text AS organization_id, resource_kind, pattern, template_shape, access
-  FROM usher.grants
- WHERE usher.holds_at(NULL, valid_from, valid_until, created_at, revoked_at);
-
-CREATE VIEW audit.access AS
-SELECT 'user' AS principal_kind, g.user_id AS principal_id, g.resource_kind, p.pattern, g.access,
-       g.id AS grant_id, g.pattern AS granted, g.subject_kind AS through_kind, g.subject_id AS through_id, g.organization_id
-  FROM (
-    SELECT g.subject_id AS user_id, g.id, g.subject_kind, g.subject_id, g.organization_id, g.resource_kind, g.pattern, g.template_shape, g.access
-      FROM usher.live_grants g
-     WHERE g.subject_kind = 'user'
-    UNION ALL
-    SELECT m.user_id, g.id, g.subject_kind, g.subject_id, g.organization_id, g.resource_kind, g.pattern, g.template_shape, g.access
-      FROM usher.live_grants g
-      JOIN usher.directory_members m ON m.kind = g.subject_kind AND m.id = g.subject_id
-     WHERE g.organization_id IS NULL OR g.organization_id = m.organization_id
-    UNION ALL
-    SELECT u.id, g.id, g.subject_kind, g.subject_id, g.organization_id, g.resource_kind, g.pattern, g.template_shape, g.access
-      FROM usher.live_grants g
-     CROSS JOIN usher.directory_users u
-     WHERE g.subject_kind = 'everyone' AND g.pattern <> g.template_shape
-  ) g
-  JOIN usher.directory_users u ON u.id = g.user_id AND NOT u.disabled
- CROSS JOIN LATERAL (
-    SELECT g.pattern WHERE g.pattern = g.template_shape AND audit.is_template(g.resource_kind, g.pattern)
-    UNION ALL
-    SELECT e.pattern
-      FROM (SELECT coalesce(array_agg(m.id) FILTER (WHERE m.kind = 'organization' AND g.subject_kind <> 'organization'
-                                                       OR m.kind = g.subject_kind AND m.id = g.subject_id AND m.kind = 'organization'), '{}') AS organizations,
-                   coalesce(array_agg(m.id) FILTER (WHERE m.kind = 'group' AND g.subject_kind <> 'group'
-                                                       OR m.kind = g.subject_kind AND m.id = g.subject_id AND m.kind = 'group'), '{}') AS groups
-              FROM usher.directory_members m
-             WHERE m.user_id = g.user_id AND (g.organization_id IS NULL OR m.organization_id = g.organization_id)) v
-     CROSS JOIN LATERAL audit.expand(g.resource_kind, g.pattern, g.user_id, v.organizations, v.groups) e (pattern)
-     WHERE g.pattern <> g.template_shape
- ) p (pattern)
- WHERE g.organization_id IS NULL
-    OR EXISTS (SELECT FROM usher.directory_members a WHERE a.user_id = g.user_id AND a.kind = 'organization' AND a.id = g.organization_id)
-UNION ALL
-SELECT 'everyone', '', g.resource_kind, g.pattern, g.access, g.id, g.pattern, g.subject_kind, g.subject_id, g.organization_id
-  FROM usher.live_grants g
- WHERE g.subject_kind = 'everyone' AND g.pattern = g.template_shape AND audit.is_template(g.resource_kind, g.pattern)
-UNION ALL
-SELECT 'api_key', k.id, v.resource_kind, p.key, p.value, NULL, p.key, 'api_key', k.id, o.id
-  FROM usher.api_keys k
- CROSS JOIN LATERAL (VALUES ('room', k.patterns -> 'rooms'), ('store', k.patterns -> 'stores')) v (resource_kind, patterns)
- CROSS JOIN LATERAL jsonb_each_text(v.patterns) p
-  LEFT JOIN LATERAL unnest(k.organizations) o (id) ON true
- WHERE usher.holds_at(NULL, k.created_at, k.expires_at, k.created_at, k.revoked_at)
-   AND k.routes && ARRAY['auth', 'authorize-user'];
-COMMENT ON VIEW audit.access IS 'Who may open what now, and through which grant. Filter by principal_id or grant_id: the whole has a row for each user and grant. What a grant to everyone without a placeholder gives stands here once, under everyone; audit.what_can(user_id) adds it to the user''s own.';
-COMMENT ON COLUMN audit.access.principal_kind IS 'user; everyone: all users of the directory; api_key: who holds the key can have a token made.';
-COMMENT ON COLUMN audit.access.principal_id IS 'The user or the API key; empty for everyone.';
-COMMENT ON COLUMN audit.access.resource_kind IS 'room or store: what the pattern names.';
-COMMENT ON COLUMN audit.access.pattern IS 'What may be opened, placeholders filled in.';
-COMMENT ON COLUMN audit.access.access IS 'read or full. Of all patterns that match an id, the strongest counts.';
-COMMENT ON COLUMN audit.access.grant_id IS 'Row of audit.grants; null for an API key, which has a scope.';
-COMMENT ON COLUMN audit.access.granted IS 'The pattern as it was granted, with its placeholders.';
-COMMENT ON COLUMN audit.access.through_kind IS 'Whom the grant is for: user, group, organization or everyone; api_key for a key.';
-COMMENT ON COLUMN audit.access.through_id IS 'The id of whom it is for; empty for everyone.';
-COMMENT ON COLUMN audit.access.organization_id IS 'The organization that must be the session''s active one, or that an API key must name; null: a session without one will do. Where another organization is active, grants through groups, organizations and placeholders count only for what is of that one.';
-
 CREATE TYPE audit.reach AS (
     resource_kind   text,
     pattern         text,
@@ -414,6 +397,49 @@ $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION audit.what_can(text) IS 'What a user may open now, and by which grants, those to everyone among them. No rows for a user who is disabled or not in the directory.';
 
+-- +goose StatementBegin
+CREATE FUNCTION usher.active_users() RETURNS TABLE (id text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY SELECT u.id FROM usher.directory_users u WHERE NOT u.disabled;
+END
+$$;
+-- +goose StatementEnd
+
+-- By functions alone: the directory's views are replaced when an application's
+-- tables take their place, and nothing may depend on them.
+CREATE VIEW audit.access AS
+SELECT 'user' AS principal_kind, u.id AS principal_id, r.resource_kind, r.pattern, r.access, r.grant_id, r.granted,
+       r.through_kind, r.through_id, r.organization_id
+  FROM usher.active_users() u
+ CROSS JOIN LATERAL audit.what_can(u.id) r
+ WHERE r.through_kind <> 'everyone' OR strpos(r.granted, '{') > 0
+UNION ALL
+SELECT 'everyone', '', g.resource_kind, g.pattern, g.access, g.id, g.pattern, g.subject_kind, g.subject_id, g.organization_id
+  FROM usher.grants g
+ WHERE g.subject_kind = 'everyone' AND g.pattern = g.template_shape AND audit.is_template(g.resource_kind, g.pattern)
+   AND usher.holds_at(NULL, g.valid_from, g.valid_until, g.created_at, g.revoked_at)
+UNION ALL
+SELECT 'api_key', k.id, v.resource_kind, p.key, p.value, NULL, p.key, 'api_key', k.id, o.id
+  FROM usher.api_keys k
+ CROSS JOIN LATERAL (VALUES ('room', k.patterns -> 'rooms'), ('store', k.patterns -> 'stores')) v (resource_kind, patterns)
+ CROSS JOIN LATERAL jsonb_each_text(v.patterns) p
+  LEFT JOIN LATERAL unnest(k.organizations) o (id) ON true
+ WHERE usher.holds_at(NULL, k.created_at, k.expires_at, k.created_at, k.revoked_at)
+   AND k.routes && ARRAY['auth', 'authorize-user'];
+COMMENT ON VIEW audit.access IS 'Who may open what now, and through which grant. The whole has a row for each user and grant, and takes its time: filter by principal_id, or ask audit.who_can. What a grant to everyone without a placeholder gives stands here once, under everyone; audit.what_can(user_id) adds it to the user''s own.';
+COMMENT ON COLUMN audit.access.principal_kind IS 'user; everyone: all users of the directory; api_key: who holds the key can have a token made.';
+COMMENT ON COLUMN audit.access.principal_id IS 'The user or the API key; empty for everyone.';
+COMMENT ON COLUMN audit.access.resource_kind IS 'room or store: what the pattern names.';
+COMMENT ON COLUMN audit.access.pattern IS 'What may be opened, placeholders filled in.';
+COMMENT ON COLUMN audit.access.access IS 'read or full. Of all patterns that match an id, the strongest counts.';
+COMMENT ON COLUMN audit.access.grant_id IS 'Row of audit.grants; null for an API key, which has a scope.';
+COMMENT ON COLUMN audit.access.granted IS 'The pattern as it was granted, with its placeholders.';
+COMMENT ON COLUMN audit.access.through_kind IS 'Whom the grant is for: user, group, organization or everyone; api_key for a key.';
+COMMENT ON COLUMN audit.access.through_id IS 'The id of whom it is for; empty for everyone.';
+COMMENT ON COLUMN audit.access.organization_id IS 'The organization that must be the session''s active one, or that an API key must name; null: a session without one will do. Where another organization is active, grants through groups, organizations and placeholders count only for what is of that one.';
+
+
 CREATE TYPE audit.explanation AS (
     grant_id        bigint,
     subject_kind    text,
@@ -455,7 +481,7 @@ LANGUAGE sql STABLE ROWS 20 AS $$
         SELECT g.id
           FROM template t
          CROSS JOIN LATERAL (VALUES ('everyone', ''), ('user', t.user_id), ('organization', t.organization_id), ('group', t.group_id)) s (kind, id)
-          JOIN usher.grants g ON g.resource_kind = explain.kind AND g.pattern = t.pattern AND g.subject_kind = s.kind AND g.subject_id = s.id
+         CROSS JOIN LATERAL usher.grants_of(explain.kind, t.pattern, s.kind, s.id) g
         UNION
         SELECT g.id
           FROM (SELECT 'user' AS kind, explain.user_id AS id
@@ -512,9 +538,9 @@ LANGUAGE sql STABLE ROWS 20 AS $$
                 WHEN u.disabled THEN 'The user is disabled.'
                 WHEN j.user_id <> explain.user_id AND NOT EXISTS (SELECT FROM audit.expand(explain.kind, '{user}' || s.after, explain.user_id, NULL, NULL))
                 THEN 'The user''s id does not fit its template: it is empty, or holds what an id may not or the separator that follows it.'
-                ELSE format('Its template matches the id for %s alone.',
-                            concat_ws(' and ', 'user ' || j.user_id, 'members of organization ' || j.organization_id, 'members of group ' || j.group_id)
-                            || coalesce(', where organization ' || j.confined_to || ' is active', '')) END
+                ELSE format('Its template matches the id for %s alone%s.',
+                            concat_ws(' and ', 'user ' || j.user_id, 'members of organization ' || j.organization_id, 'members of group ' || j.group_id),
+                            coalesce(', where organization ' || j.confined_to || ' is active', '')) END
       FROM judged j
      CROSS JOIN LATERAL (SELECT to_char(j.revoked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS revoked_at,
                                 to_char(j.valid_from AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS valid_from,
@@ -584,6 +610,11 @@ CREATE FUNCTION audit.tokens_of(user_id text, since timestamptz) RETURNS SETOF a
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 BEGIN
+    IF since IS NULL THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'the time is null',
+            HINT = 'Give the time to begin with; ''-infinity'' for all that there are.';
+    END IF;
     RETURN QUERY SELECT t.* FROM audit.tokens t WHERE t.user_id = tokens_of.user_id AND t.issued_at >= tokens_of.since;
 END
 $$;
@@ -592,6 +623,11 @@ CREATE FUNCTION audit.unused_grants(since timestamptz) RETURNS SETOF audit.grant
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
+    IF since IS NULL OR since > clock_timestamp() THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'the time is null or yet to come',
+            HINT = 'Give the time since which a grant that is in use would have been used, for example now() - interval ''30 days''.';
+    END IF;
     RETURN QUERY
     WITH carried AS MATERIALIZED (
         SELECT DISTINCT t.user_id, t.organization_id, k.resource_kind, p.key AS pattern, p.value AS access
@@ -600,18 +636,12 @@ BEGIN
          CROSS JOIN LATERAL jsonb_each_text(k.patterns) p
          WHERE t.issued_at >= unused_grants.since
     ), used AS (
-        SELECT a.grant_id
-          FROM audit.access a
-          JOIN carried c ON c.user_id = a.principal_id AND c.resource_kind = a.resource_kind AND c.access = a.access
-         WHERE a.principal_kind = 'user' AND audit.pattern_covers(a.pattern, c.pattern)
-           AND (a.organization_id IS NULL OR a.organization_id = c.organization_id)
-        UNION
-        SELECT a.grant_id
-          FROM audit.access a
-         WHERE a.principal_kind = 'everyone'
-           AND EXISTS (SELECT FROM carried c
-                        WHERE c.resource_kind = a.resource_kind AND c.access = a.access AND audit.pattern_covers(a.pattern, c.pattern)
-                          AND (a.organization_id IS NULL OR a.organization_id = c.organization_id))
+        SELECT r.grant_id
+          FROM (SELECT DISTINCT c.user_id FROM carried c) u
+         CROSS JOIN LATERAL usher.reach(u.user_id) r
+          JOIN carried c ON c.user_id = u.user_id AND c.resource_kind = r.resource_kind AND c.access = r.access
+         WHERE audit.pattern_covers(r.pattern, c.pattern)
+           AND (r.organization_id IS NULL OR r.organization_id = c.organization_id)
     )
     SELECT g.*
       FROM audit.grants g
@@ -624,6 +654,27 @@ COMMENT ON FUNCTION audit.holders(text, text, timestamptz) IS 'Whose live token 
 COMMENT ON FUNCTION audit.tokens_of(text, timestamptz) IS 'The tokens that a user was given since a time: rows of audit.tokens.';
 COMMENT ON FUNCTION audit.unused_grants(timestamptz) IS 'Grants that hold now, held all the time since, and of which no token since then made use: none of a user whom the grant reaches now holds a pattern that is the grant''s, or lies within it, at the grant''s own access (of a confined grant: in its organization). A grant that another one always outdoes is unused too. A report that reads all tokens since then: it takes its time.';
 
+-- +goose StatementBegin
+CREATE FUNCTION usher.matches_nothing(grant_id bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+DECLARE
+    kind text;
+    id   text;
+BEGIN
+    SELECT g.subject_kind, g.subject_id INTO kind, id FROM usher.grants g WHERE g.id = matches_nothing.grant_id;
+    RETURN NOT EXISTS (
+        SELECT FROM (
+            SELECT id AS user_id WHERE kind = 'user'
+            UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(NULL, kind, id) m
+            UNION ALL SELECT u.id COLLATE "default" FROM usher.directory_users u WHERE kind = 'everyone'
+        ) u
+         CROSS JOIN LATERAL usher.reach(u.user_id) r
+         WHERE r.grant_id = matches_nothing.grant_id);
+END
+$$;
+-- +goose StatementEnd
+
 CREATE VIEW audit.risky_grants AS
 SELECT r.reason, g.id AS grant_id, NULL AS api_key_id, g.subject_kind, g.subject_id, g.organization_id, g.resource_kind, g.pattern, g.access,
        g.created_at, g.created_by
@@ -633,7 +684,7 @@ SELECT r.reason, g.id AS grant_id, NULL AS api_key_id, g.subject_kind, g.subject
     UNION ALL SELECT 'open_prefix' WHERE g.pattern ~ CASE g.resource_kind WHEN 'room' THEN '[^:/.]\*$' ELSE '[^_]\*$' END
     UNION ALL SELECT 'full_for_everyone' WHERE g.subject_kind = 'everyone' AND g.access = 'full' AND g.pattern !~ '\{(user|organization|group)\}'
     UNION ALL SELECT 'matches_nothing' WHERE g.pattern ~ '[{}]' AND g.holds_from <= now()
-                                         AND NOT EXISTS (SELECT FROM audit.access a WHERE a.grant_id = g.id)
+                                         AND usher.matches_nothing(g.id)
  ) r
  WHERE g.revoked_at IS NULL AND (g.holds_until IS NULL OR g.holds_until > now())
 UNION ALL
@@ -654,14 +705,15 @@ COMMENT ON COLUMN audit.risky_grants.created_at IS 'By the database''s clock.';
 COMMENT ON COLUMN audit.risky_grants.created_by IS 'Who gave the grant or made the key.';
 
 REVOKE EXECUTE ON FUNCTION
-    usher.members_at(timestamptz, text, text), usher.memberships_at(timestamptz, text), usher.is_active_at(timestamptz, text),
-    usher.holds_at(timestamptz, timestamptz, timestamptz, timestamptz, timestamptz), usher.plain_patterns(text), usher.templates(text, text),
+    usher.active_users(), usher.matches_nothing(bigint), usher.members_at(timestamptz, text, text), usher.memberships_at(timestamptz, text), usher.is_active_at(timestamptz, text),
+    usher.holds_at(timestamptz, timestamptz, timestamptz, timestamptz, timestamptz), usher.plain_patterns(text), usher.templates(text, text), usher.grants_of(text, text, text, text),
     usher.openings(timestamptz, text, text, text), usher.check_question(text, text, text), usher.reach(text), usher.explain(text, text, text),
     audit.who_can(text, text, text), audit.who_could(text, text, timestamptz, text), audit.what_can(text), audit.explain(text, text, text),
     audit.holders(text, text, timestamptz), audit.tokens_of(text, timestamptz), audit.unused_grants(timestamptz)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    usher.holds_at(timestamptz, timestamptz, timestamptz, timestamptz, timestamptz), -- of views
+    -- A view's functions run as its reader.
+    usher.active_users(), usher.matches_nothing(bigint), usher.holds_at(timestamptz, timestamptz, timestamptz, timestamptz, timestamptz),
     audit.who_can(text, text, text), audit.who_could(text, text, timestamptz, text), audit.what_can(text), audit.explain(text, text, text),
     audit.holders(text, text, timestamptz), audit.tokens_of(text, timestamptz), audit.unused_grants(timestamptz)
 TO usher_auditor, usher_service;
