@@ -280,10 +280,10 @@ func (s *service) watch(ctx context.Context) {
 		if ahead, err := s.db.Ping(ctx); err == nil && ahead.Abs() > toleratedSkew {
 			s.cfg.logger.WarnContext(ctx, "this machine's clock and the database's differ", "database_ahead", ahead.String())
 		}
-		if made, err := s.db.MakePartitions(ctx); err != nil && ctx.Err() == nil {
+		if p, err := s.db.MakePartitions(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.logger.ErrorContext(ctx, "audit partitions could not be made", "error", err.Error())
-		} else if made > 0 {
-			s.cfg.logger.InfoContext(ctx, "audit partitions made", "count", made)
+		} else if p.Made > 0 {
+			s.cfg.logger.InfoContext(ctx, "audit partitions made", "count", p.Made)
 		}
 		select {
 		case <-ctx.Done():
