@@ -275,13 +275,14 @@ func (l *decisionLeaf) facts() (decisionFacts, error) {
 }
 
 // fault says how the row contradicts its own digests; empty where it does not.
+// A row whose digests were changed with it is one that its leaf contradicts.
 func (l *decisionLeaf) fault() string {
 	f, err := l.facts()
 	if err != nil {
-		return "holds " + err.Error()
+		return "it was changed: it holds " + err.Error()
 	}
 	if digest := f.digest(nil); string(digest[:]) != string(l.Digest) {
-		return "does not fit its digest"
+		return "it was changed: it does not fit its digest"
 	}
 	if l.Salt != nil {
 		var ip netip.Prefix
@@ -289,7 +290,7 @@ func (l *decisionLeaf) fault() string {
 			ip = *l.IP
 		}
 		if digest := personalDigest(l.Salt, ip, l.UserAgent, l.Origin); string(digest[:]) != string(l.PersonalDigest) {
-			return "has an ip, user agent or origin that does not fit its digest"
+			return "it was changed: its ip, user agent and origin do not fit their digest"
 		}
 	}
 	return ""
@@ -310,7 +311,7 @@ type changeLeaf struct {
 
 func (l *changeLeaf) fault() string {
 	if digest := changeDigest(l.Actor, l.Action, l.Target, l.Details); string(digest[:]) != string(l.Digest) {
-		return "does not fit its digest"
+		return "it was changed: it does not fit its digest"
 	}
 	return ""
 }

@@ -107,7 +107,8 @@ func (r *AuditReport) add(f AuditFinding) {
 // the audit; with none, those in the database are taken, at which whoever can
 // change the database may have been too.
 func (db *DB) VerifyAudit(ctx context.Context, publicKeys, checkpoints []string) (*AuditReport, error) {
-	v := &verification{db: db, tree: new(tree), forgotten: map[string]*AuditFinding{}}
+	first := tableProgress{through: math.MinInt64} // ids that usher never gives are looked at too
+	v := &verification{db: db, tree: new(tree), forgotten: map[string]*AuditFinding{}, decisions: first, changes: first}
 	if err := v.run(ctx, publicKeys, checkpoints); err != nil {
 		return nil, failed("verify audit", err)
 	}
@@ -357,7 +358,7 @@ func compareRows[T any](ctx context.Context, v *verification, sql string, p *tab
 		case problem != "":
 			v.find(kind, id, p.position, problem)
 		case hash != leaves[0].hash:
-			v.find(kind, id, p.position, "it was changed: its id, its time or its digest are not those of its leaf")
+			v.find(kind, id, p.position, "it was changed: its id, its time or its digest is not that of its leaf")
 		case kind == foundInDecisions:
 			v.report.Decisions++
 		default:

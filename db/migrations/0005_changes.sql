@@ -8,7 +8,7 @@ CREATE TABLE usher.changes (
     actor      text        NOT NULL CHECK (actor <> ''),
     action     text        NOT NULL CHECK (action ~ '^[a-z_]+\.[a-z_]+$'),
     target     text        COLLATE "C" NOT NULL,
-    details    json        CHECK (details::jsonb IS NOT NULL),
+    details    json        CHECK (details IS NULL OR details::jsonb IS NOT NULL),
     digest     bytea       NOT NULL CHECK (octet_length(digest) = 32)
 );
 COMMENT ON COLUMN usher.changes.details IS 'json, not jsonb: the digest covers the text as it was written.';
