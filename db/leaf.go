@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
 	"golang.org/x/mod/sumdb/tlog"
@@ -330,6 +331,17 @@ func micros(t pgtype.Timestamptz) int64 {
 		return -1 << 63
 	}
 	return t.Time.UnixMicro()
+}
+
+// timeOf reads what [micros] wrote.
+func timeOf(micros int64) string { return time.UnixMicro(micros).UTC().Format(time.RFC3339Nano) }
+
+// deref returns what p points to, or nothing.
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
 }
 
 // some returns text, or nil where it is empty: usher writes no empty texts, but

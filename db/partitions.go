@@ -26,20 +26,3 @@ func (db *DB) MakePartitions(ctx context.Context) (p Partitions, err error) {
 	}
 	return p, nil
 }
-
-// A Pruning is what usher audit prune dropped of one month, as its record
-// says it.
-type Pruning struct {
-	Month   string `json:"month"` // 2026-01
-	Rows    int64  `json:"rows"`
-	FirstID int64  `json:"firstId"`
-	LastID  int64  `json:"lastId"`
-	// Staying are the decisions with ids between those, in other months.
-	Staying []int64 `json:"staying,omitempty"`
-}
-
-// Actions of the changes by which parts of the audit go.
-const (
-	forgetAction = "audit.forget"
-	pruneAction  = "audit.prune"
-)

@@ -133,7 +133,7 @@ BEGIN
                 IF try = tries THEN
                     RAISE;
                 END IF;
-                PERFORM pg_sleep(0.5);
+                PERFORM pg_sleep(1);
         END;
     END LOOP;
 END
