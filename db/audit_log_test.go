@@ -89,7 +89,7 @@ func TestRecord(t *testing.T) {
 	delete(refusal, "recorded_at")
 	if diff := cmp.Diff(map[string]any{
 		"denied_at": d.At.UTC(), "reason": "no_credential", "user_id": nil, "organization_id": nil, "audience": nil, "room": nil, "store": "s",
-		"skipped_grants": nil, "caller_kind": "none", "caller_id": nil, "ip": nil, "user_agent": nil, "origin": nil, "request_id": "R2", "replica": "replica-1", "count": int32(1),
+		"skipped_grants": nil, "caller_kind": "none", "caller_id": nil, "ip": nil, "user_agent": nil, "origin": nil, "request_id": "R2", "replica": "replica-1", "count": int64(1),
 	}, refusal); diff != "" {
 		t.Errorf("audit.denials (-want +got):\n%s", diff)
 	}

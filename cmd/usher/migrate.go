@@ -66,6 +66,9 @@ func (c *migrateUpCmd) firstSigningKey(ctx context.Context, url secret.Text) err
 		return err
 	}
 	defer database.Close()
+	if err := database.EnsureCheckpointKey(ctx, encryption, actorName()); err != nil {
+		return err
+	}
 	_, err = database.EnsureSigningKey(ctx, c.SigningAlg, encryption, actorName())
 	return err
 }

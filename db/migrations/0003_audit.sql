@@ -27,7 +27,7 @@ CREATE TABLE usher.decisions (
     origin          text,
     request_id      text        NOT NULL,
     replica         text        NOT NULL,
-    count           integer     NOT NULL DEFAULT 1 CHECK (count > 0),
+    count           bigint      NOT NULL DEFAULT 1 CHECK (count > 0),
     salt            bytea       CHECK (octet_length(salt) = 16),
     personal_digest bytea       NOT NULL CHECK (octet_length(personal_digest) = 32),
     digest          bytea       NOT NULL CHECK (octet_length(digest) = 32),

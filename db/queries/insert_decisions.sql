@@ -13,6 +13,6 @@ SELECT issued_at, CASE WHEN jti = '' THEN 'denied' ELSE 'issued' END, nullif(rea
     @issued_at::timestamptz[], @reason::text[], @caller_kind::text[], @caller_id::text[], @user_id::text[],
     @organization_id::text[], @audience::text[], @room::text[], @store::text[], @patterns::text[], @partial::boolean[],
     @skipped_grants::text[], @jti::text[], @kid::text[], @expires_at::timestamptz[], @ip::text[], @user_agent::text[],
-    @origin::text[], @request_id::text[], @count::integer[], @salt::bytea[], @personal_digest::bytea[], @digest::bytea[])
+    @origin::text[], @request_id::text[], @count::bigint[], @salt::bytea[], @personal_digest::bytea[], @digest::bytea[])
     AS d (issued_at, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store, patterns, partial,
           skipped_grants, jti, kid, expires_at, ip, user_agent, origin, request_id, count, salt, personal_digest, digest)
