@@ -92,15 +92,21 @@ func (db *DB) Sealer(ctx context.Context, encryption *session.KeyEncryption, out
 }
 
 // Seal seals all rows that are settled, and says how many of them it sealed
-// itself. Replicas that come too early find nothing to do.
-func (s *Sealer) Seal(ctx context.Context) (sealed int, err error) {
+// itself. It is for calls every [SealEvery]: where any replica sealed rows just
+// now, few ones wait for the next call.
+func (s *Sealer) Seal(ctx context.Context) (sealed int, err error) { return s.seal(ctx, true) }
+
+// SealNow is Seal for the last time: no row waits.
+func (s *Sealer) SealNow(ctx context.Context) (sealed int, err error) { return s.seal(ctx, false) }
+
+func (s *Sealer) seal(ctx context.Context, mayRest bool) (sealed int, err error) {
 	defer func() {
 		if err != nil {
 			s.failures.Inc()
 		}
 	}()
-	due, err := s.measure(ctx)
-	if err != nil || !due || s.signer == nil {
+	rows, resting, err := s.measure(ctx)
+	if err != nil || rows == 0 || s.signer == nil || mayRest && resting && rows < maxSealed {
 		return 0, err
 	}
 	// A table whose barrier a slow writer holds up does not hold up the other.
@@ -111,31 +117,29 @@ func (s *Sealer) Seal(ctx context.Context) (sealed int, err error) {
 		n, sealErr := s.sealSome(ctx, decisions, changes)
 		sealed += n
 		if sealErr != nil || n < maxSealed {
-			_, measureErr := s.measure(ctx)
+			_, _, measureErr := s.measure(ctx)
 			return sealed, errors.Join(err, sealErr, measureErr)
 		}
 	}
 }
 
-// measure sets the metrics and reports whether there is something to seal that
-// no other replica has just looked at.
-func (s *Sealer) measure(ctx context.Context) (due bool, err error) {
+// measure sets the metrics. It returns how many rows are not sealed, at most, and
+// whether some were sealed within the last 0.9 s.
+func (s *Sealer) measure(ctx context.Context) (rows int64, resting bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
 	defer cancel()
-	var rows int64
 	var oldest *time.Time
-	var resting bool
 	if err := s.db.pool.QueryRow(ctx, unsealedSQL).Scan(&rows, &oldest, &resting); err != nil {
-		return false, unavailable("seal", err)
+		return 0, false, unavailable("seal", err)
 	}
 	if oldest == nil { // ids that no row got are not rows
 		s.oldest.Store(0)
 		s.rows.Set(0)
-		return false, nil
+		return 0, resting, nil
 	}
 	s.oldest.Store(oldest.UnixMicro())
 	s.rows.Set(float64(rows))
-	return !resting || rows >= maxSealed, nil
+	return rows, resting, nil
 }
 
 // settled returns the id of a table to which all rows are there that will ever

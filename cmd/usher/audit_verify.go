@@ -111,8 +111,7 @@ func printReport(w io.Writer, r *db.AuditReport, kept int) {
 	if more := r.Found - len(r.Findings); more > 0 {
 		fmt.Fprintf(w, "and %d more\n", more)
 	}
-	fmt.Fprintf(w, "%s in the tree: %s and %s are as they were sealed\n",
-		count(r.Leaves, "leaf"), count(r.Decisions, "decision"), count(r.Changes, "change"))
+	fmt.Fprintf(w, "%s sealed: %s and %s are as they were\n", count(r.Leaves, "row"), count(r.Decisions, "decision"), count(r.Changes, "change"))
 	for _, line := range []struct {
 		n    int64
 		text string

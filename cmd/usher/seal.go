@@ -47,7 +47,9 @@ func (s *service) seal(ctx context.Context) {
 	tick := time.NewTicker(db.SealEvery)
 	defer tick.Stop()
 	for {
-		s.sealOnce(ctx)
+		if _, err := s.sealer.Seal(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.logger.WarnContext(ctx, "the audit was not sealed this time", "error", err.Error())
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -56,16 +58,12 @@ func (s *service) seal(ctx context.Context) {
 	}
 }
 
-func (s *service) sealOnce(ctx context.Context) {
-	if _, err := s.sealer.Seal(ctx); err != nil && ctx.Err() == nil {
-		s.cfg.logger.WarnContext(ctx, "the audit was not sealed this time", "error", err.Error())
-	}
-}
-
 // sealLast seals what came until the end, so that nothing stays open to change
 // while no usher runs.
 func (s *service) sealLast(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	s.sealOnce(ctx)
+	if _, err := s.sealer.SealNow(ctx); err != nil {
+		s.cfg.logger.WarnContext(ctx, "the last rows of the audit were not sealed", "error", err.Error())
+	}
 }
