@@ -103,7 +103,7 @@ func (a *API) decideAndRecord(
 		token, err = decide(ctx, credential, d)
 	}
 	if err != nil {
-		d.Reason = problemFor(err).refusal
+		d.Reason, d.CallerUnknown = problemFor(err).refusal, callerUnknown(err)
 		if d.Reason == "" {
 			return err // a fault, or a request that cannot be understood
 		}

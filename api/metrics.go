@@ -32,7 +32,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}, []string{"route"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_decisions_total",
-			Help: "Committed audit rows: tokens issued, and denials by reason.",
+			Help: "Tokens issued, and denials by reason: the audit has all of them, those of a flood as counts.",
 		}, []string{"result", "reason"}),
 		infoOmitted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "usher_info_omitted_total",

@@ -169,7 +169,7 @@ func (db *DB) transactAs(ctx context.Context, actor, operation string, fn func(c
 		if _, err := tx.Exec(ctx, actAsSQL, pgx.StrictNamedArgs{"actor": actor}); err != nil {
 			return err
 		}
-		return fn(ctx, tx)
+		return fn(ctx, actingTx{tx, actor})
 	})
 }
 

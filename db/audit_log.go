@@ -2,9 +2,12 @@ package db
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	_ "embed"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +46,25 @@ type AuditLog struct {
 type pendingRow struct {
 	decision  *session.Decision
 	patterns  string
-	committed chan error // of capacity 1: the writer never waits for a reader
+	rules     rules
+	count     int64
+	prefix    netip.Prefix // of the caller's address
+	committed chan error   // of capacity 1: the writer never waits for a reader
+}
+
+func newPendingRow(d *session.Decision) (*pendingRow, error) {
+	row := &pendingRow{decision: d, count: 1, committed: make(chan error, 1)}
+	if d.IP.IsValid() {
+		row.prefix = netip.PrefixFrom(d.IP.WithZone(""), d.IP.BitLen())
+	}
+	if d.Token != nil {
+		patterns, err := d.Token.Patterns.MarshalJSON()
+		if err != nil {
+			return nil, fmt.Errorf("db: record decision: %w", err)
+		}
+		row.patterns, row.rules = string(patterns), rulesOf(&d.Token.Patterns)
+	}
+	return row, nil
 }
 
 // AuditLog starts a log. replica names this process in its rows. The caller
@@ -80,13 +101,9 @@ func (a *AuditLog) Close() {
 // token may leave, so that the audit stays a superset of the tokens. A fault
 // of the database is [session.ErrUnavailable].
 func (a *AuditLog) Record(ctx context.Context, d *session.Decision) error {
-	row := &pendingRow{decision: d, committed: make(chan error, 1)}
-	if d.Token != nil {
-		patterns, err := d.Token.Patterns.MarshalJSON()
-		if err != nil {
-			return fmt.Errorf("db: record decision: %w", err)
-		}
-		row.patterns = string(patterns)
+	row, err := newPendingRow(d)
+	if err != nil {
+		return err
 	}
 	select {
 	case a.queue <- row:
@@ -153,16 +170,20 @@ func (a *AuditLog) insert(batch []*pendingRow) error {
 	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()
 	n := len(batch)
-	// The columns of text share one allocation.
+	// The columns of text share one allocation, those of hashes another.
 	names := [...]string{
 		"reason", "caller_kind", "caller_id", "user_id", "organization_id", "audience", "room", "store", "patterns",
 		"skipped_grants", "jti", "kid", "ip", "user_agent", "origin", "request_id",
 	}
 	cells := make([]string, len(names)*n)
-	issuedAt, expiresAt, partial := make([]time.Time, n), make([]*time.Time, n), make([]bool, n)
+	issuedAt, expiresAt, partial, count := make([]time.Time, n), make([]*time.Time, n), make([]bool, n), make([]int64, n)
+	salts, personal, digests := make([][]byte, n), make([][]byte, n), make([][]byte, n)
+	salt := make([]byte, n*saltSize)
+	_, _ = rand.Read(salt) // never fails: crypto/rand ends the process instead
+	sums := make([][2][sha256.Size]byte, n)
+	encoded := make([]byte, 0, 1024)
 	for i, row := range batch {
 		d := row.decision
-		issuedAt[i] = d.At
 		var jti, kid, audience string
 		if t := d.Token; t != nil {
 			expiresAt[i], partial[i] = &t.ExpiresAt, t.Partial
@@ -171,17 +192,38 @@ func (a *AuditLog) insert(batch []*pendingRow) error {
 			audience = d.Request.Audience
 		}
 		ip := ""
-		if d.IP.IsValid() {
-			ip = d.IP.WithZone("").String()
+		if row.prefix.IsValid() {
+			ip = row.prefix.String()
 		}
+		skipped := arrayLiteral(d.Skipped)
+		issuedAt[i], count[i] = d.At, row.count
+
+		facts := decisionFacts{
+			IssuedAt: d.At.UnixMicro(), Result: "denied", Reason: some(&d.Reason), CallerKind: d.CallerKind, CallerID: some(&d.CallerID),
+			UserID: some(&d.UserID), OrganizationID: some(&d.Organization), Audience: some(&audience),
+			Room: some(&d.Request.Room), Store: some(&d.Request.Store), Patterns: row.rules, Partial: partial[i], SkippedGrants: some(&skipped),
+			JTI: some(&jti), KID: some(&kid), RequestID: d.RequestID, Replica: a.replica, Count: row.count,
+		}
+		if d.Token != nil {
+			until := d.Token.ExpiresAt.UnixMicro()
+			facts.Result, facts.ExpiresAt = "issued", &until
+		}
+		salts[i], personal[i], digests[i] = salt[i*saltSize:(i+1)*saltSize], sums[i][0][:], sums[i][1][:]
+		sums[i][0] = personalDigest(salts[i], row.prefix, some(&d.UserAgent), some(&d.Origin))
+		facts.PersonalDigest = personal[i]
+		sums[i][1] = facts.digest(encoded)
+
 		for c, text := range [...]string{
 			d.Reason, d.CallerKind, d.CallerID, d.UserID, d.Organization, audience, d.Request.Room, d.Request.Store, row.patterns,
-			arrayLiteral(d.Skipped), jti, kid, ip, d.UserAgent, d.Origin, d.RequestID,
+			skipped, jti, kid, ip, d.UserAgent, d.Origin, d.RequestID,
 		} {
 			cells[c*n+i] = text
 		}
 	}
-	args := pgx.StrictNamedArgs{"replica": a.replica, "issued_at": issuedAt, "expires_at": expiresAt, "partial": partial}
+	args := pgx.StrictNamedArgs{
+		"replica": a.replica, "issued_at": issuedAt, "expires_at": expiresAt, "partial": partial, "count": count,
+		"salt": salts, "personal_digest": personal, "digest": digests,
+	}
 	for c, name := range names {
 		args[name] = cells[c*n : (c+1)*n]
 	}
@@ -203,18 +245,4 @@ func arrayLiteral(ids []int64) string {
 		b = strconv.AppendInt(b, id, 10)
 	}
 	return string(append(b, '}'))
-}
-
-//go:embed queries/make_partitions.sql
-var makePartitionsSQL string
-
-// MakePartitions makes the audit's partitions of this month and the next
-// three, where they are missing, and returns how many it made.
-func (db *DB) MakePartitions(ctx context.Context) (made int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*queryTimeout)
-	defer cancel()
-	if err := db.pool.QueryRow(ctx, makePartitionsSQL).Scan(&made); err != nil {
-		return 0, unavailable("make partitions", err)
-	}
-	return made, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,14 +26,28 @@ func (db *DB) Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page
 	})
 }
 
+// An actingTx is a transaction begun by transactAs.
+type actingTx struct {
+	pgx.Tx
+	actor string
+}
+
 // record writes the audit row of a change, into the transaction that makes it:
 // one begun by transactAs, under whose actor it stands. details is what was
 // made or what went along; it must hold no secret.
 func record(ctx context.Context, tx pgx.Tx, action, target string, details any) error {
-	text, err := json.Marshal(details)
+	acting, ok := tx.(actingTx)
+	if !ok {
+		return errors.New("db: a change is recorded outside of transactAs")
+	}
+	encoded, err := json.Marshal(details)
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, recordChangeSQL, pgx.StrictNamedArgs{"action": action, "target": target, "details": string(text)})
+	text := string(encoded)
+	digest := changeDigest(acting.actor, action, target, &text)
+	_, err = tx.Exec(ctx, recordChangeSQL, pgx.StrictNamedArgs{
+		"actor": acting.actor, "action": action, "target": target, "details": text, "digest": digest[:],
+	})
 	return err
 }

@@ -90,6 +90,8 @@ const (
 	uniqueViolation     = "23505"
 	foreignKeyViolation = "23503"
 	checkViolation      = "23514"
+	lockNotAvailable    = "55P03"
+	notInPrerequisite   = "55000"
 	undefinedTable      = "42P01"
 	undefinedSchema     = "3F000"
 )

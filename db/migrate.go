@@ -24,6 +24,11 @@ var (
 	//go:embed migrations/*.sql
 	migrations embed.FS
 
+	// RolesSQL is the script that makes the roles, for who may.
+	//
+	//go:embed roles.sql
+	RolesSQL string
+
 	//go:embed queries/has_foreign_tables.sql
 	hasForeignTablesSQL string
 	//go:embed queries/mark_deployment.sql

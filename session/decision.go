@@ -20,6 +20,9 @@ type Decision struct {
 	// Token is what was issued; nil is a denial, which has a Reason.
 	Token  *Token
 	Reason string // a slug
+	// CallerUnknown says of a denial that it is nobody's whom usher knows, as
+	// anybody can have it: floods of these are counted.
+	CallerUnknown bool
 	At     time.Time
 
 	CallerKind   string

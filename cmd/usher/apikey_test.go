@@ -48,9 +48,9 @@ func TestAuditLogCommand(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
 	u := terminal{t, pg.ServiceURL}
-	_, err := pg.Pool.Exec(t.Context(), `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, room, audience, patterns, jti, kid, expires_at, request_id, replica) VALUES
-		(now() - interval '1 min', 'issued', NULL, 'session', 'ada', 'a:1', 'x', '{"rooms":{"a:*":"full"}}', 'J1', 'k', now(), 'r1', 'test'),
-		(now(), 'denied', 'no_grant', 'session', 'bob', 'b:1', NULL, NULL, NULL, NULL, NULL, 'r2', 'test')`)
+	_, err := pg.Pool.Exec(t.Context(), `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, room, audience, patterns, jti, kid, expires_at, request_id, replica, personal_digest, digest) VALUES
+		(now() - interval '1 min', 'issued', NULL, 'session', 'ada', 'a:1', 'x', '{"rooms":{"a:*":"full"}}', 'J1', 'k', now(), 'r1', 'test', sha256(''), sha256('')),
+		(now(), 'denied', 'no_grant', 'session', 'bob', 'b:1', NULL, NULL, NULL, NULL, NULL, 'r2', 'test', sha256(''), sha256(''))`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,13 @@ type auditCmd struct {
 	Members      membersCmd      `cmd:"" help:"List who was ever a member, of what, and since when."`
 	UnusedGrants unusedGrantsCmd `cmd:"" help:"List the grants that no token has made use of."`
 	RiskyGrants  riskyGrantsCmd  `cmd:"" help:"List the grants and keys that somebody should look at."`
+
+	Verify     auditVerifyCmd     `cmd:"" help:"Find whatever was changed, deleted or inserted since it was sealed; exit code 1 where something was."`
+	Prove      auditProveCmd      `cmd:"" help:"Print a proof that a token is in the audit."`
+	CheckProof auditCheckProofCmd `cmd:"" help:"Check such a proof, offline."`
+	PublicKey  auditPublicKeyCmd  `cmd:"" help:"Print the public key of the audit's checkpoints."`
+	Forget     auditForgetCmd     `cmd:"" help:"Erase a user's personal data from the audit."`
+	Prune      auditPruneCmd      `cmd:"" help:"Drop the audit's old months. Run as the database's owner."`
 }
 
 type auditLogCmd struct {

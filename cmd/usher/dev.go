@@ -34,7 +34,8 @@ type devCmd struct {
 	webFlags
 	limitFlags
 	issuerFlags
-	URL       string `env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim, where it is not the listener's."`
+	URL string `env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim, where it is not the listener's."`
+	sealFlags
 	Dir       string `env:"USHER_DEV_DIR" default:".usher" type:"path" help:"Folder of the database, the keys and dev.json."`
 	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener; port 0 takes a free one."`
 	OpsListen string `env:"USHER_OPS_LISTEN" default:"127.0.0.1:0" help:"Listener for /livez, /readyz, /metrics and /debug/pprof."`
@@ -111,6 +112,10 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	if err != nil {
 		return err
 	}
+	checkpoints, err := c.openCheckpoints(out.out)
+	if err != nil {
+		return err
+	}
 	s, err := newService(ctx, serviceConfig{
 		databaseURL: service,
 		mode:        db.Dev,
@@ -120,6 +125,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		web:         c.webFlags,
 		limits:      c.limitFlags,
 		issuers:     c.issuerFlags,
+		checkpoints: checkpoints,
 		listen:      listener,
 		ops:         ops,
 		drain:       5 * time.Second,
@@ -276,6 +282,9 @@ func (c *devCmd) signingKey(ctx context.Context, owner secret.Text) (*session.Ke
 		return nil, err
 	}
 	defer database.Close()
+	if err := database.EnsureCheckpointKey(ctx, encryption, devActor); err != nil {
+		return nil, err
+	}
 	_, err = database.EnsureSigningKey(ctx, c.SigningAlg, encryption, devActor)
 	return encryption, err
 }

@@ -24,6 +24,9 @@ func (c *keyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) e
 	if err != nil {
 		return err
 	}
+	if err := database.EnsureCheckpointKey(ctx, encryption, c.Actor); err != nil {
+		return err
+	}
 	made, err := database.EnsureSigningKey(ctx, c.Alg, encryption, c.Actor)
 	if err != nil {
 		return err

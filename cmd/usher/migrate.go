@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/secret"
@@ -11,6 +12,7 @@ import (
 type migrateCmd struct {
 	Up     migrateUpCmd     `cmd:"" help:"Apply what is missing. Run as the database's owner; serve runs as a lesser role."`
 	Status migrateStatusCmd `cmd:"" help:"List the steps and which of them are applied."`
+	Roles  migrateRolesCmd  `cmd:"" help:"Print the SQL that makes the roles, for a server on which the database's owner may not."`
 }
 
 type migrateUpCmd struct {
@@ -66,7 +68,18 @@ func (c *migrateUpCmd) firstSigningKey(ctx context.Context, url secret.Text) err
 		return err
 	}
 	defer database.Close()
+	if err := database.EnsureCheckpointKey(ctx, encryption, actorName()); err != nil {
+		return err
+	}
 	_, err = database.EnsureSigningKey(ctx, c.SigningAlg, encryption, actorName())
+	return err
+}
+
+type migrateRolesCmd struct{}
+
+// Run asks no database.
+func (*migrateRolesCmd) Run(out *console) error {
+	_, err := io.WriteString(out.out, db.RolesSQL)
 	return err
 }
 

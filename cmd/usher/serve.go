@@ -21,6 +21,7 @@ type serveCmd struct {
 	webFlags
 	limitFlags
 	issuerFlags
+	sealFlags
 	tlsFlags
 	URL       string        `required:"" env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim: https://auth.example.com."`
 	Listen    string        `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Give --tls-cert and --tls-key, or put a proxy with TLS in front of it."`
@@ -54,6 +55,10 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 	if err := checkPublicURL(c.URL); err != nil {
 		return err
 	}
+	checkpoints, err := c.openCheckpoints(out.out)
+	if err != nil {
+		return err
+	}
 	cfg := serviceConfig{
 		databaseURL: databaseURL,
 		mode:        db.Production,
@@ -63,6 +68,7 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 		web:         c.webFlags,
 		limits:      c.limitFlags,
 		issuers:     c.issuerFlags,
+		checkpoints: checkpoints,
 		drain:       c.Drain,
 		logger:      out.logger,
 	}

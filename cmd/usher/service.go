@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -95,6 +97,7 @@ type serviceConfig struct {
 	web         webFlags
 	limits      limitFlags
 	issuers     issuerFlags
+	checkpoints io.Writer // nil: in the database alone
 	listen      net.Listener
 	ops         net.Listener
 	drain       time.Duration
@@ -106,6 +109,9 @@ type service struct {
 	db       *db.DB
 	auditLog *db.AuditLog
 	upstream *identity.Upstream
+	floods   *db.FloodLog
+	sealer   *db.Sealer
+	stray    prometheus.Gauge
 	public   *http.Server
 	ops      *http.Server
 	opsAPI   *api.Ops
@@ -166,7 +172,18 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	if s.upstream, err = newUpstream(ctx, issuers, directory.Foreign(), registry, cfg.logger); err != nil {
 		return nil, err
 	}
+	if s.sealer, err = database.Sealer(ctx, cfg.encryption, cfg.checkpoints, registry); errors.Is(err, session.ErrUnavailable) {
+		return nil, err
+	} else if err != nil {
+		cfg.logger.ErrorContext(ctx, "the audit is kept but not sealed: a change to it would leave no trace", "error", err.Error())
+	}
+	s.stray = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "usher_audit_default_partition_rows",
+		Help: "Rows of the audit, up to 10,001, whose month had no partition. Above 0, partitions were not made or a clock is wrong.",
+	})
+	registry.MustRegister(s.stray)
 	s.auditLog = database.AuditLog(replicaName(), registry)
+	s.floods = s.auditLog.Floods(registry)
 	public, err := api.New(api.Config{
 		URL:               cfg.url,
 		Origins:           cfg.web.Origins,
@@ -176,7 +193,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		Directory:         directory,
 		Issuer:            issuer,
 		Keys:              keyring,
-		Audit:             s.auditLog,
+		Audit:             s.floods,
 		Limits:            cfg.limits.limits(),
 		Contract:          usher.OpenAPI,
 		Logger:            cfg.logger,
@@ -184,6 +201,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	})
 	if err != nil {
 		s.upstream.Close()
+		_ = s.floods.Close() // nothing came yet
 		s.auditLog.Close()
 		s.auditLog = nil
 		return nil, err
@@ -256,6 +274,7 @@ func relaxGC() {
 // flight are answered, and what the audit waits for is written.
 func (s *service) run(ctx context.Context) error {
 	defer s.db.Close()
+	defer s.sealLast(ctx)
 	defer s.auditLog.Close()
 	defer s.upstream.Close()
 	relaxGC()
@@ -265,6 +284,8 @@ func (s *service) run(ctx context.Context) error {
 	background, stop := context.WithCancel(ctx)
 	defer stop()
 	go s.watch(background)
+	var sealing sync.WaitGroup
+	sealing.Go(func() { s.seal(background) })
 
 	var err error
 	select {
@@ -280,7 +301,9 @@ func (s *service) run(ctx context.Context) error {
 		_ = s.public.Close()
 	}
 	_ = s.ops.Close()
-	return err
+	stop()
+	sealing.Wait()
+	return errors.Join(err, s.floods.Close())
 }
 
 // watch looks after what time breaks: the clock, the audit's partitions, and
@@ -291,10 +314,16 @@ func (s *service) watch(ctx context.Context) {
 		if ahead, err := s.db.Ping(ctx); err == nil && ahead.Abs() > toleratedSkew {
 			s.cfg.logger.WarnContext(ctx, "this machine's clock and the database's differ", "database_ahead", ahead.String())
 		}
-		if made, err := s.db.MakePartitions(ctx); err != nil && ctx.Err() == nil {
+		if p, err := s.db.MakePartitions(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.logger.ErrorContext(ctx, "audit partitions could not be made", "error", err.Error())
-		} else if made > 0 {
-			s.cfg.logger.InfoContext(ctx, "audit partitions made", "count", made)
+		} else {
+			s.stray.Set(float64(p.InDefault))
+			if p.InDefault > 0 {
+				s.cfg.logger.ErrorContext(ctx, "audit rows came whose month had no partition", "rows", p.InDefault)
+			}
+			if p.Made > 0 {
+				s.cfg.logger.InfoContext(ctx, "audit partitions made", "count", p.Made)
+			}
 		}
 		s.sweep(ctx)
 		select {

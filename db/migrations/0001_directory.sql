@@ -16,8 +16,7 @@ BEGIN
             EXCEPTION
                 WHEN duplicate_object OR unique_violation THEN NULL; -- somebody else was faster
                 WHEN insufficient_privilege THEN
-                    RAISE EXCEPTION 'role % is missing, and % may not create it', wanted, current_user
-                        USING HINT = 'Run as a role that may: CREATE ROLE usher_service NOLOGIN; CREATE ROLE usher_auditor NOLOGIN;';
+                    RAISE EXCEPTION 'role % is missing, and % may not create it: somebody who may runs what usher migrate roles prints', wanted, current_user;
             END;
         END IF;
     END LOOP;

@@ -27,21 +27,35 @@ CREATE TABLE usher.decisions (
     origin          text,
     request_id      text        NOT NULL,
     replica         text        NOT NULL,
+    count           bigint      NOT NULL DEFAULT 1 CHECK (count > 0),
+    salt            bytea       CHECK (octet_length(salt) = 16),
+    personal_digest bytea       NOT NULL CHECK (octet_length(personal_digest) = 32),
+    digest          bytea       NOT NULL CHECK (octet_length(digest) = 32),
     PRIMARY KEY (issued_at, id),
-    CHECK (result <> 'issued' OR num_nulls(user_id, audience, patterns, jti, kid, expires_at) = 0),
-    CHECK (result <> 'denied' OR reason IS NOT NULL AND jti IS NULL)
+    CHECK (result <> 'issued' OR num_nulls(user_id, audience, patterns, jti, kid, expires_at) = 0 AND count = 1),
+    CHECK (result <> 'denied' OR reason IS NOT NULL AND jti IS NULL),
+    CHECK (salt IS NOT NULL OR num_nonnulls(ip, user_agent, origin) = 0)
 ) PARTITION BY RANGE (issued_at);
+COMMENT ON COLUMN usher.decisions.salt IS 'Random. Null: ip, user_agent and origin were erased (usher audit forget).';
+COMMENT ON COLUMN usher.decisions.personal_digest IS 'SHA-256 over salt, ip, user_agent and origin: stays when they go.';
+COMMENT ON COLUMN usher.decisions.digest IS 'SHA-256 over the row, made by usher; the sealer adds id and recorded_at (0008).';
 CREATE INDEX decisions_jti ON usher.decisions (jti) WHERE jti IS NOT NULL;
 CREATE INDEX decisions_user_id ON usher.decisions (user_id, issued_at);
+CREATE INDEX decisions_id ON usher.decisions (id); -- the order in which rows are sealed and verified
 
-CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON usher.decisions
+CREATE TRIGGER keep BEFORE DELETE ON usher.decisions
     FOR EACH ROW EXECUTE FUNCTION usher.only_once();
+-- Personal data may be erased, all of a row's at once, and nothing else changed.
+CREATE TRIGGER forget_once BEFORE UPDATE ON usher.decisions
+    FOR EACH ROW WHEN (OLD.salt IS NULL OR num_nonnulls(NEW.salt, NEW.ip, NEW.user_agent, NEW.origin) > 0
+        OR to_jsonb(NEW) - '{salt,ip,user_agent,origin}'::text[] IS DISTINCT FROM to_jsonb(OLD) - '{salt,ip,user_agent,origin}'::text[])
+    EXECUTE FUNCTION usher.only_once();
 CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.decisions
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
 
 GRANT SELECT,
       INSERT (issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store, patterns, partial,
-              skipped_grants, jti, kid, expires_at, ip, user_agent, origin, request_id, replica) -- not recorded_at
+              skipped_grants, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt, personal_digest, digest) -- not recorded_at
    ON usher.decisions TO usher_service;
 
 CREATE TABLE usher.decisions_default PARTITION OF usher.decisions DEFAULT;
@@ -49,38 +63,68 @@ CREATE TABLE usher.decisions_default PARTITION OF usher.decisions DEFAULT;
 CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.decisions_default
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
 
--- Makes the partitions of this month and the next ones, where they are
--- missing, and returns how many it made. CREATE LIKE and ATTACH lock the
--- parent only against other DDL, so issuing goes on. ATTACH waits for whoever
--- reads the default partition, and other readers would queue up behind it:
--- it gives up after 200 ms (55P03), to be tried again. There is time: the
--- partition is for a month that is yet to come.
+-- Makes the partitions of this month and the next ones where they are missing,
+-- and says how many it made and how many rows it found in the default one (it
+-- counts to move_at_most + 1). Two at a time would wait for each other: the
+-- second makes none.
+--
+-- CREATE LIKE and ATTACH lock the parent only against other DDL, so issuing
+-- goes on. ATTACH waits for whoever reads the default partition, and others
+-- would queue up behind it: it gives up after 200 ms (55P03), to be tried
+-- again. There is time: the partition is for a month that is yet to come.
+--
+-- Rows in the default partition came while their month had none: nobody made
+-- it, or a clock was wrong. They would keep it from being attached, so they
+-- move, into partitions of their own months; issuing waits meanwhile, hence
+-- the limit. Where there are more, the other months get theirs, and these stay
+-- until somebody calls with a higher limit.
 -- +goose StatementBegin
-CREATE FUNCTION usher.make_decision_partitions(ahead integer DEFAULT 3) RETURNS integer
+CREATE FUNCTION usher.make_decision_partitions(ahead integer DEFAULT 3, move_at_most integer DEFAULT 10000,
+    OUT made integer, OUT in_default bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '200ms' AS $$
 DECLARE
-    made  integer := 0;
-    month timestamptz;
-    name  text;
+    months timestamptz[] := ARRAY(SELECT date_trunc('month', now()) + make_interval(months => i) FROM generate_series(0, ahead) i);
+    month  timestamptz;
+    name   text;
+    moving boolean;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('usher.make_decision_partitions', 0));
-    FOR i IN 0 .. ahead LOOP
-        month := date_trunc('month', now()) + make_interval(months => i);
+    made := 0;
+    SELECT count(*) INTO in_default FROM (SELECT FROM usher.decisions_default LIMIT move_at_most + 1) d;
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('usher.make_decision_partitions', 0)) THEN
+        RETURN;
+    END IF;
+    moving := in_default BETWEEN 1 AND move_at_most;
+    IF moving THEN
+        ALTER TABLE usher.decisions DETACH PARTITION usher.decisions_default;
+        ALTER TABLE usher.decisions_default RENAME TO decisions_moving;
+        CREATE TABLE usher.decisions_default PARTITION OF usher.decisions DEFAULT;
+        CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.decisions_default
+            FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
+        months := months || ARRAY(SELECT DISTINCT date_trunc('month', issued_at) FROM usher.decisions_moving WHERE isfinite(issued_at));
+    END IF;
+    FOREACH month IN ARRAY months LOOP
         name := 'decisions_' || to_char(month, 'YYYY_MM');
         CONTINUE WHEN to_regclass('usher.' || name) IS NOT NULL;
-        EXECUTE format('CREATE TABLE usher.%I (LIKE usher.decisions INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
-        EXECUTE format('ALTER TABLE usher.decisions ATTACH PARTITION usher.%I FOR VALUES FROM (%L) TO (%L)',
-                       name, month, month + interval '1 month');
-        EXECUTE format('CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.%I FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once()', name);
-        made := made + 1;
+        BEGIN
+            EXECUTE format('CREATE TABLE usher.%I (LIKE usher.decisions INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+            EXECUTE format('ALTER TABLE usher.decisions ATTACH PARTITION usher.%I FOR VALUES FROM (%L) TO (%L)',
+                           name, month, month + interval '1 month');
+            EXECUTE format('CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.%I FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once()', name);
+            made := made + 1;
+        EXCEPTION
+            WHEN check_violation THEN NULL; -- the default partition holds rows of this month, too many to move
+        END;
     END LOOP;
-    RETURN made;
+    IF moving THEN
+        INSERT INTO usher.decisions OVERRIDING SYSTEM VALUE SELECT * FROM usher.decisions_moving;
+        DROP TABLE usher.decisions_moving;
+    END IF;
 END
 $$;
 -- +goose StatementEnd
-REVOKE EXECUTE ON FUNCTION usher.make_decision_partitions(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION usher.make_decision_partitions(integer) TO usher_service;
-SELECT usher.make_decision_partitions();
+REVOKE EXECUTE ON FUNCTION usher.make_decision_partitions(integer, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION usher.make_decision_partitions(integer, integer) TO usher_service;
+SELECT FROM usher.make_decision_partitions();
 
 CREATE SCHEMA IF NOT EXISTS audit;
 GRANT USAGE ON SCHEMA audit TO usher_auditor, usher_service;
@@ -110,12 +154,14 @@ COMMENT ON COLUMN audit.tokens.replica IS 'The usher process that issued it.';
 
 CREATE VIEW audit.denials AS
 SELECT issued_at AS denied_at, recorded_at, reason, user_id, organization_id, audience, room, store,
-       skipped_grants, caller_kind, caller_id, ip, user_agent, origin, request_id, replica
+       skipped_grants, caller_kind, caller_id, ip, user_agent, origin, request_id, replica, count
   FROM usher.decisions
  WHERE result = 'denied';
-COMMENT ON VIEW audit.denials IS 'Every request that usher refused with 401 or 403.';
+COMMENT ON VIEW audit.denials IS 'Every request that usher refused with 401 or 403: sum(count) is their number.';
 COMMENT ON COLUMN audit.denials.denied_at IS 'By the database''s clock; by the replica''s where the request was refused before the look-up.';
 COMMENT ON COLUMN audit.denials.reason IS 'A slug, for example no_grant, session_unknown, session_expired, user_disabled, origin_not_allowed, upstream_signature.';
 COMMENT ON COLUMN audit.denials.skipped_grants IS 'Grants left out because a value did not fit their template; null where none was.';
+COMMENT ON COLUMN audit.denials.ip IS 'Of a flood, whose requests are counted together: its /32 or /56; null where too many addresses took part.';
+COMMENT ON COLUMN audit.denials.count IS 'Requests. More than 1: a flood of one reason from callers who were not known, counted by the second; denied_at and request_id are those of the first.';
 
 GRANT SELECT ON ALL TABLES IN SCHEMA audit TO usher_auditor, usher_service;

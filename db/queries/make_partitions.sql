@@ -1,1 +1,1 @@
-SELECT usher.make_decision_partitions()
+SELECT made, in_default FROM usher.make_decision_partitions()

@@ -1,3 +1,2 @@
--- The actor is the transaction's: see act_as.sql.
-INSERT INTO usher.changes (actor, action, target, details)
-VALUES (current_setting('usher.actor'), @action, @target, @details::jsonb)
+INSERT INTO usher.changes (actor, action, target, details, digest)
+VALUES (@actor, @action, @target, @details::json, @digest)

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/db/pglocal"
+)
+
+// metric returns a metric without labels.
+func metric(t testing.TB, ops, name string) float64 {
+	t.Helper()
+	match := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(get(t, ops+"/metrics"))
+	if match == nil {
+		t.Fatalf("/metrics has no %s", name)
+	}
+	value, err := strconv.ParseFloat(match[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func readFile(t testing.TB, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(name)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// usher serve seals what it issues and keeps the checkpoints elsewhere; then the
+// audit can be verified, a token proved, and a change of a row found.
+func TestServeSeals(t *testing.T) {
+	t.Parallel()
+	prod := newProduction(t)
+	dir := t.TempDir()
+	checkpoints, publicKey, proofFile := filepath.Join(dir, "checkpoints"), filepath.Join(dir, "key"), filepath.Join(dir, "proof.json")
+	prod.env = append(prod.env, "USHER_AUDIT_CHECKPOINTS="+checkpoints)
+	u, url, ops := prod.serve(t)
+	status, _, answer, err := ask(t.Context(), url, prod.session, `{"room":"any:1"}`)
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("POST /api/auth = %d %v, %v", status, answer, err)
+	}
+	token := jti(answer["token"].(string))
+	until(t, "it is sealed", func() bool {
+		return metric(t, ops, "usher_audit_unsealed_seconds") == 0 && strings.Count(readFile(t, checkpoints), "usher-audit-") >= 4 // of two
+	})
+	if err := os.WriteFile(publicKey, []byte(prod.run(t, "audit", "public-key")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// What was asked for at the very end is sealed too.
+	if status, _, _, err := ask(t.Context(), url, prod.session, `{}`); err != nil || status != http.StatusOK {
+		t.Fatal(status, err)
+	}
+	u.signal(syscall.SIGTERM)
+	if code := u.exit(t); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, u.log)
+	}
+	verify := []string{"audit", "verify", "--checkpoint", checkpoints, "--public-key", publicKey}
+	report := prod.run(t, verify...)
+	if !regexp.MustCompile(`^\d+ rows sealed: 2 decisions and \d+ changes are as they were\n(\d+) of (\d+) kept checkpoints fit the tree\n$`).MatchString(report) {
+		t.Errorf("usher audit verify printed %q", report)
+	}
+	proof := prod.run(t, "audit", "prove", "--jti", token)
+	if err := os.WriteFile(proofFile, []byte(proof), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	offline := startUsher(t, nil, "audit", "check-proof", proofFile, "--public-key", publicKey)
+	if code := offline.exit(t); code != 0 || !strings.HasPrefix(offline.out.String(), fmt.Sprintf("token %s for user \"ada\": issued at ", token)) {
+		t.Errorf("usher audit check-proof: exit code %d, %q %s", code, offline.out, offline.log)
+	}
+	if err := os.WriteFile(proofFile, []byte(strings.Replace(proof, `"ada"`, `"eve"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	forged := startUsher(t, nil, "audit", "check-proof", proofFile, "--public-key", publicKey)
+	if code := forged.exit(t); code != 1 || !strings.Contains(forged.log.String(), "was changed") {
+		t.Errorf("usher audit check-proof of a forged one: exit code %d, %q %s", code, forged.out, forged.log)
+	}
+
+	prod.exec(t, prod.owner, "SET session_replication_role = replica; UPDATE usher.decisions SET user_id = 'eve' WHERE jti = '"+token+"'")
+	changed := startUsher(t, prod.env, append(verify, "--json")...)
+	code := changed.exit(t)
+	var found struct {
+		Found    int
+		Findings []struct{ Kind, Problem string }
+	}
+	if err := json.Unmarshal([]byte(changed.out.String()), &found); err != nil || code != 1 || found.Found != 1 || found.Findings[0].Kind != "decision" {
+		t.Errorf("usher audit verify after a change: exit code %d, %s %s", code, changed.out, changed.log)
+	}
+}
+
+// F37: where nothing seals, tokens are issued all the same, usher says so, and a
+// metric shows it.
+func TestServeWithoutACheckpointKey(t *testing.T) {
+	t.Parallel()
+	prod := newProduction(t)
+	prod.exec(t, prod.owner, "SET session_replication_role = replica; DELETE FROM usher.checkpoint_keys")
+	u, url, ops := prod.serve(t)
+	if logged(u, "the audit is kept but not sealed: a change to it would leave no trace", "error") == "" {
+		t.Errorf("usher serve says nothing of it: %s", u.log)
+	}
+	for range 5 {
+		if status, _, answer, err := ask(t.Context(), url, prod.session, `{}`); err != nil || status != http.StatusOK {
+			t.Fatalf("POST /api/auth = %d %v, %v", status, answer, err)
+		}
+	}
+	until(t, "the gap shows", func() bool {
+		return metric(t, ops, "usher_audit_unsealed_rows") >= 5 && metric(t, ops, "usher_audit_unsealed_seconds") > 0
+	})
+}
+
+// P2: every refusal is in the audit, also of a flood, also of one that SIGTERM
+// ends: in full or in a count.
+func TestFloodsAreInTheAudit(t *testing.T) {
+	t.Parallel()
+	prod := newProduction(t)
+	u, url, _ := prod.serve(t)
+	var flood sync.WaitGroup
+	refused := make(chan int, 8)
+	for c := range 8 {
+		flood.Go(func() {
+			n := 0
+			for range 150 {
+				status, _, _, err := ask(t.Context(), url, fmt.Sprintf("unknown-%d", c), `{}`)
+				if err != nil || status != http.StatusUnauthorized {
+					t.Errorf("an unknown session: %d, %v; want 401", status, err)
+					continue
+				}
+				n++
+			}
+			refused <- n
+		})
+	}
+	flood.Wait()
+	u.signal(syscall.SIGTERM) // before the second of a flush is over
+	if code := u.exit(t); code != 0 {
+		t.Errorf("exit code %d\n%s", code, u.log)
+	}
+	sent := 0
+	for range 8 {
+		sent += <-refused
+	}
+	conn, err := pgx.Connect(t.Context(), prod.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	var rows, counted int
+	if err := conn.QueryRow(t.Context(), "SELECT count(*), sum(count) FROM audit.denials WHERE reason = 'session_unknown'").Scan(&rows, &counted); err != nil {
+		t.Fatal(err)
+	}
+	if counted != sent || rows > 100 {
+		t.Errorf("the audit has %d rows of %d refusals, want at most 100 of %d", rows, counted, sent)
+	}
+}
+
+// Where the database's owner may not make roles, somebody else does it with
+// what usher prints.
+func TestMigrateRoles(t *testing.T) {
+	t.Parallel()
+	server, err := pglocal.Start(t.Context(), pglocal.Config{Dir: openDir(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	admin, err := pgx.Connect(t.Context(), server.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	for _, sql := range []string{"CREATE ROLE app LOGIN", "CREATE DATABASE app OWNER app"} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owner := "USHER_DATABASE_URL=" + strings.Replace(server.URL("app"), "postgres@", "app@", 1)
+	refused := startUsher(t, []string{owner}, "migrate", "up")
+	if code := refused.exit(t); code != 1 || !strings.Contains(refused.log.String(), "usher migrate roles") {
+		t.Errorf("usher migrate up without the roles: exit code %d, %s", code, refused.log)
+	}
+	script := startUsher(t, nil, "migrate", "roles")
+	if code := script.exit(t); code != 0 {
+		t.Fatalf("usher migrate roles: exit code %d, %s", code, script.log)
+	}
+	for range 2 {
+		if _, err := admin.Exec(t.Context(), script.out.String()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := startUsher(t, []string{owner}, "migrate", "up")
+	if code := done.exit(t); code != 0 {
+		t.Errorf("usher migrate up with the roles: exit code %d, %s", code, done.log)
+	}
+}
+
+func TestAuditCommands(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	u := terminal{t, pg.ServiceURL}
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := pg.Pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, ip, request_id, replica, salt, personal_digest, digest)
+		VALUES (now(), 'denied', 'no_grant', 'session', 'ada', '192.0.2.1', 'r', 'test', substring(sha256('') FOR 16), sha256(''), sha256(''))`)
+	u.does("audit forget --user ada", "erased ip, user agent and origin from 1 row of user ada\n")
+	u.does("audit forget --user nobody", "erased ip, user agent and origin from 0 rows of user nobody\n")
+	u.refuses("audit prune --keep 400", 2, "as 400d")
+	u.refuses("audit prune --keep 0d", 2, "as 400d")
+	owner := terminal{t, pg.URL}
+	owner.does("audit prune --keep 400d", "no month was over 400 days ago\n")
+	owner.does("audit prune --keep 400d --json", "[]\n")
+	u.refuses("audit public-key", 1, "usher migrate up with the key encryption key")
+	u.refuses("audit prove --jti J", 1, `no token "J"`)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u.refuses("audit verify --checkpoint "+file, 1, "holds none")
+	u.refuses("audit verify --public-key "+file, 1, "is empty")
+	u.refuses("audit verify --public-key "+file+".none", 2, "--public-key")
+	if err := os.WriteFile(file, []byte("garbage\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u.refuses("audit verify --public-key "+file, 1, "is no public key of the audit")
+	u.refuses("audit verify --checkpoint "+file, 1, "kept checkpoint 1 of 1")
+	for line, want := range map[string]string{
+		"audit check-proof " + file:                           "--public-key is missing",
+		"audit check-proof " + file + " --public-key " + file: "no proof that usher audit prove wrote",
+	} {
+		offline := startUsher(t, nil, strings.Fields(line)...)
+		if code := offline.exit(t); code != 1 || !strings.Contains(offline.log.String(), want) {
+			t.Errorf("usher %s: exit code %d, %s; want 1 and %q", line, code, offline.log, want)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package db
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/usher-auth/usher/session"
+)
+
+var (
+	//go:embed queries/checkpoint_key.sql
+	checkpointKeySQL string
+	//go:embed queries/add_checkpoint_key.sql
+	addCheckpointKeySQL string
+	//go:embed queries/list_checkpoint_keys.sql
+	listCheckpointKeysSQL string
+)
+
+// ErrNoCheckpointKey says that nothing signs the audit's checkpoints: its rows
+// are kept, but not sealed.
+var ErrNoCheckpointKey = errors.New("db: no key signs the audit's checkpoints: run usher migrate up with the key encryption key")
+
+// A CheckpointKey is the public half of a key that signs the audit's
+// checkpoints.
+type CheckpointKey struct {
+	Name      string    `json:"name"`
+	PublicKey string    `json:"publicKey"` // as [note.NewVerifier] reads it
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// CheckpointKeys lists the keys, the newest first: that one signs.
+func (db *DB) CheckpointKeys(ctx context.Context) ([]CheckpointKey, error) {
+	return list[CheckpointKey](ctx, db.pool, "list checkpoint keys", listCheckpointKeysSQL, nil)
+}
+
+// EnsureCheckpointKey makes the key that signs the audit's checkpoints, its
+// private half sealed, where there is none yet. The role must own the table.
+func (db *DB) EnsureCheckpointKey(ctx context.Context, encryption *session.KeyEncryption, actor string) error {
+	// The name says whose tree it is: no two databases have the same.
+	name := "usher-audit-" + strings.ToLower(rand.Text()[:13])
+	private, public, err := note.GenerateKey(rand.Reader, name)
+	if err != nil {
+		return fmt.Errorf("db: make checkpoint key: %w", err)
+	}
+	return db.transactAs(ctx, actor, "make checkpoint key", func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockSigningKeysSQL); err != nil {
+			return err
+		}
+		added, err := tx.Exec(ctx, addCheckpointKeySQL, pgx.StrictNamedArgs{
+			"name": name, "public_key": public, "sealed_key": encryption.Seal([]byte(private), checkpointKeyContext(name)),
+		})
+		if err != nil || added.RowsAffected() == 0 {
+			return err
+		}
+		return record(ctx, tx, "checkpoint_key.add", name, map[string]string{"publicKey": public})
+	})
+}
+
+func checkpointKeyContext(name string) string { return "usher.checkpoint_keys\x00" + name }
+
+// checkpointSigner opens the key that signs, or returns [ErrNoCheckpointKey].
+func (db *DB) checkpointSigner(ctx context.Context, encryption *session.KeyEncryption) (note.Signer, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	var name string
+	var sealed []byte
+	err := db.pool.QueryRow(ctx, checkpointKeySQL).Scan(&name, &sealed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, ErrNoCheckpointKey
+	}
+	if err != nil {
+		return nil, unavailable("checkpoint key", err)
+	}
+	private, err := encryption.Open(sealed, checkpointKeyContext(name))
+	if err != nil {
+		return nil, fmt.Errorf("db: checkpoint key %s: %w", name, err)
+	}
+	signer, err := note.NewSigner(string(private))
+	if err != nil {
+		return nil, fmt.Errorf("db: checkpoint key %s is not one", name) // without the text of it
+	}
+	return signer, nil
+}
+
+// publicKeys are the keys' texts.
+func publicKeys(keys []CheckpointKey) []string {
+	texts := make([]string, len(keys))
+	for i, key := range keys {
+		texts[i] = key.PublicKey
+	}
+	return texts
+}
+
+// parseVerifiers reads public keys.
+func parseVerifiers(texts []string) (note.Verifiers, error) {
+	verifiers := make([]note.Verifier, len(texts))
+	for i, text := range texts {
+		var err error
+		if verifiers[i], err = note.NewVerifier(text); err != nil {
+			return nil, refuse(ErrInvalid, "%.200q is no public key of the audit: usher audit public-key prints it", text)
+		}
+	}
+	return note.VerifierList(verifiers...), nil
+}

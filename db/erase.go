@@ -1,0 +1,112 @@
+package db
+
+import (
+	"context"
+	_ "embed"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var (
+	//go:embed queries/forget_decisions.sql
+	forgetDecisionsSQL string
+	//go:embed queries/months_before.sql
+	monthsBeforeSQL string
+	//go:embed queries/drop_decisions.sql
+	dropDecisionsSQL string
+)
+
+// Actions of the changes by which parts of the audit go.
+const (
+	forgetAction = "audit.forget"
+	pruneAction  = "audit.prune"
+)
+
+const (
+	// forgottenAtOnce bounds the rows of one transaction, for which the sealer
+	// waits.
+	forgottenAtOnce = 5_000
+	// dropTries are made a second apart, with a lock_timeout of 200 ms.
+	dropTries = 15
+	// pruneTimeout bounds the pruning of one month, whose rows are counted.
+	pruneTimeout = 10 * time.Minute
+)
+
+// Forget erases ip, user agent and origin from the audit's rows of a user, and
+// says from how many. Salted digests of them stay, so that the audit's tree
+// stands; a backup of the database still has what was erased since.
+func (db *DB) Forget(ctx context.Context, user, actor string) (rows int64, err error) {
+	for {
+		var erased int64
+		err := db.transactAs(ctx, actor, "forget", func(ctx context.Context, tx pgx.Tx) error {
+			args := pgx.StrictNamedArgs{"user_id": user, "at_most": forgottenAtOnce}
+			if err := tx.QueryRow(ctx, forgetDecisionsSQL, args).Scan(&erased); err != nil || erased == 0 {
+				return err
+			}
+			return record(ctx, tx, forgetAction, user, map[string]int64{"rows": erased})
+		})
+		if err != nil || erased == 0 {
+			return rows, err
+		}
+		rows += erased
+	}
+}
+
+// A Pruning is what usher audit prune dropped of one month, as its record
+// says it.
+type Pruning struct {
+	Month   string `json:"month"` // 2026-01
+	Rows    int64  `json:"rows"`
+	FirstID int64  `json:"firstId"`
+	LastID  int64  `json:"lastId"`
+	// Staying are the decisions with ids between those, in other months.
+	Staying []int64 `json:"staying,omitempty"`
+}
+
+// Prune drops the decisions of all months that were over before a time, each
+// with a record of its own. The tree keeps their leaves. A month whose rows are
+// not all sealed is [ErrInUse], and so is one that somebody reads for long. The
+// role must own the tables.
+func (db *DB) Prune(ctx context.Context, before time.Time, actor string) (pruned []Pruning, err error) {
+	rows, err := db.pool.Query(ctx, monthsBeforeSQL, pgx.StrictNamedArgs{"before": before})
+	if err != nil {
+		return nil, failed("prune", err)
+	}
+	months, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	if err != nil {
+		return nil, failed("prune", err)
+	}
+	for _, month := range months {
+		p, err := db.pruneMonth(ctx, month, actor)
+		if err != nil {
+			return pruned, err
+		}
+		pruned = append(pruned, p)
+	}
+	return pruned, nil
+}
+
+func (db *DB) pruneMonth(ctx context.Context, month time.Time, actor string) (Pruning, error) {
+	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
+	defer cancel()
+	p := Pruning{Month: month.Format("2006-01")}
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		args := pgx.StrictNamedArgs{"month": month, "tries": dropTries}
+		var first, last *int64 // null: the month had no rows
+		if err := tx.QueryRow(ctx, dropDecisionsSQL, args).Scan(&p.Rows, &first, &last, &p.Staying); err != nil {
+			return err
+		}
+		if p.Rows > 0 {
+			p.FirstID, p.LastID = *first, *last
+		}
+		return record(ctx, actingTx{tx, actor}, pruneAction, p.Month, p)
+	})
+	switch {
+	case hasCode(err, lockNotAvailable):
+		return p, refuse(ErrInUse, "the decisions of %s are being read for long: try again later", p.Month)
+	case hasCode(err, notInPrerequisite):
+		return p, refuse(ErrInUse, "the decisions of %s are not all sealed: usher serve seals them, then try again", p.Month)
+	}
+	return p, failed("prune", err)
+}

@@ -1,0 +1,205 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-auth/usher/session"
+)
+
+const (
+	// keptPerMinute bounds the refusals of unknown callers that are kept in
+	// full, for each address prefix and reason.
+	keptPerMinute = 60
+	// maxFloods bounds the prefixes and reasons that are told apart. What comes
+	// beyond it is counted by its reason alone.
+	maxFloods = 10_000
+	// flushEvery is how long counts wait for their rows.
+	flushEvery = time.Second
+	// Who has one IPv6 address commonly has a /56 of them.
+	ipv4Prefix, ipv6Prefix = 32, 56
+)
+
+// A FloodLog records decisions as its [AuditLog] does, but for floods: refusals
+// of callers whom nobody knows, of which anybody can send as many as there is
+// room. Beyond 60 a minute of one address prefix (/32, IPv6 /56) and reason they
+// are counted, and each second of them is one row with the count. So the audit's
+// counts sum up to all refusals, and a flood neither fills the disk nor keeps
+// others waiting. Safe for concurrent use.
+type FloodLog struct {
+	log      *AuditLog
+	stop     chan struct{}
+	stopped  chan struct{}
+	failures prometheus.Counter
+
+	mu     sync.Mutex
+	floods map[floodKey]*flood
+}
+
+type floodKey struct {
+	prefix netip.Prefix
+	reason string
+	shared bool // of all prefixes that are too many to tell apart
+}
+
+type flood struct {
+	minute  time.Time // when it began
+	kept    int       // in that minute
+	counted tally     // since the last flush
+	flushed tally     // by the flush that is under way, or that failed
+}
+
+// A tally is a number of refusals, and when and as what the first came.
+type tally struct {
+	n         int64
+	at        time.Time
+	requestID string
+}
+
+// Floods starts a FloodLog in front of the log. The caller closes it after the
+// last Record, and before the log.
+func (a *AuditLog) Floods(registry prometheus.Registerer) *FloodLog {
+	f := &FloodLog{
+		log: a, stop: make(chan struct{}), stopped: make(chan struct{}), floods: map[floodKey]*flood{},
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "usher_audit_flush_failures_total",
+			Help: "Attempts to write the counts of floods that failed and will be made again.",
+		}),
+	}
+	registry.MustRegister(f.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "usher_audit_unwritten_denials",
+		Help: "Refused requests of floods that were counted and have no row yet.",
+	}, func() float64 { return float64(f.unwritten()) }))
+	go f.run()
+	return f
+}
+
+// Record is [AuditLog.Record], but a refusal that is counted returns at once:
+// nothing leaves with it that the audit would have to prove.
+func (f *FloodLog) Record(ctx context.Context, d *session.Decision) error {
+	if d.CallerUnknown && d.Token == nil && f.count(d, time.Now()) {
+		return nil
+	}
+	return f.log.Record(ctx, d)
+}
+
+// count reports whether the refusal is one too many to be kept, and was counted.
+func (f *FloodLog) count(d *session.Decision, now time.Time) bool {
+	key := floodKey{prefix: floodPrefix(d.IP), reason: d.Reason}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	of := f.floods[key]
+	if of == nil {
+		if len(f.floods) >= maxFloods {
+			key = floodKey{reason: d.Reason, shared: true}
+		}
+		if of = f.floods[key]; of == nil {
+			of = new(flood)
+			f.floods[key] = of
+		}
+	}
+	if now.Sub(of.minute) >= time.Minute {
+		of.minute, of.kept = now, 0
+	}
+	if !key.shared && of.kept < keptPerMinute {
+		of.kept++
+		return false
+	}
+	if of.counted.n == 0 {
+		of.counted = tally{at: d.At, requestID: d.RequestID}
+	}
+	of.counted.n++
+	return true
+}
+
+func floodPrefix(ip netip.Addr) netip.Prefix {
+	bits := ipv4Prefix
+	if ip.Is6() {
+		bits = ipv6Prefix
+	}
+	prefix, _ := ip.WithZone("").Prefix(bits) // none of no address
+	return prefix
+}
+
+func (f *FloodLog) run() {
+	defer close(f.stopped)
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-f.stop:
+			return
+		case now := <-tick.C:
+			f.flush(now)
+		}
+	}
+}
+
+// Close writes what was counted. Where that fails for 5 s it gives up, and the
+// error says how many refusals have no row.
+func (f *FloodLog) Close() error {
+	close(f.stop)
+	<-f.stopped
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		err := f.flush(time.Now())
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("db: %d refused requests were counted and could not be written to the audit: %w", f.unwritten(), err)
+		}
+	}
+}
+
+// flush writes a row for each flood. What fails is kept and written by the next
+// flush: where a commit's answer was lost, twice, rather than not at all.
+func (f *FloodLog) flush(now time.Time) error {
+	var rows []*pendingRow
+	var floods []*flood
+	f.mu.Lock()
+	for key, of := range f.floods {
+		if of.flushed.n == 0 {
+			of.flushed = of.counted
+		} else {
+			of.flushed.n += of.counted.n
+		}
+		of.counted = tally{}
+		if of.flushed.n > 0 {
+			rows = append(rows, &pendingRow{count: of.flushed.n, prefix: key.prefix, decision: &session.Decision{
+				Reason: key.reason, At: of.flushed.at, CallerKind: session.CallerNone, RequestID: of.flushed.requestID,
+			}})
+			floods = append(floods, of)
+		} else if now.Sub(of.minute) >= time.Minute {
+			delete(f.floods, key)
+		}
+	}
+	f.mu.Unlock()
+	for len(rows) > 0 {
+		n := min(len(rows), maxBatch)
+		if err := f.log.insert(rows[:n]); err != nil {
+			f.failures.Inc()
+			return unavailable("record floods", err)
+		}
+		f.mu.Lock()
+		for _, of := range floods[:n] {
+			of.flushed = tally{}
+		}
+		f.mu.Unlock()
+		rows, floods = rows[n:], floods[n:]
+	}
+	return nil
+}
+
+func (f *FloodLog) unwritten() (n int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, of := range f.floods {
+		n += of.counted.n + of.flushed.n
+	}
+	return n
+}

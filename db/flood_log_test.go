@@ -1,0 +1,178 @@
+package db_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/session"
+)
+
+func unknown(ip, reason string) *session.Decision {
+	d := denied("R-" + ip)
+	d.Reason, d.CallerUnknown = reason, true
+	if ip != "" {
+		d.IP = netip.MustParseAddr(ip)
+	}
+	return d
+}
+
+// denials are the sums of audit.denials: rows, and requests, by prefix and
+// reason.
+func denials(t *testing.T, pg *dbtest.DB) map[string][2]int64 {
+	t.Helper()
+	rows, err := pg.Pool.Query(t.Context(), `SELECT coalesce(text(network(set_masklen(ip, CASE WHEN family(ip) = 4 THEN 32 ELSE 56 END))), '') || ' ' || reason,
+		count(*), sum(count)::bigint FROM audit.denials GROUP BY 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string][2]int64{}
+	var key string
+	var n, sum int64
+	if _, err := pgx.ForEachRow(rows, []any{&key, &n, &sum}, func() error { found[key] = [2]int64{n, sum}; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestFloodsAreCounted(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := newSealed(t)
+	floods := s.log.Floods(prometheus.NewRegistry())
+	send := func(n int, d func() *session.Decision) {
+		t.Helper()
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for range n / 4 {
+					if err := floods.Record(ctx, d()); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+	}
+	send(200, func() *session.Decision { return unknown("192.0.2.1", "no_credential") })
+	send(100, func() *session.Decision { return unknown("192.0.2.1", "bad_cookie") })
+	send(40, func() *session.Decision { return unknown("192.0.2.2", "no_credential") })
+	// Addresses of one /56 count together.
+	send(80, func() *session.Decision { return unknown("2001:db8:0:1::1", "no_credential") })
+	send(80, func() *session.Decision { return unknown("2001:db8:0:2::1", "no_credential") })
+	send(80, func() *session.Decision { return unknown("", "no_credential") }) // a Unix socket
+	send(100, func() *session.Decision {
+		d := unknown("192.0.2.3", "no_grant") // of somebody who is known
+		d.CallerUnknown = false
+		return d
+	})
+	send(100, func() *session.Decision { return issued("jti") })
+	if err := floods.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := denials(t, s.pg)
+	for key, want := range map[string][2]int64{
+		"192.0.2.1/32 no_credential":  {61, 200},
+		"192.0.2.1/32 bad_cookie":     {61, 100},
+		"192.0.2.2/32 no_credential":  {40, 40},
+		"2001:db8::/56 no_credential": {61, 160},
+		" no_credential":              {61, 80},
+		"192.0.2.3/32 no_grant":       {100, 100},
+	} {
+		// A flush may come in between.
+		if g := got[key]; g[1] != want[1] || g[0] < want[0] || g[0] > want[0]+10 {
+			t.Errorf("%s: %d rows of %d requests, want %d of %d", key, g[0], g[1], want[0], want[1])
+		}
+	}
+	s.seal(t)
+	if report := s.verify(t); report.Found != 0 {
+		t.Errorf("VerifyAudit() = %v", findings(report))
+	}
+}
+
+// What cannot be written is kept and written later.
+func TestFloodsOutliveAFault(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := newSealed(t)
+	registry := prometheus.NewRegistry()
+	floods := s.log.Floods(registry)
+	for range 60 {
+		if err := floods.Record(ctx, unknown("192.0.2.1", "no_credential")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock, err := s.pg.Pool.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the test is over
+	if _, err := lock.Exec(ctx, "LOCK usher.decisions IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		began := time.Now()
+		if err := floods.Record(ctx, unknown("192.0.2.1", "no_credential")); err != nil || time.Since(began) > 500*time.Millisecond {
+			t.Fatalf("refusal %d, while nothing can be written: %v after %s; want at once", i, err, time.Since(began))
+		}
+	}
+	watch := &sealed{registry: registry}
+	for deadline := time.Now().Add(10 * time.Second); watch.metric(t, "usher_audit_flush_failures_total") == 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no flush failed")
+		}
+	}
+	if n := watch.metric(t, "usher_audit_unwritten_denials"); n != 100 {
+		t.Errorf("usher_audit_unwritten_denials = %v, want 100", n)
+	}
+	if err := lock.Rollback(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := floods.Close(); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(map[string][2]int64{"192.0.2.1/32 no_credential": {61, 160}}, denials(t, s.pg)); diff != "" {
+		t.Errorf("audit.denials (-want +got):\n%s", diff)
+	}
+}
+
+// An attacker with many addresses neither fills the memory nor is lost.
+func TestFloodsFromManyAddresses(t *testing.T) {
+	t.Parallel()
+	const toldApart, beyond = 10_000, 500
+	s := newSealed(t)
+	floods := s.log.Floods(prometheus.NewRegistry())
+	var all sync.WaitGroup
+	next := make(chan int)
+	for range 128 {
+		all.Go(func() {
+			for i := range next {
+				d := unknown(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255), "no_credential")
+				if err := floods.Record(t.Context(), d); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i := range toldApart + beyond {
+		next <- i
+	}
+	close(next)
+	all.Wait()
+	if err := floods.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var rows, requests, shared int64
+	err := s.pg.Pool.QueryRow(t.Context(), "SELECT count(*), sum(count)::bigint, sum(count) FILTER (WHERE ip IS NULL)::bigint FROM audit.denials").Scan(&rows, &requests, &shared)
+	if err != nil || requests != toldApart+beyond || shared != beyond || rows > toldApart+20 {
+		t.Errorf("%d rows of %d requests, %d of them without an address, %v; want %d requests and %d", rows, requests, shared, err, toldApart+beyond, beyond)
+	}
+}

@@ -1,0 +1,1 @@
+SELECT usher.forget_decisions(@user_id, @at_most)

@@ -1,0 +1,1 @@
+SELECT usher.settled_decisions()

@@ -1,0 +1,273 @@
+package db
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/usher-auth/usher/session"
+)
+
+var (
+	//go:embed queries/unsealed.sql
+	unsealedSQL string
+	//go:embed queries/settled_decisions.sql
+	settledDecisionsSQL string
+	//go:embed queries/settled_changes.sql
+	settledChangesSQL string
+	//go:embed queries/lock_seals.sql
+	lockSealsSQL string
+	//go:embed queries/last_seal.sql
+	lastSealSQL string
+	//go:embed queries/unsealed_decisions.sql
+	unsealedDecisionsSQL string
+	//go:embed queries/unsealed_changes.sql
+	unsealedChangesSQL string
+	//go:embed queries/add_seal.sql
+	addSealSQL string
+)
+
+const (
+	// SealEvery is how often a replica looks for rows to seal.
+	SealEvery = time.Second
+	// maxSealed bounds the leaves of one seal.
+	maxSealed = 1_000
+	// sealTimeout bounds one seal: nobody's request waits for it.
+	sealTimeout = 10 * time.Second
+)
+
+// A Sealer appends the rows of the audit to its Merkle tree and signs
+// checkpoints. It is off the issuing path: while it is stopped, tokens are
+// issued all the same, and their rows are sealed later. All replicas have one;
+// they take turns. For one goroutine.
+type Sealer struct {
+	db     *DB
+	signer note.Signer // nil: nothing is sealed
+	out    io.Writer   // nil: none
+
+	rows     prometheus.Gauge
+	failures prometheus.Counter
+	oldest   atomic.Int64 // when the oldest row that is not sealed was written, in microseconds; 0: all are sealed
+}
+
+// Sealer opens the key that signs checkpoints. Each checkpoint of this Sealer
+// is also written to out, outside of the database, where out is not nil. Beside
+// [ErrNoCheckpointKey], and where the key cannot be opened, it returns a Sealer
+// that seals nothing and measures what is not sealed.
+func (db *DB) Sealer(ctx context.Context, encryption *session.KeyEncryption, out io.Writer, registry prometheus.Registerer) (*Sealer, error) {
+	signer, err := db.checkpointSigner(ctx, encryption)
+	s := &Sealer{
+		db: db, signer: signer, out: out,
+		rows: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "usher_audit_unsealed_rows",
+			Help: "Rows of the audit that no checkpoint covers yet, at most: what may be changed without a trace.",
+		}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "usher_audit_seal_failures_total",
+			Help: "Attempts to seal rows, or to write a checkpoint outside of the database, that failed and will be made again.",
+		}),
+	}
+	registry.MustRegister(s.rows, s.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "usher_audit_unsealed_seconds",
+		Help: "Age of the oldest row of the audit that no checkpoint covers yet. Above a minute, sealing has stopped.",
+	}, func() float64 {
+		oldest := s.oldest.Load()
+		if oldest == 0 {
+			return 0
+		}
+		return math.Max(0, time.Since(time.UnixMicro(oldest)).Seconds())
+	}))
+	return s, err
+}
+
+// Seal seals all rows that are settled, and says how many of them it sealed
+// itself. It is for calls every [SealEvery]: where any replica sealed rows just
+// now, few ones wait for the next call.
+func (s *Sealer) Seal(ctx context.Context) (sealed int, err error) { return s.seal(ctx, true) }
+
+// SealNow is Seal for the last time: no row waits.
+func (s *Sealer) SealNow(ctx context.Context) (sealed int, err error) { return s.seal(ctx, false) }
+
+func (s *Sealer) seal(ctx context.Context, mayRest bool) (sealed int, err error) {
+	defer func() {
+		if err != nil {
+			s.failures.Inc()
+		}
+	}()
+	rows, resting, err := s.measure(ctx)
+	if err != nil || rows == 0 || s.signer == nil || mayRest && resting && rows < maxSealed {
+		return 0, err
+	}
+	// A table whose barrier a slow writer holds up does not hold up the other.
+	decisions, decisionsErr := s.settled(ctx, settledDecisionsSQL)
+	changes, changesErr := s.settled(ctx, settledChangesSQL)
+	err = errors.Join(decisionsErr, changesErr)
+	for {
+		n, sealErr := s.sealSome(ctx, decisions, changes)
+		sealed += n
+		if sealErr != nil || n < maxSealed {
+			_, _, measureErr := s.measure(ctx)
+			return sealed, errors.Join(err, sealErr, measureErr)
+		}
+	}
+}
+
+// measure sets the metrics. It returns how many rows are not sealed, at most, and
+// whether some were sealed within the last 0.9 s.
+func (s *Sealer) measure(ctx context.Context) (rows int64, resting bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
+	defer cancel()
+	var oldest *time.Time
+	if err := s.db.pool.QueryRow(ctx, unsealedSQL).Scan(&rows, &oldest, &resting); err != nil {
+		return 0, false, unavailable("seal", err)
+	}
+	if oldest == nil { // ids that no row got are not rows
+		s.oldest.Store(0)
+		s.rows.Set(0)
+		return 0, resting, nil
+	}
+	s.oldest.Store(oldest.UnixMicro())
+	s.rows.Set(float64(rows))
+	return rows, resting, nil
+}
+
+// settled returns the id of a table to which all rows are there that will ever
+// be; 0 beside an error.
+func (s *Sealer) settled(ctx context.Context, sql string) (through int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if err := s.db.pool.QueryRow(ctx, sql).Scan(&through); err != nil {
+		return 0, unavailable("seal: writers hold the barrier", err)
+	}
+	return through, nil
+}
+
+// unsealedRow is what the leaf of a row is made of.
+type unsealedRow struct {
+	ID         int64
+	RecordedAt pgtype.Timestamptz
+	Digest     []byte
+}
+
+type lastSeal struct {
+	TreeSize         int64
+	DecisionsThrough int64
+	ChangesThrough   int64
+	Checkpoint       string
+}
+
+// sealSome seals the next rows up to the settled ids, in the order of their
+// ids, decisions first.
+func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled int64) (sealed int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
+	defer cancel()
+	var signed string
+	err = pgx.BeginFunc(ctx, s.db.pool, func(tx pgx.Tx) error {
+		var turn bool
+		if err := tx.QueryRow(ctx, lockSealsSQL).Scan(&turn); err != nil || !turn {
+			return err
+		}
+		last, err := queryRow[lastSeal](ctx, tx, lastSealSQL, nil)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		t, err := s.resume(ctx, tx, &last)
+		if err != nil {
+			return err
+		}
+		decisions, decisionsThrough, err := unsealed(ctx, tx, unsealedDecisionsSQL, last.DecisionsThrough, decisionsSettled, maxSealed)
+		if err != nil {
+			return err
+		}
+		changes, changesThrough, err := unsealed(ctx, tx, unsealedChangesSQL, last.ChangesThrough, changesSettled, maxSealed-len(decisions))
+		if err != nil {
+			return err
+		}
+		if sealed = len(decisions) + len(changes); sealed == 0 {
+			return nil
+		}
+		hashes := make([]byte, 0, 2*sealed*tlog.HashSize)
+		decisionIDs, hashes := appendLeaves(t, decisionKind, decisions, hashes)
+		changeIDs, hashes := appendLeaves(t, changeKind, changes, hashes)
+		next := checkpoint{s.signer.Name(), t.size, t.root()}
+		if signed, err = next.sign(s.signer); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, addSealSQL, pgx.StrictNamedArgs{
+			"first_leaf": last.TreeSize, "tree_size": t.size, "decisions_through": decisionsThrough, "changes_through": changesThrough,
+			"decision_ids": decisionIDs, "change_ids": changeIDs, "first_hash": tlog.StoredHashCount(last.TreeSize), "hashes": hashes,
+			"checkpoint": signed,
+		})
+		return err
+	})
+	if err != nil {
+		return 0, unavailable("seal", err)
+	}
+	if signed != "" && s.out != nil {
+		if _, err := io.WriteString(s.out, signed+"\n"); err != nil {
+			return sealed, fmt.Errorf("db: seal: a checkpoint was not written outside of the database: %w", err)
+		}
+	}
+	return sealed, nil
+}
+
+// resume returns the stored tree, as long as it is what the last checkpoint
+// says: nothing is appended to, and so vouched for, that was changed.
+func (s *Sealer) resume(ctx context.Context, tx pgx.Tx, last *lastSeal) (*tree, error) {
+	t, err := loadTree(last.TreeSize, storedHashes(ctx, tx))
+	if err != nil || last.TreeSize == 0 {
+		return t, err
+	}
+	keys, err := list[CheckpointKey](ctx, tx, "list checkpoint keys", listCheckpointKeysSQL, nil)
+	if err != nil {
+		return nil, err
+	}
+	verifiers, err := parseVerifiers(publicKeys(keys))
+	if err != nil {
+		return nil, err
+	}
+	c, err := openCheckpoint(last.Checkpoint, verifiers)
+	if err != nil || c.size != t.size || c.root != t.root() {
+		return nil, errBrokenTree
+	}
+	return t, nil
+}
+
+// unsealed returns the rows after one id to another, at most so many, and the
+// id to which these are all.
+func unsealed(ctx context.Context, tx pgx.Tx, sql string, after, settled int64, atMost int) ([]unsealedRow, int64, error) {
+	rows, err := tx.Query(ctx, sql, pgx.StrictNamedArgs{"after": after, "through": settled, "at_most": atMost})
+	if err != nil {
+		return nil, 0, err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[unsealedRow])
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case len(found) < atMost:
+		return found, max(after, settled), nil
+	case len(found) == 0:
+		return nil, after, nil
+	}
+	return found, found[len(found)-1].ID, nil
+}
+
+func appendLeaves(t *tree, kind byte, rows []unsealedRow, hashes []byte) ([]int64, []byte) {
+	ids := make([]int64, len(rows))
+	for i, row := range rows {
+		ids[i] = row.ID
+		hashes = t.append(leafHash(kind, row.ID, micros(row.RecordedAt), row.Digest), hashes)
+	}
+	return ids, hashes
+}

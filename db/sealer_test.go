@@ -1,0 +1,466 @@
+package db_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/session"
+)
+
+// sealed is an audit with its sealer.
+type sealed struct {
+	pg       *dbtest.DB
+	service  *db.DB
+	log      *db.AuditLog
+	sealer   *db.Sealer
+	registry *prometheus.Registry
+	kept     *strings.Builder // the checkpoints outside of the database
+}
+
+func newSealed(t *testing.T) *sealed {
+	t.Helper()
+	s := &sealed{pg: dbtest.New(t), registry: prometheus.NewRegistry(), kept: new(strings.Builder)}
+	s.service, s.log = open(t, s.pg), newAuditLog(t, s.pg)
+	encryption := newKeyEncryption(t)
+	if err := openURL(t, s.pg.URL).EnsureCheckpointKey(t.Context(), encryption, "test"); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if s.sealer, err = s.service.Sealer(t.Context(), encryption, s.kept, s.registry); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *sealed) record(t *testing.T, decisions ...*session.Decision) {
+	t.Helper()
+	for _, d := range decisions {
+		if err := s.log.Record(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// seal seals all there is.
+func (s *sealed) seal(t *testing.T) {
+	t.Helper()
+	if _, err := s.sealer.SealNow(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if rows := s.metric(t, "usher_audit_unsealed_rows"); rows != 0 {
+		t.Fatalf("%v rows stay unsealed", rows)
+	}
+}
+
+func (s *sealed) metric(t *testing.T, name string) float64 {
+	t.Helper()
+	families, err := s.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			if g := f.GetMetric()[0].GetGauge(); g != nil {
+				return g.GetValue()
+			}
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// verify verifies as an auditor, who reads schema audit alone.
+func (s *sealed) verify(t *testing.T, checkpoints ...string) *db.AuditReport {
+	t.Helper()
+	report, err := openURL(t, s.pg.AuditorURL).VerifyAudit(t.Context(), nil, checkpoints)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// denied is a refusal whose every field may be null or not.
+func denied(requestID string) *session.Decision {
+	return &session.Decision{Reason: "no_credential", At: time.Now(), CallerKind: session.CallerNone, RequestID: requestID}
+}
+
+// fill records decisions 1 to 6 and some changes, in two seals; user "ada" has
+// the decisions 1, 3 and 5.
+func (s *sealed) fill(t *testing.T) {
+	t.Helper()
+	s.record(t, issued("jti-1"), denied("R2"), issued("jti-3"))
+	for _, user := range []string{"ada", "bob"} {
+		if _, err := s.service.AddUser(t.Context(), user, []byte(`{"name": "Ada <\u2028>", "x": 1e2}`), "admin"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.seal(t)
+	s.record(t, denied("R4"), issued("jti-5"), denied("R6"))
+	s.seal(t)
+}
+
+func TestSealAndVerify(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t)
+	if report := s.verify(t); report.Found != 0 || report.Leaves != 0 || report.Unsealed != 1 { // the change that made the key
+		t.Errorf("before the first seal: %+v", report)
+	}
+	s.fill(t)
+	kept := db.SplitCheckpoints(s.kept.String())
+	if len(kept) < 2 {
+		t.Fatalf("%d checkpoints were written outside of the database: %s", len(kept), s.kept)
+	}
+	want := &db.AuditReport{Leaves: 9, Decisions: 6, Changes: 3, Checkpoints: len(kept)}
+	if diff := cmp.Diff(want, s.verify(t, kept...), cmpopts.IgnoreUnexported(db.AuditFinding{})); diff != "" {
+		t.Errorf("VerifyAudit() (-want +got):\n%s", diff)
+	}
+	s.record(t, denied("R7"))
+	if report := s.verify(t, kept...); report.Unsealed != 1 || report.Found != 0 {
+		t.Errorf("beside a row that is not sealed yet: %+v", report)
+	}
+	// Under the public key that auditors keep, and no other.
+	keys, err := s.service.CheckpointKeys(t.Context())
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("CheckpointKeys() = %v, %v", keys, err)
+	}
+	if _, err := s.service.VerifyAudit(t.Context(), []string{keys[0].PublicKey}, kept); err != nil {
+		t.Error(err)
+	}
+	other := newSealed(t)
+	others, err := other.service.CheckpointKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.service.VerifyAudit(t.Context(), []string{others[0].PublicKey}, kept); !errors.Is(err, db.ErrInvalid) {
+		t.Errorf("a kept checkpoint under another key: %v, want %v", err, db.ErrInvalid)
+	}
+	if report, err := s.service.VerifyAudit(t.Context(), []string{others[0].PublicKey}, nil); err != nil || report.Found == 0 {
+		t.Errorf("the tree under another key: %+v, %v; want a finding for each seal", report, err)
+	}
+}
+
+// Whatever somebody with all rights does to the tables, with the triggers out
+// of the way, is found and said with its row.
+func TestVerifyFindsTampering(t *testing.T) {
+	t.Parallel()
+	const (
+		notOfLeaf = "it was changed: its id, its time or its digest is not that of its leaf"
+		missing   = "it is missing: it was deleted after it was sealed"
+		inserted  = "it was inserted: rows to beyond its id were sealed, and it was not among them"
+	)
+	for name, test := range map[string]struct {
+		sql  string
+		want []string
+	}{
+		"a user is changed":        {"UPDATE usher.decisions SET user_id = 'eve' WHERE id = 1", []string{"decision 1: it was changed: it does not fit its digest"}},
+		"a time is changed":        {"UPDATE usher.decisions SET expires_at = expires_at + interval '1 microsecond' WHERE id = 3", []string{"decision 3: it was changed: it does not fit its digest"}},
+		"a time has no end":        {"UPDATE usher.decisions SET expires_at = 'infinity' WHERE id = 3", []string{"decision 3: it was changed: it does not fit its digest"}},
+		"null becomes empty":       {"UPDATE usher.decisions SET room = '' WHERE id = 2", []string{"decision 2: it was changed: it does not fit its digest"}},
+		"an access is changed":     {`UPDATE usher.decisions SET patterns = '{"rooms": {"a\"\\:*": "full"}}' WHERE id = 1`, []string{"decision 1: it was changed: it does not fit its digest"}},
+		"patterns of another form": {`UPDATE usher.decisions SET patterns = '[]' WHERE id = 1`, []string{"decision 1: it was changed: it holds patterns that usher does not write"}},
+		"a pattern moves":          {`UPDATE usher.decisions SET patterns = '{"rooms": {}, "stores": {"a\"\\:*": "read"}}' WHERE id = 1`, []string{"decision 1: it was changed: it does not fit its digest"}},
+		"partial is changed":       {"UPDATE usher.decisions SET partial = false WHERE id = 1", []string{"decision 1: it was changed: it does not fit its digest"}},
+		"skipped grants":           {"UPDATE usher.decisions SET skipped_grants = '{3}' WHERE id = 1", []string{"decision 1: it was changed: it does not fit its digest"}},
+		"a count is changed":       {"UPDATE usher.decisions SET count = 2 WHERE id = 2", []string{"decision 2: it was changed: it does not fit its digest"}},
+		"an ip is changed":         {"UPDATE usher.decisions SET ip = '2001:db8::2' WHERE id = 1", []string{"decision 1: it was changed: its ip, user agent and origin do not fit their digest"}},
+		"a prefix of an ip":        {"UPDATE usher.decisions SET ip = '2001:db8::1/64' WHERE id = 1", []string{"decision 1: it was changed: its ip, user agent and origin do not fit their digest"}},
+		"user agent and origin":    {"UPDATE usher.decisions SET user_agent = origin, origin = user_agent WHERE id = 1", []string{"decision 1: it was changed: its ip, user agent and origin do not fit their digest"}},
+		"a salt is changed":        {"UPDATE usher.decisions SET salt = substring(sha256(salt) FOR 16) WHERE id = 1", []string{"decision 1: it was changed: its ip, user agent and origin do not fit their digest"}},
+		"personal data are erased": {"UPDATE usher.decisions SET ip = NULL, user_agent = NULL, origin = NULL, salt = NULL WHERE id <= 3", []string{
+			`decision 2: the personal data of user "" were erased, and no usher audit forget of that is recorded`,
+			`decisions 1 to 3 (2 rows): the personal data of user "ada" were erased, and no usher audit forget of that is recorded`,
+		}},
+		"recorded_at is changed": {"UPDATE usher.decisions SET recorded_at = recorded_at - interval '1 day' WHERE id = 4", []string{"decision 4: " + notOfLeaf}},
+		"an id is changed":       {"UPDATE usher.MONTH SET id = 60 WHERE id = 6", []string{"decision 6: " + missing}},
+		"two rows change places": {
+			`
+			UPDATE usher.MONTH SET id = -1 WHERE id = 2;
+			UPDATE usher.MONTH SET id = 2 WHERE id = 5;
+			UPDATE usher.MONTH SET id = 5 WHERE id = -1`,
+			[]string{"decision 2: " + notOfLeaf, "decision 5: " + notOfLeaf},
+		},
+		"a row is deleted":     {"DELETE FROM usher.decisions WHERE id = 2", []string{"decision 2: " + missing}},
+		"a run is deleted":     {"DELETE FROM usher.decisions WHERE id BETWEEN 2 AND 5", []string{"decisions 2 to 5 (4 rows): " + missing}},
+		"all are truncated":    {"TRUNCATE usher.decisions", []string{"decisions 1 to 6 (6 rows): " + missing}},
+		"the first is deleted": {"DELETE FROM usher.decisions WHERE id = 1", []string{"decision 1: " + missing}},
+		"the last is deleted":  {"DELETE FROM usher.decisions WHERE id = 6", []string{"decision 6: " + missing}},
+		"a row is inserted":    {"CREATE TEMP TABLE r AS SELECT * FROM usher.decisions WHERE id = 3; UPDATE r SET id = 0; INSERT INTO usher.decisions OVERRIDING SYSTEM VALUE SELECT * FROM r", []string{"decision 0: " + inserted}},
+		"a row is doubled": {`INSERT INTO usher.decisions OVERRIDING SYSTEM VALUE
+			SELECT id, issued_at + interval '1 second', recorded_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store,
+			       patterns, partial, skipped_grants, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt, personal_digest, digest
+			  FROM usher.decisions WHERE id = 3`, []string{"decision 3: " + inserted}},
+		"an actor is changed":   {"UPDATE usher.changes SET actor = 'eve' WHERE id = 2", []string{"change 2: it was changed: it does not fit its digest"}},
+		"details are changed":   {`UPDATE usher.changes SET details = details::jsonb::json WHERE id = 2`, []string{"change 2: it was changed: it does not fit its digest"}},
+		"changed_at is changed": {"UPDATE usher.changes SET changed_at = now() WHERE id = 2", []string{"change 2: " + notOfLeaf}},
+		"a change is deleted":   {"DELETE FROM usher.changes WHERE id = 3", []string{"change 3: " + missing}},
+		"a leaf is changed": {`UPDATE usher.seals SET hashes = set_byte(hashes, 0, 255 - get_byte(hashes, 0)) WHERE first_leaf = 0`, []string{
+			"seal of the leaves 0 to 5: its leaves and those before it do not give the root that its checkpoint signs: the tree was changed",
+			"decision 1: " + notOfLeaf,
+		}},
+		"a node is changed": {`UPDATE usher.seals SET hashes = set_byte(hashes, 32 * 2, 255 - get_byte(hashes, 32 * 2)) WHERE first_leaf = 0`, []string{
+			"seal of the leaves 0 to 5: its hashes above the leaves were changed",
+		}},
+		"hashes are cut off": {`UPDATE usher.seals SET hashes = substring(hashes FROM 33) WHERE first_leaf = 6`, []string{
+			"seal of the leaves 6 to 8: it was changed: it is not one that usher writes; nothing from it on was verified",
+		}},
+		"the ids of a seal": {`UPDATE usher.seals SET decision_ids = '{1,2,7}', decisions_through = 7 WHERE first_leaf = 0`, []string{
+			"seal of the leaves 6 to 8: it was changed: it is not one that usher writes; nothing from it on was verified",
+			"decision 3: " + inserted, "decision 4: " + inserted, "decision 5: " + inserted, "decision 6: " + inserted,
+			"decision 7: " + missing,
+		}},
+		"a seal is deleted": {`DELETE FROM usher.seals WHERE first_leaf = 0`, []string{
+			"seal of the leaves 6 to 8: those before it are missing, from leaf 0 on; nothing after them was verified",
+		}},
+		"a checkpoint is forged": {`UPDATE usher.seals SET checkpoint = replace(checkpoint, E'\n6\n', E'\n7\n') WHERE first_leaf = 0`, []string{
+			"seal of the leaves 0 to 5: not a checkpoint signed by the audit's key: invalid signature for key KEY",
+		}},
+		"a checkpoint of another seal": {`UPDATE usher.seals SET checkpoint = (SELECT checkpoint FROM usher.seals WHERE first_leaf = 6)`, []string{
+			"seal of the leaves 0 to 5: its leaves and those before it do not give the root that its checkpoint signs: the tree was changed",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSealed(t)
+			s.fill(t)
+			s.asMaster(t, test.sql)
+			report := s.verify(t)
+			var got []string
+			for _, f := range report.Findings {
+				got = append(got, keyName.ReplaceAllString(f.String(), "KEY"))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// asMaster runs SQL as somebody who switches the triggers off first.
+func (s *sealed) asMaster(t *testing.T, sql string) {
+	t.Helper()
+	for _, table := range []string{"decisions", "changes", "seals"} {
+		exec(t, s.pg, "ALTER TABLE usher."+table+" DISABLE TRIGGER USER")
+	}
+	partitions, err := s.pg.Pool.Query(t.Context(), "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'usher.decisions'::regclass")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(partitions, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
+		exec(t, s.pg, "ALTER TABLE "+table+" DISABLE TRIGGER USER")
+	}
+	exec(t, s.pg, strings.ReplaceAll(sql, "MONTH", "decisions_"+time.Now().UTC().Format("2006_01")))
+}
+
+var keyName = regexp.MustCompile(`usher-audit-\S+`)
+
+// What was done to the whole of it, with the audit's own key even, is found by
+// a checkpoint that was kept elsewhere, and by nothing else.
+func TestVerifyAgainstKeptCheckpoints(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		sql    string
+		reseal bool
+		want   []string
+	}{
+		"the end is cut off": {"DELETE FROM usher.seals WHERE first_leaf = 6; DELETE FROM usher.decisions WHERE id > 3", false, []string{
+			"checkpoint of 9 leaves: the tree has only 6 leaves: its end was cut off",
+		}},
+		"all is cut off": {"TRUNCATE usher.seals, usher.changes; TRUNCATE usher.decisions", false, []string{
+			"checkpoint of 6 leaves: the tree has only 0 leaves: its end was cut off",
+			"checkpoint of 9 leaves: the tree has only 0 leaves: its end was cut off",
+		}},
+		"history is written anew": {"DELETE FROM usher.seals; DELETE FROM usher.decisions WHERE id = 2", true, []string{
+			"checkpoint of 6 leaves: the tree had another root then: its history was written anew",
+			"checkpoint of 9 leaves: the tree has only 8 leaves: its end was cut off",
+		}},
+		"seals are made anew": {"DELETE FROM usher.seals WHERE first_leaf = 6", true, nil}, // of the same rows
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSealed(t)
+			s.fill(t)
+			kept := db.SplitCheckpoints(s.kept.String())
+			s.asMaster(t, test.sql)
+			if test.reseal {
+				s.seal(t)
+			}
+			if report := s.verify(t); report.Found != 0 {
+				t.Errorf("without a kept checkpoint: %v", report.Findings)
+			}
+			var got []string
+			for _, f := range s.verify(t, kept...).Findings {
+				got = append(got, f.String())
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Few rows wait until the last seal is a second old, so that replicas do not
+// seal each other's rows one by one; many do not.
+func TestSealRests(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t)
+	s.seal(t)
+	s.record(t, denied("R1"))
+	if n, err := s.sealer.Seal(t.Context()); err != nil || n != 0 {
+		t.Errorf("Seal() right after a seal = %d, %v; want nothing", n, err)
+	}
+	if rows := s.metric(t, "usher_audit_unsealed_rows"); rows != 1 {
+		t.Errorf("usher_audit_unsealed_rows = %v, want 1", rows)
+	}
+	exec(t, s.pg, `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, request_id, replica, personal_digest, digest)
+		SELECT now(), 'denied', 'x', 'none', 'r', 'r', sha256(''), sha256('') FROM generate_series(1, 2500)`)
+	if n, err := s.sealer.Seal(t.Context()); err != nil || n != 2501 {
+		t.Errorf("Seal() of many rows = %d, %v; want 2,501", n, err)
+	}
+	var seals int
+	if err := s.pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM audit.seals WHERE cardinality(decision_ids) > 0").Scan(&seals); err != nil || seals != 3 {
+		t.Errorf("%d seals, %v; want 3 of at most 1,000 rows", seals, err)
+	}
+}
+
+// A sealer vouches for nothing that was changed before it came.
+func TestSealerRefusesABrokenTree(t *testing.T) {
+	t.Parallel()
+	for name, sql := range map[string]string{
+		"a hash":       "UPDATE usher.seals SET hashes = set_byte(hashes, octet_length(hashes) - 1, 255 - get_byte(hashes, octet_length(hashes) - 1)) WHERE first_leaf = 6",
+		"a checkpoint": "UPDATE usher.seals SET checkpoint = (SELECT checkpoint FROM usher.seals WHERE first_leaf = 0)",
+		"the keys":     "ALTER TABLE usher.checkpoint_keys DISABLE TRIGGER USER; TRUNCATE usher.checkpoint_keys",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSealed(t)
+			s.fill(t)
+			s.asMaster(t, sql)
+			s.record(t, denied("R7"))
+			if n, err := s.sealer.SealNow(t.Context()); err == nil || n != 0 {
+				t.Errorf("Seal() = %d, %v; want an error", n, err)
+			}
+			if failures := s.metric(t, "usher_audit_seal_failures_total"); failures != 1 {
+				t.Errorf("usher_audit_seal_failures_total = %v, want 1", failures)
+			}
+		})
+	}
+}
+
+// A row is sealed with all that come before it, also where a later one is
+// committed first; and a writer who takes long holds up no other for long.
+func TestSealWaitsForWriters(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := newSealed(t)
+	s.seal(t)
+	slow, err := s.pg.Pool.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the test is over
+	const insert = `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, request_id, replica, salt, personal_digest, digest)
+		VALUES (now(), 'denied', 'slow', 'none', 'R', 'r', substring(sha256('') FOR 16), sha256(''), sha256(''))`
+	if _, err := slow.Exec(ctx, insert); err != nil {
+		t.Fatal(err)
+	}
+	s.record(t, denied("R2")) // and is committed before it
+	began := time.Now()
+	if n, err := s.sealer.SealNow(ctx); err == nil || n != 0 {
+		t.Errorf("Seal() beside a slow writer = %d, %v; want nothing and an error", n, err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("Seal() gave up after %s, want 50 ms", took)
+	}
+	// An administrator's transaction holds up the changes alone.
+	if err := slow.Rollback(ctx); err != nil {
+		t.Fatal(err)
+	}
+	admin, err := s.pg.Pool.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the test is over
+	if _, err := admin.Exec(ctx, "INSERT INTO usher.changes (actor, action, target, digest) VALUES ('t', 't.t', 't', sha256(''))"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.sealer.SealNow(ctx); err == nil || n != 1 {
+		t.Errorf("Seal() beside a slow administrator = %d, %v; want the decision, and an error for the changes", n, err)
+	}
+	if report := s.verify(t); report.Found != 0 || report.Decisions != 1 || report.Unsealed != 0 {
+		t.Errorf("VerifyAudit() = %+v", report)
+	}
+}
+
+// F38: writers, failing ones among them, and two sealers at once: the tree has
+// every row once.
+func TestSealersTakeTurns(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t)
+	encryption := newKeyEncryption(t)
+	s.asMaster(t, "ALTER TABLE usher.checkpoint_keys DISABLE TRIGGER USER; TRUNCATE usher.checkpoint_keys, usher.changes")
+	if err := openURL(t, s.pg.URL).EnsureCheckpointKey(t.Context(), encryption, "test"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var writers, sealers sync.WaitGroup
+	for w := range 4 {
+		log := newAuditLog(t, s.pg)
+		writers.Go(func() {
+			for i := range 150 {
+				d := issued(fmt.Sprintf("jti-%d-%d", w, i))
+				if i%7 == 0 {
+					d.UserAgent = "a NUL \x00, which Postgres refuses: its id is drawn, and no row has it"
+				}
+				if err := log.Record(t.Context(), d); (err == nil) != (i%7 != 0) {
+					t.Errorf("row %d: %v", i, err)
+				}
+			}
+		})
+	}
+	for range 2 {
+		sealer, err := open(t, s.pg).Sealer(t.Context(), encryption, nil, prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealers.Go(func() {
+			for last := false; ; {
+				if _, err := sealer.SealNow(t.Context()); err != nil && !strings.Contains(err.Error(), "barrier") {
+					t.Errorf("Seal() = %v", err)
+				}
+				if last {
+					return
+				}
+				select {
+				case <-done:
+					last = true
+				default:
+				}
+			}
+		})
+	}
+	writers.Wait()
+	close(done)
+	sealers.Wait()
+	report := s.verify(t)
+	if report.Found != 0 || report.Unsealed != 0 || report.Decisions != 4*128 || report.Changes != 1 {
+		t.Errorf("VerifyAudit() = %+v", report)
+	}
+}

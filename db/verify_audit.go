@@ -1,0 +1,514 @@
+package db
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+var (
+	//go:embed queries/page_seals.sql
+	pageSealsSQL string
+	//go:embed queries/decision_leaves.sql
+	decisionLeavesSQL string
+	//go:embed queries/change_leaves.sql
+	changeLeavesSQL string
+	//go:embed queries/erasures.sql
+	erasuresSQL string
+)
+
+// Kinds of [AuditFinding].
+const (
+	foundInDecisions   = "decision"
+	foundInChanges     = "change"
+	foundInSeals       = "seal"
+	foundInCheckpoints = "checkpoint"
+)
+
+// An AuditFinding is a part of the audit that is not as it was sealed.
+type AuditFinding struct {
+	// Kind is decision, change, seal or checkpoint.
+	Kind string `json:"kind"`
+	// FirstID and LastID are the first and the last of the rows that follow
+	// each other with the same problem. Of seals they are leaves, from 0; of a
+	// checkpoint the number of its leaves.
+	FirstID int64  `json:"firstId"`
+	LastID  int64  `json:"lastId"`
+	Rows    int64  `json:"rows"`
+	Problem string `json:"problem"`
+
+	position int64
+}
+
+// String is the finding in words.
+func (f *AuditFinding) String() string {
+	switch {
+	case f.Kind == foundInCheckpoints:
+		return fmt.Sprintf("checkpoint of %d leaves: %s", f.FirstID, f.Problem)
+	case f.Kind == foundInSeals:
+		return fmt.Sprintf("seal of the leaves %d to %d: %s", f.FirstID, f.LastID, f.Problem)
+	case f.Rows == 1:
+		return fmt.Sprintf("%s %d: %s", f.Kind, f.FirstID, f.Problem)
+	}
+	return fmt.Sprintf("%ss %d to %d (%d rows): %s", f.Kind, f.FirstID, f.LastID, f.Rows, f.Problem)
+}
+
+// maxFindings bounds the findings that a report lists.
+const maxFindings = 1_000
+
+// An AuditReport says what [DB.VerifyAudit] found.
+type AuditReport struct {
+	Leaves    int64 `json:"leaves"`    // of the tree
+	Decisions int64 `json:"decisions"` // rows that are as they were sealed
+	Changes   int64 `json:"changes"`
+	Forgotten int64 `json:"forgotten"` // of those decisions, without their personal data
+	Pruned    int64 `json:"pruned"`    // decisions that went with their month
+	Unsealed  int64 `json:"unsealed"`  // rows that no checkpoint covers yet
+	// Checkpoints is how many of the kept ones fit the tree.
+	Checkpoints int `json:"checkpoints"`
+	// Findings are the first 1,000.
+	Findings []AuditFinding `json:"findings"`
+	Found    int            `json:"found"`
+}
+
+func (r *AuditReport) add(f AuditFinding) {
+	if n := len(r.Findings); n > 0 && f.position > 0 {
+		if last := &r.Findings[n-1]; last.Kind == f.Kind && last.Problem == f.Problem && last.position+1 == f.position {
+			last.LastID, last.position = f.LastID, f.position
+			last.Rows++
+			return
+		}
+	}
+	r.Found++
+	if r.Found <= maxFindings {
+		r.Findings = append(r.Findings, f)
+	}
+}
+
+// VerifyAudit recomputes the audit's tree from the rows and compares it with
+// what was sealed, in batches: it may run beside usher, takes a while, and needs
+// no more than usher_auditor may read. It fails where it could not look; what it
+// finds stands in the report.
+//
+// checkpoints are signed ones that were kept outside of the database, one after
+// the other, or none: without them, an audit that was cut off at its end, or
+// written anew with the audit's own key, looks whole. publicKeys are those of
+// the audit; with none, those in the database are taken, at which whoever can
+// change the database may have been too.
+func (db *DB) VerifyAudit(ctx context.Context, publicKeys, checkpoints []string) (*AuditReport, error) {
+	first := tableProgress{through: math.MinInt64} // ids that usher never gives are looked at too
+	v := &verification{db: db, tree: new(tree), forgotten: map[string]*AuditFinding{}, decisions: first, changes: first}
+	if err := v.run(ctx, publicKeys, checkpoints); err != nil {
+		return nil, failed("verify audit", err)
+	}
+	return &v.report, nil
+}
+
+type verification struct {
+	db        *DB
+	verifiers note.Verifiers
+	kept      []*checkpoint // by size; those to come
+	erased    erasures
+	forgotten map[string]*AuditFinding // by user: the rows without personal data
+	report    AuditReport
+
+	tree       *tree
+	treeBroken bool // found once: nothing after it can fit
+	decisions  tableProgress
+	changes    tableProgress
+}
+
+// tableProgress is how far one of the two tables was compared.
+type tableProgress struct {
+	through  int64 // all rows to this id were sealed
+	position int64 // of the last leaf that was compared, among the table's own, from 1
+	leaves   []sealedLeaf
+}
+
+// A sealedLeaf is what the tree holds of a row.
+type sealedLeaf struct {
+	id   int64
+	hash tlog.Hash
+}
+
+func (v *verification) run(ctx context.Context, keys, checkpoints []string) error {
+	if len(keys) == 0 {
+		held, err := v.db.CheckpointKeys(ctx)
+		if err != nil {
+			return err
+		}
+		keys = publicKeys(held)
+	}
+	var err error
+	if v.verifiers, err = parseVerifiers(keys); err != nil {
+		return err
+	}
+	for i, signed := range checkpoints {
+		c, err := openCheckpoint(signed, v.verifiers)
+		if err != nil {
+			return refuse(ErrInvalid, "kept checkpoint %d of %d: %s", i+1, len(checkpoints), err)
+		}
+		v.kept = append(v.kept, c)
+	}
+	slices.SortStableFunc(v.kept, func(a, b *checkpoint) int { return cmp.Compare(a.size, b.size) })
+	if v.erased, err = v.db.erasures(ctx); err != nil {
+		return err
+	}
+	for more := true; more; {
+		if more, err = v.page(ctx); err != nil {
+			return err
+		}
+	}
+	if err := unsealedRows(ctx, v, decisionLeavesSQL, v.decisions.through, foundInDecisions, v.decision); err != nil {
+		return err
+	}
+	if err := unsealedRows(ctx, v, changeLeavesSQL, v.changes.through, foundInChanges, v.change); err != nil {
+		return err
+	}
+	if err := v.reloadErasures(ctx); err != nil {
+		return err
+	}
+	v.report.Leaves = v.tree.size
+	for _, user := range slices.Sorted(maps.Keys(v.forgotten)) {
+		if rows := v.forgotten[user]; v.erased.users[user] {
+			v.report.Forgotten += rows.Rows
+		} else {
+			v.report.add(*rows)
+		}
+	}
+	for _, c := range v.kept {
+		v.findCheckpoint(c, fmt.Sprintf("the tree has only %d leaves: its end was cut off", v.tree.size))
+	}
+	for _, p := range v.erased.prunes {
+		if p.missing != p.Rows {
+			v.report.add(AuditFinding{Kind: foundInDecisions, FirstID: p.FirstID, LastID: p.LastID, Rows: p.missing, Problem: fmt.Sprintf(
+				"of %s, %d sealed rows are missing, but usher audit prune dropped %d", p.Month, p.missing, p.Rows)})
+		}
+	}
+	return nil
+}
+
+type seal struct {
+	FirstLeaf        int64
+	TreeSize         int64
+	DecisionsThrough int64
+	ChangesThrough   int64
+	DecisionIDs      []int64 `db:"decision_ids"`
+	ChangeIDs        []int64 `db:"change_ids"`
+	Hashes           []byte
+	Checkpoint       string
+}
+
+// page verifies the next seals and their rows, and reports whether there may
+// be more.
+func (v *verification) page(ctx context.Context) (more bool, err error) {
+	rows, err := v.db.pool.Query(ctx, pageSealsSQL, pgx.StrictNamedArgs{"from": v.tree.size})
+	if err != nil {
+		return false, err
+	}
+	seals, err := pgx.CollectRows(rows, pgx.RowToStructByName[seal])
+	if err != nil || len(seals) == 0 {
+		return false, err
+	}
+	decisionsFrom, changesFrom := v.decisions.through, v.changes.through
+	more = true
+	for i := range seals {
+		if more = v.seal(&seals[i]); !more {
+			break
+		}
+	}
+	if err := compareRows(ctx, v, decisionLeavesSQL, &v.decisions, decisionsFrom, foundInDecisions, v.decision); err != nil {
+		return false, err
+	}
+	return more, compareRows(ctx, v, changeLeavesSQL, &v.changes, changesFrom, foundInChanges, v.change)
+}
+
+// seal verifies one seal against its checkpoint and takes its leaves over. It
+// reports whether the tree goes on after it.
+func (v *verification) seal(s *seal) bool {
+	find := func(problem string) {
+		v.report.add(AuditFinding{Kind: foundInSeals, FirstID: s.FirstLeaf, LastID: s.TreeSize - 1, Rows: s.TreeSize - s.FirstLeaf, Problem: problem})
+	}
+	if s.FirstLeaf != v.tree.size {
+		find(fmt.Sprintf("those before it are missing, from leaf %d on; nothing after them was verified", v.tree.size))
+		return false
+	}
+	wellFormed := s.TreeSize == s.FirstLeaf+int64(len(s.DecisionIDs)+len(s.ChangeIDs)) && s.TreeSize > s.FirstLeaf &&
+		int64(len(s.Hashes)) == (tlog.StoredHashCount(s.TreeSize)-tlog.StoredHashCount(s.FirstLeaf))*tlog.HashSize &&
+		isRun(v.decisions.through, s.DecisionIDs, s.DecisionsThrough) && isRun(v.changes.through, s.ChangeIDs, s.ChangesThrough)
+	if !wellFormed {
+		find("it was changed: it is not one that usher writes; nothing from it on was verified")
+		return false
+	}
+	hashes := make([]byte, 0, len(s.Hashes))
+	for i := range s.TreeSize - s.FirstLeaf {
+		leaf := sealedLeaf{hash: tlog.Hash(s.Hashes[len(hashes):][:tlog.HashSize])}
+		if n := int64(len(s.DecisionIDs)); i < n {
+			leaf.id = s.DecisionIDs[i]
+			v.decisions.leaves = append(v.decisions.leaves, leaf)
+		} else {
+			leaf.id = s.ChangeIDs[i-n]
+			v.changes.leaves = append(v.changes.leaves, leaf)
+		}
+		hashes = v.tree.append(leaf.hash, hashes)
+		v.compareKept()
+	}
+	v.decisions.through, v.changes.through = s.DecisionsThrough, s.ChangesThrough
+	if v.treeBroken {
+		return true
+	}
+	c, err := openCheckpoint(s.Checkpoint, v.verifiers)
+	switch {
+	case err != nil:
+		find(err.Error())
+	case c.size != v.tree.size || c.root != v.tree.root():
+		v.treeBroken = true
+		find("its leaves and those before it do not give the root that its checkpoint signs: the tree was changed")
+	case !bytes.Equal(hashes, s.Hashes):
+		find("its hashes above the leaves were changed")
+	}
+	return true
+}
+
+// isRun reports whether ids ascend, after one and not beyond another.
+func isRun(after int64, ids []int64, through int64) bool {
+	for _, id := range ids {
+		if id <= after {
+			return false
+		}
+		after = id
+	}
+	return after <= through
+}
+
+// compareKept compares the kept checkpoints of the tree's present size.
+func (v *verification) compareKept() {
+	for ; len(v.kept) > 0 && v.kept[0].size == v.tree.size; v.kept = v.kept[1:] {
+		if v.kept[0].root == v.tree.root() {
+			v.report.Checkpoints++
+		} else {
+			v.findCheckpoint(v.kept[0], "the tree had another root then: its history was written anew")
+		}
+	}
+}
+
+func (v *verification) findCheckpoint(c *checkpoint, problem string) {
+	v.report.add(AuditFinding{Kind: foundInCheckpoints, FirstID: c.size, LastID: c.size, Problem: problem})
+}
+
+// find adds what is wrong with one row; position is that of its leaf, 0 where
+// it has none.
+func (v *verification) find(kind string, id, position int64, problem string) {
+	v.report.add(AuditFinding{Kind: kind, FirstID: id, LastID: id, Rows: 1, Problem: problem, position: position})
+}
+
+// A rowCheck returns what a row's leaf is made of, and how the row contradicts
+// itself; no problem where it does not.
+type rowCheck[T any] func(*T) (id int64, hash tlog.Hash, problem string)
+
+// compareRows walks the rows of a table from one id to the last sealed one,
+// beside the leaves that stand for them.
+func compareRows[T any](ctx context.Context, v *verification, sql string, p *tableProgress, after int64, kind string, check rowCheck[T]) error {
+	leaves := p.leaves
+	p.leaves = p.leaves[:0]
+	reloaded := false
+	missing := func(leaf sealedLeaf) (err error) {
+		p.position++
+		if kind == foundInDecisions {
+			explained := v.erased.explain(leaf.id)
+			if !explained && !reloaded { // a prune may have run meanwhile
+				reloaded = true
+				if err := v.reloadErasures(ctx); err != nil {
+					return err
+				}
+				explained = v.erased.explain(leaf.id)
+			}
+			if explained {
+				v.report.Pruned++
+				return nil
+			}
+		}
+		v.find(kind, leaf.id, p.position, "it is missing: it was deleted after it was sealed")
+		return nil
+	}
+	err := eachRow(ctx, v, sql, after, p.through, func(row *T) error {
+		id, hash, problem := check(row)
+		for ; len(leaves) > 0 && leaves[0].id < id; leaves = leaves[1:] {
+			if err := missing(leaves[0]); err != nil {
+				return err
+			}
+		}
+		if len(leaves) == 0 || leaves[0].id > id {
+			v.find(kind, id, 0, "it was inserted: rows to beyond its id were sealed, and it was not among them")
+			return nil
+		}
+		p.position++
+		switch {
+		case problem != "":
+			v.find(kind, id, p.position, problem)
+		case hash != leaves[0].hash:
+			v.find(kind, id, p.position, "it was changed: its id, its time or its digest is not that of its leaf")
+		case kind == foundInDecisions:
+			v.report.Decisions++
+		default:
+			v.report.Changes++
+		}
+		leaves = leaves[1:]
+		return nil
+	})
+	for ; err == nil && len(leaves) > 0; leaves = leaves[1:] {
+		err = missing(leaves[0])
+	}
+	return err
+}
+
+// unsealedRows looks at the rows that no seal covers yet.
+func unsealedRows[T any](ctx context.Context, v *verification, sql string, after int64, kind string, check rowCheck[T]) error {
+	return eachRow(ctx, v, sql, after, math.MaxInt64, func(row *T) error {
+		v.report.Unsealed++
+		if id, _, problem := check(row); problem != "" {
+			v.find(kind, id, 0, problem)
+		}
+		return nil
+	})
+}
+
+func eachRow[T any](ctx context.Context, v *verification, sql string, after, through int64, do func(*T) error) error {
+	rows, err := v.db.pool.Query(ctx, sql, pgx.StrictNamedArgs{"after": after, "through": through})
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		row, err := pgx.RowToAddrOfStructByName[T](rows)
+		if err == nil {
+			err = do(row)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (v *verification) decision(l *decisionLeaf) (int64, tlog.Hash, string) {
+	if l.Salt == nil {
+		user := ""
+		if l.UserID != nil {
+			user = *l.UserID
+		}
+		rows := v.forgotten[user]
+		if rows == nil {
+			rows = &AuditFinding{
+				Kind: foundInDecisions, FirstID: l.ID,
+				Problem: fmt.Sprintf("the personal data of user %q were erased, and no usher audit forget of that is recorded", user),
+			}
+			v.forgotten[user] = rows
+		}
+		rows.LastID = l.ID
+		rows.Rows++
+	}
+	return l.ID, l.hash(), l.fault()
+}
+
+func (v *verification) change(l *changeLeaf) (int64, tlog.Hash, string) {
+	return l.ID, l.hash(), l.fault()
+}
+
+func (v *verification) reloadErasures(ctx context.Context) error {
+	now, err := v.db.erasures(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range now.prunes {
+		for _, old := range v.erased.prunes {
+			if p.change == old.change {
+				p.missing = old.missing
+			}
+		}
+	}
+	v.erased = now
+	return nil
+}
+
+// erasures are the recorded ways in which parts of the audit may go.
+type erasures struct {
+	users  map[string]bool // whose personal data were erased
+	prunes []*recordedPrune
+}
+
+type recordedPrune struct {
+	Pruning
+	change  int64 // id of the record
+	missing int64 // rows that it explained
+}
+
+// explain reports whether a prune took the decision of that id along.
+func (e *erasures) explain(id int64) bool {
+	for _, p := range e.prunes {
+		if id >= p.FirstID && id <= p.LastID {
+			if _, stays := slices.BinarySearch(p.Staying, id); !stays {
+				p.missing++
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (db *DB) erasures(ctx context.Context) (erasures, error) {
+	type erasure struct {
+		ID                      int64
+		Action, Target, Details string
+	}
+	found, err := list[erasure](ctx, db.pool, "verify audit", erasuresSQL, nil)
+	if err != nil {
+		return erasures{}, err
+	}
+	e := erasures{users: map[string]bool{}}
+	for _, f := range found {
+		if f.Action == forgetAction {
+			e.users[f.Target] = true
+			continue
+		}
+		p := &recordedPrune{change: f.ID}
+		// A record that was tampered with explains nothing; that it was is
+		// found with the changes.
+		if json.Unmarshal([]byte(f.Details), &p.Pruning) == nil {
+			e.prunes = append(e.prunes, p)
+		}
+	}
+	return e, nil
+}
+
+// SplitCheckpoints takes a text apart that holds signed checkpoints one after
+// the other, as usher serve --audit-checkpoints writes them.
+func SplitCheckpoints(text string) (checkpoints []string) {
+	const signature = "\u2014 " // how a line of signature begins
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		signed := strings.HasPrefix(line, signature)
+		if b.Len() > 0 && !signed && strings.Contains(b.String(), "\n\n"+signature) {
+			checkpoints = append(checkpoints, b.String())
+			b.Reset()
+		}
+		if b.Len() > 0 || strings.TrimSpace(line) != "" { // between two
+			b.WriteString(line)
+		}
+	}
+	if b.Len() > 0 {
+		checkpoints = append(checkpoints, b.String())
+	}
+	return checkpoints
+}
