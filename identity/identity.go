@@ -23,7 +23,7 @@ var (
 	ErrBadCookie       = errors.New("identity: session cookie is not a session token")
 	ErrBadBearer       = errors.New("identity: Authorization header is not a credential usher takes")
 	// ErrKeyInBrowser is a 400: a secret key in a page is everybody's.
-	ErrKeyInBrowser = errors.New("identity: a secret key from a browser")
+	ErrKeyInBrowser = errors.New("identity: an API key from a browser")
 	// ErrCredentialInURL is a 400: URLs end up in logs and histories (RFC
 	// 9700, section 4.3.2).
 	ErrCredentialInURL = errors.New("identity: credential in the URL")

@@ -11,7 +11,8 @@ const (
 	CallerSession  = "session"
 	CallerUpstream = "upstream"
 	CallerAPIKey   = "api_key"
-	CallerProxy    = "proxy"    // whose address is the CallerID
+	CallerProxy    = "proxy" // whose address is the CallerID
+	CallerAdminKey = "admin_key"
 	CallerOperator = "operator" // somebody at a terminal
 )
 

@@ -101,6 +101,7 @@ type serviceConfig struct {
 // service is usher, running.
 type service struct {
 	db       *db.DB
+	adminDB  *db.DB // a pool of its own: no auditor's query takes a connection that issuing waits for
 	auditLog *db.AuditLog
 	upstream *identity.Upstream
 	public   *http.Server
@@ -123,10 +124,16 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{db: database, cfg: cfg}
+	adminDB, err := db.Open(cfg.databaseURL)
+	if err != nil {
+		database.Close()
+		return nil, err
+	}
+	s := &service{db: database, adminDB: adminDB, cfg: cfg}
 	defer func() {
 		if s.auditLog == nil {
 			database.Close()
+			adminDB.Close()
 		}
 	}()
 	if err := checkDeployment(ctx, database, cfg.mode); err != nil {
@@ -178,7 +185,13 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		s.auditLog = nil
 		return nil, err
 	}
-	s.opsAPI = api.NewOps(registry, func(ctx context.Context) error {
+	adminAPI, err := newAdmin(ctx, public, adminDB)
+	if err != nil {
+		s.auditLog.Close()
+		s.auditLog = nil
+		return nil, err
+	}
+	s.opsAPI = api.NewOps(registry, adminAPI, func(ctx context.Context) error {
 		if _, err := keyring.Signing(cfg.tokens.SigningAlg, time.Now()); err != nil {
 			return err
 		}
@@ -186,8 +199,20 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		return err
 	})
 	s.public, s.ops = httpServer(public, cfg.logger), httpServer(s.opsAPI, cfg.logger)
-	s.ops.WriteTimeout = 0 // a CPU profile takes as long as it is asked to
 	return s, nil
+}
+
+// newAdmin joins the admin API to its own pool.
+func newAdmin(ctx context.Context, public *api.API, store *db.DB) (*api.Admin, error) {
+	deployment, err := store.Deployment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cursorKey, err := deployment.Key("cursors of the admin API")
+	if err != nil {
+		return nil, err
+	}
+	return public.Admin(store, cursorKey)
 }
 
 // checkDeployment refuses a database that is not this program's, or on which
@@ -246,6 +271,7 @@ func relaxGC() {
 // flight are answered, and what the audit waits for is written.
 func (s *service) run(ctx context.Context) error {
 	defer s.db.Close()
+	defer s.adminDB.Close()
 	defer s.auditLog.Close()
 	defer s.upstream.Close()
 	relaxGC()
@@ -269,11 +295,14 @@ func (s *service) run(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("requests were cut off after %s: %w", s.cfg.drain, shutdownErr))
 		_ = s.public.Close()
 	}
-	_ = s.ops.Close()
+	if s.ops.Shutdown(ending) != nil { // a profile that is being taken
+		_ = s.ops.Close()
+	}
 	return err
 }
 
-// watch looks after what time breaks: the clock, and the audit's partitions.
+// watch looks after what time breaks: the clock, the audit's partitions, and
+// answers that were kept long enough.
 func (s *service) watch(ctx context.Context) {
 	const every, toleratedSkew = time.Minute, 5 * time.Second
 	for tick := time.NewTicker(every); ; {
@@ -284,6 +313,9 @@ func (s *service) watch(ctx context.Context) {
 			s.cfg.logger.ErrorContext(ctx, "audit partitions could not be made", "error", err.Error())
 		} else if made > 0 {
 			s.cfg.logger.InfoContext(ctx, "audit partitions made", "count", made)
+		}
+		if err := s.adminDB.ForgetAnswers(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.logger.ErrorContext(ctx, "old answers could not be forgotten", "error", err.Error())
 		}
 		select {
 		case <-ctx.Done():
