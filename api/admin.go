@@ -14,6 +14,7 @@ import (
 
 	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -60,6 +61,11 @@ type AdminStore interface {
 
 	Decisions(ctx context.Context, f admin.DecisionFilter, page admin.Page[admin.DecisionPlace]) ([]admin.Decision, error)
 	Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page[int64]) ([]admin.Change, error)
+	WhoCan(ctx context.Context, r permissions.Resource, access permissions.Access, page admin.Page[admin.Opening]) ([]admin.Opening, error)
+	WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access, page admin.Page[admin.Opening]) ([]admin.Opening, error)
+	WhatCan(ctx context.Context, user string, page admin.Page[admin.Reach]) ([]admin.Reach, error)
+	Holders(ctx context.Context, r permissions.Resource, at time.Time, page admin.Page[admin.HolderPlace]) ([]admin.Holder, error)
+	ExplainAccess(ctx context.Context, user string, r permissions.Resource) (admin.Explanation, error)
 }
 
 const (
@@ -150,6 +156,11 @@ func (a *Admin) routes() chi.Router {
 	get("/audit/tokens", a.tokens)
 	get("/audit/denials", a.denials)
 	get("/audit/changes", a.changes)
+	get("/audit/who-can", a.whoCan)
+	get("/audit/who-could", a.whoCould)
+	get("/audit/what-can", a.whatCan)
+	get("/audit/holders", a.holders)
+	get("/audit/explain", a.explainAccess)
 	return r
 }
 

@@ -183,51 +183,32 @@ func patterns(to *session.Patterns) func(strictjson.Value) string {
 	}
 }
 
-// params are the query parameters that a list may be narrowed by, each with
-// what reads it and says, where it is wrong, how it must be.
+// params are the query parameters that a request may have, each with what reads
+// it and says, where it is wrong, how it must be.
 type params map[string]func(string) string
 
-const (
-	defaultLimit = 100
-	maxLimit     = 1_000
-)
-
-// readQuery reads the parameters of a list. filter is the query without what
-// says which part of the list is asked for.
-func (c *adminCall) readQuery(known params) (filter, cursor string, limit int, err error) {
+// readParams reads the query. Parameters that are not listed are refused: a
+// misspelt filter would widen what it was to narrow.
+func (c *adminCall) readParams(known params) error {
 	query, err := url.ParseQuery(c.request.URL.RawQuery)
 	if err != nil {
-		return "", "", 0, badRequest("The query is not one that usher can read: percent-encode its values.")
-	}
-	limit = defaultLimit
-	known = maps.Clone(known)
-	if known == nil {
-		known = params{}
-	}
-	known["cursor"] = textParam(&cursor)
-	known["limit"] = func(text string) string {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxLimit {
-			return fmt.Sprintf("must be a number from 1 to %d", maxLimit)
-		}
-		return ""
+		return badRequest("The query is not one that usher can read: percent-encode its values.")
 	}
 	for name, values := range query {
 		read, ok := known[name]
 		switch {
 		case !ok:
-			return "", "", 0, badRequest(fmt.Sprintf("usher does not know the parameter %.64q%s here: %s.", name, nearest(name, known), listOf(known, "parameter")))
+			return badRequest(fmt.Sprintf("usher does not know the parameter %.64q%s here: %s.", name, nearest(name, known), listOf(known, "parameter")))
 		case len(values) > 1:
-			return "", "", 0, badRequest("The parameter " + name + " is there twice.")
-		case values[0] == "": // which would widen the list
-			return "", "", 0, badRequest("The parameter " + name + " is empty: leave it out.")
+			return badRequest("The parameter " + name + " is there twice.")
+		case values[0] == "": // which would widen the answer, too
+			return badRequest("The parameter " + name + " is empty: leave it out.")
 		}
 		if fault := read(values[0]); fault != "" {
-			return "", "", 0, badRequest("The parameter " + name + " " + fault + ".")
+			return badRequest("The parameter " + name + " " + fault + ".")
 		}
 	}
-	query.Del("cursor")
-	query.Del("limit")
-	return query.Encode(), cursor, limit, nil
+	return nil
 }
 
 func textParam(to *string) func(string) string {
@@ -245,6 +226,16 @@ func timeParam(to *time.Time) func(string) string {
 		var err error
 		if *to, err = time.Parse(time.RFC3339, text); err != nil {
 			return "must be a time like 2030-01-31T18:00:00Z"
+		}
+		return ""
+	}
+}
+
+func limitParam(to *int) func(string) string {
+	return func(text string) (fault string) {
+		var err error
+		if *to, err = strconv.Atoi(text); err != nil || *to < 1 || *to > maxLimit {
+			return fmt.Sprintf("must be a number from 1 to %d", maxLimit)
 		}
 		return ""
 	}

@@ -4,8 +4,14 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 
 	"github.com/usher-auth/usher/admin"
+)
+
+const (
+	defaultLimit = 100
+	maxLimit     = 1_000
 )
 
 var errCursor = badRequest("This cursor is none that usher gave for this very list: begin without one, and change nothing but the limit on the way.")
@@ -22,13 +28,18 @@ func answerList[Row any, Place comparable](
 	ctx context.Context, a *Admin, c *adminCall, known params,
 	fetch func(context.Context, admin.Page[Place]) ([]Row, error), place func(*Row) Place,
 ) (any, error) {
-	filter, cursor, limit, err := c.readQuery(known)
-	if err != nil {
+	limit, cursor := defaultLimit, ""
+	all := params{"limit": limitParam(&limit), "cursor": textParam(&cursor)}
+	maps.Copy(all, known)
+	if err := c.readParams(all); err != nil {
 		return nil, err
 	}
 	page := admin.Page[Place]{Limit: limit + 1} // one more shows that there is more
 	// A cursor is worth something for its own route and filter alone.
-	bound := []byte(c.request.URL.EscapedPath() + "?" + filter)
+	filter := c.request.URL.Query()
+	filter.Del("cursor")
+	filter.Del("limit")
+	bound := []byte(c.request.URL.EscapedPath() + "?" + filter.Encode())
 	if cursor != "" {
 		if err := a.openCursor(cursor, bound, &page.After); err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -36,7 +37,7 @@ func adminProblem(err error) (problem, bool) {
 	}
 	if e, ok := errors.AsType[*admin.Refusal](err); ok {
 		switch reason := asSentence(e.Sentence); {
-		case errors.Is(err, admin.ErrInvalid):
+		case errors.Is(err, admin.ErrInvalid), errors.Is(err, admin.ErrNoHistory):
 			return answer(http.StatusUnprocessableEntity, "unprocessable_entity", reason)
 		case errors.Is(err, admin.ErrNotFound):
 			return answer(http.StatusNotFound, "not_found", reason)
@@ -72,5 +73,5 @@ func adminProblem(err error) (problem, bool) {
 // asSentence gives a refusal its capital letter and full stop.
 func asSentence(s string) string {
 	first, size := utf8.DecodeRuneInString(s)
-	return string(unicode.ToUpper(first)) + s[size:] + "."
+	return string(unicode.ToUpper(first)) + strings.TrimSuffix(s[size:], ".") + "."
 }

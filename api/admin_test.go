@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -16,8 +15,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usher-auth/usher/admin"
@@ -452,6 +453,15 @@ func TestAdminBadInput(t *testing.T) {
 		{"neither true nor false", "GET", "/api-keys?revoked=yes", ``, 400, "bad_request", "true or false"},
 		{"a reason of tokens", "GET", "/audit/tokens?reason=no_grant", ``, 400, "bad_request", "usher does not know the parameter"},
 		{"a credential in the URL", "GET", "/users?token=" + r.admin, ``, 400, "bad_request", "URL bears a credential"},
+		{"who can open nothing", "GET", "/audit/who-can", ``, 400, "bad_request", "one room or one store"},
+		{"who can open both", "GET", "/audit/who-can?room=a&store=b", ``, 400, "bad_request", "one room or one store"},
+		{"who can open a pattern", "GET", "/audit/who-can?room=acme:*", ``, 422, "unprocessable_entity", "not a pattern"},
+		{"who could, without a time", "GET", "/audit/who-could?room=a", ``, 400, "bad_request", "at is missing"},
+		{"who will", "GET", "/audit/who-could?room=a&at=2099-01-01T00:00:00Z", ``, 422, "unprocessable_entity", "yet to come"},
+		{"holders without a time", "GET", "/audit/holders?room=a", ``, 400, "bad_request", "at is missing"},
+		{"what nobody can", "GET", "/audit/what-can", ``, 400, "bad_request", "userId is missing"},
+		{"explain nobody", "GET", "/audit/explain?room=a", ``, 400, "bad_request", "userId is missing"},
+		{"explain with a limit", "GET", "/audit/explain?userId=ada&room=a&limit=1", ``, 400, "bad_request", "usher does not know the parameter"},
 		{"no such route", "GET", "/everything", ``, 404, "not_found", "no such route"},
 		{"no such method", "PATCH", "/users/ada", ``, 405, "method_not_allowed", "Allow header"},
 	} {
@@ -553,6 +563,8 @@ func TestAdminPagination(t *testing.T) {
 			SELECT sha256(i::text::bytea), 'grace', now() + interval '1 hour' FROM generate_series(1, 2500) i`, // all of one instant
 		`INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by)
 			SELECT id, 'organization', 'globex', 't' FROM usher.users WHERE id LIKE 'user-%'`,
+		`INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by)
+			SELECT 'organization', 'globex', 'store', 'many_' || i, 'read', 't' FROM generate_series(1, 2500) i`,
 		`INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, request_id, replica)
 			SELECT now() - (i / 10) * interval '1 second', 'denied', 'no_grant', 'session', 'grace', 'r' || i, 't' FROM generate_series(1, 2500) i`,
 		`INSERT INTO usher.api_keys (id, name, secret_hash, routes, patterns, created_by)
@@ -565,42 +577,51 @@ func TestAdminPagination(t *testing.T) {
 	for _, c := range []struct {
 		path, id string
 		during   string // what happens between two pages
-		known    string // lists what must come
+		known    string // lists what must come; empty: as many as stand in count
+		count    int
+		removes  bool // what happens takes rows away that are still to come
 	}{
-		{"/users?", "id", `INSERT INTO usher.users (id, created_by) VALUES ('a-%d', 't')`, `SELECT id::text FROM usher.users ORDER BY id`},
+		{path: "/users?", id: "id", during: `INSERT INTO usher.users (id, created_by) VALUES ('a-%d', 't')`, known: `SELECT id::text FROM usher.users u ORDER BY u.id`},
 		{
-			"/grants?subjectKind=user&subjectId=grace&", "id", `UPDATE usher.grants SET revoked_at = now(), revoked_by = 't' WHERE pattern = 'many:%d'`,
-			`SELECT id::text FROM usher.grants g WHERE subject_id = 'grace' ORDER BY g.id`,
+			path: "/grants?subjectKind=user&subjectId=grace&", id: "id", removes: true,
+			during: `UPDATE usher.grants SET revoked_at = now(), revoked_by = 't' WHERE pattern = 'many:%d'`,
+			known:  `SELECT id::text FROM usher.grants g WHERE subject_id = 'grace' ORDER BY g.id`,
 		},
 		{
-			"/organizations/globex/members?", "userId", `INSERT INTO usher.users (id, created_by) VALUES ('b-%d', 't')`,
-			`SELECT user_id::text FROM usher.memberships WHERE member_of_id = 'globex' ORDER BY user_id`,
+			path: "/organizations/globex/members?", id: "userId", removes: true,
+			during: `UPDATE usher.memberships SET ended_at = now(), ended_by = 't' WHERE user_id = 'user-0%d'`,
+			known:  `SELECT user_id::text FROM usher.memberships WHERE member_of_id = 'globex' ORDER BY user_id COLLATE "C"`,
 		},
-		{"/audit/denials?userId=grace&", "requestId", `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, request_id, replica)
-			VALUES (now(), 'denied', 'no_grant', 'session', 'grace', 'new%d', 't')`, `SELECT request_id FROM usher.decisions WHERE user_id = 'grace' ORDER BY issued_at DESC, id DESC`},
 		{
-			"/api-keys?revoked=true&", "id", `UPDATE usher.api_keys SET revoked_at = now(), revoked_by = 't' WHERE id = 'key00000%d'`,
-			`SELECT id FROM usher.api_keys ORDER BY name, created_at, id`,
+			path: "/audit/denials?userId=grace&", id: "requestId",
+			during: `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, request_id, replica) VALUES (now(), 'denied', 'no_grant', 'session', 'grace', 'new%d', 't')`,
+			known:  `SELECT request_id FROM usher.decisions WHERE user_id = 'grace' ORDER BY issued_at DESC, id DESC`,
 		},
-		{"/users/grace/sessions?", "", `INSERT INTO usher.sessions (token_hash, user_id, expires_at) VALUES (sha256('new%d'), 'grace', now() + interval '1 hour')`, ``},
+		{
+			path: "/api-keys?revoked=true&", id: "id",
+			during: `UPDATE usher.api_keys SET revoked_at = now(), revoked_by = 't' WHERE id = 'key00000%d'`,
+			known:  `SELECT id FROM usher.api_keys ORDER BY name, created_at, id`,
+		},
+		{
+			path: "/audit/who-can?room=globex:1&", id: "principalId",
+			during: `INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) SELECT min(id), 'organization', 'globex', 't%d' FROM usher.users WHERE id NOT IN (SELECT user_id FROM usher.memberships)`,
+			known:  `SELECT user_id::text FROM usher.memberships WHERE member_of_id = 'globex' AND ended_at IS NULL ORDER BY user_id COLLATE "C"`,
+		},
+		{path: "/audit/what-can?userId=mallory&", id: "grantId", during: `SELECT %d`, count: 2502},
+		{
+			path: "/users/grace/sessions?", id: "createdAt", count: 2501, // of one instant, with nothing to tell one from another
+			during: `INSERT INTO usher.sessions (token_hash, user_id, created_at, expires_at) VALUES (sha256('new%d'), 'grace', now(), now() + interval '1 hour')`,
+		},
 	} {
 		t.Run(c.path, func(t *testing.T) {
-			t.Parallel()
 			var want, got []string
 			if c.known != "" {
 				rows, err := r.pg.Pool.Query(t.Context(), c.known)
 				if err != nil {
 					t.Fatal(err)
 				}
-				for rows.Next() {
-					var id string
-					if err := rows.Scan(&id); err != nil {
-						t.Fatal(err)
-					}
-					want = append(want, id)
-				}
-				if rows.Err() != nil {
-					t.Fatal(rows.Err())
+				if want, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+					t.Fatal(err)
 				}
 			}
 			next := ""
@@ -610,23 +631,22 @@ func TestAdminPagination(t *testing.T) {
 					path += "&cursor=" + url.QueryEscape(next)
 				}
 				list := r.does(t, "GET", path, "")
-				got = append(got, column(list, cmp.Or(c.id, "createdAt"))...)
+				got = append(got, column(list, c.id)...)
 				next, _ = list["nextCursor"].(string)
 				if _, err := r.pg.Pool.Exec(t.Context(), fmt.Sprintf(c.during, 1000+page)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if c.known == "" { // they have nothing to tell one from another
-				if len(got) != 2501 {
-					t.Errorf("got %d items, want 2501", len(got))
+			if c.known == "" {
+				if len(got) != c.count {
+					t.Errorf("got %d items, want %d", len(got), c.count)
 				}
 				return
 			}
-			if c.path == "/grants?subjectKind=user&subjectId=grace&" {
-				// Those that were revoked before their page came are not on it.
+			if c.removes {
 				want = slices.DeleteFunc(want, func(id string) bool { return !slices.Contains(got, id) })
-				if len(want) < 2490 {
-					t.Errorf("got %d items of 2,500", len(want))
+				if len(want) < 2490 || len(want) == 2500 {
+					t.Errorf("got %d of 2,500 items, of which a few were removed", len(want))
 				}
 			}
 			if !slices.Equal(got, want) {
@@ -829,6 +849,26 @@ func TestAdminAudit(t *testing.T) {
 		if got := column(r.does(t, "GET", path, "", "Authorization", "Bearer "+r.auditor), "requestId"); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
+	}
+	for path, want := range map[string][]string{
+		"/audit/who-can?room=acme:design:1":             {"ada", "ada", "grace"},
+		"/audit/who-can?room=acme:design:1&access=full": {"ada"},
+		"/audit/who-can?store=acme_notes":               {"ada"},
+		"/audit/who-can?room=globex:1":                  {"mallory"},
+		"/audit/who-could?room=globex:1&at=" + url.QueryEscape(time.Now().UTC().Format(time.RFC3339Nano)): {"mallory"},
+	} {
+		if got := column(r.does(t, "GET", path, "", "Authorization", "Bearer "+r.auditor), "principalId"); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+	if got := column(r.does(t, "GET", "/audit/what-can?userId=ada", ""), "pattern"); !slices.Equal(got, []string{"acme:*", "acme:design:*", "home:ada:*", "acme_notes"}) {
+		t.Errorf("ada can open %q", got)
+	}
+	if got := column(r.does(t, "GET", "/audit/holders?room=acme:7&at=2030-01-01T00:00:00Z", ""), "jti"); !slices.Equal(got, []string{"J1"}) {
+		t.Errorf("acme:7 was held by %q", got)
+	}
+	if got := r.does(t, "GET", "/audit/explain?userId=mallory&room=acme:1", ""); got["access"] != "none" || got["why"] == "" || len(got["grants"].([]any)) == 0 {
+		t.Errorf("mallory and acme:1: %v", got)
 	}
 	actor := r.does(t, "GET", "/users/new", "")["createdBy"].(string)
 	for path, want := range map[string]int{
