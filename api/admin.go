@@ -80,15 +80,17 @@ const (
 // Admin is the API of operators, under /v1/admin on the second listener. It is
 // safe for concurrent use.
 type Admin struct {
-	api     *API // what answers, logs, counts and records
-	store   AdminStore
-	cursors cipher.AEAD
-	router  chi.Router
+	api       *API // what answers, logs, counts and records
+	store     AdminStore
+	directory UserDirectory
+	cursors   cipher.AEAD
+	router    chi.Router
 }
 
-// Admin returns the admin API beside a. cursorKey, of 32 bytes, is the same on
-// all replicas: a list that one began another goes on with.
-func (a *API) Admin(store AdminStore, cursorKey []byte) (*Admin, error) {
+// Admin returns the admin API beside a. directory has the users whose tokens it
+// explains. cursorKey, of 32 bytes, is the same on all replicas: a list that one
+// began another goes on with.
+func (a *API) Admin(store AdminStore, directory UserDirectory, cursorKey []byte) (*Admin, error) {
 	block, err := aes.NewCipher(cursorKey)
 	if err != nil {
 		return nil, fmt.Errorf("api: cursor key: %w", err)
@@ -97,7 +99,7 @@ func (a *API) Admin(store AdminStore, cursorKey []byte) (*Admin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api: cursor key: %w", err)
 	}
-	admin := &Admin{api: a, store: store, cursors: cursors}
+	admin := &Admin{api: a, store: store, directory: directory, cursors: cursors}
 	admin.router = admin.routes()
 	return admin, nil
 }
@@ -160,7 +162,9 @@ func (a *Admin) routes() chi.Router {
 	get("/audit/who-could", a.whoCould)
 	get("/audit/what-can", a.whatCan)
 	get("/audit/holders", a.holders)
-	get("/audit/explain", a.explainAccess)
+	get("/audit/why", a.why)
+	// Changes nothing, and has too much to say for a query.
+	r.Post("/explain", a.api.handle(adminPrefix+"/explain", a.read(a.explain)))
 	return r
 }
 
@@ -195,7 +199,11 @@ func (a *Admin) read(serve adminHandler) func(http.ResponseWriter, *http.Request
 		if err != nil {
 			return err
 		}
-		answer, err := serve(ctx, &adminCall{request: r, actor: key.Actor()})
+		c := &adminCall{request: r, actor: key.Actor()}
+		if _, err := c.readBody(w, maxBody); err != nil {
+			return err
+		}
+		answer, err := serve(ctx, c)
 		if err != nil {
 			return err
 		}
@@ -215,12 +223,9 @@ func (a *Admin) change(status int, largest int64, serve adminHandler) func(http.
 		if err != nil {
 			return err
 		}
-		body, err := readBody(w, r, largest)
-		if err != nil {
-			return err
-		}
 		c := &adminCall{request: r, actor: key.Actor()}
-		if err := c.parse(body); err != nil {
+		body, err := c.readBody(w, largest)
+		if err != nil {
 			return err
 		}
 		request, keyed, err := idempotent(r, key.ID, body)
@@ -269,9 +274,21 @@ func writeAnswer(w http.ResponseWriter, status int, answer any) error {
 }
 
 // authenticate returns the admin key that a request bears. A refusal is
-// committed to the audit before it is returned; wrong keys pass here alone.
+// committed to the audit before it is returned; wrong keys are counted against
+// their address, which locks nobody else out.
 func (a *Admin) authenticate(ctx context.Context, r *http.Request, needs admin.Role) (admin.Key, error) {
+	d := a.api.newDecision(r, session.Request{})
 	shown, err := identity.ReadAdminKey(r)
+	var credential identity.Credential
+	if err == nil {
+		credential.AdminKey = &shown
+		d.CallerKind, d.CallerID = session.CallerAdminKey, shown.ID
+	}
+	passage, limited := a.api.gate.enter(credential, d.IP, d.At)
+	if limited != nil {
+		return admin.Key{}, limited
+	}
+	defer passage.leave()
 	var key admin.Key
 	if err == nil {
 		key, err = a.store.AdminKey(ctx, shown.ID, shown.Hash)
@@ -279,15 +296,13 @@ func (a *Admin) authenticate(ctx context.Context, r *http.Request, needs admin.R
 	if err == nil && needs == admin.RoleAdmin && key.Role != admin.RoleAdmin {
 		err = admin.ErrRole
 	}
-	if err == nil {
-		return key, nil
+	if err != nil {
+		if d.Reason = problemFor(err).refusal; d.Reason == "" {
+			return admin.Key{}, err // a fault, or a request that cannot be understood
+		}
 	}
-	d := a.api.newDecision(r, session.Request{})
-	if d.Reason = problemFor(err).refusal; d.Reason == "" {
-		return admin.Key{}, err // a fault, or a request that cannot be understood
-	}
-	if shown.ID != "" {
-		d.CallerKind, d.CallerID = session.CallerAdminKey, shown.ID
+	if limited := passage.settle(err, d.At); limited != nil || err == nil {
+		return key, limited
 	}
 	if auditErr := a.api.cfg.Audit.Record(ctx, d); auditErr != nil {
 		return admin.Key{}, auditErr

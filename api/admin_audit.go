@@ -7,6 +7,7 @@ import (
 
 	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
 )
 
 func (a *Admin) tokens(ctx context.Context, c *adminCall) (any, error) {
@@ -128,7 +129,25 @@ func (a *Admin) holders(ctx context.Context, c *adminCall) (any, error) {
 		})
 }
 
-func (a *Admin) explainAccess(ctx context.Context, c *adminCall) (any, error) {
+// explain serves POST /v1/admin/explain: what token a user would get.
+func (a *Admin) explain(ctx context.Context, c *adminCall) (any, error) {
+	var user, organization string
+	var r session.Request
+	err := c.read(fields{
+		"userId": text(&user), "organization": text(&organization),
+		"room": text(&r.Room), "store": text(&r.Store), "audience": text(&r.Audience),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !isDirectoryID(user) || organization != "" && !isDirectoryID(organization) {
+		return nil, badRequest("userId, and organization where it is there, must be 1 to 128 characters, none of them a control character.")
+	}
+	return Explain(ctx, a.directory, a.api.cfg.Issuer, user, organization, r)
+}
+
+// why serves GET /v1/admin/audit/why: which grants let a user in, or do not.
+func (a *Admin) why(ctx context.Context, c *adminCall) (any, error) {
 	var q question
 	if err := c.readParams(params{"userId": textParam(&q.user), "room": textParam(&q.room), "store": textParam(&q.store)}); err != nil {
 		return nil, err

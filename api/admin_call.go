@@ -53,16 +53,16 @@ func (c *adminCall) only(name string) (string, error) {
 	return id, c.read(nil)
 }
 
-// parse checks a body, which may be empty.
-func (c *adminCall) parse(body []byte) (err error) {
-	if len(body) == 0 {
-		return nil
+// readBody reads and checks the body, which may be empty.
+func (c *adminCall) readBody(w http.ResponseWriter, largest int64) (body []byte, err error) {
+	if body, err = readBody(w, c.request, largest); err != nil || len(body) == 0 {
+		return nil, err
 	}
 	if !isJSON(c.request.Header.Values("Content-Type")) {
-		return errNotJSON
+		return nil, errNotJSON
 	}
 	c.body, err = parseObject(body)
-	return err
+	return body, err
 }
 
 // fields are the members that a body may have, each with what reads it and

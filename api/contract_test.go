@@ -134,7 +134,7 @@ func TestContractAndRouterKnowTheSameRoutes(t *testing.T) {
 		}
 	}
 	public := newFake(t)
-	for _, router := range []chi.Routes{public.Routes(), newOps(t, public, fakeStore{}).Routes()} {
+	for _, router := range []chi.Routes{public.Routes(), newOps(t, public, fakeStore{}, nil).Routes()} {
 		err = chi.Walk(router, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 			if !strings.HasPrefix(route, "/debug/pprof/") { // Go's own to document
 				served = append(served, method+" "+route)

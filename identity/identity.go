@@ -65,6 +65,7 @@ type Credential struct {
 	Upstream secret.Text // for [Upstream.Verify]
 	APIKey   *APIKey
 	Proxy    *ProxyUser
+	AdminKey *AdminKey // from [ReadAdminKey]; [Reader.Read] reads none
 }
 
 // Read returns the request's credential, or one of this package's errors. The

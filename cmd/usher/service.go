@@ -212,7 +212,11 @@ func newAdmin(ctx context.Context, public *api.API, store *db.DB) (*api.Admin, e
 	if err != nil {
 		return nil, err
 	}
-	return public.Admin(store, cursorKey)
+	users, err := store.Directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return public.Admin(store, users, cursorKey)
 }
 
 // checkDeployment refuses a database that is not this program's, or on which
