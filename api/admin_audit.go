@@ -140,7 +140,7 @@ func (a *Admin) explain(ctx context.Context, c *adminCall) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !isDirectoryID(user) || organization != "" && !isDirectoryID(organization) {
+	if !session.IsDirectoryID(user) || organization != "" && !session.IsDirectoryID(organization) {
 		return nil, badRequest("userId, and organization where it is there, must be 1 to 128 characters, none of them a control character.")
 	}
 	return Explain(ctx, a.directory, a.api.cfg.Issuer, user, organization, r)

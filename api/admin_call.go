@@ -38,7 +38,7 @@ func (c *adminCall) id(name string) (string, error) {
 	if text == "" {
 		return "", errNotFound
 	}
-	if !utf8.ValidString(text) || !isDirectoryID(text) {
+	if !session.IsDirectoryID(text) {
 		return "", badRequest("The " + name + " in the path must be 1 to 128 characters of UTF-8, none of them a control character.")
 	}
 	return text, nil

@@ -79,7 +79,7 @@ func checkAPIKey(k *admin.NewAPIKey) error {
 		}
 	}
 	for _, id := range k.Organizations {
-		if !isDirectoryID(id) {
+		if !session.IsDirectoryID(id) {
 			return admin.Refuse(admin.ErrInvalid, "organizations must hold ids of 1 to 128 characters, none of them a control character")
 		}
 	}

@@ -555,7 +555,7 @@ func (f faultyStore) AdminKey(context.Context, string, [sha256.Size]byte) (admin
 }
 
 func (f faultyStore) Users(context.Context, admin.Page[string]) ([]admin.User, error) {
-	return nil, f.users
+	return []admin.User{}, f.users
 }
 
 // A list of 2,500 rows comes whole, once each and in order, whatever is added
@@ -901,4 +901,36 @@ func TestAdminAudit(t *testing.T) {
 			t.Errorf("%s: %d changes, want %d", path, got, want)
 		}
 	}
+}
+
+// Wrong admin keys are counted against their address, and lock out neither a
+// key that was good when last seen nor anybody elsewhere.
+func TestAdminFailureLimit(t *testing.T) {
+	t.Parallel()
+	g := newGated(t, api.Limits{Failures: 3})
+	text, _, err := identity.NewAdminKey("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := "Bearer " + text.Reveal()
+	ops := newOps(t, g.API, faultyStore{}, nil)
+	wants := func(status int, peer, authorization string) {
+		t.Helper()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/admin/users", http.NoBody)
+		r.RemoteAddr, r.Header = peer+":1234", http.Header{"Authorization": {authorization}}
+		w := httptest.NewRecorder()
+		ops.ServeHTTP(w, r)
+		a := answer{status: w.Code, header: w.Header(), body: w.Body.Bytes()}
+		checkAnswer(t, r, nil, a)
+		if a.status != status || (status == 429) != (a.header.Get("Retry-After") != "") {
+			t.Errorf("%s from %s: status %d, want %d: %s", authorization[:9], peer, a.status, status, a.body)
+		}
+	}
+	wants(200, somewhere, good)
+	for range 3 {
+		wants(401, somewhere, "Bearer sk_typo")
+	}
+	wants(429, somewhere, "Bearer ak_typo")
+	wants(200, somewhere, good)
+	wants(401, "198.51.100.1", "Bearer ak_typo")
 }

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -44,5 +48,62 @@ ID  NAME  ROLE  CREATED  BY  EXPIRES  LAST USED  REVOKED
 	var actions string
 	if err := pg.Pool.QueryRow(t.Context(), "SELECT string_agg(action, ' ' ORDER BY id) FROM audit.changes").Scan(&actions); err != nil || actions != "admin_key.add admin_key.add admin_key.revoke" {
 		t.Errorf("on record: %q, %v", actions, err)
+	}
+}
+
+// docs/admin.md: its commands are extracted and run, in their order, against a
+// usher dev.
+func TestAdminGuide(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../../docs/admin.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, dev := startDev(t, filepath.Join(openDir(t), ".usher"))
+	want := map[string][]string{
+		"keys":      {"ak_live_", "console", "auditor"},
+		"function":  {},
+		"grant":     {`"id":"lin"`, `"memberOfId":"acme"`, `"reason":"ticket 4711"`},
+		"batch":     {`{"grants":[{"id":`, `"pattern":"acme_wiki"`},
+		"pages":     {`"nextCursor":`, `"action":"grant.add"`},
+		"revoke":    {`"revokeReason":"left the project"`},
+		"questions": {`"principalId":"grace"`, `"granted":"acme:review:*"`, `"access":"none"`, `{"items":[]}`, `"roomAccess":"full"`},
+	}
+	// usher is this test binary, told to be usher.
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(bin, "usher")); err != nil {
+		t.Fatal(err)
+	}
+	script := "set -e\n"
+	for _, block := range regexp.MustCompile("(?ms)^```sh (\\w+)\n(.*?)^```$").FindAllStringSubmatch(string(guide), -1) {
+		name, code := block[1], block[2]
+		parts, known := want[name]
+		if !known {
+			t.Errorf("block %s has nothing to be held against", name)
+		}
+		delete(want, name)
+		if name == "function" {
+			script += code
+			continue
+		}
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", script+code)
+		cmd.Env = append(cleanEnv(), beUsher+"=1", "PATH="+bin+":"+os.Getenv("PATH"), "USHER_DATABASE_URL="+dev.DatabaseURL,
+			"USHER_ADMIN_URL="+dev.AdminURL, "USHER_ADMIN_KEY="+dev.AdminKey)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+		for _, part := range parts {
+			if !strings.Contains(string(out), part) {
+				t.Errorf("%s printed %s; want %s in it", name, out, part)
+			}
+		}
+	}
+	if len(want) != 0 {
+		t.Errorf("the guide lacks %v", want)
 	}
 }
