@@ -22,6 +22,9 @@ var (
 	ErrNotFound = errors.New("admin: not found")
 	ErrExists   = errors.New("admin: exists already")
 	ErrInUse    = errors.New("admin: in use")
+	// ErrNoHistory says that the directory is an application's, which keeps no
+	// history: the question can be answered for now alone.
+	ErrNoHistory = errors.New("admin: the directory keeps no history")
 	// ErrKeyReused says that an idempotency key came with another request.
 	ErrKeyReused = errors.New("admin: idempotency key of another request")
 )

@@ -77,3 +77,70 @@ type ChangeFilter struct {
 	Since  time.Time
 	Until  time.Time // exclusive
 }
+
+// An Opening is one principal who can open a room or a store, and one grant
+// that lets him. A principal may have several.
+type Opening struct {
+	PrincipalKind  string `json:"principalKind"`         // "user", "everyone" or "api_key"
+	PrincipalID    string `json:"principalId,omitempty"` // empty for everyone
+	Access         string `json:"access"`                // "read" or "full": what this grant gives
+	GrantID        int64  `json:"grantId,omitempty"`     // zero for an API key, which has a scope
+	ThroughKind    string `json:"throughKind"`           // whom the grant is for
+	ThroughID      string `json:"throughId,omitempty"`
+	Pattern        string `json:"pattern"`                  // as granted
+	OrganizationID string `json:"organizationId,omitempty"` // must be active; empty: a session without one will do
+}
+
+// A Reach is one pattern that a user may open, and the grant that lets him.
+type Reach struct {
+	ResourceKind   string `json:"resourceKind"` // "room" or "store"
+	Pattern        string `json:"pattern"`      // placeholders filled in
+	Access         string `json:"access"`       // "read" or "full"
+	GrantID        int64  `json:"grantId"`
+	Granted        string `json:"granted"`     // the pattern as granted
+	ThroughKind    string `json:"throughKind"` // whom the grant is for
+	ThroughID      string `json:"throughId,omitempty"`
+	OrganizationID string `json:"organizationId,omitempty"` // must be active; empty: a session without one will do
+}
+
+// An Explanation says why a user can open a room or a store, or why not.
+type Explanation struct {
+	Access string           `json:"access"` // "none", "read" or "full", in the session that gives most
+	Why    string           `json:"why"`    // a sentence
+	Grants []ExplainedGrant `json:"grants"`
+}
+
+// An ExplainedGrant is one that names the id, or is for the user in some way.
+type ExplainedGrant struct {
+	GrantID        int64      `json:"grantId"`
+	SubjectKind    string     `json:"subjectKind"`
+	SubjectID      string     `json:"subjectId,omitempty"`
+	OrganizationID string     `json:"organizationId,omitempty"` // confines it to sessions of that one
+	Pattern        string     `json:"pattern"`                  // as granted
+	Access         string     `json:"access"`
+	HoldsFrom      *time.Time `json:"holdsFrom"`
+	HoldsUntil     *time.Time `json:"holdsUntil,omitempty"`
+	Matches        bool       `json:"matches"` // names the id, or would if filled in for somebody
+	Counts         bool       `json:"counts"`
+	Why            string     `json:"why"` // a sentence
+}
+
+// A Holder is a token that opened a room or a store at some time.
+type Holder struct {
+	UserID         string    `json:"userId"`
+	Access         string    `json:"access"` // what it gave to the id
+	JTI            string    `json:"jti"`
+	IssuedAt       time.Time `json:"issuedAt"`
+	ExpiresAt      time.Time `json:"expiresAt"`
+	OrganizationID string    `json:"organizationId,omitempty"`
+	Audience       string    `json:"audience"`
+	CallerKind     string    `json:"callerKind"`
+	CallerID       string    `json:"callerId,omitempty"`
+}
+
+// A HolderPlace is where a holder stands among those of an id.
+type HolderPlace struct {
+	UserID   string
+	IssuedAt time.Time
+	JTI      string
+}

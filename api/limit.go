@@ -145,16 +145,18 @@ type credentialHash [sha256.Size]byte
 // make usher forget him.
 type gate struct {
 	sessions, apiKeys *limiter[credentialHash]
+	adminKeys         *limiter[credentialHash] // without a limit of their own
 	failures          *limiter[netip.Prefix]
 	proxies           []netip.Prefix
 }
 
 func newGate(l Limits) *gate {
 	return &gate{
-		sessions: newLimiter[credentialHash]("session", l.Session),
-		apiKeys:  newLimiter[credentialHash]("api-key", l.APIKey),
-		failures: newLimiter[netip.Prefix]("failures", l.Failures),
-		proxies:  l.Proxies,
+		sessions:  newLimiter[credentialHash]("session", l.Session),
+		apiKeys:   newLimiter[credentialHash]("api-key", l.APIKey),
+		adminKeys: newLimiter[credentialHash]("admin-key", 0),
+		failures:  newLimiter[netip.Prefix]("failures", l.Failures),
+		proxies:   l.Proxies,
 	}
 }
 
@@ -175,7 +177,9 @@ func (g *gate) enter(c identity.Credential, peer netip.Addr, now time.Time) (*pa
 	p := &passage{gate: g}
 	switch {
 	case c.APIKey != nil:
-		p.callers, p.caller = g.apiKeys, sha256.Sum256(append([]byte(c.APIKey.ID), c.APIKey.Hash[:]...))
+		p.callers, p.caller = g.apiKeys, hashKey(*c.APIKey)
+	case c.AdminKey != nil:
+		p.callers, p.caller = g.adminKeys, hashKey(identity.APIKey(*c.AdminKey))
 	case !c.Upstream.IsEmpty():
 		p.callers, p.caller = g.sessions, sha256.Sum256([]byte(c.Upstream.Reveal()))
 	case c.Proxy != nil:
@@ -198,6 +202,10 @@ func (g *gate) enter(c identity.Credential, peer netip.Addr, now time.Time) (*pa
 	return p, err
 }
 
+func hashKey(k identity.APIKey) credentialHash {
+	return sha256.Sum256(append([]byte(k.ID), k.Hash[:]...))
+}
+
 // limited returns what an address counts as; the zero Prefix where there is no
 // limit, as for a proxy or a Unix socket.
 func (g *gate) limited(peer netip.Addr) netip.Prefix {
@@ -218,7 +226,7 @@ func (g *gate) limited(peer netip.Addr) netip.Prefix {
 // many, the error is a [*limitError].
 func (p *passage) settle(refusal error, now time.Time) error {
 	switch {
-	case errors.Is(refusal, errOrigin), errors.Is(refusal, identity.ErrNoCredential):
+	case errors.Is(refusal, errOrigin), errors.Is(refusal, identity.ErrNoCredential), errors.Is(refusal, identity.ErrNoAdminKey):
 		p.staked = false // lost; and of a credential, nobody was asked
 		return nil
 	case refusal != nil && problemFor(refusal).status == http.StatusUnauthorized:

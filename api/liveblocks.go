@@ -51,6 +51,8 @@ func writeLiveblocksProblem(w http.ResponseWriter, p problem, requestID string) 
 		p.status, out.Error, out.Message = http.StatusUnauthorized, "MISSING_SECRET_KEY", "Missing secret key in authentication header"
 	case p.refusal == "public_key":
 		p.status, out.Error, out.Message = http.StatusUnauthorized, "WRONG_KEY_USED", "Public key instead of the secret key."
+	case p.refusal == "admin_key":
+		p.status, out.Error, out.Message = http.StatusUnauthorized, "WRONG_KEY_USED", p.Reason
 	case p.status == http.StatusUnauthorized:
 		p.status, out.Error, out.Message = http.StatusForbidden, "INVALID_SECRET_KEY", "Invalid secret key."
 	case p.status == http.StatusForbidden:
@@ -140,13 +142,26 @@ func (a *API) issueForBackend(w http.ResponseWriter, r *http.Request, route stri
 // readObject reads a JSON object as Liveblocks does, whatever the content type
 // says.
 func readObject(w http.ResponseWriter, r *http.Request) (strictjson.Members, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := readBody(w, r, maxBody)
+	if err != nil {
+		return nil, err
+	}
+	return parseObject(body)
+}
+
+// readBody reads a body of at most so many bytes.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, errTooLarge
+		return nil, tooLargeFor(limit)
 	}
 	if err != nil {
 		return nil, badRequest("The body ended early.")
 	}
+	return body, nil
+}
+
+func parseObject(body []byte) (strictjson.Members, error) {
 	members, err := strictjson.Object(body, maxDepth)
 	if e, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
 		return nil, badRequest(fmt.Sprintf("The body is not a JSON object that usher takes: at byte %d: %s.", e.Offset, e.Reason))

@@ -17,7 +17,8 @@ import (
 var ErrDraining = errors.New("api: shutting down")
 
 // Ops is the handler of the second listener, for machines and operators:
-// /livez, /readyz, /metrics and /debug/pprof. It must never be public.
+// /livez, /readyz, /metrics, /debug/pprof and the admin API. It must never be
+// public.
 type Ops struct {
 	router   chi.Router
 	draining atomic.Bool
@@ -25,7 +26,7 @@ type Ops struct {
 
 // NewOps returns the handler. ready returns why no token can be issued now, or
 // nil; its errors are shown to the caller.
-func NewOps(registry *prometheus.Registry, ready func(context.Context) error) *Ops {
+func NewOps(registry *prometheus.Registry, admin *Admin, ready func(context.Context) error) *Ops {
 	o := &Ops{router: chi.NewRouter()}
 	r := o.router
 	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) {
@@ -44,7 +45,8 @@ func NewOps(registry *prometheus.Registry, ready func(context.Context) error) *O
 		w.Header().Set("Retry-After", "1")
 		writeJSON(w, http.StatusServiceUnavailable, body)
 	})
-	r.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	r.Mount(adminPrefix, admin.router)
+	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
 	// Without cmdline, which would show a database URL given as a flag.
 	r.HandleFunc("/debug/pprof/*", pprof.Index)
 	r.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -55,6 +57,10 @@ func NewOps(registry *prometheus.Registry, ready func(context.Context) error) *O
 
 // Drain makes /readyz fail, so that load balancers send nothing more.
 func (o *Ops) Drain() { o.draining.Store(true) }
+
+// Routes lists what the second listener serves, for the test that holds it
+// against the contract.
+func (o *Ops) Routes() chi.Routes { return o.router }
 
 // ServeHTTP implements [http.Handler].
 func (o *Ops) ServeHTTP(w http.ResponseWriter, r *http.Request) { o.router.ServeHTTP(w, r) }

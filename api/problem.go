@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -48,11 +49,14 @@ var (
 	errNotFound         = &requestError{http.StatusNotFound, "not_found", "usher has no such route; see /openapi.yaml."}
 	errMethodNotAllowed = &requestError{http.StatusMethodNotAllowed, "method_not_allowed", "This route does not take this method; see the Allow header."}
 	errNotJSON          = &requestError{http.StatusUnsupportedMediaType, "unsupported_media_type", "Send the body as Content-Type: application/json."}
-	errTooLarge         = &requestError{http.StatusRequestEntityTooLarge, "payload_too_large", "The body is larger than 64 KiB."}
 
 	errOrigin     = errors.New("api: origin is not allowed")
 	errOverloaded = errors.New("api: too many requests in flight")
 )
+
+func tooLargeFor(limit int64) error {
+	return &requestError{http.StatusRequestEntityTooLarge, "payload_too_large", fmt.Sprintf("The body is larger than %d KiB.", limit>>10)}
+}
 
 const (
 	signedOut = "Nobody is signed in: the request bears no valid session."
@@ -71,6 +75,9 @@ func problemFor(err error) problem {
 	}
 	if e, ok := errors.AsType[*limitError](err); ok {
 		return problem{status: http.StatusTooManyRequests, limited: e, Error: "rate_limited", Reason: "Too many requests: wait as long as Retry-After says."}
+	}
+	if p, ok := adminProblem(err); ok {
+		return p
 	}
 	if e, ok := errors.AsType[*session.AudienceError](err); ok {
 		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: e.Reason}
@@ -117,6 +124,8 @@ func problemFor(err error) problem {
 		return refuse(http.StatusUnauthorized, "unauthorized", "bad_proxy_user", "The proxy's header that names the user or the organization is there twice, is empty, or is no id.")
 	case errors.Is(err, identity.ErrPublicKey):
 		return refuse(http.StatusUnauthorized, "unauthorized", "public_key", "This is a public key: usher takes secret keys, which begin with sk_.")
+	case errors.Is(err, identity.ErrAdminKey):
+		return refuse(http.StatusUnauthorized, "unauthorized", "admin_key", "This is an admin key, which is for /v1/admin on the second listener: tokens are issued to API keys, which begin with sk_.")
 	case errors.Is(err, identity.ErrBadAPIKey):
 		return refuse(http.StatusUnauthorized, "unauthorized", "bad_api_key", badKey)
 	case errors.Is(err, session.ErrKeyUnknown):

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
@@ -42,72 +43,51 @@ const (
 
 // ErrNoHistory says that the directory is an application's, which keeps no
 // history: the question is one for [DB.Holders].
-var ErrNoHistory = errors.New("db: the directory keeps no history")
+var ErrNoHistory = admin.ErrNoHistory
 
-// An Opening is one principal who can open a room or a store, and one grant
-// that lets him. A principal may have several.
-type Opening struct {
-	PrincipalKind  string `json:"principalKind"`         // "user", "everyone" or "api_key"
-	PrincipalID    string `json:"principalId,omitempty"` // empty for everyone
-	Access         string `json:"access"`                // "read" or "full": what this grant gives
-	GrantID        int64  `json:"grantId,omitempty"`     // zero for an API key, which has a scope
-	ThroughKind    string `json:"throughKind"`           // whom the grant is for
-	ThroughID      string `json:"throughId,omitempty"`
-	Pattern        string `json:"pattern"`                  // as granted
-	OrganizationID string `json:"organizationId,omitempty"` // must be active; empty: a session without one will do
-}
+// The answers of package admin.
+type (
+	Opening        = admin.Opening
+	Reach          = admin.Reach
+	Explanation    = admin.Explanation
+	ExplainedGrant = admin.ExplainedGrant
+	Holder         = admin.Holder
+)
 
 // WhoCan lists who can open a room or a store now, with access or more. An id
-// that is none, or an access other than Read and Full, is [ErrInvalid].
-func (db *DB) WhoCan(ctx context.Context, r permissions.Resource, access permissions.Access) ([]Opening, error) {
-	return ask[Opening](ctx, db, "who can", whoCanSQL, pgx.StrictNamedArgs{"kind": r.Kind.String(), "id": r.ID, "access": access.String()})
+// that is none, or an access other than Read and Full, is [ErrInvalid]. An
+// opening is its own place in the list.
+func (db *DB) WhoCan(ctx context.Context, r permissions.Resource, access permissions.Access, page admin.Page[Opening]) ([]Opening, error) {
+	return ask[Opening](ctx, db, "who can", whoCanSQL, openingArgs(r, access, page))
+}
+
+func openingArgs(r permissions.Resource, access permissions.Access, page admin.Page[Opening]) pgx.StrictNamedArgs {
+	after := page.After
+	return pgx.StrictNamedArgs{
+		"kind": r.Kind.String(), "id": r.ID, "access": access.String(), "limit": page.Limit,
+		"after_principal_kind": after.PrincipalKind, "after_principal_id": after.PrincipalID, "after_access": after.Access,
+		"after_grant_id": after.GrantID, "after_pattern": after.Pattern, "after_organization_id": after.OrganizationID,
+		"after_through_kind": after.ThroughKind, "after_through_id": after.ThroughID,
+	}
 }
 
 // WhoCould is [DB.WhoCan] for a time in the past. Over a directory that keeps
 // no history it is [ErrNoHistory].
-func (db *DB) WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access) ([]Opening, error) {
-	return ask[Opening](ctx, db, "who could", whoCouldSQL,
-		pgx.StrictNamedArgs{"kind": r.Kind.String(), "id": r.ID, "at": at, "access": access.String()})
-}
-
-// A Reach is one pattern that a user may open, and the grant that lets him.
-type Reach struct {
-	ResourceKind   string `json:"resourceKind"` // "room" or "store"
-	Pattern        string `json:"pattern"`      // placeholders filled in
-	Access         string `json:"access"`       // "read" or "full"
-	GrantID        int64  `json:"grantId"`
-	Granted        string `json:"granted"`     // the pattern as granted
-	ThroughKind    string `json:"throughKind"` // whom the grant is for
-	ThroughID      string `json:"throughId,omitempty"`
-	OrganizationID string `json:"organizationId,omitempty"` // must be active; empty: a session without one will do
+func (db *DB) WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access, page admin.Page[Opening]) ([]Opening, error) {
+	args := openingArgs(r, access, page)
+	args["at"] = at
+	return ask[Opening](ctx, db, "who could", whoCouldSQL, args)
 }
 
 // WhatCan lists what a user may open now: nothing, where the directory does not
-// list the user or calls him disabled.
-func (db *DB) WhatCan(ctx context.Context, user string) ([]Reach, error) {
-	return ask[Reach](ctx, db, "what can", whatCanSQL, pgx.StrictNamedArgs{"user_id": user})
-}
-
-// An Explanation says why a user can open a room or a store, or why not.
-type Explanation struct {
-	Access string           `json:"access"` // "none", "read" or "full", in the session that gives most
-	Why    string           `json:"why"`    // a sentence
-	Grants []ExplainedGrant `json:"grants"`
-}
-
-// An ExplainedGrant is one that names the id, or is for the user in some way.
-type ExplainedGrant struct {
-	GrantID        int64      `json:"grantId"`
-	SubjectKind    string     `json:"subjectKind"`
-	SubjectID      string     `json:"subjectId,omitempty"`
-	OrganizationID string     `json:"organizationId,omitempty"` // confines it to sessions of that one
-	Pattern        string     `json:"pattern"`                  // as granted
-	Access         string     `json:"access"`
-	HoldsFrom      *time.Time `json:"holdsFrom"`
-	HoldsUntil     *time.Time `json:"holdsUntil,omitempty"`
-	Matches        bool       `json:"matches"` // names the id, or would if filled in for somebody
-	Counts         bool       `json:"counts"`
-	Why            string     `json:"why"` // a sentence
+// list the user or calls him disabled. A reach is its own place in the list.
+func (db *DB) WhatCan(ctx context.Context, user string, page admin.Page[Reach]) ([]Reach, error) {
+	after := page.After
+	return ask[Reach](ctx, db, "what can", whatCanSQL, pgx.StrictNamedArgs{
+		"user_id": user, "limit": page.Limit, "after_resource_kind": after.ResourceKind, "after_pattern": after.Pattern,
+		"after_access": after.Access, "after_grant_id": after.GrantID, "after_organization_id": after.OrganizationID,
+		"after_through_kind": after.ThroughKind, "after_through_id": after.ThroughID,
+	})
 }
 
 // ExplainAccess explains what a user can do with a room or a store now: what
@@ -121,23 +101,13 @@ func (db *DB) ExplainAccess(ctx context.Context, user string, r permissions.Reso
 	return Explanation{Access: rows[0].Access, Why: rows[0].Why, Grants: rows[1:]}, nil
 }
 
-// A Holder is a token that opened a room or a store at some time.
-type Holder struct {
-	UserID         string    `json:"userId"`
-	Access         string    `json:"access"` // what it gave to the id
-	JTI            string    `json:"jti"`
-	IssuedAt       time.Time `json:"issuedAt"`
-	ExpiresAt      time.Time `json:"expiresAt"`
-	OrganizationID string    `json:"organizationId,omitempty"`
-	Audience       string    `json:"audience"`
-	CallerKind     string    `json:"callerKind"`
-	CallerID       string    `json:"callerId,omitempty"`
-}
-
 // Holders lists the tokens that opened a room or a store at a time: issued then
 // or before, and not yet expired. A verifier's leeway comes on top.
-func (db *DB) Holders(ctx context.Context, r permissions.Resource, at time.Time) ([]Holder, error) {
-	return ask[Holder](ctx, db, "holders", holdersSQL, pgx.StrictNamedArgs{"kind": r.Kind.String(), "id": r.ID, "at": at})
+func (db *DB) Holders(ctx context.Context, r permissions.Resource, at time.Time, page admin.Page[admin.HolderPlace]) ([]Holder, error) {
+	return ask[Holder](ctx, db, "holders", holdersSQL, pgx.StrictNamedArgs{
+		"kind": r.Kind.String(), "id": r.ID, "at": at, "limit": page.Limit,
+		"after_user_id": page.After.UserID, "after_issued_at": page.After.IssuedAt, "after_jti": page.After.JTI,
+	})
 }
 
 // An IssuedToken is the record of a token.

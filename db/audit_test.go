@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/permissions"
@@ -140,21 +141,21 @@ func TestAuditRefusesBadQuestions(t *testing.T) {
 	_, pg := newTenant(t)
 	database := openURL(t, pg.AuditorURL)
 	ctx := t.Context()
-	_, err := database.WhoCan(ctx, permissions.Resource{ID: "acme:1"}, permissions.Read)
+	_, err := database.WhoCan(ctx, permissions.Resource{ID: "acme:1"}, permissions.Read, admin.Page[db.Opening]{})
 	wantError(t, err, db.ErrInvalid, "neither room nor store")
-	_, err = database.WhoCan(ctx, permissions.Room("acme:*"), permissions.Read)
+	_, err = database.WhoCan(ctx, permissions.Room("acme:*"), permissions.Read, admin.Page[db.Opening]{})
 	wantError(t, err, db.ErrInvalid, "Give the id of one room, not a pattern")
-	_, err = database.WhoCan(ctx, permissions.Store("acme:1"), permissions.Read)
+	_, err = database.WhoCan(ctx, permissions.Store("acme:1"), permissions.Read, admin.Page[db.Opening]{})
 	wantError(t, err, db.ErrInvalid, "'acme:1' is no id of a store")
-	_, err = database.WhoCan(ctx, permissions.Room("acme:1"), permissions.None)
+	_, err = database.WhoCan(ctx, permissions.Room("acme:1"), permissions.None, admin.Page[db.Opening]{})
 	wantError(t, err, db.ErrInvalid, "the access 'none' is neither read nor full")
-	_, err = database.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(time.Hour), permissions.Read)
+	_, err = database.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(time.Hour), permissions.Read, admin.Page[db.Opening]{})
 	wantError(t, err, db.ErrInvalid, "yet to come")
-	_, err = database.WhoCould(ctx, permissions.Room(""), time.Now().Add(-time.Hour), permissions.Read)
+	_, err = database.WhoCould(ctx, permissions.Room(""), time.Now().Add(-time.Hour), permissions.Read, admin.Page[db.Opening]{})
 	wantError(t, err, db.ErrInvalid, "'' is no id of a room")
 	_, err = database.ExplainAccess(ctx, "ada", permissions.Room(strings.Repeat("😀", 65)))
 	wantError(t, err, db.ErrInvalid, "is no id of a room")
-	_, err = database.Holders(ctx, permissions.Room("a\nb"), time.Now())
+	_, err = database.Holders(ctx, permissions.Room("a\nb"), time.Now(), admin.Page[admin.HolderPlace]{})
 	wantError(t, err, db.ErrInvalid, "is no id of a room")
 	_, err = database.UnusedGrants(ctx, time.Now().Add(time.Hour))
 	wantError(t, err, db.ErrInvalid, "yet to come")
@@ -170,7 +171,7 @@ func TestAuditRefusesBadQuestions(t *testing.T) {
 			t.Errorf("%s: %v, want 22023 with a hint", sql, err)
 		}
 	}
-	if got, err := database.WhatCan(ctx, "nobody"); err != nil || len(got) > 0 {
+	if got, err := database.WhatCan(ctx, "nobody", admin.Page[db.Reach]{}); err != nil || len(got) > 0 {
 		t.Errorf("WhatCan() of nobody = %v, %v; want nothing", got, err)
 	}
 }
@@ -212,7 +213,7 @@ func TestExplainAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	reasons := map[int64]string{}
-	grants, err := open(t, pg).Grants(t.Context(), db.GrantFilter{Ended: true})
+	grants, err := open(t, pg).Grants(t.Context(), db.GrantFilter{Ended: true}, admin.Page[int64]{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +313,7 @@ func TestHoldersAndTokensOf(t *testing.T) {
 		{"store", permissions.Store("acme_1"), at, []string{"ada full other", "eve full all"}},
 		{"store of a room's name", permissions.Store("acme"), at, []string{"ada full other"}},
 	} {
-		holders, err := database.Holders(t.Context(), c.asked, c.at)
+		holders, err := database.Holders(t.Context(), c.asked, c.at, admin.Page[admin.HolderPlace]{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -449,12 +450,12 @@ func TestAuditOfAnotherDirectory(t *testing.T) {
 	auditor := openURL(t, pg.AuditorURL)
 	ctx := t.Context()
 
-	who, err := auditor.WhoCan(ctx, permissions.Room("acme:1"), permissions.Read)
+	who, err := auditor.WhoCan(ctx, permissions.Room("acme:1"), permissions.Read, admin.Page[db.Opening]{})
 	want := []db.Opening{{PrincipalKind: "user", PrincipalID: "zoe", Access: "full", GrantID: 1, ThroughKind: "everyone", Pattern: "{organization}:*"}}
 	if diff := cmp.Diff(want, who); err != nil || diff != "" {
 		t.Errorf("WhoCan(): %v (-want +got):\n%s", err, diff)
 	}
-	what, err := auditor.WhatCan(ctx, "zoe")
+	what, err := auditor.WhatCan(ctx, "zoe", admin.Page[db.Reach]{})
 	reach := db.Reach{ResourceKind: "room", Access: "full", ThroughKind: "everyone"}
 	template, lobby := reach, reach
 	template.GrantID, template.Pattern, template.Granted = 1, "acme:*", "{organization}:*"
@@ -466,10 +467,10 @@ func TestAuditOfAnotherDirectory(t *testing.T) {
 	if err != nil || why.Access != "none" || why.Why != "User ada is disabled." {
 		t.Errorf("ExplainAccess() = %+v, %v", why, err)
 	}
-	if _, err := auditor.Holders(ctx, permissions.Room("acme:1"), time.Now()); err != nil {
+	if _, err := auditor.Holders(ctx, permissions.Room("acme:1"), time.Now(), admin.Page[admin.HolderPlace]{}); err != nil {
 		t.Errorf("Holders(): %v", err)
 	}
-	_, err = auditor.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(-time.Minute), permissions.Read)
+	_, err = auditor.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(-time.Minute), permissions.Read, admin.Page[db.Opening]{})
 	wantError(t, err, db.ErrNoHistory, "better-auth, which keeps no history of them. audit.holders")
 	_, err = auditor.MembershipHistory(ctx, ada)
 	wantError(t, err, db.ErrNoHistory, "audit.holders")

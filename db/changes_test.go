@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/permissions"
@@ -26,6 +27,7 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 	key := db.NewAPIKey{
 		ID: "abcdefghijkl", Name: "billing", Routes: []string{session.RouteAuth}, Patterns: session.Patterns{Rooms: []permissions.Rule{}},
 	}
+	adminKey := admin.NewKey{ID: "ABCDEFGHIJKL", Name: "ops", Role: admin.RoleAuditor}
 	var grantID int64
 	for i, c := range []struct {
 		action, target string
@@ -58,6 +60,8 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 		{"group.delete", "reviewers", func(actor string) error { _, err := service.DeleteGroup(ctx, "reviewers", actor); return err }},
 		{"organization.delete", "acme", func(actor string) error { _, err := service.DeleteOrganization(ctx, "acme", actor); return err }},
 		{"user.delete", "ada", func(actor string) error { _, err := service.DeleteUser(ctx, "ada", actor); return err }},
+		{"admin_key.add", adminKey.ID, func(actor string) error { _, err := owner.AddAdminKey(ctx, actor, adminKey); return err }},
+		{"admin_key.revoke", adminKey.ID, func(actor string) error { _, err := owner.RevokeAdminKey(ctx, actor, adminKey.ID); return err }},
 		{"signing_key.add", "", func(actor string) error {
 			_, err := owner.EnsureSigningKey(ctx, session.EdDSA, newKeyEncryption(t), actor)
 			return err

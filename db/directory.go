@@ -64,8 +64,7 @@ const (
 )
 
 const (
-	maxDirectorySQL  = 1 << 20
-	lockNotAvailable = "55P03" // PostgreSQL, appendix A
+	maxDirectorySQL = 1 << 20
 
 	// ownPath is the search_path on which nobody else can plant anything.
 	ownPath = "pg_catalog, pg_temp"

@@ -12,6 +12,9 @@ import (
 var (
 	ErrBadAdminKey = errors.New("identity: not an admin key: its form or its checksum is wrong")
 	ErrAPIKey      = errors.New("identity: an API key instead of an admin key")
+	ErrNoAdminKey  = errors.New("identity: no Authorization header")
+	// ErrAdminKeyInBrowser is a 400, as [ErrKeyInBrowser] is.
+	ErrAdminKeyInBrowser = errors.New("identity: an admin key from a browser")
 )
 
 // An AdminKey is an [APIKey] for the admin API: neither is taken for the other.
@@ -45,11 +48,14 @@ func ReadAdminKey(req *http.Request) (AdminKey, error) {
 		return AdminKey{}, ErrCredentialInURL
 	}
 	if len(req.Header.Values("Origin")) > 0 {
-		return AdminKey{}, ErrKeyInBrowser
+		return AdminKey{}, ErrAdminKeyInBrowser
 	}
 	text, err := bearer(req)
-	if err != nil {
-		return AdminKey{}, err
+	switch {
+	case errors.Is(err, ErrNoCredential):
+		return AdminKey{}, ErrNoAdminKey
+	case err != nil:
+		return AdminKey{}, ErrBadAdminKey
 	}
 	return ParseAdminKey(text)
 }

@@ -22,7 +22,7 @@ var (
 	ErrBadCookie       = errors.New("identity: session cookie is not a session token")
 	ErrBadBearer       = errors.New("identity: Authorization header is not a credential usher takes")
 	// ErrKeyInBrowser is a 400: a secret key in a page is everybody's.
-	ErrKeyInBrowser = errors.New("identity: a secret key from a browser")
+	ErrKeyInBrowser = errors.New("identity: an API key from a browser")
 	// ErrCredentialInURL is a 400: URLs end up in logs and histories (RFC
 	// 9700, section 4.3.2).
 	ErrCredentialInURL = errors.New("identity: credential in the URL")
@@ -72,6 +72,7 @@ type Credential struct {
 	Upstream secret.Text // for [Upstream.Verify]
 	APIKey   *APIKey
 	Proxy    *ProxyUser
+	AdminKey *AdminKey // from [ReadAdminKey]; [Reader.Read] reads none
 }
 
 // Read returns the request's credential, or one of this package's errors. The

@@ -11,7 +11,8 @@ const (
 	CallerSession  = "session"
 	CallerUpstream = "upstream"
 	CallerAPIKey   = "api_key"
-	CallerProxy    = "proxy"    // whose address is the CallerID
+	CallerProxy    = "proxy" // whose address is the CallerID
+	CallerAdminKey = "admin_key"
 	CallerOperator = "operator" // somebody at a terminal
 )
 
@@ -23,7 +24,7 @@ type Decision struct {
 	// CallerUnknown says of a denial that it is nobody's whom usher knows, as
 	// anybody can have it: floods of these are counted.
 	CallerUnknown bool
-	At     time.Time
+	At            time.Time
 
 	CallerKind   string
 	CallerID     string // of a session its sid: never the session token itself

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/permissions"
 )
@@ -58,9 +59,9 @@ func (c *whoCanCmd) Run(ctx context.Context, out *console, database *db.DB) erro
 	}
 	var found []db.Opening
 	if c.At == nil {
-		found, err = database.WhoCan(ctx, r, access)
+		found, err = database.WhoCan(ctx, r, access, admin.Page[db.Opening]{})
 	} else {
-		found, err = database.WhoCould(ctx, r, c.At.Time, access)
+		found, err = database.WhoCould(ctx, r, c.At.Time, access, admin.Page[db.Opening]{})
 	}
 	if err != nil {
 		return err
@@ -80,7 +81,7 @@ type whatCanCmd struct {
 }
 
 func (c *whatCanCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	found, err := database.WhatCan(ctx, c.User)
+	found, err := database.WhatCan(ctx, c.User, admin.Page[db.Reach]{})
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (c *holdersCmd) Run(ctx context.Context, out *console, database *db.DB) err
 	if c.At != nil {
 		at = c.At.Time
 	}
-	found, err := database.Holders(ctx, r, at)
+	found, err := database.Holders(ctx, r, at, admin.Page[admin.HolderPlace]{})
 	if err != nil {
 		return err
 	}

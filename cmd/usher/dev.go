@@ -38,7 +38,7 @@ type devCmd struct {
 	sealFlags
 	Dir       string `env:"USHER_DEV_DIR" default:".usher" type:"path" help:"Folder of the database, the keys and dev.json."`
 	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener; port 0 takes a free one."`
-	OpsListen string `env:"USHER_OPS_LISTEN" default:"127.0.0.1:0" help:"Listener for /livez, /readyz, /metrics and /debug/pprof."`
+	OpsListen string `env:"USHER_OPS_LISTEN" default:"127.0.0.1:0" help:"Listener for /livez, /readyz, /metrics, /debug/pprof and /v1/admin."`
 }
 
 // devActor is who made the demo, for the record.
@@ -55,6 +55,8 @@ type devFile struct {
 	Audience    string            `json:"audience"`
 	JWKSURL     string            `json:"jwksUrl"`
 	APIKey      string            `json:"apiKey"` // of every route and pattern
+	AdminURL    string            `json:"adminUrl"`
+	AdminKey    string            `json:"adminKey"` // of role admin
 	Sessions    map[string]string `json:"sessions"`
 	CookieName  string            `json:"cookieName"`
 }
@@ -92,6 +94,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	dev := devFile{
 		URL:         "http://" + listener.Addr().String(),
 		OpsURL:      "http://" + ops.Addr().String(),
+		AdminURL:    "http://" + ops.Addr().String() + "/v1/admin",
 		DatabaseURL: owner.Reveal(),
 		CookieName:  c.SessionCookie,
 	}
@@ -195,8 +198,8 @@ func (c *devCmd) database(ctx context.Context, logger *slog.Logger) (owner secre
 	}, nil
 }
 
-// demo seeds the demo. Its users' session cookies and its API key are those of
-// the last time, so that a browser stays signed in.
+// demo seeds the demo. Its users' session cookies and its keys are those of the
+// last time, so that a browser stays signed in.
 func (c *devCmd) demo(ctx context.Context, owner secret.Text, dev *devFile) error {
 	var last devFile
 	if content, err := os.ReadFile(filepath.Join(c.Dir, "dev.json")); err == nil {
@@ -217,19 +220,24 @@ func (c *devCmd) demo(ctx context.Context, owner secret.Text, dev *devFile) erro
 	if err := db.SeedDemo(ctx, owner, sessions); err != nil {
 		return err
 	}
-	dev.APIKey, err = demoAPIKey(ctx, owner, last.APIKey)
+	database, err := db.Open(owner)
+	if err != nil {
+		return err
+	}
+	defer database.Close()
+	if dev.APIKey, err = demoAPIKey(ctx, database, last.APIKey); err != nil {
+		return err
+	}
+	dev.AdminKey, err = demoAdminKey(ctx, database, last.AdminKey)
 	return err
 }
 
+// demoKeyName is what both of the demo's keys are called.
+const demoKeyName = "demo"
+
 // demoAPIKey returns the last key where the database has it still, or a new
 // one in its place.
-func demoAPIKey(ctx context.Context, owner secret.Text, last string) (string, error) {
-	const name = "demo"
-	database, err := db.Open(owner)
-	if err != nil {
-		return "", err
-	}
-	defer database.Close()
+func demoAPIKey(ctx context.Context, database *db.DB, last string) (string, error) {
 	keys, err := database.APIKeys(ctx, false, admin.Page[admin.KeyPlace]{})
 	if err != nil {
 		return "", err
@@ -239,7 +247,7 @@ func demoAPIKey(ctx context.Context, owner secret.Text, last string) (string, er
 		if k.ID == known.ID {
 			return last, nil
 		}
-		if k.Name == name && k.CreatedBy == devActor { // its text is lost
+		if k.Name == demoKeyName && k.CreatedBy == devActor { // its text is lost
 			if _, err := database.RevokeAPIKey(ctx, devActor, k.ID); err != nil {
 				return "", err
 			}
@@ -254,9 +262,34 @@ func demoAPIKey(ctx context.Context, owner secret.Text, last string) (string, er
 		return "", err
 	}
 	_, err = database.AddAPIKey(ctx, devActor, db.NewAPIKey{
-		ID: key.ID, SecretHash: key.Hash, Name: name, Patterns: scope,
+		ID: key.ID, SecretHash: key.Hash, Name: demoKeyName, Patterns: scope,
 		Routes: []string{session.RouteAuth, session.RouteAuthorizeUser, session.RouteIdentifyUser},
 	})
+	return text.Reveal(), err
+}
+
+// demoAdminKey is demoAPIKey for the admin API.
+func demoAdminKey(ctx context.Context, database *db.DB, last string) (string, error) {
+	keys, err := database.AdminKeys(ctx, false)
+	if err != nil {
+		return "", err
+	}
+	known, _ := identity.ParseAdminKey(secret.New(last)) // none at the first start
+	for _, k := range keys {
+		if k.ID == known.ID {
+			return last, nil
+		}
+		if k.Name == demoKeyName && k.CreatedBy == devActor { // its text is lost
+			if _, err := database.RevokeAdminKey(ctx, devActor, k.ID); err != nil {
+				return "", err
+			}
+		}
+	}
+	text, key, err := identity.NewAdminKey("dev")
+	if err != nil {
+		return "", err
+	}
+	_, err = database.AddAdminKey(ctx, devActor, admin.NewKey{ID: key.ID, SecretHash: key.Hash, Name: demoKeyName, Role: admin.RoleAdmin})
 	return text.Reveal(), err
 }
 
@@ -337,6 +370,8 @@ func (d *devFile) greeting(dir string) string {
 	fmt.Fprintf(&b, "\nThe latest audit rows\n  %s\n", d.auditCommand())
 	fmt.Fprintf(&b, "\nA token that another backend asks for, with an API key\n"+
 		"  curl -sw '\\n' %s/v2/authorize-user -H 'Authorization: Bearer %s' \\\n    -d '{\"userId\": \"ada\", \"permissions\": {\"acme:*\": [\"room:write\"]}}'\n", d.URL, d.APIKey)
+	fmt.Fprintf(&b, "\nWhat ada was granted, from the admin API\n"+
+		"  curl -sw '\\n' '%s/grants?subjectKind=user&subjectId=ada' -H 'Authorization: Bearer %s'\n", d.AdminURL, d.AdminKey)
 	fmt.Fprintf(&b, "\nAll of it is in %s. Ctrl-C stops it.\n", filepath.Join(dir, "dev.json"))
 	return b.String()
 }

@@ -28,10 +28,10 @@ func TestDev(t *testing.T) {
 		t.Errorf(".gitignore = %q, %v", ignored, err)
 	}
 	commands := regexp.MustCompile(`(?m)^  ((?:curl|\S*psql) (?:.*\\\n)?.*)$`).FindAllStringSubmatch(p.out.String(), -1)
-	if len(commands) != 4 {
-		t.Fatalf("usher dev prints %d commands, want 4:\n%s", len(commands), p.out)
+	if len(commands) != 5 {
+		t.Fatalf("usher dev prints %d commands, want 5:\n%s", len(commands), p.out)
 	}
-	for i, want := range []string{`"token":"eyJ`, `"error":"forbidden"`, "acme:design:1", `{"token":"eyJ`} {
+	for i, want := range []string{`"token":"eyJ`, `"error":"forbidden"`, "acme:design:1", `{"token":"eyJ`, `"pattern":"acme:design:*"`} {
 		out, err := exec.CommandContext(t.Context(), "bash", "-c", commands[i][1]).CombinedOutput()
 		if err != nil || !bytes.Contains(out, []byte(want)) {
 			t.Errorf("%s\nprinted %s, %v; want %s in it", commands[i][1], out, err, want)
@@ -54,6 +54,8 @@ func TestDev(t *testing.T) {
 	checkStatus(t, dev.OpsURL+"/readyz", 200)
 	checkStatus(t, dev.URL+"/metrics", 404) // never on the public port
 	checkStatus(t, dev.URL+"/readyz", 404)
+	checkStatus(t, dev.URL+"/v1/admin/users", 404)
+	checkStatus(t, dev.AdminURL+"/users", 401)
 
 	// A second one beside it does not disturb it, not even in the same folder.
 	beside := startUsher(t, nil, "dev", "--dir", dir, "--listen", "127.0.0.1:0")
@@ -75,8 +77,8 @@ func TestDev(t *testing.T) {
 		t.Error("postgres outlived usher dev")
 	}
 	p, again := startDev(t, dir)
-	if again.Sessions["ada"] != dev.Sessions["ada"] || again.APIKey != dev.APIKey {
-		t.Error("the second usher dev has other sessions or another API key")
+	if again.Sessions["ada"] != dev.Sessions["ada"] || again.APIKey != dev.APIKey || again.AdminKey != dev.AdminKey {
+		t.Error("the second usher dev has other sessions or other keys")
 	}
 	if status, _, _, err := ask(t.Context(), again.URL, dev.Sessions["ada"], `{}`); err != nil || status != 200 {
 		t.Errorf("the old cookie at the second usher dev: %d %v", status, err)

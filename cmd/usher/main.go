@@ -30,6 +30,7 @@ type cli struct {
 	Grant   grantCmd   `cmd:"" help:"Who may open which rooms and stores."`
 	Session sessionCmd `cmd:"" help:"Sign-in sessions of usher's own directory."`
 	APIKey  apiKeyCmd  `cmd:"" name:"apikey" help:"Credentials of other backends."`
+	Admin   adminCmd   `cmd:"" name:"adminkey" help:"Credentials of the admin API."`
 	Audit   auditCmd   `cmd:"" help:"What was decided."`
 	Token   tokenCmd   `cmd:"" help:"Tokens, by hand."`
 	Key     keyCmd     `cmd:"" help:"Signing keys."`

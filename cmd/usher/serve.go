@@ -25,7 +25,7 @@ type serveCmd struct {
 	tlsFlags
 	URL       string        `required:"" env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim: https://auth.example.com."`
 	Listen    string        `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Give --tls-cert and --tls-key, or put a proxy with TLS in front of it."`
-	OpsListen string        `env:"USHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Listener for /livez, /readyz, /metrics and /debug/pprof. Never public."`
+	OpsListen string        `env:"USHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Listener for /livez, /readyz, /metrics, /debug/pprof and /v1/admin. Never public."`
 	Drain     time.Duration `env:"USHER_DRAIN" default:"10s" help:"How long to wait for requests in flight at shutdown."`
 }
 
@@ -86,6 +86,9 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 	}
 	if cfg.ops, err = listen(ctx, "ops-listen", c.OpsListen); err != nil {
 		return err
+	}
+	if address, ok := cfg.ops.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
+		out.logger.WarnContext(ctx, "operators are served in the clear, and admin keys pass there: keep this listener to a network that is yours alone", "ops_listen", address.String())
 	}
 	s, err := newService(ctx, cfg)
 	if err != nil {

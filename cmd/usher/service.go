@@ -107,6 +107,7 @@ type serviceConfig struct {
 // service is usher, running.
 type service struct {
 	db       *db.DB
+	adminDB  *db.DB // a pool of its own: no auditor's query takes a connection that issuing waits for
 	auditLog *db.AuditLog
 	upstream *identity.Upstream
 	floods   *db.FloodLog
@@ -136,10 +137,16 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{db: database, cfg: cfg}
+	adminDB, err := db.Open(cfg.databaseURL)
+	if err != nil {
+		database.Close()
+		return nil, err
+	}
+	s := &service{db: database, adminDB: adminDB, cfg: cfg}
+	started := false
 	defer func() {
-		if s.auditLog == nil {
-			database.Close()
+		if !started {
+			_ = s.close(ctx) // err says why
 		}
 	}()
 	if err := checkDeployment(ctx, database, cfg.mode); err != nil {
@@ -200,13 +207,13 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		Registry:          registry,
 	})
 	if err != nil {
-		s.upstream.Close()
-		_ = s.floods.Close() // nothing came yet
-		s.auditLog.Close()
-		s.auditLog = nil
 		return nil, err
 	}
-	s.opsAPI = api.NewOps(registry, func(ctx context.Context) error {
+	adminAPI, err := newAdmin(ctx, public, adminDB)
+	if err != nil {
+		return nil, err
+	}
+	s.opsAPI = api.NewOps(registry, adminAPI, func(ctx context.Context) error {
 		if _, err := keyring.Signing(cfg.tokens.SigningAlg, time.Now()); err != nil {
 			return err
 		}
@@ -214,8 +221,44 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		return err
 	})
 	s.public, s.ops = httpServer(public, cfg.logger), httpServer(s.opsAPI, cfg.logger)
-	s.ops.WriteTimeout = 0 // a CPU profile takes as long as it is asked to
+	started = true
 	return s, nil
+}
+
+// close ends what there is: what waits for the audit is written, then sealed.
+func (s *service) close(ctx context.Context) (err error) {
+	if s.upstream != nil {
+		s.upstream.Close()
+	}
+	if s.floods != nil {
+		err = s.floods.Close()
+	}
+	if s.auditLog != nil {
+		s.auditLog.Close()
+	}
+	if s.sealer != nil {
+		s.sealLast(ctx)
+	}
+	s.adminDB.Close()
+	s.db.Close()
+	return err
+}
+
+// newAdmin joins the admin API to its own pool.
+func newAdmin(ctx context.Context, public *api.API, store *db.DB) (*api.Admin, error) {
+	deployment, err := store.Deployment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cursorKey, err := deployment.Key("cursors of the admin API")
+	if err != nil {
+		return nil, err
+	}
+	users, err := store.Directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return public.Admin(store, users, cursorKey)
 }
 
 // checkDeployment refuses a database that is not this program's, or on which
@@ -273,10 +316,6 @@ func relaxGC() {
 // run serves until ctx ends, then drains: readiness fails first, requests in
 // flight are answered, and what the audit waits for is written.
 func (s *service) run(ctx context.Context) error {
-	defer s.db.Close()
-	defer s.sealLast(ctx)
-	defer s.auditLog.Close()
-	defer s.upstream.Close()
 	relaxGC()
 	failed := make(chan error, 2)
 	go func() { failed <- s.public.Serve(s.cfg.listen) }()
@@ -300,14 +339,17 @@ func (s *service) run(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("requests were cut off after %s: %w", s.cfg.drain, shutdownErr))
 		_ = s.public.Close()
 	}
-	_ = s.ops.Close()
+	if s.ops.Shutdown(ending) != nil { // a profile that is being taken
+		_ = s.ops.Close()
+	}
 	stop()
 	sealing.Wait()
-	return errors.Join(err, s.floods.Close())
+	return errors.Join(err, s.close(ctx))
 }
 
-// watch looks after what time breaks: the clock, the audit's partitions, and
-// the grants of users whom the application has deleted.
+// watch looks after what time breaks: the clock, the audit's partitions, the
+// grants of users whom the application has deleted, and answers that were kept
+// long enough.
 func (s *service) watch(ctx context.Context) {
 	const every, toleratedSkew = time.Minute, 5 * time.Second
 	for tick := time.NewTicker(every); ; {
@@ -326,6 +368,9 @@ func (s *service) watch(ctx context.Context) {
 			}
 		}
 		s.sweep(ctx)
+		if err := s.adminDB.ForgetAnswers(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.logger.ErrorContext(ctx, "old answers could not be forgotten", "error", err.Error())
+		}
 		select {
 		case <-ctx.Done():
 			tick.Stop()

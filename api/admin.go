@@ -1,0 +1,338 @@
+package api
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/usher-auth/usher/admin"
+	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
+)
+
+// AdminStore is what the admin API works on. What changes something takes the
+// actor, records the change under that name, and is part of Once's transaction
+// where it is called with the context of one. Refusals are [*admin.Refusal],
+// faults [session.ErrUnavailable].
+type AdminStore interface {
+	// AdminKey returns [admin.ErrKeyUnknown], [admin.ErrKeyRevoked] or
+	// [admin.ErrKeyExpired] for a key that is none.
+	AdminKey(ctx context.Context, id string, secretHash [sha256.Size]byte) (admin.Key, error)
+	// Once runs a change, or returns the answer that it gave the first time.
+	Once(ctx context.Context, r admin.Request, change func(context.Context) ([]byte, error)) (answer []byte, again bool, err error)
+
+	User(ctx context.Context, id string) (admin.User, error)
+	Users(ctx context.Context, page admin.Page[string]) ([]admin.User, error)
+	AddUser(ctx context.Context, id string, info json.RawMessage, actor string) (admin.User, error)
+	SetUserDisabled(ctx context.Context, id string, disabled bool, actor string) (admin.User, error)
+	DeleteUser(ctx context.Context, id, actor string) (admin.Deletion, error)
+	Sessions(ctx context.Context, user string, page admin.Page[admin.SessionPlace]) ([]admin.Session, error)
+	EndSessions(ctx context.Context, user, actor string) (ended int64, err error)
+
+	Organization(ctx context.Context, id string) (admin.Organization, error)
+	Organizations(ctx context.Context, page admin.Page[string]) ([]admin.Organization, error)
+	AddOrganization(ctx context.Context, id, name, actor string) (admin.Organization, error)
+	DeleteOrganization(ctx context.Context, id, actor string) (admin.Deletion, error)
+	Group(ctx context.Context, id string) (admin.Group, error)
+	Groups(ctx context.Context, page admin.Page[string]) ([]admin.Group, error)
+	AddGroup(ctx context.Context, id, organization, name, actor string) (admin.Group, error)
+	DeleteGroup(ctx context.Context, id, actor string) (admin.Deletion, error)
+	Members(ctx context.Context, of admin.Subject, page admin.Page[string]) ([]admin.Membership, error)
+	AddMember(ctx context.Context, of admin.Subject, user, actor string) (admin.Membership, error)
+	RemoveMember(ctx context.Context, of admin.Subject, user, actor string) (groupsLeft int64, err error)
+
+	Grant(ctx context.Context, id int64) (admin.Grant, error)
+	Grants(ctx context.Context, f admin.GrantFilter, page admin.Page[int64]) ([]admin.Grant, error)
+	AddGrants(ctx context.Context, grants []admin.NewGrant, actor string) ([]admin.AddedGrant, error)
+	RevokeGrant(ctx context.Context, id int64, reason, actor string) (admin.Grant, error)
+
+	APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPlace]) ([]admin.APIKey, error)
+	AddAPIKey(ctx context.Context, actor string, k admin.NewAPIKey) (admin.APIKey, error)
+	RevokeAPIKey(ctx context.Context, actor, id string) (admin.APIKey, error)
+	ListSigningKeys(ctx context.Context, page admin.Page[admin.SigningKeyPlace]) ([]admin.SigningKeyTimes, error)
+
+	Decisions(ctx context.Context, f admin.DecisionFilter, page admin.Page[admin.DecisionPlace]) ([]admin.Decision, error)
+	Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page[int64]) ([]admin.Change, error)
+	WhoCan(ctx context.Context, r permissions.Resource, access permissions.Access, page admin.Page[admin.Opening]) ([]admin.Opening, error)
+	WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access, page admin.Page[admin.Opening]) ([]admin.Opening, error)
+	WhatCan(ctx context.Context, user string, page admin.Page[admin.Reach]) ([]admin.Reach, error)
+	Holders(ctx context.Context, r permissions.Resource, at time.Time, page admin.Page[admin.HolderPlace]) ([]admin.Holder, error)
+	ExplainAccess(ctx context.Context, user string, r permissions.Resource) (admin.Explanation, error)
+}
+
+const (
+	adminPrefix = "/v1/admin"
+	// adminWithin bounds the work of one admin request.
+	adminWithin = 4_500 * time.Millisecond
+	// maxBatchBody holds [maxBatch] grants with the longest ids there are.
+	maxBatchBody = 4 << 20
+	maxBatch     = 1_000
+)
+
+// Admin is the API of operators, under /v1/admin on the second listener. It is
+// safe for concurrent use.
+type Admin struct {
+	api       *API // what answers, logs, counts and records
+	store     AdminStore
+	directory UserDirectory
+	cursors   cipher.AEAD
+	router    chi.Router
+}
+
+// Admin returns the admin API beside a. directory has the users whose tokens it
+// explains. cursorKey, of 32 bytes, is the same on all replicas: a list that one
+// began another goes on with.
+func (a *API) Admin(store AdminStore, directory UserDirectory, cursorKey []byte) (*Admin, error) {
+	block, err := aes.NewCipher(cursorKey)
+	if err != nil {
+		return nil, fmt.Errorf("api: cursor key: %w", err)
+	}
+	cursors, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("api: cursor key: %w", err)
+	}
+	admin := &Admin{api: a, store: store, directory: directory, cursors: cursors}
+	admin.router = admin.routes()
+	return admin, nil
+}
+
+// An adminHandler returns what the answer's JSON is made of.
+type adminHandler func(ctx context.Context, c *adminCall) (any, error)
+
+func (a *Admin) routes() chi.Router {
+	r := chi.NewRouter()
+	r.NotFound(a.api.handle("none", func(http.ResponseWriter, *http.Request) error { return errNotFound }))
+	r.MethodNotAllowed(a.api.handle("none", func(http.ResponseWriter, *http.Request) error { return errMethodNotAllowed }))
+	get := func(path string, serve adminHandler) {
+		r.Get(path, a.api.handle(adminPrefix+path, a.read(serve)))
+	}
+	change := func(method, path string, status int, serve adminHandler) {
+		r.Method(method, path, a.api.handle(adminPrefix+path, a.change(status, maxBody, serve)))
+	}
+	create := func(path string, serve adminHandler) { change(http.MethodPost, path, http.StatusCreated, serve) }
+	act := func(path string, serve adminHandler) { change(http.MethodPost, path, http.StatusOK, serve) }
+	remove := func(path string, serve adminHandler) { change(http.MethodDelete, path, http.StatusOK, serve) }
+
+	get("/users", a.users)
+	create("/users", a.addUser)
+	get("/users/{user}", one("user", a.store.User))
+	remove("/users/{user}", changeOne("user", a.store.DeleteUser))
+	act("/users/{user}/disable", changeOne("user", a.disableUser))
+	act("/users/{user}/enable", changeOne("user", a.enableUser))
+	get("/users/{user}/sessions", a.sessions)
+	remove("/users/{user}/sessions", changeOne("user", a.endSessions))
+
+	get("/organizations", a.organizations)
+	create("/organizations", a.addOrganization)
+	get("/organizations/{organization}", one("organization", a.store.Organization))
+	remove("/organizations/{organization}", changeOne("organization", a.store.DeleteOrganization))
+	get("/groups", a.groups)
+	create("/groups", a.addGroup)
+	get("/groups/{group}", one("group", a.store.Group))
+	remove("/groups/{group}", changeOne("group", a.store.DeleteGroup))
+	for of, path := range map[string]string{admin.OrganizationKind: "/organizations/{organization}/members", admin.GroupKind: "/groups/{group}/members"} {
+		get(path, a.members(of))
+		create(path, a.addMember(of))
+		remove(path+"/{user}", a.removeMember(of))
+	}
+
+	get("/grants", a.grants)
+	create("/grants", a.addGrant)
+	r.Post("/grants/batch", a.api.handle(adminPrefix+"/grants/batch", a.change(http.StatusCreated, maxBatchBody, a.addGrants)))
+	get("/grants/{grant}", a.grant)
+	act("/grants/{grant}/revoke", a.revokeGrant)
+
+	get("/api-keys", a.apiKeys)
+	create("/api-keys", a.addAPIKey)
+	act("/api-keys/{key}/revoke", changeOne("key", a.revokeAPIKey))
+	get("/signing-keys", a.signingKeys)
+
+	get("/audit/tokens", a.tokens)
+	get("/audit/denials", a.denials)
+	get("/audit/changes", a.changes)
+	get("/audit/who-can", a.whoCan)
+	get("/audit/who-could", a.whoCould)
+	get("/audit/what-can", a.whatCan)
+	get("/audit/holders", a.holders)
+	get("/audit/why", a.why)
+	// Changes nothing, and has too much to say for a query.
+	r.Post("/explain", a.api.handle(adminPrefix+"/explain", a.read(a.explain)))
+	return r
+}
+
+// one adapts what needs the id in the path and nothing else.
+func one[Row any](name string, get func(ctx context.Context, id string) (Row, error)) adminHandler {
+	return func(ctx context.Context, c *adminCall) (any, error) {
+		id, err := c.only(name)
+		if err != nil {
+			return nil, err
+		}
+		return get(ctx, id)
+	}
+}
+
+// changeOne is one for what changes something.
+func changeOne[Answer any](name string, change func(ctx context.Context, id, actor string) (Answer, error)) adminHandler {
+	return func(ctx context.Context, c *adminCall) (any, error) {
+		id, err := c.only(name)
+		if err != nil {
+			return nil, err
+		}
+		return change(ctx, id, c.actor)
+	}
+}
+
+// read adapts what an auditor may call, too.
+func (a *Admin) read(serve adminHandler) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), adminWithin)
+		defer cancel()
+		key, err := a.authenticate(ctx, r, admin.RoleAuditor)
+		if err != nil {
+			return err
+		}
+		c := &adminCall{request: r, actor: key.Actor()}
+		if _, err := c.readBody(w, maxBody); err != nil {
+			return err
+		}
+		answer, err := serve(ctx, c)
+		if err != nil {
+			return err
+		}
+		return writeAnswer(w, http.StatusOK, answer)
+	}
+}
+
+// change adapts what changes something. Under an idempotency key it does so
+// once, and answers alike from then on.
+func (a *Admin) change(status int, largest int64, serve adminHandler) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		// Not the request's own cancellation: who hangs up must not leave it
+		// open whether the change was made.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), adminWithin)
+		defer cancel()
+		key, err := a.authenticate(ctx, r, admin.RoleAdmin)
+		if err != nil {
+			return err
+		}
+		c := &adminCall{request: r, actor: key.Actor()}
+		body, err := c.readBody(w, largest)
+		if err != nil {
+			return err
+		}
+		request, keyed, err := idempotent(r, key.ID, body)
+		if err != nil {
+			return err
+		}
+		if !keyed {
+			answer, err := serve(ctx, c)
+			if err != nil {
+				return err
+			}
+			return writeAnswer(w, status, answer)
+		}
+		var answer any
+		kept, again, err := a.store.Once(ctx, request, func(ctx context.Context) (kept []byte, err error) {
+			if answer, err = serve(ctx, c); err != nil {
+				return nil, err
+			}
+			if s, ok := answer.(shownOnce); ok {
+				return json.Marshal(s.later())
+			}
+			return json.Marshal(answer)
+		})
+		if err != nil {
+			return err
+		}
+		if again {
+			w.Header().Set("Idempotent-Replay", "true")
+			writeJSON(w, status, kept)
+			return nil
+		}
+		return writeAnswer(w, status, answer)
+	}
+}
+
+// shownOnce is an answer that holds a secret.
+type shownOnce interface{ later() any }
+
+func writeAnswer(w http.ResponseWriter, status int, answer any) error {
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, status, body)
+	return nil
+}
+
+// authenticate returns the admin key that a request bears. A refusal is
+// committed to the audit before it is returned; wrong keys are counted against
+// their address, which locks nobody else out.
+func (a *Admin) authenticate(ctx context.Context, r *http.Request, needs admin.Role) (admin.Key, error) {
+	d := a.api.newDecision(r, session.Request{})
+	shown, err := identity.ReadAdminKey(r)
+	var credential identity.Credential
+	if err == nil {
+		credential.AdminKey = &shown
+		d.CallerKind, d.CallerID = session.CallerAdminKey, shown.ID
+	}
+	passage, limited := a.api.gate.enter(credential, d.IP, d.At)
+	if limited != nil {
+		return admin.Key{}, limited
+	}
+	defer passage.leave()
+	var key admin.Key
+	if err == nil {
+		key, err = a.store.AdminKey(ctx, shown.ID, shown.Hash)
+	}
+	if err == nil && needs == admin.RoleAdmin && key.Role != admin.RoleAdmin {
+		err = admin.ErrRole
+	}
+	if err != nil {
+		if d.Reason = problemFor(err).refusal; d.Reason == "" {
+			return admin.Key{}, err // a fault, or a request that cannot be understood
+		}
+	}
+	if limited := passage.settle(err, d.At); limited != nil || err == nil {
+		return key, limited
+	}
+	if auditErr := a.api.cfg.Audit.Record(ctx, d); auditErr != nil {
+		return admin.Key{}, auditErr
+	}
+	a.api.metrics.decided(d)
+	return admin.Key{}, err
+}
+
+// idempotent names a request that bears an Idempotency-Key.
+func idempotent(r *http.Request, adminKeyID string, body []byte) (request admin.Request, keyed bool, err error) {
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return admin.Request{}, false, nil
+	}
+	if len(values) > 1 || !isIdempotencyKey(values[0]) {
+		return admin.Request{}, false, badRequest("Send one Idempotency-Key of 1 to 255 printable ASCII characters, for example a UUID.")
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %s\n", r.Method, r.URL.EscapedPath())
+	h.Write(body)
+	request = admin.Request{AdminKeyID: adminKeyID, IdempotencyKey: values[0]}
+	h.Sum(request.Hash[:0])
+	return request, true, nil
+}
+
+func isIdempotencyKey(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 255
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/usher-auth/usher/admin"
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/identity"
+)
+
+type adminCmd struct {
+	Create adminKeyCreateCmd `cmd:"" help:"Make an admin key, and print it: it is shown this once."`
+	List   adminKeyListCmd   `cmd:"" help:"List the admin keys, without their secrets."`
+	Revoke adminKeyRevokeCmd `cmd:"" help:"Revoke an admin key: it is refused at the next request."`
+}
+
+type adminKeyCreateCmd struct {
+	changeFlags
+	Name string        `arg:"" help:"Whose it is. Two live keys may have one name, for rotation."`
+	Role admin.Role    `required:"" enum:"admin,auditor" placeholder:"admin|auditor" help:"admin: everything; auditor: reads everything, changes nothing."`
+	Env  string        `default:"live" help:"Stands in the key, to tell keys apart: ak_live_…"`
+	TTL  time.Duration `name:"ttl" placeholder:"DURATION" help:"How long it lasts, for example 2160h; for ever where absent."`
+}
+
+// createdAdminKey is the one place where a key's text is shown.
+type createdAdminKey struct {
+	Text string `json:"key"`
+	admin.Key
+}
+
+// Run prints the key alone on stdout, for scripts, and the sentence beside it.
+func (c *adminKeyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	text, key, err := identity.NewAdminKey(c.Env)
+	if err != nil {
+		return err
+	}
+	k := admin.NewKey{ID: key.ID, SecretHash: key.Hash, Name: c.Name, Role: c.Role}
+	if c.TTL > 0 {
+		k.ExpiresAt = time.Now().Add(c.TTL)
+	}
+	added, err := database.AddAdminKey(ctx, c.Actor, k)
+	if err != nil {
+		return err
+	}
+	if !c.JSON {
+		fmt.Fprintf(out.err, "made admin key %s (%s); it is not shown again:\n", added.ID, added.Name)
+	}
+	return c.done(out, createdAdminKey{text.Reveal(), added}, "%s", text.Reveal())
+}
+
+type adminKeyListCmd struct {
+	adminFlags
+	All bool `help:"With the revoked ones."`
+}
+
+func (c *adminKeyListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	keys, err := database.AdminKeys(ctx, c.All)
+	if err != nil {
+		return err
+	}
+	header := []string{"ID", "NAME", "ROLE", "CREATED", "BY", "EXPIRES", "LAST USED", "REVOKED"}
+	return printList(out.out, c.JSON, keys, header, func(k admin.Key) []string {
+		return []string{
+			k.ID, k.Name, string(k.Role), timeCell(&k.CreatedAt), k.CreatedBy,
+			timeCell(k.ExpiresAt), timeCell(k.LastUsedAt), timeCell(k.RevokedAt),
+		}
+	})
+}
+
+type adminKeyRevokeCmd struct {
+	changeFlags
+	ID string `arg:"" help:"As usher adminkey list shows it."`
+}
+
+func (c *adminKeyRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	revoked, err := database.RevokeAdminKey(ctx, c.Actor, c.ID)
+	if err != nil {
+		return err
+	}
+	return c.done(out, revoked, "revoked admin key %s (%s)", revoked.ID, revoked.Name)
+}
