@@ -283,8 +283,8 @@ func TestHoldersAndTokensOf(t *testing.T) {
 	at := time.Now().UTC().Add(-10 * time.Minute).Truncate(time.Second)
 	insert := func(jti, user string, issued time.Time, life time.Duration, patterns string) {
 		t.Helper()
-		exec(t, pg, `INSERT INTO usher.decisions (issued_at, result, caller_kind, caller_id, user_id, audience, patterns, jti, kid, expires_at, request_id, replica)
-			VALUES ($1, 'issued', 'session', 'sid', $2, 'sync', $3, $4, 'kid', $5, 'R', 'replica')`, issued, user, patterns, jti, issued.Add(life))
+		exec(t, pg, `INSERT INTO usher.decisions (issued_at, result, caller_kind, caller_id, user_id, audience, patterns, jti, kid, expires_at, request_id, replica, personal_digest, digest)
+			VALUES ($1, 'issued', 'session', 'sid', $2, 'sync', $3, $4, 'kid', $5, 'R', 'replica', sha256(''), sha256(''))`, issued, user, patterns, jti, issued.Add(life))
 	}
 	insert("exact", "ada", at, 5*time.Minute, `{"rooms": {"acme:1": "full", "acme:*": "read"}}`)
 	insert("prefix", "bob", at.Add(-time.Minute), 5*time.Minute, `{"rooms": {"acme:*": "read"}}`)
@@ -292,8 +292,8 @@ func TestHoldersAndTokensOf(t *testing.T) {
 	insert("other", "ada", at, 5*time.Minute, `{"rooms": {"acme:2": "full", "acme:1:*": "full"}, "stores": {"*": "full"}}`)
 	insert("brace", "ada", at, 5*time.Minute, `{"rooms": {"a{b*": "full"}}`)
 	insert("identity", "ada", at, 5*time.Minute, `{"rooms": {}}`)
-	exec(t, pg, `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, request_id, replica)
-		VALUES ($1, 'denied', 'no_grant', 'session', 'ada', 'R', 'replica')`, at)
+	exec(t, pg, `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, request_id, replica, personal_digest, digest)
+		VALUES ($1, 'denied', 'no_grant', 'session', 'ada', 'R', 'replica', sha256(''), sha256(''))`, at)
 	database := openURL(t, pg.AuditorURL)
 
 	for _, c := range []struct {
@@ -361,8 +361,8 @@ func TestUnusedGrants(t *testing.T) {
 	since := time.Now()
 	exec(t, pg, `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, reason, created_by) VALUES
 		('user', 'ada', 'room', 'young', 'full', 'younger than that', 't')`)
-	exec(t, pg, `INSERT INTO usher.decisions (issued_at, result, caller_kind, user_id, organization_id, audience, patterns, jti, kid, expires_at, request_id, replica)
-		SELECT now() + s, 'issued', 'session', u, o, 'sync', p::jsonb, j, 'kid', now() + interval '5 minutes', 'R', 'replica'
+	exec(t, pg, `INSERT INTO usher.decisions (issued_at, result, caller_kind, user_id, organization_id, audience, patterns, jti, kid, expires_at, request_id, replica, personal_digest, digest)
+		SELECT now() + s, 'issued', 'session', u, o, 'sync', p::jsonb, j, 'kid', now() + interval '5 minutes', 'R', 'replica', sha256(''), sha256('')
 		  FROM (VALUES ('ada', NULL, '{"rooms": {"acme:1": "full", "acme:*": "read", "lobby": "read", "big:1": "read"}}', '1', interval '1 second'),
 		               ('ada', 'acme', '{"rooms": {"in-acme": "read", "review": "full"}}', '2', '1 second'),
 		               ('bob', NULL, '{"rooms": {"acme:2": "full"}}', '3', '1 second'),

@@ -79,7 +79,7 @@ SELECT lpad(k::text, 12, '0'), 'key ' || k, sha256(k::text::bytea), '{auth,autho
 
 -- Users who are there more often than others, of whom one in fifty asks in vain.
 INSERT INTO usher.decisions (issued_at, recorded_at, result, reason, caller_kind, caller_id, user_id, audience, room, patterns, jti, kid,
-                             expires_at, ip, user_agent, origin, request_id, replica)
+                             expires_at, ip, user_agent, origin, request_id, replica, salt, personal_digest, digest)
 SELECT at, at, CASE WHEN denied THEN 'denied' ELSE 'issued' END, CASE WHEN denied THEN 'no_grant' END, 'session', 'sid-' || p.u % 1000,
        p.user_id, 'sync', CASE WHEN n % 2 = 0 THEN p.home || ':document-' || n % 100000 END,
        CASE WHEN NOT denied THEN jsonb_build_object('rooms', jsonb_build_object(
@@ -87,7 +87,8 @@ SELECT at, at, CASE WHEN denied THEN 'denied' ELSE 'issued' END, CASE WHEN denie
            p.home || ':document-' || n % 100000, 'full')) END,
        CASE WHEN NOT denied THEN 'jti-' || n END, CASE WHEN NOT denied THEN 'key' END,
        CASE WHEN NOT denied THEN date_trunc('second', at) + interval '5 minutes' END,
-       '192.0.2.1', 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36', 'https://app.example.com', 'request-' || n, 'bench'
+       '192.0.2.1', 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36', 'https://app.example.com', 'request-' || n, 'bench',
+       substring(sha256(int8send(n)) FOR 16), sha256(int8send(n)), sha256(int8send(n + 1))
   FROM scale
  CROSS JOIN LATERAL generate_series(0, tokens - 1) n
  CROSS JOIN LATERAL (SELECT start + (now - start) * (n / tokens::float8) AS at, n % 50 = 0 AS denied) t
