@@ -176,13 +176,13 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if s.upstream, err = newUpstream(ctx, issuers, directory.Foreign(), registry, cfg.logger); err != nil {
-		return nil, err
-	}
 	if s.sealer, err = database.Sealer(ctx, cfg.encryption, cfg.checkpoints, registry); errors.Is(err, session.ErrUnavailable) {
 		return nil, err
 	} else if err != nil {
 		cfg.logger.ErrorContext(ctx, "the audit is kept but not sealed: a change to it would leave no trace", "error", err.Error())
+	}
+	if s.upstream, err = newUpstream(ctx, issuers, directory.Foreign(), registry, cfg.logger); err != nil {
+		return nil, err
 	}
 	s.stray = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "usher_audit_default_partition_rows",
