@@ -487,10 +487,7 @@ func TestAdminBadInput(t *testing.T) {
 	if a := r.ask(t, "POST", "/users", `{"id":"x"}`, "Content-Type", "text/plain"); a.status != http.StatusUnsupportedMediaType {
 		t.Errorf("a form's content type: %d, want 415", a.status)
 	}
-	for _, bad := range []string{"", " ", "a\tb", "ü", strings.Repeat("k", 256)} {
-		if bad == " " {
-			continue // trimmed on the way
-		}
+	for _, bad := range []string{"", "a\tb", "ü", strings.Repeat("k", 256)} {
 		if a := r.ask(t, "POST", "/users", `{"id":"x"}`, "Idempotency-Key", bad); a.status != http.StatusBadRequest {
 			t.Errorf("Idempotency-Key %.20q: %d, want 400", bad, a.status)
 		}

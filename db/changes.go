@@ -36,6 +36,15 @@ type actingTx struct {
 // one begun by transactAs, under whose actor it stands. details is what was
 // made or what went along; it must hold no secret.
 func record(ctx context.Context, tx pgx.Tx, action, target string, details any) error {
+	changes := new(pgx.Batch)
+	if err := queueRecord(changes, tx, action, target, details); err != nil {
+		return err
+	}
+	return tx.SendBatch(ctx, changes).Close()
+}
+
+// queueRecord is record for one of many changes, which go out together.
+func queueRecord(changes *pgx.Batch, tx pgx.Tx, action, target string, details any) error {
 	acting, ok := tx.(actingTx)
 	if !ok {
 		return errors.New("db: a change is recorded outside of transactAs")
@@ -46,8 +55,8 @@ func record(ctx context.Context, tx pgx.Tx, action, target string, details any) 
 	}
 	text := string(encoded)
 	digest := changeDigest(acting.actor, action, target, &text)
-	_, err = tx.Exec(ctx, recordChangeSQL, pgx.StrictNamedArgs{
+	changes.Queue(recordChangeSQL, pgx.StrictNamedArgs{
 		"actor": acting.actor, "action": action, "target": target, "details": text, "digest": digest[:],
 	})
-	return err
+	return nil
 }

@@ -64,15 +64,18 @@ func (db *DB) AddGrants(ctx context.Context, grants []NewGrant, actor string) ([
 		}
 	}
 	err := db.transactAs(ctx, actor, "add grants", func(ctx context.Context, tx pgx.Tx) (err error) {
-		locked := map[Subject]string{}
+		locked, changes := map[Subject]string{}, new(pgx.Batch)
 		for i := range grants {
 			var unlisted []string
 			if added[i].Grant, unlisted, err = addGrant(ctx, tx, &grants[i], templates[i], locked, actor); err != nil {
 				return &admin.IndexError{Index: i, Err: failed("add grant", err)}
 			}
 			added[i].Warnings = append(added[i].Warnings, unlisted...)
+			if err := queueRecord(changes, tx, "grant.add", strconv.FormatInt(added[i].ID, 10), added[i].Grant); err != nil {
+				return err
+			}
 		}
-		return nil
+		return tx.SendBatch(ctx, changes).Close()
 	})
 	if err != nil {
 		return nil, err
@@ -113,10 +116,7 @@ func addGrant(ctx context.Context, tx pgx.Tx, g *NewGrant, template permissions.
 	if violates(err, checkViolation, "grants_template_conflict") {
 		return Grant{}, nil, refuseConflict(g.Pattern, err)
 	}
-	if err != nil {
-		return Grant{}, nil, err
-	}
-	return added, warnings, record(ctx, tx, "grant.add", strconv.FormatInt(added.ID, 10), added)
+	return added, warnings, err
 }
 
 // checkGrant judges what can be judged without the database.
