@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -158,6 +159,12 @@ func TestNewUpstreamFaults(t *testing.T) {
 			t.Errorf("%s: %v, want %q", url, err, want)
 		}
 	}
+	one := identity.IssuerConfig{Issuers: []string{"https://id.example.com"}, Discover: true, Audiences: []string{"a"}}
+	two := one
+	two.Issuers = []string{"https://b.example.com"}
+	if _, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: []identity.IssuerConfig{one, two}}); err == nil || !strings.Contains(err.Error(), "gives the same ids") {
+		t.Errorf("two of the same ids: %v", err)
+	}
 	if _, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: []identity.IssuerConfig{{}}}); err == nil || !strings.Contains(err.Error(), "issuer 1: issuer: it is missing") {
 		t.Errorf("an empty issuer: %v", err)
 	}
@@ -182,6 +189,45 @@ func TestPrivateAddresses(t *testing.T) {
 	for _, address := range []string{"1.1.1.1:443", "[2606:4700:4700::1111]:443", "172.32.0.1:443", "100.128.0.1:443", "[2001:4860:4860::8888]:443", "193.0.0.1:443"} {
 		if err := identity.RefusePrivate(address); err != nil {
 			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+// A name that turns out to be this machine is not connected to, unless that is
+// what the operator says.
+func TestKeysAtAPrivateName(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan struct{}, 100)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+			accepted <- struct{}{}
+		}
+	}()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	for setting, reached := range map[string]bool{"": false, " private=yes": true} {
+		failed := make(chan error, 100)
+		issuers, err := identity.ParseIssuers([]string{"oidc issuer=https://id.example.com aud=a jwks=https://localhost.:" + port + "/jwks" + setting})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: issuers, OnError: func(_ string, err error) { failed <- err }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = <-failed
+		u.Close()
+		if refused := strings.Contains(err.Error(), "is not a public address"); refused == reached || reached != (len(accepted) > 0) {
+			t.Errorf("with %q: %v, and %d connections", setting, err, len(accepted))
 		}
 	}
 }

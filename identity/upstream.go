@@ -154,9 +154,6 @@ func (c *IssuerConfig) faults() (faults []error) {
 	if !c.Secret.IsEmpty() {
 		known = []string{HS256}
 	}
-	if len(c.Algorithms) == 0 {
-		add("alg", "none is taken")
-	}
 	for _, alg := range c.Algorithms {
 		if !slices.Contains(known, alg) {
 			add("alg", "%q is not one of %s, which these keys can verify", alg, strings.Join(known, ", "))

@@ -317,6 +317,81 @@ func TestUpstreamRefusals(t *testing.T) {
 	}
 }
 
+// Claims in their several forms: what counts as there, as required, as a list.
+func TestClaimForms(t *testing.T) {
+	t.Parallel()
+	p := identitytest.New(issuerURL, keysURL)
+	u := upstream(t, p, plain+" require=roles=admin require=roles=1 refuse=/status/blocked=true groups=groups organization=org user=/ids/a~1b~0")
+	good := m{"aud": "usher", "sub": nil, "roles": "admin", "ids": m{"a/b~": "user_1"}}
+	for name, test := range map[string]struct {
+		claims m
+		reason string
+		groups []string
+	}{
+		"nothing more":               {nil, "", []string{}},
+		"a value in an array":        {m{"roles": []any{"x", true, "admin"}}, "", []string{}},
+		"a number as it is written":  {m{"roles": 1}, "", []string{}},
+		"a value of another type":    {m{"roles": m{"admin": true}}, identity.ReasonClaim, nil},
+		"others in an array":         {m{"roles": []any{"x", "admins"}}, identity.ReasonClaim, nil},
+		"a required claim is null":   {m{"roles": json.RawMessage("null")}, identity.ReasonClaim, nil},
+		"a refused value":            {m{"status": m{"blocked": true}}, identity.ReasonClaim, nil},
+		"not the refused value":      {m{"status": m{"blocked": false}}, "", []string{}},
+		"no members under a pointer": {m{"status": "blocked"}, "", []string{}},
+		"one group":                  {m{"groups": "a"}, "", []string{"a"}},
+		"no groups":                  {m{"groups": []string{}}, "", []string{}},
+		"groups are null":            {m{"groups": json.RawMessage("null")}, "", []string{}},
+		"a group is a number":        {m{"groups": []any{"a", 1}}, identity.ReasonClaim, nil},
+		"groups are a number":        {m{"groups": 1}, identity.ReasonClaim, nil},
+		"500 groups":                 {m{"groups": strings.Split(strings.Repeat("a ", 499)+"b", " ")}, "", []string{"a", "b"}},
+		"no organization":            {m{"org": json.RawMessage("null")}, "", []string{}},
+		"organizations":              {m{"org": []string{"a"}}, identity.ReasonClaim, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			claims := m{}
+			for _, from := range []m{good, test.claims} {
+				for k, v := range from {
+					claims[k] = v
+				}
+			}
+			got, err := u.Verify(t.Context(), p.Token(claims))
+			if reason := reasonOf(t, err); reason != test.reason {
+				t.Fatalf("got %q (%v), want %q", reason, err, test.reason)
+			}
+			if diff := cmp.Diff(test.groups, got.Groups); diff != "" {
+				t.Errorf("groups (-want +got):\n%s", diff)
+			}
+		})
+	}
+	numbers := make([]string, 501)
+	for n := range numbers {
+		numbers[n] = fmt.Sprint(n)
+	}
+	claims := m{"groups": numbers}
+	for k, v := range good {
+		claims[k] = v
+	}
+	if _, err := u.Verify(t.Context(), p.Token(claims)); reasonOf(t, err) != identity.ReasonClaim {
+		t.Errorf("501 groups: %v, want %s", err, identity.ReasonClaim)
+	}
+}
+
+// The log's text says which issuer's rule it was, and which.
+func TestUpstreamErrorText(t *testing.T) {
+	t.Parallel()
+	p := identitytest.New(issuerURL, keysURL)
+	u := upstream(t, p, plain)
+	for want, token := range map[string]secret.Text{
+		"identity: token refused: upstream_encrypted":                                                                secret.New("a.b.c.d.e"),
+		"identity: token refused: upstream_malformed: form":                                                          secret.New("a.b"),
+		"identity: token refused: upstream_audience of https://id.example.com: aud is or holds none of [\"usher\"]": p.Token(m{"aud": "x"}),
+	} {
+		if _, err := u.Verify(t.Context(), token); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
 // UPS-03, J-11: a kid is one issuer's own. Two that use the same one do not
 // verify each other's tokens, and their users are not each other's.
 func TestIssuersAreApart(t *testing.T) {
