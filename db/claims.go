@@ -33,9 +33,6 @@ var (
 	addMembershipIfNewSQL string
 )
 
-// ownDirectory is the name of usher's own directory in usher.deployment.
-const ownDirectory = "usher"
-
 // Foreign reports whether the directory is an application's: claims then
 // select among what it lists, and are never written down.
 func (d *Directory) Foreign() bool { return d.foreign.Load() }

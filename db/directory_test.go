@@ -293,7 +293,7 @@ func TestBackToOwnDirectory(t *testing.T) {
 	}
 }
 
-// a definition that works, over the table of newPeople.
+// goodDirectory works, over the table of newPeople.
 const goodDirectory = `
 CREATE OR REPLACE FUNCTION usher.directory_session(token text) RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
@@ -342,28 +342,42 @@ func TestUseDirectoryRefuses(t *testing.T) {
 		return strings.Replace(goodDirectory, old, replacement, 1)
 	}
 	for name, test := range map[string]struct{ setUp, sql, part string }{
-		"nothing":                     {"", ``, "it does not define usher.directory_"},
-		"no SQL":                      {"", "\n\nSELEC 1", `line 3: syntax error at or near "SELEC"`},
-		"a part":                      {"", goodDirectory[:strings.Index(goodDirectory, "CREATE OR REPLACE VIEW usher.directory_members")], "does not define usher.directory_members: CREATE OR REPLACE all of directory_members, directory_memberships"},
-		"COMMIT":                      {"", goodDirectory + "; COMMIT;", "EXECUTE of transaction commands is not implemented"},
-		"another column":              {"", swap("expires_at timestamptz", "expires_at timestamp"), "cannot change return type"},
-		"another argument":            {"", swap("directory_user(id text)", "directory_user(uid text)"), "cannot change name of input parameter"},
-		"another column, by DROP":     {"", "DROP FUNCTION usher.directory_user(text);" + strings.NewReplacer("disabled boolean", "disabled text", "NULL::jsonb, false FROM", "NULL::jsonb, 'no' FROM").Replace(goodDirectory), "usher.directory_user returns TABLE(info jsonb, disabled text), not TABLE(info jsonb, disabled boolean)"},
-		"DROP, which loses REVOKE":    {"", "DROP FUNCTION usher.directory_user(text);" + goodDirectory, "usher.directory_user lost its privileges"},
-		"DROP alone":                  {"", goodDirectory + "DROP FUNCTION usher.directory_user(text)", "leaves no usher.directory_user"},
-		"GRANT to PUBLIC":             {"", goodDirectory + "GRANT EXECUTE ON FUNCTION usher.directory_user TO PUBLIC", "usher.directory_user lost its privileges"},
-		"another view":                {"", swap(`NULL::jsonb AS info, false AS disabled FROM public.people;`, `'x' AS info, false AS disabled FROM public.people;`), "cannot change data type of view column"},
-		"one more column":             {"", swap(`false AS disabled FROM public.people;`, `false AS disabled, token FROM public.people;`), "usher.directory_users returns id text, info jsonb, disabled boolean, token text"},
-		"VOLATILE":                    {"", swap("STABLE", "VOLATILE"), "is VOLATILE: declare it STABLE"},
-		"a thousand rows":             {"", swap("ROWS 1 ", ""), "is declared to return some 1000 rows"},
-		"too many memberships":        {"", swap("ROWS 5", "ROWS 101"), "say ROWS 10"},
-		"the caller's rights":         {"", swap("SECURITY DEFINER", ""), "is not SECURITY DEFINER"},
-		"no search_path":              {"", swap("SET search_path = ''", ""), "declare it with SET search_path = pg_catalog, pg_temp"},
-		"an open search_path":         {"", swap("SET search_path = ''", "SET search_path = pg_catalog, public"), "declare it with SET search_path"},
-		"a table that is not there":   {"", swap("public.people p WHERE p.token", "public.persons p WHERE p.token"), `relation "public.persons" does not exist`},
-		"a table without its schema":  {"", swap("public.people p WHERE p.token", "people p WHERE p.token"), `relation "people" does not exist`},
-		"no index":                    {"ALTER TABLE people DROP CONSTRAINT people_token_key", goodDirectory, "usher.directory_session reads all of public.people"},
-		"no index, in PL/pgSQL":       {"ALTER TABLE people DROP CONSTRAINT people_pkey", strings.NewReplacer("LANGUAGE sql STABLE SECURITY DEFINER ROWS 5 SET search_path = pg_catalog, pg_temp AS $$", "LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5 SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN QUERY", "p.id = directory_memberships.user_id\n", "p.id = directory_memberships.user_id; END").Replace(goodDirectory), "reads all of public.people"},
+		"nothing":          {"", ``, "it does not define usher.directory_"},
+		"no SQL":           {"", "\n\nSELEC 1", `line 3: syntax error at or near "SELEC"`},
+		"a part":           {"", goodDirectory[:strings.Index(goodDirectory, "CREATE OR REPLACE VIEW usher.directory_members")], "does not define usher.directory_members: CREATE OR REPLACE all of directory_members, directory_memberships"},
+		"COMMIT":           {"", goodDirectory + "; COMMIT;", "EXECUTE of transaction commands is not implemented"},
+		"another column":   {"", swap("expires_at timestamptz", "expires_at timestamp"), "cannot change return type"},
+		"another argument": {"", swap("directory_user(id text)", "directory_user(uid text)"), "cannot change name of input parameter"},
+		"another column, by DROP": {
+			"",
+			"DROP FUNCTION usher.directory_user(text);" +
+				strings.NewReplacer("disabled boolean", "disabled text", "NULL::jsonb, false FROM", "NULL::jsonb, 'no' FROM").Replace(goodDirectory),
+			"usher.directory_user returns TABLE(info jsonb, disabled text), not TABLE(info jsonb, disabled boolean)",
+		},
+		"DROP, which loses REVOKE":   {"", "DROP FUNCTION usher.directory_user(text);" + goodDirectory, "usher.directory_user lost its privileges"},
+		"DROP alone":                 {"", goodDirectory + "DROP FUNCTION usher.directory_user(text)", "leaves no usher.directory_user"},
+		"GRANT to PUBLIC":            {"", goodDirectory + "GRANT EXECUTE ON FUNCTION usher.directory_user TO PUBLIC", "usher.directory_user lost its privileges"},
+		"another view":               {"", swap(`NULL::jsonb AS info, false AS disabled FROM public.people;`, `'x' AS info, false AS disabled FROM public.people;`), "cannot change data type of view column"},
+		"one more column":            {"", swap(`false AS disabled FROM public.people;`, `false AS disabled, token FROM public.people;`), "usher.directory_users returns id text, info jsonb, disabled boolean, token text"},
+		"VOLATILE":                   {"", swap("STABLE", "VOLATILE"), "is VOLATILE: declare it STABLE"},
+		"a thousand rows":            {"", swap("ROWS 1 ", ""), "is declared to return some 1000 rows"},
+		"too many memberships":       {"", swap("ROWS 5", "ROWS 101"), "say ROWS 10"},
+		"the caller's rights":        {"", swap("SECURITY DEFINER", ""), "is not SECURITY DEFINER"},
+		"no search_path":             {"", swap("SET search_path = ''", ""), "declare it with SET search_path = pg_catalog, pg_temp"},
+		"an open search_path":        {"", swap("SET search_path = ''", "SET search_path = pg_catalog, public"), "declare it with SET search_path"},
+		"a table that is not there":  {"", swap("public.people p WHERE p.token", "public.persons p WHERE p.token"), `relation "public.persons" does not exist`},
+		"a table without its schema": {"", swap("public.people p WHERE p.token", "people p WHERE p.token"), `relation "people" does not exist`},
+		"no index":                   {"ALTER TABLE people DROP CONSTRAINT people_token_key", goodDirectory, "usher.directory_session reads all of public.people"},
+		"no index, in PL/pgSQL": {
+			"ALTER TABLE people DROP CONSTRAINT people_pkey",
+			strings.NewReplacer(
+				"LANGUAGE sql STABLE SECURITY DEFINER ROWS 5 SET search_path = pg_catalog, pg_temp AS $$",
+				"LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 5 SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN QUERY",
+				"p.id = directory_memberships.user_id\n", "p.id = directory_memberships.user_id; END",
+				"WHERE p.id = directory_user.id", "WHERE p.token = 'token1' AND p.id = directory_user.id",
+			).Replace(goodDirectory),
+			"usher.directory_memberships reads all of public.people",
+		},
 		"a cast that hides the index": {"", swap("p.id = directory_user.id", "upper(p.id) = upper(directory_user.id)"), "usher.directory_user reads all of public.people"},
 		"an error for a malformed id": {"", swap("p.id = directory_memberships.user_id", "p.id = directory_memberships.user_id::uuid::text"), `usher.directory_memberships("`},
 		"everybody for nobody":        {"", swap("p.id = directory_user.id", "p.id = 'p1'"), "usher.directory_user"},

@@ -76,7 +76,7 @@ func (db *DB) Directory(ctx context.Context) (*Directory, error) {
 		return nil, err
 	}
 	d := &Directory{db: db, salt: deployment.salt}
-	d.foreign.Store(deployment.Directory != ownDirectory)
+	d.foreign.Store(deployment.Directory != OwnDirectory)
 	d.lookUps = batcher[*pendingLookUp]{do: d.lookUp, most: maxLookUps, workers: lookUpsAtATime}
 	return d, nil
 }
