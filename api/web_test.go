@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -728,7 +727,7 @@ func (r *rig) behindProxy(t testing.TB, proxies identity.ProxyConfig) *httptest.
 	}
 	handler, err := api.New(api.Config{
 		URL: ownURL, Origins: []string{allowedOrigin}, Credentials: credentials, Directory: directory, Issuer: issuer, Keys: r.keys,
-		Audit: audit, Contract: usher.OpenAPI, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)), Registry: prometheus.NewRegistry(),
+		Audit: audit, Contract: usher.OpenAPI, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
