@@ -25,12 +25,10 @@ import (
 
 // Directory says what a token for a caller rests on.
 type Directory interface {
+	UserDirectory // for those whom a proxy names
 	// PrincipalBySession returns [session.ErrSessionUnknown] for a session
 	// that is not there, and [session.ErrUnavailable] for a fault.
 	PrincipalBySession(ctx context.Context, token secret.Text) (*session.Principal, error)
-	// PrincipalByUser returns a user whom a proxy names, in an organization
-	// or in none. One whom the directory does not list is not Known.
-	PrincipalByUser(ctx context.Context, user, organization string) (*session.Principal, error)
 	// PrincipalByAPIKey returns the key, and the principal of the user that it
 	// names in an organization or in none; no principal where user is empty.
 	// It returns [session.ErrKeyUnknown], [session.ErrKeyRevoked] or

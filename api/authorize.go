@@ -54,7 +54,7 @@ func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = a.decideAndRecord(w, r, asked.Request, func(ctx context.Context, credential identity.Credential, d *session.Decision) (session.Token, error) {
+	err = a.decideAndRecord(w, r, asked.Request, a.cfg.Credentials.Read, func(ctx context.Context, credential identity.Credential, d *session.Decision) (session.Token, error) {
 		return a.decide(ctx, r, credential, asked, d)
 	}, func(token session.Token) ([]byte, error) {
 		if asked.inCookie {
@@ -73,6 +73,7 @@ func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
 // decision is committed; only then does the answer leave.
 func (a *API) decideAndRecord(
 	w http.ResponseWriter, r *http.Request, req session.Request,
+	read func(*http.Request) (identity.Credential, error),
 	decide func(context.Context, identity.Credential, *session.Decision) (session.Token, error),
 	encode func(session.Token) ([]byte, error),
 ) error {
@@ -88,7 +89,7 @@ func (a *API) decideAndRecord(
 	defer cancel()
 
 	d := a.newDecision(r, req)
-	credential, err := a.cfg.Credentials.Read(r)
+	credential, err := read(r)
 	peer := identity.PeerAddr(r)
 	if a.cfg.Credentials.FromProxy(r) {
 		peer = netip.Addr{} // its address says nothing of who fails, and what it forwards is no key to a limit
@@ -130,20 +131,6 @@ func (a *API) decideAndRecord(
 	}
 	writeJSON(w, http.StatusOK, body)
 	return nil
-}
-
-// recordRefusal commits the audit row of a request that asked for no token, and
-// returns what it was refused for.
-func (a *API) recordRefusal(r *http.Request, refusal error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerWithin)
-	defer cancel()
-	d := a.newDecision(r, session.Request{})
-	d.Reason = problemFor(refusal).refusal
-	if err := a.cfg.Audit.Record(ctx, d); err != nil {
-		return err
-	}
-	a.metrics.decided(d)
-	return refusal
 }
 
 type authResponse struct {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/usher-auth/usher/identity"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -100,10 +101,13 @@ func (a *API) inCookie(w http.ResponseWriter, token *session.Token) ([]byte, err
 }
 
 // forget serves DELETE /api/auth, the end of cookie mode at sign-out. It needs
-// no credential, for the session may be over, and no database.
+// no credential, for the session may be over, and no database but to record a
+// refusal.
 func (a *API) forget(w http.ResponseWriter, r *http.Request) error {
 	if !a.mayUseCookie(r) {
-		return a.recordRefusal(r, errOrigin)
+		return a.decideAndRecord(w, r, session.Request{}, func(*http.Request) (identity.Credential, error) {
+			return identity.Credential{}, errOrigin // whatever it bears
+		}, nil, nil)
 	}
 	http.SetCookie(w, a.tokenCookie(nil))
 	w.WriteHeader(http.StatusNoContent)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -631,6 +630,44 @@ func TestWEB14ForwardedAddresses(t *testing.T) {
 	}
 }
 
+// Behind one proxy each user has a limit of his own.
+func TestLimitsBehindProxy(t *testing.T) {
+	t.Parallel()
+	s := newWeb(t, func(cfg *api.Config, credentials *identity.Config) {
+		behindProxy(cfg, credentials)
+		cfg.Limits = api.Limits{Session: 2}
+	})
+	for name, change := range map[string][]string{
+		"a user":                 {"X-Auth-Request-User", "ada"},
+		"another":                {"X-Auth-Request-User", "grace"},
+		"a session of that name": nil,
+	} {
+		for _, want := range []int{200, 200, 429} {
+			if a := s.ask(t, http.MethodPost, "/api/auth", `{}`, set(change...)); a.status != want {
+				t.Errorf("%s: %d, want %d", name, a.status, want)
+			}
+		}
+	}
+}
+
+// A sign-out from a foreign page leaves a row, and so many of them are one
+// address's that the limit of failures allows.
+func TestForeignSignOutsAreLimited(t *testing.T) {
+	t.Parallel()
+	s := newWeb(t, func(cfg *api.Config, _ *identity.Config) { cfg.Limits = api.Limits{Failures: 2} })
+	for _, want := range []int{403, 403, 429} {
+		if a := s.ask(t, http.MethodDelete, "/api/auth", "", set("Origin", foreignOrigin)); a.status != want {
+			t.Errorf("%d, want %d", a.status, want)
+		}
+	}
+	if _, rows := s.seen(); len(rows) != 2 {
+		t.Errorf("%d rows, want 2", len(rows))
+	}
+	if a := s.ask(t, http.MethodDelete, "/api/auth", "", nil); a.status != 204 {
+		t.Errorf("a listed page beside them: %d, want 204", a.status)
+	}
+}
+
 // The row of a user whom a proxy names, on a real directory, and of who only
 // plays the proxy.
 func TestProxyUsers(t *testing.T) {
@@ -690,7 +727,7 @@ func (r *rig) behindProxy(t testing.TB, proxies identity.ProxyConfig) *httptest.
 	}
 	handler, err := api.New(api.Config{
 		URL: ownURL, Origins: []string{allowedOrigin}, Credentials: credentials, Directory: directory, Issuer: issuer, Keys: r.keys,
-		Audit: audit, Contract: usher.OpenAPI, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)), Registry: prometheus.NewRegistry(),
+		Audit: audit, Contract: usher.OpenAPI, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
