@@ -376,14 +376,30 @@ func TestClaimForms(t *testing.T) {
 	}
 }
 
+// A key that the provider publishes is of no use for an algorithm that its
+// operator did not list.
+func TestAlgorithmsOfAnIssuer(t *testing.T) {
+	t.Parallel()
+	p := identitytest.New(issuerURL, keysURL)
+	ec, ed := identitytest.NewKey(session.ES256, "ec"), identitytest.NewKey(session.EdDSA, "ed")
+	p.SetKeys(ec, ed)
+	u := upstream(t, p, plain+" alg=ES256")
+	for key, want := range map[*identitytest.Key]string{&ec: "", &ed: identity.ReasonAlgorithm} {
+		_, err := u.Verify(t.Context(), p.TokenBy(*key, nil, m{"aud": "usher"}))
+		if got := reasonOf(t, err); got != want {
+			t.Errorf("%s: %q (%v), want %q", key.Algorithm, got, err, want)
+		}
+	}
+}
+
 // The log's text says which issuer's rule it was, and which.
 func TestUpstreamErrorText(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
 	u := upstream(t, p, plain)
 	for want, token := range map[string]secret.Text{
-		"identity: token refused: upstream_encrypted":                                                                secret.New("a.b.c.d.e"),
-		"identity: token refused: upstream_malformed: form":                                                          secret.New("a.b"),
+		"identity: token refused: upstream_encrypted":                                                               secret.New("a.b.c.d.e"),
+		"identity: token refused: upstream_malformed: form":                                                         secret.New("a.b"),
 		"identity: token refused: upstream_audience of https://id.example.com: aud is or holds none of [\"usher\"]": p.Token(m{"aud": "x"}),
 	} {
 		if _, err := u.Verify(t.Context(), token); err == nil || err.Error() != want {
