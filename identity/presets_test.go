@@ -193,7 +193,8 @@ func TestPrivateAddresses(t *testing.T) {
 	}
 }
 
-// A name that turns out to be this machine is not connected to, unless that is
+// A name that turns out to be this machine (here one that only resolving shows
+// to be so) is not connected to, unless that is
 // what the operator says.
 func TestKeysAtAPrivateName(t *testing.T) {
 	t.Parallel()
