@@ -193,9 +193,8 @@ func TestPrivateAddresses(t *testing.T) {
 	}
 }
 
-// A name that turns out to be this machine (here one that only resolving shows
-// to be so) is not connected to, unless that is
-// what the operator says.
+// A name that turns out to be this machine, which here only resolving it shows,
+// is not connected to, unless that is what the operator says.
 func TestKeysAtAPrivateName(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
