@@ -51,7 +51,8 @@ func TestAuditOfARandomHistory(t *testing.T) {
 		times := make([]time.Time, len(questions))
 		kinds, ids, accesses := make([]string, len(questions)), make([]string, len(questions)), make([]string, len(questions))
 		for i := range questions {
-			q := question{history.instant(random), history.resource(random), permissions.Read}
+			at, asked := history.question(random)
+			q := question{at, asked, permissions.Read}
 			if i%8 == 0 {
 				q.access = permissions.Full
 			}
@@ -194,6 +195,11 @@ type modelGrant struct {
 	validFrom, validUntil time.Time
 }
 
+func (g *modelGrant) moment(at time.Time) moment {
+	literal, _, _ := strings.Cut(strings.TrimSuffix(g.pattern, "*"), "{")
+	return moment{at, g.kind, literal}
+}
+
 type modelKey struct {
 	id            string
 	routes        []string
@@ -207,8 +213,16 @@ type modelKey struct {
 type randomHistory struct {
 	changes   []change
 	resources []permissions.Resource
-	times     []time.Time // of what changes, and of what begins and ends by itself
-	settled   time.Time   // from then on, nothing does
+	moments   []moment
+	settled   time.Time // from then on, nothing changes any more
+}
+
+// A moment is one at which something changes, or begins or ends by itself; where
+// that is a grant, with what it names.
+type moment struct {
+	at      time.Time
+	kind    permissions.Kind // zero: no grant
+	literal string           // that the pattern begins with
 }
 
 // at replays the history up to an instant.
@@ -226,17 +240,25 @@ func (h *randomHistory) at(t time.Time) *model {
 	return m
 }
 
-// instant is mostly one at which something changes, or right before.
-func (h *randomHistory) instant(random *rand.Rand) time.Time {
-	t := h.times[random.IntN(len(h.times))]
-	first, last := h.changes[0].at, h.changes[len(h.changes)-1].at
-	switch random.IntN(3) {
-	case 0:
-		return t
-	case 1:
-		return t.Add(-time.Microsecond)
+// question picks an instant, and a resource to ask about: mostly a moment, or
+// right before one, and what changes then.
+func (h *randomHistory) question(random *rand.Rand) (time.Time, permissions.Resource) {
+	m := h.moments[random.IntN(len(h.moments))]
+	asked := h.resource(random)
+	for range 100 {
+		if m.kind == 0 || asked.Kind == m.kind && strings.HasPrefix(asked.ID, m.literal) {
+			break
+		}
+		asked = h.resource(random)
 	}
-	return first.Add(time.Duration(random.Int64N(int64(last.Sub(first))))).Truncate(time.Microsecond)
+	switch random.IntN(5) {
+	case 0:
+		first, last := h.changes[0].at, h.changes[len(h.changes)-1].at
+		return first.Add(time.Duration(random.Int64N(int64(last.Sub(first))))).Truncate(time.Microsecond), asked
+	case 1:
+		return m.at.Add(-time.Microsecond), asked
+	}
+	return m.at, asked
 }
 
 func (h *randomHistory) resource(random *rand.Rand) permissions.Resource {
@@ -519,23 +541,35 @@ func play(t *testing.T, pg *dbtest.DB, random *rand.Rand, n int) *randomHistory 
 		t.Fatal(err)
 	}
 	var changes []change
+	m := newModel()
 	for _, p := range done {
 		c := h.changes[p.N-1]
 		c.at, c.id = p.At.UTC(), p.ID
 		changes = append(changes, c)
-		h.times = append(h.times, c.at)
-		m := newModel()
+		before := maps.Clone(m.grants)
 		c.apply(m, c.at, c.id)
+		ofGrant := false
 		for _, g := range m.grants {
-			h.times = append(h.times, g.validFrom, g.validUntil)
+			if _, old := before[g.id]; !old {
+				ofGrant = true
+				h.moments = append(h.moments, g.moment(c.at), g.moment(g.validFrom), g.moment(g.validUntil))
+			}
+			delete(before, g.id)
+		}
+		for _, g := range before { // what is left has ended
+			ofGrant = true
+			h.moments = append(h.moments, g.moment(c.at))
+		}
+		if !ofGrant {
+			h.moments = append(h.moments, moment{at: c.at})
 		}
 	}
 	h.changes = changes
 	if len(changes) < n {
 		t.Fatalf("%d changes could be made, want %d", len(changes), n)
 	}
-	h.times = slices.DeleteFunc(h.times, func(at time.Time) bool {
-		return at.Before(changes[0].at) || at.After(changes[n-1].at)
+	h.moments = slices.DeleteFunc(h.moments, func(m moment) bool {
+		return m.at.Before(changes[0].at) || m.at.After(changes[n-1].at)
 	})
 	h.settled = changes[n-1].at.Add(2 * longest)
 	h.resources = randomResources(random)
