@@ -161,7 +161,7 @@ func (c *connection) run(ctx context.Context, s *server, end time.Time) (a answe
 		return answers{err: err}
 	}
 	for asked := time.Now(); asked.Before(end); {
-		i := rand.IntN(len(s.people)) //nolint:gosec // no secret
+		i := rand.IntN(len(s.people))
 		if err := c.ask(s.requests[i]); err != nil {
 			a.err = err
 			return a

@@ -329,6 +329,7 @@ func micros(t pgtype.Timestamptz) int64 {
 		return 1<<63 - 1
 	case pgtype.NegativeInfinity:
 		return -1 << 63
+	case pgtype.Finite:
 	}
 	return t.Time.UnixMicro()
 }
