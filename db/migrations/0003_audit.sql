@@ -148,7 +148,7 @@ COMMENT ON COLUMN audit.tokens.patterns IS '{"rooms": {pattern: "read" | "full"}
 COMMENT ON COLUMN audit.tokens.partial IS 'The user had more than the token holds.';
 COMMENT ON COLUMN audit.tokens.skipped_grants IS 'Grants left out because a value did not fit their template; null where none was.';
 COMMENT ON COLUMN audit.tokens.caller_kind IS 'session, upstream, proxy, api_key or operator.';
-COMMENT ON COLUMN audit.tokens.caller_id IS 'Of a session: its sid, a salted hash. Of upstream: the issuer and the same of its session, or else of its token.';
+COMMENT ON COLUMN audit.tokens.caller_id IS 'Of a session: its sid, a salted hash. Of upstream: the issuer and the same of its session, or else of its token. Of an API key: its id. Of a proxy: its address. Of an operator: who.';
 COMMENT ON COLUMN audit.tokens.kid IS 'The signing key.';
 COMMENT ON COLUMN audit.tokens.replica IS 'The usher process that issued it.';
 

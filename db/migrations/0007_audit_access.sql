@@ -20,8 +20,8 @@ COMMENT ON COLUMN audit.denials.organization_id IS 'The active organization of t
 COMMENT ON COLUMN audit.denials.audience IS 'The sync backend that a token was asked for; null where none was named.';
 COMMENT ON COLUMN audit.denials.room IS 'The room that was asked for; null where none was named.';
 COMMENT ON COLUMN audit.denials.store IS 'The store that was asked for; null where none was named.';
-COMMENT ON COLUMN audit.denials.caller_kind IS 'none, session, upstream, proxy, api_key or operator.';
-COMMENT ON COLUMN audit.denials.caller_id IS 'Of a session: its sid, a salted hash; of an API key: its id.';
+COMMENT ON COLUMN audit.denials.caller_kind IS 'none, session, upstream, proxy, api_key, admin_key or operator.';
+COMMENT ON COLUMN audit.denials.caller_id IS 'As in audit.tokens; of an admin key: its id. Null where nobody was known.';
 COMMENT ON COLUMN audit.denials.ip IS 'Who asked, as the connection or a trusted proxy said; null where erased or unknown.';
 COMMENT ON COLUMN audit.denials.user_agent IS 'The header, at most 256 bytes of it.';
 COMMENT ON COLUMN audit.denials.origin IS 'The header: the page that asked.';
@@ -580,7 +580,7 @@ COMMENT ON COLUMN audit.holder.expires_at IS 'The exp claim. A verifier adds its
 COMMENT ON COLUMN audit.holder.organization_id IS 'The active organization of the session; null where there was none.';
 COMMENT ON COLUMN audit.holder.audience IS 'The one sync backend that took the token.';
 COMMENT ON COLUMN audit.holder.caller_kind IS 'Who asked for it: session, upstream, proxy, api_key or operator.';
-COMMENT ON COLUMN audit.holder.caller_id IS 'Of a session: its sid, a salted hash.';
+COMMENT ON COLUMN audit.holder.caller_id IS 'As in audit.tokens.';
 
 -- +goose StatementBegin
 -- No token lives longer than an hour, so that the index by time serves.

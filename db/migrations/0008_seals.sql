@@ -151,11 +151,45 @@ SELECT id, recorded_at, issued_at, result, reason, caller_kind, caller_id, user_
        request_id, replica, count, salt, personal_digest, digest
   FROM usher.decisions;
 COMMENT ON VIEW audit.decision_leaves IS 'Every decision with all that its leaf in the tree covers. For usher audit verify; people read audit.tokens and audit.denials.';
+COMMENT ON COLUMN audit.decision_leaves.id IS 'Counts up, in the order in which rows were begun.';
+COMMENT ON COLUMN audit.decision_leaves.recorded_at IS 'When the row was written, by the database''s clock.';
+COMMENT ON COLUMN audit.decision_leaves.issued_at IS 'When it was decided: issued_at of audit.tokens, denied_at of audit.denials.';
+COMMENT ON COLUMN audit.decision_leaves.result IS 'issued or denied.';
+COMMENT ON COLUMN audit.decision_leaves.reason IS 'Of a denial, a slug; null of a token.';
+COMMENT ON COLUMN audit.decision_leaves.caller_kind IS 'none, session, upstream, proxy, api_key, admin_key or operator.';
+COMMENT ON COLUMN audit.decision_leaves.caller_id IS 'As in audit.tokens and audit.denials.';
+COMMENT ON COLUMN audit.decision_leaves.user_id IS 'Whose token, or who was refused; null where nobody was known.';
+COMMENT ON COLUMN audit.decision_leaves.organization_id IS 'The active organization of the session; null where there is none.';
+COMMENT ON COLUMN audit.decision_leaves.audience IS 'The sync backend; null where none was named.';
+COMMENT ON COLUMN audit.decision_leaves.room IS 'The room that was asked for; null where none was named.';
+COMMENT ON COLUMN audit.decision_leaves.store IS 'The store that was asked for; null where none was named.';
+COMMENT ON COLUMN audit.decision_leaves.patterns IS 'Of a token: what it opens; null of a denial.';
+COMMENT ON COLUMN audit.decision_leaves.partial IS 'The user had more than the token holds.';
+COMMENT ON COLUMN audit.decision_leaves.skipped_grants IS 'As the leaf covers them: {1,2}, in text; null where none was skipped.';
+COMMENT ON COLUMN audit.decision_leaves.jti IS 'The token''s jti claim; null of a denial.';
+COMMENT ON COLUMN audit.decision_leaves.kid IS 'The signing key; null of a denial.';
+COMMENT ON COLUMN audit.decision_leaves.expires_at IS 'The exp claim; null of a denial.';
+COMMENT ON COLUMN audit.decision_leaves.ip IS 'Of a flood a prefix; null where erased or unknown.';
+COMMENT ON COLUMN audit.decision_leaves.user_agent IS 'The header, at most 256 bytes of it; null where erased or absent.';
+COMMENT ON COLUMN audit.decision_leaves.origin IS 'The header; null where erased or absent.';
+COMMENT ON COLUMN audit.decision_leaves.request_id IS 'The request in usher''s log.';
+COMMENT ON COLUMN audit.decision_leaves.replica IS 'The usher process that decided.';
+COMMENT ON COLUMN audit.decision_leaves.count IS 'Requests: 1, or more of a flood.';
+COMMENT ON COLUMN audit.decision_leaves.salt IS '16 random bytes; null: ip, user_agent and origin were erased (usher audit forget).';
+COMMENT ON COLUMN audit.decision_leaves.personal_digest IS 'SHA-256 over salt, ip, user_agent and origin, 32 bytes: stays when they go.';
+COMMENT ON COLUMN audit.decision_leaves.digest IS 'SHA-256 over the row, 32 bytes, made by usher. The leaf adds id and recorded_at.';
 
 CREATE VIEW audit.change_leaves AS
 SELECT id, changed_at AS recorded_at, actor, action, target, details::text AS details, digest
   FROM usher.changes;
 COMMENT ON VIEW audit.change_leaves IS 'Every change with all that its leaf in the tree covers. For usher audit verify; people read audit.changes.';
+COMMENT ON COLUMN audit.change_leaves.id IS 'Counts up.';
+COMMENT ON COLUMN audit.change_leaves.recorded_at IS 'changed_at of audit.changes.';
+COMMENT ON COLUMN audit.change_leaves.actor IS 'Who.';
+COMMENT ON COLUMN audit.change_leaves.action IS 'What was done to what.';
+COMMENT ON COLUMN audit.change_leaves.target IS 'The id of what was changed.';
+COMMENT ON COLUMN audit.change_leaves.details IS 'In text, as it was written: the digest covers its bytes.';
+COMMENT ON COLUMN audit.change_leaves.digest IS 'SHA-256 over actor, action, target and details, 32 bytes, made by usher. The leaf adds id and recorded_at.';
 
 CREATE VIEW audit.seals AS
 SELECT first_leaf, tree_size, sealed_at, decisions_through, changes_through, decision_ids, change_ids, first_hash, hashes, checkpoint
@@ -163,6 +197,7 @@ SELECT first_leaf, tree_size, sealed_at, decisions_through, changes_through, dec
 COMMENT ON VIEW audit.seals IS 'The tree: what each seal appended, in order.';
 COMMENT ON COLUMN audit.seals.first_leaf IS 'Index of the first leaf of this seal, from 0.';
 COMMENT ON COLUMN audit.seals.tree_size IS 'Leaves of the tree after this seal.';
+COMMENT ON COLUMN audit.seals.sealed_at IS 'By the database''s clock.';
 COMMENT ON COLUMN audit.seals.decisions_through IS 'All decisions to this id were sealed.';
 COMMENT ON COLUMN audit.seals.changes_through IS 'All changes to this id were sealed.';
 COMMENT ON COLUMN audit.seals.decision_ids IS 'The first leaves of this seal.';
@@ -175,4 +210,7 @@ CREATE VIEW audit.checkpoint_keys AS
 SELECT name, public_key, created_at
   FROM usher.checkpoint_keys;
 COMMENT ON VIEW audit.checkpoint_keys IS 'Public keys of the checkpoints. Keep a copy where nobody of the database can change it.';
+COMMENT ON COLUMN audit.checkpoint_keys.name IS 'The key''s name, and the first line of its checkpoints: says whose tree it is.';
+COMMENT ON COLUMN audit.checkpoint_keys.public_key IS 'As golang.org/x/mod/sumdb/note writes it. The newest key signs.';
+COMMENT ON COLUMN audit.checkpoint_keys.created_at IS 'By the database''s clock.';
 GRANT SELECT ON audit.decision_leaves, audit.change_leaves, audit.seals, audit.checkpoint_keys TO usher_auditor, usher_service;

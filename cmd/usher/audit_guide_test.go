@@ -1,0 +1,496 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-auth/usher"
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/db/pglocal"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
+)
+
+func auditGuide(t testing.TB) string {
+	t.Helper()
+	guide, err := os.ReadFile("../../docs/audit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(guide)
+}
+
+// blocks returns the named blocks of code of a language, in their order.
+func blocks(guide, language string) (names []string, code map[string]string) {
+	code = map[string]string{}
+	for _, block := range regexp.MustCompile("(?ms)^```"+language+" ([a-z-]+)\n(.*?)^```$").FindAllStringSubmatch(guide, -1) {
+		names = append(names, block[1])
+		code[block[1]] = block[2]
+	}
+	return names, code
+}
+
+// The reference in docs/audit.md is what the catalog says: every view, function
+// and type of schema audit, with its columns and their comments, and no other.
+func TestAuditGuideReference(t *testing.T) {
+	t.Parallel()
+	rows, err := dbtest.New(t).Pool.Query(t.Context(), `
+		SELECT 'audit.' || c.relname AS name, coalesce(obj_description(c.oid, 'pg_class'), obj_description(c.reltype, 'pg_type')) AS comment, '' AS result,
+		       ARRAY(SELECT ARRAY[a.attname, format_type(a.atttypid, a.atttypmod), col_description(c.oid, a.attnum)]
+		               FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) AS columns
+		  FROM pg_class c
+		 WHERE c.relnamespace = 'audit'::regnamespace AND (c.relkind = 'c' OR has_table_privilege('usher_auditor', c.oid, 'SELECT'))
+		UNION ALL
+		SELECT format('audit.%s(%s)', p.proname, pg_get_function_arguments(p.oid)), obj_description(p.oid, 'pg_proc'), pg_get_function_result(p.oid), '{}'
+		  FROM pg_proc p
+		 WHERE p.pronamespace = 'audit'::regnamespace AND has_function_privilege('usher_auditor', p.oid, 'EXECUTE')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type object struct {
+		Name, Comment, Result string
+		Columns               [][]string
+	}
+	objects, err := pgx.CollectRows(rows, pgx.RowToStructByName[object])
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := strings.NewReplacer("timestamp with time zone", "timestamptz", "::text", "", "SETOF ", "rows of ")
+	markdown := strings.NewReplacer("*", `\*`, "|", `\|`)
+	want := map[string]string{}
+	for _, o := range objects {
+		body := markdown.Replace(o.Comment) + "\n"
+		if o.Result != "" {
+			body += "\nReturns " + types.Replace(o.Result) + ".\n"
+		} else {
+			body += "\n| column | type | |\n|---|---|---|\n"
+		}
+		for _, c := range o.Columns {
+			body += fmt.Sprintf("| `%s` | %s | %s |\n", c[0], types.Replace(c[1]), markdown.Replace(c[2]))
+		}
+		want[types.Replace(o.Name)] = body
+	}
+	got := map[string]string{}
+	for _, section := range strings.Split(auditGuide(t), "\n##") {
+		name, body, _ := strings.Cut(section, "\n")
+		if name, ok := strings.CutPrefix(name, "# `audit."); ok {
+			got["audit."+strings.TrimSuffix(name, "`")] = strings.Trim(body, "\n") + "\n"
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the reference (-want +got):\n%s", diff)
+	}
+}
+
+// asked is the week that the guide tells of: its database, the times and ids
+// that stand in it under other names, and the audit's files.
+type asked struct {
+	pg    *dbtest.DB
+	dir   string
+	times map[string]string // psql's variables
+	names *strings.Replacer // from what is, to what the guide says
+}
+
+func newAsked(t *testing.T) *asked {
+	t.Helper()
+	ctx := t.Context()
+	a := &asked{pg: dbtest.New(t), dir: t.TempDir(), times: map[string]string{"last": "0"}}
+	if err := db.SeedDemo(ctx, secret.New(a.pg.URL), nil); err != nil {
+		t.Fatal(err)
+	}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key)
+	encryption, err := session.ParseKeyEncryption(secret.New(base64.StdEncoding.EncodeToString(key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner, service := openAs(t, a.pg.URL), openAs(t, a.pg.ServiceURL)
+	if err := owner.EnsureCheckpointKey(ctx, encryption, "cli:lin@ops"); err != nil {
+		t.Fatal(err)
+	}
+	checkpoints, err := (&sealFlags{filepath.Join(a.dir, "checkpoints")}).openCheckpoints(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := service.Sealer(ctx, encryption, checkpoints, prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal := func() {
+		if _, err := sealer.SealNow(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	does := func(actor string, line ...string) string {
+		code, stdout, stderr := terminal{t, a.pg.URL}.run(append(line, "--actor", actor)...)
+		if code != 0 {
+			t.Fatalf("usher %s: exit %d: %s", line, code, stderr)
+		}
+		return stdout
+	}
+	now := func(name string) {
+		var at time.Time
+		if err := a.pg.Pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&at); err != nil {
+			t.Fatal(err)
+		}
+		a.times[name] = at.Format(time.RFC3339Nano)
+	}
+
+	// What lin does in October.
+	now("from")
+	apiKey := strings.Split(does("cli:lin@ops", "apikey", "create", "chat-server", "--room", "acme:*=full", "--routes", "authorize-user", "--org", "acme"), "_")[2]
+	does("cli:lin@ops", "grant", "add", "--user", "grace", "--room", "acme:design:*", "--access", "full", "--reason", "covers for ada")
+	does("cli:lin@ops", "grant", "add", "--everyone", "--room", "lobby", "--access", "full", "--reason", "a place to meet")
+	does("cli:lin@ops", "grant", "add", "--group", "reviewers", "--room", "acme:archive:*", "--access", "read", "--reason", "old reviews")
+	now("until")
+	seal()
+
+	// What users and others do in the first week of November.
+	now("monday")
+	log := service.AuditLog("usher-1", prometheus.NewRegistry())
+	defer log.Close()
+	floods := log.Floods(prometheus.NewRegistry())
+	record := func(d session.Decision) {
+		d.At = time.Now().Truncate(time.Microsecond)
+		if d.Token != nil {
+			d.Token.KeyID, d.Token.IssuedAt, d.Token.ExpiresAt = "key-1", d.At, d.At.Add(5*time.Minute).Truncate(time.Second)
+		}
+		if err := floods.Record(ctx, &d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rule := func(kind permissions.Kind, pattern string, access permissions.Access) permissions.Rule {
+		return permissions.Rule{Pattern: permissions.MustPattern(kind, pattern), Access: access}
+	}
+	const room, store = permissions.RoomKind, permissions.StoreKind
+	own, lobby := rule(room, "acme:*", permissions.Read), rule(room, "lobby", permissions.Full)
+	record(session.Decision{
+		UserID: "ada", CallerKind: session.CallerSession, CallerID: "9vJ0wq", Request: session.Request{Room: "acme:design:1"}, RequestID: "R1",
+		IP: netip.MustParseAddr("198.51.100.20"), UserAgent: "Firefox", Origin: "https://app.example.com",
+		Token: &session.Token{ID: "Yb1q", Audience: "liveblocks", Patterns: session.Patterns{
+			Rooms: []permissions.Rule{lobby, rule(room, "acme:design:*", permissions.Full), own},
+		}},
+	})
+	record(session.Decision{
+		UserID: "ada", CallerKind: session.CallerSession, CallerID: "9vJ0wq", Request: session.Request{Store: "acme_notes"}, RequestID: "R2",
+		IP: netip.MustParseAddr("198.51.100.20"), UserAgent: "Firefox", Origin: "https://app.example.com",
+		Token: &session.Token{ID: "c8Zt", Audience: "livestore", Patterns: session.Patterns{
+			Stores: []permissions.Rule{rule(store, "acme_notes", permissions.Full)},
+		}},
+	})
+	record(session.Decision{
+		UserID: "grace", CallerKind: session.CallerSession, CallerID: "Qf2mXe", Request: session.Request{Room: "acme:design:1"}, RequestID: "R3",
+		IP: netip.MustParseAddr("198.51.100.31"), UserAgent: "Safari", Origin: "https://app.example.com",
+		Token: &session.Token{ID: "M4dk", Audience: "liveblocks", Patterns: session.Patterns{
+			Rooms: []permissions.Rule{lobby, rule(room, "acme:design:*", permissions.Full), rule(room, "acme:review:*", permissions.Full), own},
+		}},
+	})
+	record(session.Decision{
+		UserID: "grace", Organization: "acme", CallerKind: session.CallerAPIKey, CallerID: apiKey, RequestID: "R4",
+		IP: netip.MustParseAddr("10.0.0.8"), UserAgent: "node",
+		Token: &session.Token{ID: "p0Ws", Audience: "liveblocks", Patterns: session.Patterns{Rooms: []permissions.Rule{rule(room, "acme:chat:7", permissions.Full)}}},
+	})
+	record(session.Decision{
+		Reason: "no_grant", UserID: "mallory", CallerKind: session.CallerSession, CallerID: "t5Hc1o", Request: session.Request{Room: "acme:design:1"}, RequestID: "R5",
+		IP: netip.MustParseAddr("192.0.2.66"), UserAgent: "curl", Origin: "https://app.example.com",
+	})
+	for range 498 { // 60 are kept in full
+		record(session.Decision{
+			Reason: "session_unknown", CallerUnknown: true, CallerKind: session.CallerNone, RequestID: "R6",
+			IP: netip.MustParseAddr("203.0.113.7"), UserAgent: "bot",
+		})
+	}
+	if err := floods.Close(); err != nil {
+		t.Fatal(err)
+	}
+	now("incident")
+
+	// What mia does after it.
+	does("cli:mia@ops", "grant", "revoke", "6", "--reason", "ada is back")
+	does("cli:mia@ops", "user", "disable", "mallory")
+	seal()
+	a.names = strings.NewReplacer(apiKey, "h3Rk7pX2mQ9d")
+	return a
+}
+
+func openAs(t *testing.T, url string) *db.DB {
+	t.Helper()
+	database, err := db.Open(secret.New(url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(database.Close)
+	return database
+}
+
+// setting is a line of psql that sets a variable, variable is one's use.
+var (
+	setting  = regexp.MustCompile(`(?m)^\\set (\w+) '[^']+'\n`)
+	variable = regexp.MustCompile(`:'(\w+)'`)
+)
+
+// ask runs a block of SQL as an auditor, and returns the result in lines.
+func (a *asked) ask(t *testing.T, sql string) []string {
+	t.Helper()
+	for _, set := range setting.FindAllStringSubmatch(sql, -1) {
+		if a.times[set[1]] == "" {
+			t.Fatalf("no time is called %s", set[1])
+		}
+	}
+	sql = variable.ReplaceAllStringFunc(setting.ReplaceAllString(sql, ""), func(v string) string {
+		return "'" + a.times[variable.FindStringSubmatch(v)[1]] + "'"
+	})
+	conn, err := pgconn.Connect(t.Context(), a.pg.AuditorURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	results, err := conn.Exec(t.Context(), "SET timezone = 'UTC';"+sql).ReadAll() // in text, as psql has them
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	result := results[len(results)-1]
+	row := make([]string, len(result.FieldDescriptions))
+	for i, field := range result.FieldDescriptions {
+		row[i] = field.Name
+	}
+	lines := []string{strings.Join(row, " | ")}
+	for _, cells := range result.Rows {
+		for i, cell := range cells {
+			row[i] = a.names.Replace(string(cell))
+		}
+		lines = append(lines, strings.Join(row, " | "))
+	}
+	return lines
+}
+
+// printed reads the lines of a table as psql prints it.
+func printed(table string) (lines []string) {
+	for line := range strings.Lines(table) {
+		if strings.HasPrefix(line, "-") {
+			continue
+		}
+		row := strings.Split(strings.TrimSuffix(line, "\n"), "|")
+		for i, cell := range row {
+			row[i] = strings.TrimSpace(cell)
+		}
+		lines = append(lines, strings.Join(row, " | "))
+	}
+	return lines
+}
+
+// sqlTimes are times as psql prints them.
+var sqlTimes = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+00`)
+
+// Each question of docs/audit.md is asked as an auditor, in SQL and on the
+// command line, and answered as it stands there, but for the times. Then what
+// the guide says of the evidence is done.
+func TestAuditGuideQuestions(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t)
+	guide := auditGuide(t)
+
+	names, queries := blocks(guide, "sql")
+	_, results := blocks(guide, "text")
+	questions := 0
+	for _, name := range names {
+		if slices.Contains([]string{"login", "publication", "copy", "subscription"}, name) {
+			continue // of TestAuditGuideAccess
+		}
+		got := a.ask(t, queries[name])
+		if name == "export" {
+			if len(got) != 1+4+1+60+1 {
+				t.Errorf("%s has %d rows; want 4 tokens, a denial, and a flood's first 60 and its count", name, len(got)-1)
+			}
+			continue
+		}
+		questions++
+		timeless := func(lines []string) string {
+			return varying.ReplaceAllString(sqlTimes.ReplaceAllString(strings.Join(lines, "\n"), "TIME"), "TIME")
+		}
+		if diff := cmp.Diff(timeless(printed(results[name])), timeless(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if len(results) != questions {
+		t.Errorf("the guide has %d results of %d questions", len(results), questions)
+	}
+	for _, route := range regexp.MustCompile("`GET (/v1/admin/audit/[a-z-]+)`").FindAllStringSubmatch(guide, -1) {
+		if !strings.Contains(string(usher.OpenAPI), "\n  "+route[1]+":\n") {
+			t.Errorf("openapi.yaml has no %s", route[1])
+		}
+	}
+
+	// usher is this test binary, told to be usher.
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(bin, "usher")); err != nil {
+		t.Fatal(err)
+	}
+	shell := func(url, line string) string {
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", line)
+		cmd.Dir = a.dir
+		cmd.Env = append(cleanEnv(), beUsher+"=1", "PATH="+bin+":"+os.Getenv("PATH"), "USHER_DATABASE_URL="+url, "USHER_ACTOR=cli:mia@ops")
+		out, err := cmd.CombinedOutput()
+		if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+			t.Fatal(err)
+		}
+		return a.names.Replace(string(out))
+	}
+	for _, command := range regexp.MustCompile("(?m)^\\| .*\\| `(usher [^`]+)` \\|").FindAllStringSubmatch(guide, -1) {
+		if out := shell(a.pg.AuditorURL, command[1]+" || echo FAILED"); strings.Contains(out, "FAILED") {
+			t.Errorf("%s: %s", command[1], out)
+		}
+	}
+	numbers := regexp.MustCompile(`\d+`)
+	keyName := regexp.MustCompile(`usher-audit-[a-z0-9]+\+[0-9a-f]+\+\S+`)
+	plain := func(text string) string {
+		return numbers.ReplaceAllString(varying.ReplaceAllString(keyName.ReplaceAllString(text, "KEY"), "TIME"), "N")
+	}
+	_, consoles := blocks(guide, "console")
+	for _, session := range []struct {
+		name, url     string
+		before, after string // what somebody with all rights does
+	}{
+		{"ask", a.pg.AuditorURL, "", ""},
+		{"verify", a.pg.AuditorURL, "", ""},
+		{
+			"tampered", a.pg.AuditorURL,
+			"ALTER TABLE usher.decisions DISABLE TRIGGER USER; UPDATE usher.decisions SET user_id = 'mallory' WHERE jti = 'M4dk'",
+			"UPDATE usher.decisions SET user_id = 'grace' WHERE jti = 'M4dk'; ALTER TABLE usher.decisions ENABLE TRIGGER USER",
+		},
+		{"prove", a.pg.AuditorURL, "", ""},
+		{"forget", a.pg.ServiceURL, "", ""},
+	} {
+		exec := func(sql string) {
+			if _, err := a.pg.Pool.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+				t.Fatal(err)
+			}
+		}
+		exec(session.before)
+		parts := regexp.MustCompile(`(?m)^\$ `).Split(consoles[session.name], -1)
+		if len(parts) < 2 {
+			t.Errorf("the guide has no console %s", session.name)
+		}
+		for _, part := range parts[1:] {
+			line, want, _ := strings.Cut(part, "\n")
+			if diff := cmp.Diff(plain(want), plain(shell(session.url, line))); diff != "" {
+				t.Errorf("%s: %s (-want +got):\n%s", session.name, line, diff)
+			}
+		}
+		exec(session.after)
+	}
+}
+
+// The roles and the copy of docs/audit.md, made as it says, on a server of
+// their own: roles are the whole server's, and replication needs its wal_level.
+func TestAuditGuideAccess(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	server, err := pglocal.Start(ctx, pglocal.Config{Dir: openDir(t), Settings: map[string]string{"wal_level": "logical"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	if _, err := db.Migrate(ctx, secret.New(server.URL("postgres")), db.Production); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.EnsureDatabase(ctx, secret.New(server.URL("postgres")), "copy"); err != nil {
+		t.Fatal(err)
+	}
+	_, sql := blocks(auditGuide(t), "sql")
+	connect := func(url string) *pgx.Conn {
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(ctx)) })
+		return conn
+	}
+	exec := func(conn *pgx.Conn, sql string) {
+		t.Helper()
+		if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	source, copied := connect(server.URL("postgres")), connect(server.URL("copy"))
+
+	exec(source, sql["login"])
+	reports := connect(strings.Replace(server.URL("postgres"), "postgres@", "reports@", 1))
+	for _, c := range []struct{ sql, code string }{
+		{"SELECT FROM audit.who_can('room', 'acme:1')", ""},
+		{"SELECT FROM usher.grants", "42501"},
+		{"CREATE TEMP TABLE t ()", "25006"}, // read_only_sql_transaction
+	} {
+		_, err := reports.Exec(ctx, c.sql)
+		if pgErr, _ := errors.AsType[*pgconn.PgError](err); c.code == "" && err != nil || c.code != "" && (pgErr == nil || pgErr.Code != c.code) {
+			t.Errorf("reports: %s: %v, want code %q", c.sql, err, c.code)
+		}
+	}
+
+	log := openAs(t, server.URL("postgres")).AuditLog("usher-1", prometheus.NewRegistry())
+	defer log.Close()
+	record := func(user string, at time.Time) {
+		t.Helper()
+		err := log.Record(ctx, &session.Decision{
+			Reason: "no_grant", At: at, UserID: user, CallerKind: session.CallerSession, RequestID: "R", IP: netip.MustParseAddr("192.0.2.1"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := time.Now()
+	record("before", now)
+	exec(source, sql["publication"])
+	exec(copied, sql["copy"])
+	// Between two databases of one server, CREATE SUBSCRIPTION would wait for itself.
+	exec(source, "SELECT pg_create_logical_replication_slot('audit_copy', 'pgoutput')")
+	subscription := regexp.MustCompile(`CONNECTION\s+'[^']*'`).ReplaceAllString(sql["subscription"], "CONNECTION '"+strings.Replace(server.URL("postgres"), "postgres@", "audit_copy@", 1)+"'")
+	exec(copied, strings.Replace(subscription, ";", " WITH (create_slot = false);", 1))
+	t.Cleanup(func() { // or the server would wait for it
+		_, _ = copied.Exec(context.WithoutCancel(ctx), "DROP SUBSCRIPTION audit_copy")
+	})
+	holds := func(what, query string) {
+		t.Helper()
+		until(t, what, func() bool {
+			var ok bool
+			if err := copied.QueryRow(ctx, query).Scan(&ok); err != nil {
+				t.Fatal(err)
+			}
+			return ok
+		})
+	}
+	record("after", now)
+	record("stray", now.AddDate(-10, 0, 0)) // into the default partition
+	holds("the copy has all rows", "SELECT array_agg(user_id ORDER BY id) = '{before,after,stray}' AND count(ip) = 3 FROM usher.decisions")
+	if code, _, stderr := (terminal{t, server.URL("postgres")}).run("audit", "forget", "--user", "after"); code != 0 {
+		t.Fatal(stderr)
+	}
+	holds("what was forgotten is so in the copy", "SELECT ip IS NULL FROM usher.decisions WHERE user_id = 'after'")
+	exec(source, "SELECT FROM usher.make_decision_partitions()") // moves the stray row
+	record("last", now)
+	holds("it goes on after rows moved", "SELECT array_agg(user_id ORDER BY id) = '{before,after,stray,last}' FROM usher.decisions")
+	holds("the copy has the changes", "SELECT count(*) > 0 FROM usher.changes WHERE action = 'audit.forget' AND target = 'after'")
+}
