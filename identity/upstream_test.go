@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -564,14 +565,11 @@ func TestBadKeySources(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				start := func(failures *int) *identity.Upstream {
-					var mu sync.Mutex
+				start := func(failures *atomic.Int32) *identity.Upstream {
 					u, err := identity.NewUpstream(identity.UpstreamConfig{
 						Issuers: issuers, Transport: hosts{"id.example.com": p, "other.example.com": healthy},
 						OnError: func(issuer string, err error) {
-							mu.Lock()
-							defer mu.Unlock()
-							*failures++
+							failures.Add(1)
 							if issuer != issuerURL || err == nil {
 								t.Errorf("OnError(%q, %v)", issuer, err)
 							}
@@ -584,7 +582,7 @@ func TestBadKeySources(t *testing.T) {
 				}
 				// For one process the provider goes bad after its start, for the
 				// other it was never good.
-				var failedLater, failedFirst int
+				var failedLater, failedFirst atomic.Int32
 				warm := start(&failedLater)
 				if _, err := warm.Verify(t.Context(), p.Token(m{"aud": "usher"})); err != nil {
 					t.Fatal(err)
@@ -607,8 +605,8 @@ func TestBadKeySources(t *testing.T) {
 				if _, err := cold.Verify(t.Context(), healthy.Token(m{"aud": "usher"})); err != nil {
 					t.Errorf("the other provider's: %v", err)
 				}
-				if failedLater == 0 || failedFirst == 0 {
-					t.Errorf("OnError was called %d and %d times", failedLater, failedFirst)
+				if later, first := failedLater.Load(), failedFirst.Load(); later == 0 || first == 0 {
+					t.Errorf("OnError was called %d and %d times", later, first)
 				}
 
 				if name == "hangs" { // whatever it is, after a day the old keys are too old
