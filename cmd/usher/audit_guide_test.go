@@ -370,7 +370,7 @@ func TestAuditGuideQuestions(t *testing.T) {
 		return numbers.ReplaceAllString(varying.ReplaceAllString(keyName.ReplaceAllString(text, "KEY"), "TIME"), "N")
 	}
 	_, consoles := blocks(guide, "console")
-	for _, session := range []struct {
+	for _, console := range []struct {
 		name, url     string
 		before, after string // what somebody with all rights does
 	}{
@@ -389,18 +389,18 @@ func TestAuditGuideQuestions(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		exec(session.before)
-		parts := regexp.MustCompile(`(?m)^\$ `).Split(consoles[session.name], -1)
+		exec(console.before)
+		parts := regexp.MustCompile(`(?m)^\$ `).Split(consoles[console.name], -1)
 		if len(parts) < 2 {
-			t.Errorf("the guide has no console %s", session.name)
+			t.Errorf("the guide has no console %s", console.name)
 		}
 		for _, part := range parts[1:] {
 			line, want, _ := strings.Cut(part, "\n")
-			if diff := cmp.Diff(plain(want), plain(shell(session.url, line))); diff != "" {
-				t.Errorf("%s: %s (-want +got):\n%s", session.name, line, diff)
+			if diff := cmp.Diff(plain(want), plain(shell(console.url, line))); diff != "" {
+				t.Errorf("%s: %s (-want +got):\n%s", console.name, line, diff)
 			}
 		}
-		exec(session.after)
+		exec(console.after)
 	}
 }
 
