@@ -477,8 +477,11 @@ func play(t *testing.T, pg *dbtest.DB, random *rand.Rand, n int) *randomHistory 
 	for _, id := range orgIDs[:2] {
 		h.changes = append(h.changes, addOrganization(id))
 	}
-	for len(h.changes) < 3*n { // what is there cannot be made again, and what is not, not be ended
+	for range 2 * n { // what is there cannot be made again, and what is not, not be ended
 		h.changes = append(h.changes, randomChange(random, len(h.changes)))
+	}
+	for range n / 5 { // so that at the end there is something
+		h.changes = append(h.changes, randomAddition(random, len(h.changes)))
 	}
 	conn, err := pgx.Connect(ctx, pg.ServiceURL)
 	if err != nil {
@@ -490,9 +493,6 @@ func play(t *testing.T, pg *dbtest.DB, random *rand.Rand, n int) *randomHistory 
 		statements[i] = c.sql
 	}
 	if _, err := conn.Exec(ctx, "CREATE TEMPORARY TABLE play (n bigint PRIMARY KEY, sql text, at timestamptz, id bigint)"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Exec(ctx, "CREATE TEMPORARY TABLE plan AS SELECT $1::integer AS wanted", n); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.Exec(ctx, "INSERT INTO play SELECT n, sql FROM unnest($1::text[]) WITH ORDINALITY p (sql, n)", statements); err != nil {
@@ -507,7 +507,6 @@ func play(t *testing.T, pg *dbtest.DB, random *rand.Rand, n int) *randomHistory 
 		DECLARE
 			change record;
 			made   bigint;
-			left_over integer := (SELECT wanted FROM plan);
 		BEGIN
 			FOR change IN SELECT n, sql FROM play ORDER BY n LOOP
 				BEGIN
@@ -519,8 +518,6 @@ func play(t *testing.T, pg *dbtest.DB, random *rand.Rand, n int) *randomHistory 
 				CONTINUE WHEN made IS NULL;
 				UPDATE play SET at = now(), id = made WHERE n = change.n;
 				COMMIT;
-				left_over := left_over - 1;
-				EXIT WHEN left_over = 0;
 			END LOOP;
 		END
 		$$`)
@@ -569,9 +566,9 @@ func play(t *testing.T, pg *dbtest.DB, random *rand.Rand, n int) *randomHistory 
 		t.Fatalf("%d changes could be made, want %d", len(changes), n)
 	}
 	h.moments = slices.DeleteFunc(h.moments, func(m moment) bool {
-		return m.at.Before(changes[0].at) || m.at.After(changes[n-1].at)
+		return m.at.Before(changes[0].at) || m.at.After(changes[len(changes)-1].at)
 	})
-	h.settled = changes[n-1].at.Add(2 * longest)
+	h.settled = changes[len(changes)-1].at.Add(2 * longest)
 	h.resources = randomResources(random)
 	return h
 }
@@ -626,43 +623,76 @@ func addOrganization(id string) change {
 // that is one which the database must not believe.
 func randomChange(random *rand.Rand, n int) change {
 	user, org, group := pick(random, userIDs), pick(random, orgIDs), pick(random, groupIDs)
-	of := db.Subject{Kind: db.OrganizationKind, ID: org}
-	if random.IntN(2) == 0 {
-		of = db.Subject{Kind: db.GroupKind, ID: group}
-	}
+	of := memberOf(random, org, group)
 	switch p := random.IntN(100); {
-	case p < 6:
-		return addUser(user, random.IntN(6) == 0)
-	case p < 8:
+	case p < 2:
 		return change{
 			sql: "DELETE FROM usher.users WHERE id = " + quoted(user) + " RETURNING 1",
 			apply: func(m *model, _ time.Time, _ int64) {
 				delete(m.users, user)
 				maps.DeleteFunc(m.members, func(k membership, _ string) bool { return k.user == user })
-				maps.DeleteFunc(m.grants, func(_ int64, g modelGrant) bool { return g.subject == db.Subject{Kind: db.UserKind, ID: user} })
+				m.deleteGrants(db.Subject{Kind: db.UserKind, ID: user})
 			},
 		}
-	case p < 14:
+	case p < 8:
 		disable := random.IntN(2) == 0
 		return change{
 			sql: fmt.Sprintf("UPDATE usher.users SET disabled_at = %s WHERE id = %s RETURNING 1",
 				map[bool]string{true: "'2001-01-01'", false: "NULL"}[disable], quoted(user)),
 			apply: func(m *model, _ time.Time, _ int64) { m.users[user] = !disable },
 		}
-	case p < 18:
-		return addOrganization(org)
-	case p < 19:
+	case p < 9:
 		return change{
 			sql: "DELETE FROM usher.organizations WHERE id = " + quoted(org) + " RETURNING 1",
 			apply: func(m *model, _ time.Time, _ int64) {
 				delete(m.orgs, org)
 				maps.DeleteFunc(m.members, func(k membership, _ string) bool { return k.kind == db.OrganizationKind && k.id == org })
-				maps.DeleteFunc(m.grants, func(_ int64, g modelGrant) bool {
-					return g.organization == org || g.subject == db.Subject{Kind: db.OrganizationKind, ID: org}
-				})
+				m.deleteGrants(db.Subject{Kind: db.OrganizationKind, ID: org})
+				maps.DeleteFunc(m.grants, func(_ int64, g modelGrant) bool { return g.organization == org })
 			},
 		}
-	case p < 25:
+	case p < 11:
+		return change{
+			sql: "DELETE FROM usher.groups WHERE id = " + quoted(group) + " RETURNING 1",
+			apply: func(m *model, _ time.Time, _ int64) {
+				delete(m.groups, group)
+				maps.DeleteFunc(m.members, func(k membership, _ string) bool { return k.kind == db.GroupKind && k.id == group })
+				m.deleteGrants(db.Subject{Kind: db.GroupKind, ID: group})
+			},
+		}
+	case p < 18:
+		return change{
+			sql: fmt.Sprintf(`UPDATE usher.memberships SET ended_at = '2001-01-01', ended_by = 't'
+				WHERE user_id = %s AND member_of_kind = %s AND member_of_id = %s AND ended_at IS NULL RETURNING 1`,
+				quoted(user), quoted(of.Kind), quoted(of.ID)),
+			apply: func(m *model, _ time.Time, _ int64) { delete(m.members, membership{user, of.Kind, of.ID}) },
+		}
+	case p < 27:
+		nth := random.IntN(3) // of the oldest that are left
+		return change{
+			sql: fmt.Sprintf(`UPDATE usher.grants SET revoked_at = 'infinity', revoked_by = 't' WHERE revoked_at IS NULL
+				AND id = (SELECT id FROM usher.grants WHERE revoked_at IS NULL ORDER BY id OFFSET %d LIMIT 1) RETURNING id`, nth),
+			apply: func(m *model, _ time.Time, id int64) { delete(m.grants, id) },
+		}
+	case p < 30:
+		return change{
+			sql: `UPDATE usher.api_keys SET revoked_at = '2001-01-01', revoked_by = 't'
+				WHERE id = (SELECT id FROM usher.api_keys WHERE revoked_at IS NULL ORDER BY id LIMIT 1) RETURNING id::bigint`,
+			apply: func(m *model, _ time.Time, id int64) { delete(m.keys, keyID(int(id))) },
+		}
+	}
+	return randomAddition(random, n)
+}
+
+func randomAddition(random *rand.Rand, n int) change {
+	user, org, group := pick(random, userIDs), pick(random, orgIDs), pick(random, groupIDs)
+	of := memberOf(random, org, group)
+	switch p := random.IntN(100); {
+	case p < 8:
+		return addUser(user, random.IntN(6) == 0)
+	case p < 13:
+		return addOrganization(org)
+	case p < 21:
 		if random.IntN(4) == 0 {
 			org = ""
 		}
@@ -670,16 +700,7 @@ func randomChange(random *rand.Rand, n int) change {
 			sql:   fmt.Sprintf("INSERT INTO usher.groups (id, organization_id, created_by) VALUES (%s, %s, 't') RETURNING 1", quoted(group), quoted(org)),
 			apply: func(m *model, _ time.Time, _ int64) { m.groups[group] = org },
 		}
-	case p < 27:
-		return change{
-			sql: "DELETE FROM usher.groups WHERE id = " + quoted(group) + " RETURNING 1",
-			apply: func(m *model, _ time.Time, _ int64) {
-				delete(m.groups, group)
-				maps.DeleteFunc(m.members, func(k membership, _ string) bool { return k.kind == db.GroupKind && k.id == group })
-				maps.DeleteFunc(m.grants, func(_ int64, g modelGrant) bool { return g.subject == db.Subject{Kind: db.GroupKind, ID: group} })
-			},
-		}
-	case p < 48:
+	case p < 50:
 		return change{
 			sql: fmt.Sprintf("INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) VALUES (%s, %s, %s, 't') RETURNING 1",
 				quoted(user), quoted(of.Kind), quoted(of.ID)),
@@ -691,31 +712,24 @@ func randomChange(random *rand.Rand, n int) change {
 				m.members[membership{user, of.Kind, of.ID}] = org
 			},
 		}
-	case p < 54:
-		return change{
-			sql: fmt.Sprintf(`UPDATE usher.memberships SET ended_at = '2001-01-01', ended_by = 't'
-				WHERE user_id = %s AND member_of_kind = %s AND member_of_id = %s AND ended_at IS NULL RETURNING 1`,
-				quoted(user), quoted(of.Kind), quoted(of.ID)),
-			apply: func(m *model, _ time.Time, _ int64) { delete(m.members, membership{user, of.Kind, of.ID}) },
-		}
-	case p < 82:
-		return randomGrant(random, user, of, org)
-	case p < 90:
-		oldest := random.IntN(3) // whichever that is by then
-		return change{
-			sql: fmt.Sprintf(`UPDATE usher.grants SET revoked_at = 'infinity', revoked_by = 't' WHERE revoked_at IS NULL
-				AND id = (SELECT id FROM usher.grants WHERE revoked_at IS NULL ORDER BY id OFFSET %d LIMIT 1) RETURNING id`, oldest),
-			apply: func(m *model, _ time.Time, id int64) { delete(m.grants, id) },
-		}
-	case p < 96:
+	case p < 55:
 		return randomKey(random, n, org)
 	}
-	return change{ // the oldest that is left
-		sql: `UPDATE usher.api_keys SET revoked_at = '2001-01-01', revoked_by = 't'
-			WHERE id = (SELECT id FROM usher.api_keys WHERE revoked_at IS NULL ORDER BY id LIMIT 1) RETURNING id::bigint`,
-		apply: func(m *model, _ time.Time, id int64) { delete(m.keys, fmt.Sprintf("%012d", id)) },
-	}
+	return randomGrant(random, user, of, org)
 }
+
+func memberOf(random *rand.Rand, org, group string) db.Subject {
+	if random.IntN(2) == 0 {
+		return db.Subject{Kind: db.GroupKind, ID: group}
+	}
+	return db.Subject{Kind: db.OrganizationKind, ID: org}
+}
+
+func (m *model) deleteGrants(to db.Subject) {
+	maps.DeleteFunc(m.grants, func(_ int64, g modelGrant) bool { return g.subject == to })
+}
+
+func keyID(n int) string { return fmt.Sprintf("%012d", n) }
 
 // longest bounds the time from a change to what it says will begin or end.
 const longest = 200 * time.Millisecond
@@ -778,7 +792,7 @@ func randomGrant(random *rand.Rand, user string, of db.Subject, org string) chan
 
 func randomKey(random *rand.Rand, n int, org string) change {
 	k := modelKey{
-		id: fmt.Sprintf("%012d", n), kind: permissions.RoomKind, access: permissions.Read,
+		id: keyID(n), kind: permissions.RoomKind, access: permissions.Read,
 		pattern: permissions.MustPattern(permissions.RoomKind, pick(random, []string{"*", "acme:*", "a*", "acme:1", "x{y"})),
 		routes:  []string{pick(random, []string{session.RouteAuth, session.RouteIdentifyUser})},
 	}

@@ -252,7 +252,11 @@ func (g textGenerator) patternCase() patternCase {
 	case 1:
 		c.id = g.text(plain)
 	default: // what the pattern names, or nearly
-		c.id = strings.NewReplacer("{user}", c.user, "{organization}", c.organization, "{group}", c.group, "*", g.text(plain)).Replace(c.pattern)
+		pattern := c.pattern
+		if g.IntN(4) == 0 { // of two values, one is another's
+			pattern = strings.Replace(pattern, g.pick([]string{"{user}", "{organization}", "{group}"}), value(), 1)
+		}
+		c.id = strings.NewReplacer("{user}", c.user, "{organization}", c.organization, "{group}", c.group, "*", g.text(plain)).Replace(pattern)
 		if g.IntN(8) == 0 {
 			c.id += g.pick(pieces)
 		}

@@ -518,3 +518,44 @@ func TestMembershipHistory(t *testing.T) {
 		}
 	}
 }
+
+// What holds begins at the very instant of its change, and what ends has ended
+// by then.
+func TestWhoCouldFromTheInstantOn(t *testing.T) {
+	t.Parallel()
+	database, pg := newTenant(t)
+	ctx := t.Context()
+	grant := room(ada, "acme:1")
+	grant.Organization = "acme"
+	var added db.Grant
+	for _, c := range []struct {
+		name   string
+		change func() error
+		when   string
+		can    bool
+	}{
+		{"grant", func() (err error) { added, _, err = database.AddGrant(ctx, grant, actor); return err }, "SELECT max(created_at) FROM usher.grants", true},
+		{"disable", func() error { _, err := database.SetUserDisabled(ctx, "ada", true, actor); return err }, "SELECT max(since) FROM usher.user_states", false},
+		{"enable", func() error { _, err := database.SetUserDisabled(ctx, "ada", false, actor); return err }, "SELECT max(since) FROM usher.user_states", true},
+		{"leave", func() error { _, err := database.RemoveMember(ctx, acme, "ada", actor); return err }, "SELECT max(ended_at) FROM usher.memberships", false},
+		{"join", func() error { _, err := database.AddMember(ctx, acme, "ada", actor); return err }, "SELECT max(created_at) FROM usher.memberships", true},
+		{"revoke", func() error { _, err := database.RevokeGrant(ctx, added.ID, "", actor); return err }, "SELECT max(revoked_at) FROM usher.grants", false},
+	} {
+		if err := c.change(); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		var at time.Time
+		if err := pg.Pool.QueryRow(ctx, c.when).Scan(&at); err != nil {
+			t.Fatal(err)
+		}
+		for when, want := range map[time.Time]bool{at: c.can, at.Add(-time.Microsecond): !c.can} {
+			openings, err := database.WhoCould(ctx, permissions.Room("acme:1"), when, permissions.Full, admin.Page[db.Opening]{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(openings) == 1; got != want {
+				t.Errorf("%s at %s: WhoCould() at %s = %v, want %t", c.name, at, when, openings, want)
+			}
+		}
+	}
+}
