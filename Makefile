@@ -7,7 +7,7 @@ JS := js examples/browser examples/liveblocks examples/livestore examples/better
 # The race detector needs a C compiler.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,$(warning no C compiler: testing without the race detector))
 
-.PHONY: dev test test-fast check lint fuzz bench bench-audit-queries build setup-postgres
+.PHONY: dev test test-fast check lint fuzz bench bench-audit bench-audit-queries build setup-postgres
 
 # On a terminal usher gets a process group of its own (set -m): Ctrl-C is then
 # for it to handle, not for make, which would call it an error.
@@ -39,6 +39,10 @@ bench: setup-postgres
 # needs 12 GB of disk, and some minutes to make them.
 bench-audit-queries: setup-postgres
 	go run ./bench/auditdata $(ARGS)
+
+# How many rows a second the audit takes, beside one INSERT a request.
+bench-audit: setup-postgres
+	go run ./bench audit $(ARGS)
 
 build:
 	go build -o bin/usher ./cmd/usher

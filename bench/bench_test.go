@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,22 @@ func TestRun(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("output has no %q:\n%s", want, out.String())
 		}
+	}
+}
+
+// A short run of make bench-audit. How fast it is depends on what else runs.
+func TestRunAudit(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	var out strings.Builder
+	err := runAudit(t.Context(), []string{"-rounds", "1", "-duration", "100ms"}, &out)
+	if err != nil && !strings.Contains(err.Error(), "at 64 callers") {
+		t.Errorf("runAudit: %v", err)
+	}
+	if !regexp.MustCompile(`(?m)^ +64 +\d+ +\d+ +\d+\.\d\d `).MatchString(out.String()) {
+		t.Errorf("output has no line of 64 callers:\n%s", out.String())
 	}
 }
 

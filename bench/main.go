@@ -43,9 +43,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if len(os.Args) == 2 && os.Args[1] == limitCommand {
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == limitCommand:
 		err = serveLimit(ctx)
-	} else {
+	case len(os.Args) > 1 && os.Args[1] == auditCommand:
+		err = runAudit(ctx, os.Args[2:], os.Stdout)
+	default:
 		err = run(ctx, parseFlags(), os.Stdout)
 	}
 	if err != nil {

@@ -26,6 +26,8 @@ const (
 	// maxBatch bounds the rows of one group commit: enough that one writer
 	// keeps up, few enough that a commit stays well below its deadline.
 	maxBatch = 256
+	// maxGathering bounds how long a batch waits for rows.
+	maxGathering = 2 * time.Millisecond
 	// maxWaiting bounds the rows in the queue. Beyond it, requests are turned
 	// away at once.
 	maxWaiting = 4 * 1024
@@ -118,11 +120,20 @@ func (a *AuditLog) Record(ctx context.Context, d *session.Decision) error {
 	}
 }
 
+// run writes batch after batch. Who was just answered is about to come back:
+// without a moment for them, the first one would be written alone, and all the
+// others wait for that. So a batch waits until it is as large as the last one,
+// for a part of the time that the last one took: never for a caller who is alone.
 func (a *AuditLog) run() {
 	defer close(a.stopped)
 	batch := make([]*pendingRow, 0, maxBatch)
+	var took time.Duration
+	late := time.NewTimer(0)
+	defer late.Stop()
 	for row := range a.queue {
+		last := len(batch)
 		batch = append(batch[:0], row)
+		late.Reset(min(took/2, maxGathering))
 	more:
 		for len(batch) < maxBatch {
 			select {
@@ -131,18 +142,32 @@ func (a *AuditLog) run() {
 					break more
 				}
 				batch = append(batch, row)
+				continue
 			default:
-				break more
+			}
+			if len(batch) >= last {
+				break
+			}
+			select {
+			case row, open := <-a.queue:
+				if !open {
+					break more
+				}
+				batch = append(batch, row)
+			case <-late.C:
+				last = 0
 			}
 		}
+		began := time.Now()
 		a.write(batch)
+		took = time.Since(began)
 	}
 }
 
 // write commits the batch and tells its waiters. A batch that Postgres refuses
 // for its data is halved, so that one bad row does not fail its neighbours.
 func (a *AuditLog) write(batch []*pendingRow) {
-	err := a.insert(batch)
+	err := a.insert(batch, queryTimeout)
 	if err != nil && len(batch) > 1 && isDataError(err) {
 		half := len(batch) / 2
 		a.write(batch[:half])
@@ -166,8 +191,8 @@ func isDataError(err error) bool {
 	return ok && (strings.HasPrefix(pgErr.Code, "22") || strings.HasPrefix(pgErr.Code, "23"))
 }
 
-func (a *AuditLog) insert(batch []*pendingRow) error {
-	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+func (a *AuditLog) insert(batch []*pendingRow, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	n := len(batch)
 	// The columns of text share one allocation, those of hashes another.

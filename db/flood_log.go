@@ -21,6 +21,9 @@ const (
 	maxFloods = 10_000
 	// flushEvery is how long counts wait for their rows.
 	flushEvery = time.Second
+	// flushTimeout is long, as nobody waits: a flush that gives up may have been
+	// committed, and is then written twice.
+	flushTimeout = 30 * time.Second
 	// Who has one IPv6 address commonly has a /56 of them.
 	ipv4Prefix, ipv6Prefix = 32, 56
 )
@@ -135,7 +138,7 @@ func (f *FloodLog) run() {
 		case <-f.stop:
 			return
 		case now := <-tick.C:
-			_ = f.flush(now) // counted as failed, and made again
+			_ = f.flush(now, flushTimeout) // counted as failed, and made again
 		}
 	}
 }
@@ -146,7 +149,7 @@ func (f *FloodLog) Close() error {
 	close(f.stop)
 	<-f.stopped
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		err := f.flush(time.Now())
+		err := f.flush(time.Now(), 2*queryTimeout)
 		if err == nil {
 			return nil
 		}
@@ -158,7 +161,7 @@ func (f *FloodLog) Close() error {
 
 // flush writes a row for each flood. What fails is kept and written by the next
 // flush: where a commit's answer was lost, twice, rather than not at all.
-func (f *FloodLog) flush(now time.Time) error {
+func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 	var rows []*pendingRow
 	var floods []*flood
 	f.mu.Lock()
@@ -181,7 +184,7 @@ func (f *FloodLog) flush(now time.Time) error {
 	f.mu.Unlock()
 	for len(rows) > 0 {
 		n := min(len(rows), maxBatch)
-		if err := f.log.insert(rows[:n]); err != nil {
+		if err := f.log.insert(rows[:n], timeout); err != nil {
 			f.failures.Inc()
 			return unavailable("record floods", err)
 		}
