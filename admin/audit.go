@@ -33,11 +33,12 @@ type Decision struct {
 	JTI            *string           `json:"jti,omitempty" db:"jti"`
 	KID            *string           `json:"kid,omitempty" db:"kid"`
 	ExpiresAt      *time.Time        `json:"expiresAt,omitempty"`
-	IP             *string           `json:"ip,omitempty" db:"ip"`
+	IP             *string           `json:"ip,omitempty" db:"ip"` // of a flood's row a network: 2001:db8::/56
 	UserAgent      *string           `json:"userAgent,omitempty"`
 	Origin         *string           `json:"origin,omitempty"`
 	RequestID      string            `json:"requestId"`
 	Replica        string            `json:"replica"`
+	Count          *int64            `json:"count,omitempty"` // of a flood's row: how many refusals it stands for
 }
 
 // A DecisionFilter narrows a list of decisions. Zero fields let through all.

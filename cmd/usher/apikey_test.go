@@ -48,19 +48,21 @@ func TestAuditLogCommand(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
 	u := terminal{t, pg.ServiceURL}
-	_, err := pg.Pool.Exec(t.Context(), `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, room, audience, patterns, jti, kid, expires_at, request_id, replica, personal_digest, digest) VALUES
-		(now() - interval '1 min', 'issued', NULL, 'session', 'ada', 'a:1', 'x', '{"rooms":{"a:*":"full"}}', 'J1', 'k', now(), 'r1', 'test', sha256(''), sha256('')),
-		(now(), 'denied', 'no_grant', 'session', 'bob', 'b:1', NULL, NULL, NULL, NULL, NULL, 'r2', 'test', sha256(''), sha256(''))`)
+	_, err := pg.Pool.Exec(t.Context(), `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, room, audience, patterns, jti, kid, expires_at, request_id, replica, count, personal_digest, digest) VALUES
+		(now() - interval '2 min', 'denied', 'no_credential', 'none', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'r0', 'test', 4711, sha256(''), sha256('')),
+		(now() - interval '1 min', 'issued', NULL, 'session', 'ada', 'a:1', 'x', '{"rooms":{"a:*":"full"}}', 'J1', 'k', now(), 'r1', 'test', 1, sha256(''), sha256('')),
+		(now(), 'denied', 'no_grant', 'session', 'bob', 'b:1', NULL, NULL, NULL, NULL, NULL, 'r2', 'test', 1, sha256(''), sha256(''))`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	u.shows("audit log", `
-AT  RESULT  REASON  USER  ROOM  STORE  PATTERNS  JTI
-TIME  denied  no_grant  bob  b:1  -  -  -
-TIME  issued  -  ada  a:1  -  {"rooms":{"a:*":"full"}}  J1
+AT  RESULT  COUNT  REASON  USER  ROOM  STORE  PATTERNS  JTI
+TIME  denied  1  no_grant  bob  b:1  -  -  -
+TIME  issued  1  -  ada  a:1  -  {"rooms":{"a:*":"full"}}  J1
+TIME  denied  4711  no_credential  -  -  -  -  -
 `)
 	u.shows("audit log --user ada --at-most 1", `
-AT  RESULT  REASON  USER  ROOM  STORE  PATTERNS  JTI
-TIME  issued  -  ada  a:1  -  {"rooms":{"a:*":"full"}}  J1
+AT  RESULT  COUNT  REASON  USER  ROOM  STORE  PATTERNS  JTI
+TIME  issued  1  -  ada  a:1  -  {"rooms":{"a:*":"full"}}  J1
 `)
 }

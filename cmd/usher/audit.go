@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 
 	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
@@ -39,15 +40,19 @@ func (c *auditLogCmd) Run(ctx context.Context, out *console, database *db.DB) er
 	if err != nil {
 		return err
 	}
-	header := []string{"AT", "RESULT", "REASON", "USER", "ROOM", "STORE", "PATTERNS", "JTI"}
+	header := []string{"AT", "RESULT", "COUNT", "REASON", "USER", "ROOM", "STORE", "PATTERNS", "JTI"}
 	return printList(out.out, c.JSON, decisions, header, func(d db.Decision) []string {
 		patterns := ""
 		if d.Patterns != nil {
 			text, _ := json.Marshal(d.Patterns) // rules always marshal
 			patterns = string(text)
 		}
+		count := "1"
+		if d.Count != nil {
+			count = strconv.FormatInt(*d.Count, 10)
+		}
 		return []string{
-			timeCell(&d.IssuedAt), d.Result, textCell(d.Reason), textCell(d.UserID), textCell(d.Room), textCell(d.Store),
+			timeCell(&d.IssuedAt), d.Result, count, textCell(d.Reason), textCell(d.UserID), textCell(d.Room), textCell(d.Store),
 			patterns, textCell(d.JTI),
 		}
 	})

@@ -1,5 +1,6 @@
 SELECT id, issued_at, recorded_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store,
-       patterns, partial, skipped_grants::bigint[] AS skipped_grants, jti, kid, expires_at, host(ip) AS ip, user_agent, origin, request_id, replica
+       patterns, partial, skipped_grants::bigint[] AS skipped_grants, jti, kid, expires_at, abbrev(ip) AS ip, user_agent, origin, request_id, replica,
+       CASE WHEN count > 1 THEN count END AS count
   FROM audit.decision_leaves -- which auditors may read, too
  WHERE (@result::text = '' OR result = @result)
    AND (@reason::text = '' OR reason = @reason)
