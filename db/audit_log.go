@@ -167,7 +167,9 @@ func (a *AuditLog) run() {
 // write commits the batch and tells its waiters. A batch that Postgres refuses
 // for its data is halved, so that one bad row does not fail its neighbours.
 func (a *AuditLog) write(batch []*pendingRow) {
-	err := a.insert(batch, queryTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+	err := a.insert(ctx, a.db.pool, batch)
+	cancel()
 	if err != nil && len(batch) > 1 && isDataError(err) {
 		half := len(batch) / 2
 		a.write(batch[:half])
@@ -191,9 +193,13 @@ func isDataError(err error) bool {
 	return ok && (strings.HasPrefix(pgErr.Code, "22") || strings.HasPrefix(pgErr.Code, "23"))
 }
 
-func (a *AuditLog) insert(batch []*pendingRow, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
+// execer is a pool or a transaction.
+type execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// insert writes the rows by one statement.
+func (a *AuditLog) insert(ctx context.Context, q execer, batch []*pendingRow) error {
 	n := len(batch)
 	// The columns of text share one allocation, those of hashes another.
 	names := [...]string{
@@ -252,7 +258,7 @@ func (a *AuditLog) insert(batch []*pendingRow, timeout time.Duration) error {
 	for c, name := range names {
 		args[name] = cells[c*n : (c+1)*n]
 	}
-	_, err := a.db.pool.Exec(ctx, insertDecisionsSQL, args)
+	_, err := q.Exec(ctx, insertDecisionsSQL, args)
 	return err
 }
 

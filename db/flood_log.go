@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usher-auth/usher/session"
@@ -184,7 +186,7 @@ func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 	f.mu.Unlock()
 	for len(rows) > 0 {
 		n := min(len(rows), maxBatch)
-		if err := f.log.insert(rows[:n], timeout); err != nil {
+		if err := f.write(rows[:n], timeout); err != nil {
 			f.failures.Inc()
 			return unavailable("record floods", err)
 		}
@@ -196,6 +198,19 @@ func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 		rows, floods = rows[n:], floods[n:]
 	}
 	return nil
+}
+
+// write gives up in Postgres before it gives up here: a statement that its
+// client has left could be committed all the same, and then be made again.
+func (f *FloodLog) write(rows []*pendingRow, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return pgx.BeginFunc(ctx, f.log.db.pool, func(tx pgx.Tx) error {
+		if err := setLocal(ctx, tx, "statement_timeout", strconv.FormatInt((timeout/2).Milliseconds(), 10)); err != nil {
+			return err
+		}
+		return f.log.insert(ctx, tx, rows)
+	})
 }
 
 func (f *FloodLog) unwritten() (n int64) {
