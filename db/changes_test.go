@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -33,7 +34,10 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 		action, target string
 		change         func(actor string) error
 	}{
-		{"user.add", "ada", func(actor string) error { _, err := service.AddUser(ctx, "ada", nil, actor); return err }},
+		{"user.add", "ada", func(actor string) error {
+			_, err := service.AddUser(ctx, "ada", json.RawMessage(`{"name":"Ada Lovelace"}`), actor)
+			return err
+		}},
 		{"user.disable", "ada", func(actor string) error { _, err := service.SetUserDisabled(ctx, "ada", true, actor); return err }},
 		{"user.enable", "ada", func(actor string) error { _, err := service.SetUserDisabled(ctx, "ada", false, actor); return err }},
 		{"organization.add", "acme", func(actor string) error { _, err := service.AddOrganization(ctx, "acme", "", actor); return err }},
@@ -83,6 +87,11 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 		if diff := cmp.Diff(change{actor, c.action, c.target}, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.action, diff)
 		}
+	}
+
+	var names int
+	if err := pg.Pool.QueryRow(ctx, "SELECT count(*) FROM audit.changes c WHERE c::text LIKE '%Lovelace%'").Scan(&names); err != nil || names > 0 {
+		t.Errorf("%d changes name the user, %v; want none to hold personal data", names, err)
 	}
 
 	before := countChanges(ctx, t, pg)

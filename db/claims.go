@@ -212,7 +212,7 @@ func learnUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disab
 	}
 	user, err := queryRow[User](ctx, tx, addUserIfNewSQL, pgx.StrictNamedArgs{"id": c.UserID, "info": info, "actor": actorOf(c)})
 	if err == nil {
-		err = record(ctx, tx, "user.add", c.UserID, user)
+		err = recordUser(ctx, tx, "user.add", user)
 	}
 	if ignoreNoRows(err) != nil {
 		return false, err
@@ -225,7 +225,7 @@ func learnUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disab
 	if err != nil {
 		return false, ignoreNoRows(err)
 	}
-	return false, record(ctx, tx, "user.update", c.UserID, user)
+	return false, recordUser(ctx, tx, "user.update", user)
 }
 
 // learnMembership makes the membership, and first what it is in where that is

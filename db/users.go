@@ -46,7 +46,7 @@ func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, acto
 		if err != nil {
 			return err
 		}
-		return record(ctx, tx, "user.add", id, user)
+		return recordUser(ctx, tx, "user.add", user)
 	})
 	return user, err
 }
@@ -57,6 +57,13 @@ func (db *DB) User(ctx context.Context, id string) (User, error) {
 		return User{}, err
 	}
 	return get[User](ctx, db.pool, Subject{Kind: UserKind, ID: id}, userSQL)
+}
+
+// recordUser records a change without the user's info: it is personal data, and
+// nobody's access rests on it.
+func recordUser(ctx context.Context, tx pgx.Tx, action string, user User) error {
+	user.Info = nil
+	return record(ctx, tx, action, user.ID, user)
 }
 
 // Users lists the users of usher's own directory by id.
