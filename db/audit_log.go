@@ -40,7 +40,8 @@ type AuditLog struct {
 	db      *DB
 	replica string
 	queue   chan *pendingRow
-	stopped chan struct{}
+	stop    chan struct{} // closed by Close
+	stopped chan struct{} // closed when nothing is written any more
 	batches prometheus.Histogram
 	failed  prometheus.Counter
 }
@@ -76,6 +77,7 @@ func (db *DB) AuditLog(replica string, registry prometheus.Registerer) *AuditLog
 		db:      db,
 		replica: replica,
 		queue:   make(chan *pendingRow, maxWaiting),
+		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),
 		batches: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "usher_audit_batch_rows",
@@ -92,9 +94,9 @@ func (db *DB) AuditLog(replica string, registry prometheus.Registerer) *AuditLog
 	return a
 }
 
-// Close writes what waits and stops.
+// Close writes what waits and stops. A Record that comes later is refused.
 func (a *AuditLog) Close() {
-	close(a.queue)
+	close(a.stop)
 	<-a.stopped
 }
 
@@ -117,8 +119,17 @@ func (a *AuditLog) Record(ctx context.Context, d *session.Decision) error {
 		return err
 	case <-ctx.Done():
 		return unavailable("record decision", ctx.Err())
+	case <-a.stopped:
+		select {
+		case err := <-row.committed: // it was among the last
+			return err
+		default:
+			return unavailable("record decision", errLogClosed)
+		}
 	}
 }
+
+var errLogClosed = errors.New("the log is closed")
 
 // run writes batch after batch. Who was just answered is about to come back:
 // without a moment for them, the first one would be written alone, and all the
@@ -130,17 +141,23 @@ func (a *AuditLog) run() {
 	var took time.Duration
 	late := time.NewTimer(0)
 	defer late.Stop()
-	for row := range a.queue {
+	for {
+		var first *pendingRow
+		select {
+		case first = <-a.queue:
+		case <-a.stop:
+			select {
+			case first = <-a.queue:
+			default:
+				return
+			}
+		}
 		last := len(batch)
-		batch = append(batch[:0], row)
+		batch = append(batch[:0], first)
 		late.Reset(min(took/2, maxGathering))
-	more:
 		for len(batch) < maxBatch {
 			select {
-			case row, open := <-a.queue:
-				if !open {
-					break more
-				}
+			case row := <-a.queue:
 				batch = append(batch, row)
 				continue
 			default:
@@ -149,10 +166,7 @@ func (a *AuditLog) run() {
 				break
 			}
 			select {
-			case row, open := <-a.queue:
-				if !open {
-					break more
-				}
+			case row := <-a.queue:
 				batch = append(batch, row)
 			case <-late.C:
 				last = 0

@@ -132,6 +132,38 @@ func TestRecordManyAtOnce(t *testing.T) {
 
 // A row whose waiter has gone may still be written: the audit is a superset of
 // the tokens. A waiter never hangs on a database that does.
+// A request that outlives the drain may come when the log is closing: its row is
+// written, or it is told that there is none.
+func TestRecordWhileClosing(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	a := open(t, pg).AuditLog("replica-1", prometheus.NewRegistry())
+	const callers = 200
+	results := make(chan error, callers)
+	var written int
+	for i := range callers {
+		if i == callers/2 {
+			go a.Close()
+		}
+		go func() { results <- a.Record(t.Context(), issued(fmt.Sprint("jti-", i))) }()
+	}
+	for range callers {
+		switch err := <-results; {
+		case err == nil:
+			written++
+		case !errors.Is(err, session.ErrUnavailable):
+			t.Errorf("Record() = %v, want nil or ErrUnavailable", err)
+		}
+	}
+	if err := a.Record(t.Context(), issued("late")); !errors.Is(err, session.ErrUnavailable) {
+		t.Errorf("Record() after Close = %v, want ErrUnavailable", err)
+	}
+	var rows int
+	if err := pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM audit.tokens").Scan(&rows); err != nil || rows < written {
+		t.Errorf("%d rows, %v; want %d at least", rows, err, written)
+	}
+}
+
 func TestRecordGivesUpWithItsContext(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
