@@ -49,3 +49,6 @@ SELECT 'user', p.user_id, CASE WHEN k % 3 = 2 THEN 'store' ELSE 'room' END,
 -- What an app's author would write to: one table, the same columns and indexes.
 CREATE SCHEMA app;
 CREATE TABLE app.decisions (LIKE usher.decisions INCLUDING ALL);
+-- A hand-written endpoint seals nothing.
+ALTER TABLE app.decisions DROP COLUMN salt, DROP COLUMN personal_digest, DROP COLUMN digest, DROP COLUMN count;
+DROP INDEX app.decisions_id_idx;
