@@ -137,9 +137,9 @@ func (db *DB) TokensOf(ctx context.Context, user string, since time.Time) ([]Iss
 
 // UnusedGrants lists grants that have held since a time and of which no token
 // since then made use; audit.unused_grants says exactly when. It reads all
-// those tokens.
+// those tokens, which takes minutes where they are millions.
 func (db *DB) UnusedGrants(ctx context.Context, since time.Time) ([]Grant, error) {
-	return ask[Grant](ctx, db, "unused grants", unusedGrantsSQL, pgx.StrictNamedArgs{"since": since})
+	return askWithin[Grant](ctx, reportTimeout, db, "unused grants", unusedGrantsSQL, pgx.StrictNamedArgs{"since": since})
 }
 
 // A RiskyGrant is a grant, or an API key, that somebody should look at.
@@ -160,7 +160,7 @@ type RiskyGrant struct {
 // RiskyGrants lists what holds now or will, by reason. One grant may have
 // several.
 func (db *DB) RiskyGrants(ctx context.Context) ([]RiskyGrant, error) {
-	return ask[RiskyGrant](ctx, db, "risky grants", riskyGrantsSQL, nil)
+	return askWithin[RiskyGrant](ctx, reportTimeout, db, "risky grants", riskyGrantsSQL, nil)
 }
 
 // A PastMembership is one that goes on or has ended.
@@ -181,10 +181,19 @@ func (db *DB) MembershipHistory(ctx context.Context, of Subject) ([]PastMembersh
 	return ask[PastMembership](ctx, db, "membership history", membershipHistorySQL, pgx.StrictNamedArgs{"kind": of.Kind, "id": of.ID})
 }
 
-// ask lists the answers to an auditor's question. The audit's functions say
-// themselves what is wrong with one.
+// reportTimeout bounds a question whose answer takes reading the whole audit,
+// or all grants.
+const reportTimeout = 10 * time.Minute
+
+// ask lists the answers to an auditor's question, which are looked up.
 func ask[T any](ctx context.Context, db *DB, operation, sql string, args pgx.StrictNamedArgs) ([]T, error) {
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	return askWithin[T](ctx, adminTimeout, db, operation, sql, args)
+}
+
+// askWithin is ask with a limit of time. The audit's functions say themselves
+// what is wrong with a question.
+func askWithin[T any](ctx context.Context, limit time.Duration, db *DB, operation, sql string, args pgx.StrictNamedArgs) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	rows, err := db.pool.Query(ctx, sql, args)
 	if err != nil {

@@ -77,7 +77,8 @@ SELECT lpad(k::text, 12, '0'), 'key ' || k, sha256(k::text::bytea), '{auth,autho
        jsonb_build_object('rooms', jsonb_build_object('org-' || k || ':*', 'full')), start, 'bench'
   FROM scale, generate_series(1, 200) k;
 
--- Users who are there more often than others, of whom one in fifty asks in vain.
+-- Users who are there more often than others; one in fifty asks in vain. In the
+-- order of time, as they come.
 INSERT INTO usher.decisions (issued_at, recorded_at, result, reason, caller_kind, caller_id, user_id, audience, room, patterns, jti, kid,
                              expires_at, ip, user_agent, origin, request_id, replica, salt, personal_digest, digest)
 SELECT at, at, CASE WHEN denied THEN 'denied' ELSE 'issued' END, CASE WHEN denied THEN 'no_grant' END, 'session', 'sid-' || p.u % 1000,
@@ -92,4 +93,5 @@ SELECT at, at, CASE WHEN denied THEN 'denied' ELSE 'issued' END, CASE WHEN denie
   FROM scale
  CROSS JOIN LATERAL generate_series(0, tokens - 1) n
  CROSS JOIN LATERAL (SELECT start + (now - start) * (n / tokens::float8) AS at, n % 50 = 0 AS denied) t
-  JOIN place p ON p.u = floor(users * power((hashint8extended(n, 2) & 1048575) / 1048576.0, 2));
+ CROSS JOIN LATERAL (SELECT floor(users * power((hashint8extended(n, 2) & 1048575) / 1048576.0, 2))::int AS u) r
+ CROSS JOIN LATERAL (SELECT r.u, 'user-' || r.u AS user_id, 'org-' || r.u % organizations AS home) p;
