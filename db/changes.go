@@ -60,3 +60,11 @@ func queueRecord(changes *pgx.Batch, tx pgx.Tx, action, target string, details a
 	})
 	return nil
 }
+
+// RecordKeyFailure writes down that the keys of an identity provider could not be
+// fetched: a change to who can call, which nobody made.
+func (db *DB) RecordKeyFailure(ctx context.Context, issuer, cause string) error {
+	return db.transactAs(ctx, "usher", "record key failure", func(ctx context.Context, tx pgx.Tx) error {
+		return record(ctx, tx, "issuer.keys_failed", issuer, map[string]string{"cause": cause})
+	})
+}

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/identity"
 )
 
@@ -29,9 +32,13 @@ func (f *issuerFlags) parse(ownURL string) ([]identity.IssuerConfig, error) {
 	return issuers, err
 }
 
+// recordKeyFailuresEvery bounds the audit rows of a provider that is down.
+const recordKeyFailuresEvery = time.Hour
+
 // newUpstream begins to fetch the issuers' keys. A provider that is down is
-// logged, counted, and no reason not to start: nobody else waits for it.
-func newUpstream(ctx context.Context, issuers []identity.IssuerConfig, foreignDirectory bool, registry prometheus.Registerer, logger *slog.Logger) (*identity.Upstream, error) {
+// logged, counted, on record, and no reason not to start: nobody else waits for
+// it.
+func newUpstream(ctx context.Context, issuers []identity.IssuerConfig, foreignDirectory bool, database *db.DB, registry prometheus.Registerer, logger *slog.Logger) (*identity.Upstream, error) {
 	for i := range issuers {
 		if c := &issuers[i]; foreignDirectory && (c.OrganizationsClaim != "" || c.GroupsClaim != "") {
 			return nil, fmt.Errorf("issuer %s: organizations and groups are for usher's own directory: here the application's says who is in what, leave them out", c.Issuers[0])
@@ -45,11 +52,23 @@ func newUpstream(ctx context.Context, issuers []identity.IssuerConfig, foreignDi
 	for i := range issuers {
 		failures.WithLabelValues(issuers[i].Issuers[0]) // 0 is there from the start
 	}
+	var mu sync.Mutex
+	recorded := map[string]time.Time{}
 	return identity.NewUpstream(identity.UpstreamConfig{
 		Issuers: issuers,
 		OnError: func(issuer string, err error) {
 			failures.WithLabelValues(issuer).Inc()
 			logger.WarnContext(ctx, "keys of an identity provider could not be fetched", "issuer", issuer, "error", err.Error())
+			mu.Lock()
+			defer mu.Unlock()
+			if time.Since(recorded[issuer]) < recordKeyFailuresEvery {
+				return
+			}
+			if err := database.RecordKeyFailure(ctx, issuer, err.Error()); err != nil {
+				logger.WarnContext(ctx, "that is not on record", "issuer", issuer, "error", err.Error())
+				return
+			}
+			recorded[issuer] = time.Now()
 		},
 	})
 }

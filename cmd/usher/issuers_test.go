@@ -6,6 +6,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/identity/identitytest"
 	"github.com/usher-auth/usher/internal/secret"
@@ -49,6 +52,18 @@ func TestServeIssuers(t *testing.T) {
 	if got := get(t, ops+"/metrics"); !strings.Contains(got, `usher_upstream_key_failures_total{issuer="http://127.0.0.1:1"}`) ||
 		!strings.Contains(got, `usher_upstream_key_failures_total{issuer="`+provider.URL+`"} 0`) {
 		t.Error("/metrics does not count the failed fetches of each issuer")
+	}
+	conn, err := pgx.Connect(t.Context(), prod.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	rows := 0 // one an hour
+	for deadline := time.Now().Add(10 * time.Second); rows != 1; time.Sleep(20 * time.Millisecond) {
+		const failures = "SELECT count(*) FROM audit.changes WHERE action = 'issuer.keys_failed' AND target = 'http://127.0.0.1:1'"
+		if err := conn.QueryRow(t.Context(), failures).Scan(&rows); err != nil || time.Now().After(deadline) {
+			t.Fatalf("the audit has %d rows of the provider that is down, %v; want 1", rows, err)
+		}
 	}
 	if got := logged(u, "keys of an identity provider could not be fetched", "issuer"); got != "http://127.0.0.1:1" {
 		t.Errorf("the log names %q", got)

@@ -181,7 +181,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	} else if err != nil {
 		cfg.logger.ErrorContext(ctx, "the audit is kept but not sealed: a change to it would leave no trace", "error", err.Error())
 	}
-	if s.upstream, err = newUpstream(ctx, issuers, directory.Foreign(), registry, cfg.logger); err != nil {
+	if s.upstream, err = newUpstream(ctx, issuers, directory.Foreign(), adminDB, registry, cfg.logger); err != nil {
 		return nil, err
 	}
 	s.stray = prometheus.NewGauge(prometheus.GaugeOpts{
