@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,9 +24,12 @@ import (
 var insertDecisionsSQL string
 
 const (
-	// maxBatch bounds the rows of one group commit: enough that one writer
-	// keeps up, few enough that a commit stays well below its deadline.
+	// maxBatch bounds the rows of one group commit: enough that the writers
+	// keep up, few enough that a commit stays well below its deadline.
 	maxBatch = 256
+	// writers take turns: one gathers and encodes while Postgres works for the
+	// other. More of them would only make the batches smaller.
+	writers = 2
 	// maxGathering bounds how long a batch waits for rows.
 	maxGathering = 2 * time.Millisecond
 	// maxWaiting bounds the rows in the queue. Beyond it, requests are turned
@@ -34,8 +38,8 @@ const (
 )
 
 // An AuditLog writes decisions by group commit: all requests that wait are
-// written by one INSERT in one transaction, and the next batch goes out when
-// that commit has returned. Safe for concurrent use.
+// written by one INSERT in one transaction, and the next batch goes out when a
+// commit has returned; two are on their way at most. Safe for concurrent use.
 type AuditLog struct {
 	db      *DB
 	replica string
@@ -90,7 +94,14 @@ func (db *DB) AuditLog(replica string, registry prometheus.Registerer) *AuditLog
 		}),
 	}
 	registry.MustRegister(a.batches, a.failed)
-	go a.run()
+	var writing sync.WaitGroup
+	for range writers {
+		writing.Go(a.run)
+	}
+	go func() {
+		writing.Wait()
+		close(a.stopped)
+	}()
 	return a
 }
 
@@ -136,7 +147,6 @@ var errLogClosed = errors.New("the log is closed")
 // others wait for that. So a batch waits until it is as large as the last one,
 // for a part of the time that the last one took: never for a caller who is alone.
 func (a *AuditLog) run() {
-	defer close(a.stopped)
 	batch := make([]*pendingRow, 0, maxBatch)
 	var took time.Duration
 	late := time.NewTimer(0)
