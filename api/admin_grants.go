@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -47,6 +48,9 @@ func (a *Admin) addGrant(ctx context.Context, c *adminCall) (any, error) {
 		return nil, err
 	}
 	added, err := a.store.AddGrants(ctx, []admin.NewGrant{g}, c.actor)
+	if e, ok := errors.AsType[*admin.IndexError](err); ok {
+		return nil, e.Err // there is but one
+	}
 	if err != nil {
 		return nil, err
 	}

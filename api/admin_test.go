@@ -482,6 +482,9 @@ func TestAdminBadInput(t *testing.T) {
 			if a.status != c.status || p.Error != c.slug || !strings.Contains(p.Reason, c.says) {
 				t.Errorf("status %d, %s, %q; want %d, %s, %q", a.status, p.Error, p.Reason, c.status, c.slug, c.says)
 			}
+			if c.path == "/grants" && strings.HasPrefix(p.Reason, "grants[") {
+				t.Errorf("%q has a number, of one grant", p.Reason)
+			}
 		})
 	}
 	if a := r.ask(t, "POST", "/users", `{"id":"x"}`, "Content-Type", "text/plain"); a.status != http.StatusUnsupportedMediaType {
