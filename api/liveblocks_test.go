@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/identity"
 	"github.com/usher-auth/usher/internal/secret"
@@ -32,13 +33,13 @@ var everything = session.Patterns{
 }
 
 // addKey makes an API key and returns its text.
-func (r *rig) addKey(t testing.TB, name string, change func(*db.NewAPIKey)) (secret.Text, string) {
+func (r *rig) addKey(t testing.TB, name string, change func(*admin.NewAPIKey)) (secret.Text, string) {
 	t.Helper()
 	text, key, err := identity.NewAPIKey("test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := db.NewAPIKey{ID: key.ID, SecretHash: key.Hash, Name: name, Routes: everyRoute, Patterns: everything}
+	k := admin.NewAPIKey{ID: key.ID, SecretHash: key.Hash, Name: name, Routes: everyRoute, Patterns: everything}
 	if change != nil {
 		change(&k)
 	}
@@ -165,9 +166,9 @@ func TestAPIKeysBadInput(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	all, allID := r.addKey(t, "all", nil)
-	authOnly, _ := r.addKey(t, "auth only", func(k *db.NewAPIKey) { k.Routes = []string{session.RouteAuth} })
-	acmeOnly, _ := r.addKey(t, "acme only", func(k *db.NewAPIKey) { k.Organizations = []string{"acme"} })
-	readOnly, _ := r.addKey(t, "read only", func(k *db.NewAPIKey) {
+	authOnly, _ := r.addKey(t, "auth only", func(k *admin.NewAPIKey) { k.Routes = []string{session.RouteAuth} })
+	acmeOnly, _ := r.addKey(t, "acme only", func(k *admin.NewAPIKey) { k.Organizations = []string{"acme"} })
+	readOnly, _ := r.addKey(t, "read only", func(k *admin.NewAPIKey) {
 		k.Patterns = session.Patterns{Rooms: scope(permissions.RoomKind, "acme:*", permissions.Read)}
 	})
 	expired, expiredID := r.addKey(t, "expired", nil)

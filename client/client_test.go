@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usher-auth/usher"
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/client"
 	"github.com/usher-auth/usher/db"
@@ -103,7 +104,7 @@ func (r *rig) addKey(t *testing.T, access permissions.Access, rooms string) (tex
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.database.AddAPIKey(t.Context(), "t", db.NewAPIKey{
+	_, err = r.database.AddAPIKey(t.Context(), "t", admin.NewAPIKey{
 		ID: parsed.ID, SecretHash: parsed.Hash, Name: parsed.ID, Routes: []string{session.RouteAuth, session.RouteAuthorizeUser},
 		Patterns: session.Patterns{
 			Rooms:  []permissions.Rule{{Pattern: permissions.MustPattern(permissions.RoomKind, rooms), Access: access}},

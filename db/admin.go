@@ -16,15 +16,6 @@ import (
 	"github.com/usher-auth/usher/admin"
 )
 
-// What an administrator's call was refused for, as package admin has it. Faults
-// of the database are [session.ErrUnavailable] here too.
-var (
-	ErrInvalid  = admin.ErrInvalid
-	ErrNotFound = admin.ErrNotFound
-	ErrExists   = admin.ErrExists
-	ErrInUse    = admin.ErrInUse
-)
-
 // adminTimeout bounds one call of an administrator: nobody's request waits for
 // it, and what deletes an organization may end many grants.
 const adminTimeout = 30 * time.Second
@@ -45,43 +36,16 @@ var (
 	subjectIsListedSQL string
 )
 
-// Kinds of [Subject].
-const (
-	UserKind         = admin.UserKind
-	GroupKind        = admin.GroupKind
-	OrganizationKind = admin.OrganizationKind
-	EveryoneKind     = admin.EveryoneKind
-)
-
-// The records of package admin.
-type (
-	Subject      = admin.Subject
-	Deletion     = admin.Deletion
-	User         = admin.User
-	Organization = admin.Organization
-	Group        = admin.Group
-	Membership   = admin.Membership
-	Session      = admin.Session
-	Grant        = admin.Grant
-	NewGrant     = admin.NewGrant
-	GrantFilter  = admin.GrantFilter
-	APIKey       = admin.APIKey
-	NewAPIKey    = admin.NewAPIKey
-	Decision     = admin.Decision
-
-	SigningKeyTimes = admin.SigningKeyTimes
-)
-
 func refuse(sort error, format string, args ...any) error {
 	return admin.Refuse(sort, format, args...)
 }
 
-func refuseMissing(s Subject) error {
-	return refuse(ErrNotFound, "there is no %s: check the id, or add it first", s)
+func refuseMissing(s admin.Subject) error {
+	return refuse(admin.ErrNotFound, "there is no %s: check the id, or add it first", s)
 }
 
-func refuseExisting(s Subject) error {
-	return refuse(ErrExists, "%s exists already: take another id, or delete it first", s)
+func refuseExisting(s admin.Subject) error {
+	return refuse(admin.ErrExists, "%s exists already: take another id, or delete it first", s)
 }
 
 // failed turns what an operation ran into, nil included, into what leaves this
@@ -95,11 +59,11 @@ func failed(operation string, err error) error {
 	case hasCode(err, undefinedTable, undefinedSchema):
 		return ErrNotMigrated
 	case violates(err, checkViolation, "own_directory"):
-		return refuse(ErrInvalid, "%s", message(err))
+		return refuse(admin.ErrInvalid, "%s", message(err))
 	case hasCode(err, insufficientPrivilege):
 		return fmt.Errorf("db: %s: the role in the database URL may not do that: %w", operation, err)
 	case isDataError(err):
-		return refuse(ErrInvalid, "%s: Postgres refuses the values: %s", operation, err)
+		return refuse(admin.ErrInvalid, "%s: Postgres refuses the values: %s", operation, err)
 	}
 	return unavailable(operation, err)
 }
@@ -124,8 +88,8 @@ func queryRow[T any](ctx context.Context, q querier, sql string, args pgx.Strict
 	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[T])
 }
 
-// get returns the row of a subject of usher's own directory, or [ErrNotFound].
-func get[T any](ctx context.Context, q querier, s Subject, sql string) (T, error) {
+// get returns the row of a subject of usher's own directory, or [admin.ErrNotFound].
+func get[T any](ctx context.Context, q querier, s admin.Subject, sql string) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	found, err := queryRow[T](ctx, q, sql, pgx.StrictNamedArgs{"id": s.ID})
@@ -163,7 +127,7 @@ func (db *DB) transact(ctx context.Context, operation string, fn func(context.Co
 // the actor's name.
 func (db *DB) transactAs(ctx context.Context, actor, operation string, fn func(context.Context, pgx.Tx) error) error {
 	if actor == "" {
-		return refuse(ErrInvalid, "%s: the actor is empty: say who does this", operation)
+		return refuse(admin.ErrInvalid, "%s: the actor is empty: say who does this", operation)
 	}
 	return db.transact(ctx, operation, func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, actAsSQL, pgx.StrictNamedArgs{"actor": actor}); err != nil {
@@ -174,15 +138,15 @@ func (db *DB) transactAs(ctx context.Context, actor, operation string, fn func(c
 }
 
 // deleteSubject runs a DELETE by id and reports what its trigger took along.
-func deleteSubject(ctx context.Context, tx pgx.Tx, s Subject, sql string) (Deletion, error) {
+func deleteSubject(ctx context.Context, tx pgx.Tx, s admin.Subject, sql string) (admin.Deletion, error) {
 	deleted, err := tx.Exec(ctx, sql, pgx.StrictNamedArgs{"id": s.ID})
 	if err != nil {
-		return Deletion{}, err
+		return admin.Deletion{}, err
 	}
 	if deleted.RowsAffected() == 0 {
-		return Deletion{}, refuseMissing(s)
+		return admin.Deletion{}, refuseMissing(s)
 	}
-	return queryRow[Deletion](ctx, tx, takenAlongSQL, nil)
+	return queryRow[admin.Deletion](ctx, tx, takenAlongSQL, nil)
 }
 
 // lockSubject refuses a subject that is not there, and keeps one that is from
@@ -190,8 +154,8 @@ func deleteSubject(ctx context.Context, tx pgx.Tx, s Subject, sql string) (Delet
 // is only asked: its deletions are not usher's to stop. There an organization or
 // a group is known by its members alone, so that one without any may be new: it
 // is let through with a warning.
-func lockSubject(ctx context.Context, tx pgx.Tx, s Subject) (warning string, err error) {
-	if s.Kind == EveryoneKind {
+func lockSubject(ctx context.Context, tx pgx.Tx, s admin.Subject) (warning string, err error) {
+	if s.Kind == admin.EveryoneKind {
 		return "", nil
 	}
 	locked, err := tx.Exec(ctx, lockSubjectSQL, pgx.StrictNamedArgs{"kind": s.Kind, "id": s.ID})
@@ -205,7 +169,7 @@ func lockSubject(ctx context.Context, tx pgx.Tx, s Subject) (warning string, err
 	switch {
 	case foreign && listed:
 		return "", nil
-	case foreign && s.Kind != UserKind:
+	case foreign && s.Kind != admin.UserKind:
 		return fmt.Sprintf("the directory lists no member of %s: check the id", s), nil
 	}
 	return "", refuseMissing(s)
@@ -218,7 +182,7 @@ func (db *DB) checkOwnDirectory(ctx context.Context, operation string) error {
 		var directory string
 		err := tx.QueryRow(ctx, directoryInForceSQL).Scan(&directory)
 		if err == nil && directory != OwnDirectory {
-			return refuse(ErrInvalid, "the directory is %s: users, organizations, groups, members and sessions are listed there", directory)
+			return refuse(admin.ErrInvalid, "the directory is %s: users, organizations, groups, members and sessions are listed there", directory)
 		}
 		return err
 	})
@@ -242,7 +206,7 @@ func checkID(kind, id string) error {
 		}
 	}
 	if fault != "" {
-		return refuse(ErrInvalid, "the %s id %.64q %s", kind, id, fault)
+		return refuse(admin.ErrInvalid, "the %s id %.64q %s", kind, id, fault)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ var (
 )
 
 // AddAdminKey keeps a key of the admin API. A third live one of a name is
-// [ErrExists]: two are for rotation. The role must own the table: that of usher
+// [admin.ErrExists]: two are for rotation. The role must own the table: that of usher
 // serve may not add keys.
 func (db *DB) AddAdminKey(ctx context.Context, actor string, k admin.NewKey) (added admin.Key, err error) {
 	err = db.transactAs(ctx, actor, "add admin key", func(ctx context.Context, tx pgx.Tx) (err error) {
@@ -39,7 +39,7 @@ func (db *DB) AddAdminKey(ctx context.Context, actor string, k admin.NewKey) (ad
 			"expires_at": nullableTime(k.ExpiresAt), "created_by": actor,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuse(ErrExists, "two live admin keys are called %q already: revoke one of them first", k.Name)
+			return refuse(admin.ErrExists, "two live admin keys are called %q already: revoke one of them first", k.Name)
 		}
 		if err != nil {
 			return err
@@ -56,12 +56,12 @@ func (db *DB) AdminKeys(ctx context.Context, all bool) ([]admin.Key, error) {
 }
 
 // RevokeAdminKey ends a key at the next request. One that is not there, or is
-// revoked already, is [ErrNotFound]. The role must own the table.
+// revoked already, is [admin.ErrNotFound]. The role must own the table.
 func (db *DB) RevokeAdminKey(ctx context.Context, actor, id string) (revoked admin.Key, err error) {
 	err = db.transactAs(ctx, actor, "revoke admin key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		revoked, err = queryRow[admin.Key](ctx, tx, revokeAdminKeySQL, pgx.StrictNamedArgs{"id": id, "actor": actor})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuse(ErrNotFound, "there is no live admin key %q: see usher adminkey list", id)
+			return refuse(admin.ErrNotFound, "there is no live admin key %q: see usher adminkey list", id)
 		}
 		if err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/admin"
-	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 )
 
@@ -48,13 +47,13 @@ func TestAdminKeys(t *testing.T) {
 			t.Errorf("a second key of the name: %v", err)
 		}
 		if i == 1 {
-			wantError(t, err, db.ErrExists, "two live admin keys")
+			wantError(t, err, admin.ErrExists, "two live admin keys")
 		}
 	}
 	bad := key
 	bad.ID, bad.Name, bad.Role = "bad000000000", "root", "root"
 	_, err = owner.AddAdminKey(ctx, "t", bad)
-	wantError(t, err, db.ErrInvalid, "role")
+	wantError(t, err, admin.ErrInvalid, "role")
 
 	listed, err := service.AdminKeys(ctx, false)
 	if err != nil || len(listed) != 2 || listed[0].LastUsedAt == nil || listed[0].ID != added.ID || !listed[0].ExpiresAt.Equal(*added.ExpiresAt) {
@@ -66,7 +65,7 @@ func TestAdminKeys(t *testing.T) {
 	_, err = service.AdminKey(ctx, key.ID, hash)
 	wantError(t, err, admin.ErrKeyRevoked, "")
 	_, err = owner.RevokeAdminKey(ctx, "t", key.ID)
-	wantError(t, err, db.ErrNotFound, "no live admin key")
+	wantError(t, err, admin.ErrNotFound, "no live admin key")
 	if all, err := service.AdminKeys(ctx, true); err != nil || len(all) != 2 {
 		t.Errorf("AdminKeys(all) = %+v, %v", all, err)
 	}

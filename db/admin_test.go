@@ -23,10 +23,10 @@ import (
 const actor = "cli:root@test"
 
 var (
-	acme      = db.Subject{Kind: db.OrganizationKind, ID: "acme"}
-	reviewers = db.Subject{Kind: db.GroupKind, ID: "reviewers"}
-	ada       = db.Subject{Kind: db.UserKind, ID: "ada"}
-	everyone  = db.Subject{Kind: db.EveryoneKind}
+	acme      = admin.Subject{Kind: admin.OrganizationKind, ID: "acme"}
+	reviewers = admin.Subject{Kind: admin.GroupKind, ID: "reviewers"}
+	ada       = admin.Subject{Kind: admin.UserKind, ID: "ada"}
+	everyone  = admin.Subject{Kind: admin.EveryoneKind}
 )
 
 // openURL is open for other roles than that of usher serve, which is all that
@@ -63,7 +63,7 @@ func newTenant(t *testing.T) (*db.DB, *dbtest.DB) {
 	return database, pg
 }
 
-func addGrant(t *testing.T, database *db.DB, g db.NewGrant) db.Grant {
+func addGrant(t *testing.T, database *db.DB, g admin.NewGrant) admin.Grant {
 	t.Helper()
 	added, _, err := database.AddGrant(t.Context(), g, actor)
 	if err != nil {
@@ -73,8 +73,8 @@ func addGrant(t *testing.T, database *db.DB, g db.NewGrant) db.Grant {
 }
 
 // room is a FULL grant of a room pattern.
-func room(subject db.Subject, pattern string) db.NewGrant {
-	return db.NewGrant{Subject: subject, Kind: permissions.RoomKind, Pattern: pattern, Access: permissions.Full}
+func room(subject admin.Subject, pattern string) admin.NewGrant {
+	return admin.NewGrant{Subject: subject, Kind: permissions.RoomKind, Pattern: pattern, Access: permissions.Full}
 }
 
 // wantError checks an error's sort and a part of its sentence.
@@ -166,19 +166,19 @@ func TestAddUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]db.User{bare, added}, users); diff != "" {
+	if diff := cmp.Diff([]admin.User{bare, added}, users); diff != "" {
 		t.Errorf("Users (-want +got):\n%s", diff)
 	}
 	_, err = database.AddUser(t.Context(), "ada", nil, actor)
-	wantError(t, err, db.ErrExists, `user "ada" exists already`)
+	wantError(t, err, admin.ErrExists, `user "ada" exists already`)
 	_, err = database.AddUser(t.Context(), "grace", nil, "")
-	wantError(t, err, db.ErrInvalid, "actor is empty")
+	wantError(t, err, admin.ErrInvalid, "actor is empty")
 	for _, info := range []string{"null", "[]", `"Ada"`, "{", `{"a":1}{}`, ""} {
 		_, err := database.AddUser(t.Context(), "grace", []byte(info), actor)
-		wantError(t, err, db.ErrInvalid, "not a JSON object")
+		wantError(t, err, admin.ErrInvalid, "not a JSON object")
 	}
 	_, err = database.AddUser(t.Context(), "grace", []byte(`{"name":"\u0000"}`), actor) // JSON, but no jsonb
-	wantError(t, err, db.ErrInvalid, "Postgres refuses the values")
+	wantError(t, err, admin.ErrInvalid, "Postgres refuses the values")
 }
 
 func TestIDs(t *testing.T) {
@@ -205,7 +205,7 @@ func TestIDs(t *testing.T) {
 		_, userErr := database.AddUser(t.Context(), c.id, nil, actor)
 		_, organizationErr := database.AddOrganization(t.Context(), c.id, "", actor)
 		_, groupErr := database.AddGroup(t.Context(), c.id, "", "", actor)
-		_, _, grantErr := database.AddGrant(t.Context(), room(db.Subject{Kind: db.UserKind, ID: c.id}, "a"), actor)
+		_, _, grantErr := database.AddGrant(t.Context(), room(admin.Subject{Kind: admin.UserKind, ID: c.id}, "a"), actor)
 		confined := room(everyone, "a")
 		confined.Organization = c.id
 		_, _, confinedErr := database.AddGrant(t.Context(), confined, actor)
@@ -215,7 +215,7 @@ func TestIDs(t *testing.T) {
 		}
 		for i, err := range errs {
 			if c.fault != "" {
-				wantError(t, err, db.ErrInvalid, c.fault)
+				wantError(t, err, admin.ErrInvalid, c.fault)
 			} else if err != nil {
 				t.Errorf("id %s, call %d: %v", c.name, i, err)
 			}
@@ -257,7 +257,7 @@ func TestDisableUser(t *testing.T) {
 		t.Error("the look-up calls the user disabled")
 	}
 	_, err = database.SetUserDisabled(t.Context(), "nobody", true, "t")
-	wantError(t, err, db.ErrNotFound, `there is no user "nobody"`)
+	wantError(t, err, admin.ErrNotFound, `there is no user "nobody"`)
 }
 
 func TestDeletedUserLeavesNothing(t *testing.T) {
@@ -265,7 +265,7 @@ func TestDeletedUserLeavesNothing(t *testing.T) {
 	database, pg := newTenant(t)
 	addGrant(t, database, room(ada, "acme:design:*"))
 	addGrant(t, database, room(ada, "acme:review:*"))
-	addGrant(t, database, room(db.Subject{Kind: db.UserKind, ID: "bob"}, "acme:design:*"))
+	addGrant(t, database, room(admin.Subject{Kind: admin.UserKind, ID: "bob"}, "acme:design:*"))
 	addGrant(t, database, room(everyone, "{organization}:lobby"))
 	if p := principal(t, database, "ada"); len(p.Grants) != 3 || len(p.MemberOf.Groups) != 1 {
 		t.Fatalf("before: %+v", p)
@@ -276,10 +276,10 @@ func TestDeletedUserLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (db.Deletion{GrantsRevoked: 2, MembershipsEnded: 2, SessionsEnded: 1}); gone != want {
+	if want := (admin.Deletion{GrantsRevoked: 2, MembershipsEnded: 2, SessionsEnded: 1}); gone != want {
 		t.Errorf("gone = %+v, want %+v", gone, want)
 	}
-	grants, err := database.Grants(t.Context(), db.GrantFilter{Subject: ada, Ended: true}, admin.Page[int64]{})
+	grants, err := database.Grants(t.Context(), admin.GrantFilter{Subject: ada, Ended: true}, admin.Page[int64]{})
 	if err != nil || len(grants) != 2 {
 		t.Fatalf("grants of the deleted user = %+v, %v; want both kept", grants, err)
 	}
@@ -298,16 +298,16 @@ func TestDeletedUserLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := principal(t, database, "ada")
-	if len(p.MemberOf.Organizations)+len(p.MemberOf.Groups) != 0 || len(p.Grants) != 1 || p.Grants[0].SubjectKind != db.EveryoneKind {
+	if len(p.MemberOf.Organizations)+len(p.MemberOf.Groups) != 0 || len(p.Grants) != 1 || p.Grants[0].SubjectKind != admin.EveryoneKind {
 		t.Errorf("who got the id later inherits %+v %+v", p.MemberOf, p.Grants)
 	}
 	if after := principal(t, database, "bob"); len(after.Grants) != len(bystander.Grants) || len(after.MemberOf.Organizations) != 1 {
 		t.Errorf("another user lost something: %+v, had %+v", after, bystander)
 	}
 	_, err = database.DeleteUser(t.Context(), "nobody", actor)
-	wantError(t, err, db.ErrNotFound, `there is no user "nobody"`)
+	wantError(t, err, admin.ErrNotFound, `there is no user "nobody"`)
 	_, err = database.DeleteUser(t.Context(), "ada", "")
-	wantError(t, err, db.ErrInvalid, "actor is empty")
+	wantError(t, err, admin.ErrInvalid, "actor is empty")
 }
 
 // A grant may begin after the transaction that then deletes its user.
@@ -345,7 +345,7 @@ func TestAddWhileDeleting(t *testing.T) {
 			if _, err := database.AddOrganization(ctx, "globex", "", actor); err != nil {
 				return err
 			}
-			_, err := database.AddMember(ctx, db.Subject{Kind: db.OrganizationKind, ID: "globex"}, "ada", actor)
+			_, err := database.AddMember(ctx, admin.Subject{Kind: admin.OrganizationKind, ID: "globex"}, "ada", actor)
 			return err
 		},
 		"session": func(ctx context.Context, database *db.DB) error {
@@ -367,7 +367,7 @@ func TestAddWhileDeleting(t *testing.T) {
 			if err := deleting.Commit(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			wantError(t, <-added, db.ErrNotFound, `there is no user "ada"`)
+			wantError(t, <-added, admin.ErrNotFound, `there is no user "ada"`)
 		})
 	}
 }
@@ -384,9 +384,9 @@ func TestOrganizations(t *testing.T) {
 		t.Errorf("Organizations = %+v, %v", organizations, err)
 	}
 	_, err = database.AddOrganization(t.Context(), "acme", "", actor)
-	wantError(t, err, db.ErrExists, `organization "acme" exists already`)
+	wantError(t, err, admin.ErrExists, `organization "acme" exists already`)
 	_, err = database.DeleteOrganization(t.Context(), "nobody", actor)
-	wantError(t, err, db.ErrNotFound, `there is no organization "nobody"`)
+	wantError(t, err, admin.ErrNotFound, `there is no organization "nobody"`)
 }
 
 func TestDeletedOrganizationLeavesNothing(t *testing.T) {
@@ -400,17 +400,17 @@ func TestDeletedOrganizationLeavesNothing(t *testing.T) {
 	addGrant(t, database, room(ada, "mine"))
 
 	_, err := database.DeleteOrganization(t.Context(), "acme", actor)
-	wantError(t, err, db.ErrInUse, `organization "acme" still has groups`)
-	if live, err := database.Grants(t.Context(), db.GrantFilter{}, admin.Page[int64]{}); err != nil || len(live) != 4 {
+	wantError(t, err, admin.ErrInUse, `organization "acme" still has groups`)
+	if live, err := database.Grants(t.Context(), admin.GrantFilter{}, admin.Page[int64]{}); err != nil || len(live) != 4 {
 		t.Fatalf("a refused deletion left %d grants, %v; want all 4", len(live), err)
 	}
 
 	gone, err := database.DeleteGroup(t.Context(), "reviewers", actor)
-	if want := (db.Deletion{GrantsRevoked: 1, MembershipsEnded: 1}); err != nil || gone != want {
+	if want := (admin.Deletion{GrantsRevoked: 1, MembershipsEnded: 1}); err != nil || gone != want {
 		t.Errorf("group: gone = %+v, %v; want %+v", gone, err, want)
 	}
 	gone, err = database.DeleteOrganization(t.Context(), "acme", actor)
-	if want := (db.Deletion{GrantsRevoked: 2, MembershipsEnded: 2}); err != nil || gone != want {
+	if want := (admin.Deletion{GrantsRevoked: 2, MembershipsEnded: 2}); err != nil || gone != want {
 		t.Errorf("organization: gone = %+v, %v; want %+v", gone, err, want)
 	}
 	if _, err := database.AddOrganization(t.Context(), "acme", "", actor); err != nil {
@@ -426,7 +426,7 @@ func TestGroups(t *testing.T) {
 	t.Parallel()
 	database, _ := newTenant(t)
 	staff, err := database.AddGroup(t.Context(), "staff", "", "Staff", actor)
-	if want := (db.Group{ID: "staff", Name: "Staff", CreatedAt: staff.CreatedAt, CreatedBy: actor}); err != nil || staff != want {
+	if want := (admin.Group{ID: "staff", Name: "Staff", CreatedAt: staff.CreatedAt, CreatedBy: actor}); err != nil || staff != want {
 		t.Fatalf("added = %+v, %v; want %+v", staff, err, want)
 	}
 	groups, err := database.Groups(t.Context(), admin.Page[string]{})
@@ -434,11 +434,11 @@ func TestGroups(t *testing.T) {
 		t.Errorf("Groups = %+v, %v", groups, err)
 	}
 	_, err = database.AddGroup(t.Context(), "staff", "acme", "", actor)
-	wantError(t, err, db.ErrExists, `group "staff" exists already`)
+	wantError(t, err, admin.ErrExists, `group "staff" exists already`)
 	_, err = database.AddGroup(t.Context(), "editors", "nobody", "", actor)
-	wantError(t, err, db.ErrNotFound, `there is no organization "nobody"`)
+	wantError(t, err, admin.ErrNotFound, `there is no organization "nobody"`)
 	_, err = database.DeleteGroup(t.Context(), "nobody", actor)
-	wantError(t, err, db.ErrNotFound, `there is no group "nobody"`)
+	wantError(t, err, admin.ErrNotFound, `there is no group "nobody"`)
 }
 
 func TestMembers(t *testing.T) {
@@ -449,26 +449,26 @@ func TestMembers(t *testing.T) {
 		t.Errorf("Members = %+v, %v; want ada and bob", members, err)
 	}
 	_, err = database.AddMember(t.Context(), acme, "ada", actor)
-	wantError(t, err, db.ErrExists, `user "ada" is a member of organization "acme" already`)
+	wantError(t, err, admin.ErrExists, `user "ada" is a member of organization "acme" already`)
 	_, err = database.AddMember(t.Context(), acme, "nobody", actor)
-	wantError(t, err, db.ErrNotFound, `there is no user "nobody"`)
-	_, err = database.AddMember(t.Context(), db.Subject{Kind: db.OrganizationKind, ID: "nobody"}, "ada", actor)
-	wantError(t, err, db.ErrNotFound, `there is no organization "nobody"`)
-	_, err = database.AddMember(t.Context(), db.Subject{Kind: db.GroupKind, ID: "nobody"}, "ada", actor)
-	wantError(t, err, db.ErrNotFound, `there is no group "nobody"`)
+	wantError(t, err, admin.ErrNotFound, `there is no user "nobody"`)
+	_, err = database.AddMember(t.Context(), admin.Subject{Kind: admin.OrganizationKind, ID: "nobody"}, "ada", actor)
+	wantError(t, err, admin.ErrNotFound, `there is no organization "nobody"`)
+	_, err = database.AddMember(t.Context(), admin.Subject{Kind: admin.GroupKind, ID: "nobody"}, "ada", actor)
+	wantError(t, err, admin.ErrNotFound, `there is no group "nobody"`)
 	_, err = database.AddMember(t.Context(), ada, "bob", actor)
-	wantError(t, err, db.ErrInvalid, `user "ada" has no members`)
+	wantError(t, err, admin.ErrInvalid, `user "ada" has no members`)
 	_, err = database.AddMember(t.Context(), acme, "ada", "")
-	wantError(t, err, db.ErrInvalid, "actor is empty")
-	_, err = database.Members(t.Context(), db.Subject{Kind: db.GroupKind, ID: "nobody"}, admin.Page[string]{})
-	wantError(t, err, db.ErrNotFound, `there is no group "nobody"`)
+	wantError(t, err, admin.ErrInvalid, "actor is empty")
+	_, err = database.Members(t.Context(), admin.Subject{Kind: admin.GroupKind, ID: "nobody"}, admin.Page[string]{})
+	wantError(t, err, admin.ErrNotFound, `there is no group "nobody"`)
 	_, err = database.Members(t.Context(), everyone, admin.Page[string]{})
-	wantError(t, err, db.ErrInvalid, "everyone has no members")
+	wantError(t, err, admin.ErrInvalid, "everyone has no members")
 
 	_, err = database.RemoveMember(t.Context(), reviewers, "bob", actor)
-	wantError(t, err, db.ErrNotFound, `user "bob" is no member of group "reviewers"`)
+	wantError(t, err, admin.ErrNotFound, `user "bob" is no member of group "reviewers"`)
 	_, err = database.RemoveMember(t.Context(), everyone, "bob", actor)
-	wantError(t, err, db.ErrInvalid, "everyone has no members")
+	wantError(t, err, admin.ErrInvalid, "everyone has no members")
 	groups, err := database.RemoveMember(t.Context(), acme, "bob", actor)
 	if err != nil || groups != 0 {
 		t.Errorf("RemoveMember = %d groups, %v", groups, err)
@@ -487,7 +487,7 @@ func TestMembers(t *testing.T) {
 func TestLeavingAnOrganizationLeavesItsGroups(t *testing.T) {
 	t.Parallel()
 	database, _ := newTenant(t)
-	staff := db.Subject{Kind: db.GroupKind, ID: "staff"}
+	staff := admin.Subject{Kind: admin.GroupKind, ID: "staff"}
 	if _, err := database.AddGroup(t.Context(), "staff", "", "", actor); err != nil {
 		t.Fatal(err)
 	}
@@ -514,7 +514,7 @@ func TestLeavingAnOrganizationLeavesItsGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = database.RemoveMember(t.Context(), acme, "ada", actor)
-	wantError(t, err, db.ErrNotFound, `user "ada" is no member of organization "acme"`)
+	wantError(t, err, admin.ErrNotFound, `user "ada" is no member of organization "acme"`)
 	if got := principal(t, database, "ada").MemberOf.Groups; len(got) != 2 {
 		t.Errorf("groups after a refused removal = %v, want both", got)
 	}

@@ -29,19 +29,19 @@ var (
 	revokeAPIKeySQL string
 )
 
-// AddAPIKey keeps a key. A third live one of a name is [ErrExists]: two are
+// AddAPIKey keeps a key. A third live one of a name is [admin.ErrExists]: two are
 // for rotation.
-func (db *DB) AddAPIKey(ctx context.Context, actor string, k NewAPIKey) (added APIKey, err error) {
+func (db *DB) AddAPIKey(ctx context.Context, actor string, k admin.NewAPIKey) (added admin.APIKey, err error) {
 	err = db.transactAs(ctx, actor, "add API key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if _, err := tx.Exec(ctx, lockAPIKeyNameSQL, pgx.StrictNamedArgs{"name": k.Name}); err != nil {
 			return err
 		}
-		added, err = queryRow[APIKey](ctx, tx, addAPIKeySQL, pgx.StrictNamedArgs{
+		added, err = queryRow[admin.APIKey](ctx, tx, addAPIKeySQL, pgx.StrictNamedArgs{
 			"id": k.ID, "name": k.Name, "secret_hash": k.SecretHash[:], "routes": k.Routes, "organizations": k.Organizations,
 			"patterns": k.Patterns, "expires_at": nullableTime(k.ExpiresAt), "created_by": actor,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuse(ErrExists, "two live keys are called %q already: revoke one of them first", k.Name)
+			return refuse(admin.ErrExists, "two live keys are called %q already: revoke one of them first", k.Name)
 		}
 		if err != nil {
 			return err
@@ -52,19 +52,19 @@ func (db *DB) AddAPIKey(ctx context.Context, actor string, k NewAPIKey) (added A
 }
 
 // APIKeys lists the keys by name, with the revoked ones where all are asked for.
-func (db *DB) APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPlace]) ([]APIKey, error) {
-	return list[APIKey](ctx, db.pool, "list API keys", listAPIKeysSQL, pgx.StrictNamedArgs{
+func (db *DB) APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPlace]) ([]admin.APIKey, error) {
+	return list[admin.APIKey](ctx, db.pool, "list API keys", listAPIKeysSQL, pgx.StrictNamedArgs{
 		"all": all, "after_name": page.After.Name, "after": page.After.CreatedAt, "after_id": page.After.ID, "limit": page.Limit,
 	})
 }
 
 // RevokeAPIKey ends a key at the next request. One that is not there, or is
-// revoked already, is [ErrNotFound].
-func (db *DB) RevokeAPIKey(ctx context.Context, actor, id string) (revoked APIKey, err error) {
+// revoked already, is [admin.ErrNotFound].
+func (db *DB) RevokeAPIKey(ctx context.Context, actor, id string) (revoked admin.APIKey, err error) {
 	err = db.transactAs(ctx, actor, "revoke API key", func(ctx context.Context, tx pgx.Tx) (err error) {
-		revoked, err = queryRow[APIKey](ctx, tx, revokeAPIKeySQL, pgx.StrictNamedArgs{"id": id, "actor": actor})
+		revoked, err = queryRow[admin.APIKey](ctx, tx, revokeAPIKeySQL, pgx.StrictNamedArgs{"id": id, "actor": actor})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuse(ErrNotFound, "there is no live API key %q: see usher apikey list", id)
+			return refuse(admin.ErrNotFound, "there is no live API key %q: see usher apikey list", id)
 		}
 		if err != nil {
 			return err

@@ -41,27 +41,14 @@ const (
 	featureNotSupported   = "0A000"
 )
 
-// ErrNoHistory says that the directory is an application's, which keeps no
-// history: the question is one for [DB.Holders].
-var ErrNoHistory = admin.ErrNoHistory
-
-// The answers of package admin.
-type (
-	Opening        = admin.Opening
-	Reach          = admin.Reach
-	Explanation    = admin.Explanation
-	ExplainedGrant = admin.ExplainedGrant
-	Holder         = admin.Holder
-)
-
 // WhoCan lists who can open a room or a store now, with access or more. An id
-// that is none, or an access other than Read and Full, is [ErrInvalid]. An
+// that is none, or an access other than Read and Full, is [admin.ErrInvalid]. An
 // opening is its own place in the list.
-func (db *DB) WhoCan(ctx context.Context, r permissions.Resource, access permissions.Access, page admin.Page[Opening]) ([]Opening, error) {
-	return ask[Opening](ctx, db, "who can", whoCanSQL, openingArgs(r, access, page))
+func (db *DB) WhoCan(ctx context.Context, r permissions.Resource, access permissions.Access, page admin.Page[admin.Opening]) ([]admin.Opening, error) {
+	return ask[admin.Opening](ctx, db, "who can", whoCanSQL, openingArgs(r, access, page))
 }
 
-func openingArgs(r permissions.Resource, access permissions.Access, page admin.Page[Opening]) pgx.StrictNamedArgs {
+func openingArgs(r permissions.Resource, access permissions.Access, page admin.Page[admin.Opening]) pgx.StrictNamedArgs {
 	after := page.After
 	return pgx.StrictNamedArgs{
 		"kind": r.Kind.String(), "id": r.ID, "access": access.String(), "limit": page.Limit,
@@ -72,18 +59,18 @@ func openingArgs(r permissions.Resource, access permissions.Access, page admin.P
 }
 
 // WhoCould is [DB.WhoCan] for a time in the past. Over a directory that keeps
-// no history it is [ErrNoHistory].
-func (db *DB) WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access, page admin.Page[Opening]) ([]Opening, error) {
+// no history it is [admin.ErrNoHistory].
+func (db *DB) WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access, page admin.Page[admin.Opening]) ([]admin.Opening, error) {
 	args := openingArgs(r, access, page)
 	args["at"] = at
-	return ask[Opening](ctx, db, "who could", whoCouldSQL, args)
+	return ask[admin.Opening](ctx, db, "who could", whoCouldSQL, args)
 }
 
 // WhatCan lists what a user may open now: nothing, where the directory does not
 // list the user or calls him disabled. A reach is its own place in the list.
-func (db *DB) WhatCan(ctx context.Context, user string, page admin.Page[Reach]) ([]Reach, error) {
+func (db *DB) WhatCan(ctx context.Context, user string, page admin.Page[admin.Reach]) ([]admin.Reach, error) {
 	after := page.After
-	return ask[Reach](ctx, db, "what can", whatCanSQL, pgx.StrictNamedArgs{
+	return ask[admin.Reach](ctx, db, "what can", whatCanSQL, pgx.StrictNamedArgs{
 		"user_id": user, "limit": page.Limit, "after_resource_kind": after.ResourceKind, "after_pattern": after.Pattern,
 		"after_access": after.Access, "after_grant_id": after.GrantID, "after_organization_id": after.OrganizationID,
 		"after_through_kind": after.ThroughKind, "after_through_id": after.ThroughID,
@@ -92,19 +79,19 @@ func (db *DB) WhatCan(ctx context.Context, user string, page admin.Page[Reach]) 
 
 // ExplainAccess explains what a user can do with a room or a store now: what
 // counts comes first, then what names the id and does not count.
-func (db *DB) ExplainAccess(ctx context.Context, user string, r permissions.Resource) (Explanation, error) {
-	rows, err := ask[ExplainedGrant](ctx, db, "explain access", explainAccessSQL,
+func (db *DB) ExplainAccess(ctx context.Context, user string, r permissions.Resource) (admin.Explanation, error) {
+	rows, err := ask[admin.ExplainedGrant](ctx, db, "explain access", explainAccessSQL,
 		pgx.StrictNamedArgs{"user_id": user, "kind": r.Kind.String(), "id": r.ID})
 	if err != nil {
-		return Explanation{}, err
+		return admin.Explanation{}, err
 	}
-	return Explanation{Access: rows[0].Access, Why: rows[0].Why, Grants: rows[1:]}, nil
+	return admin.Explanation{Access: rows[0].Access, Why: rows[0].Why, Grants: rows[1:]}, nil
 }
 
 // Holders lists the tokens that opened a room or a store at a time: issued then
 // or before, and not yet expired. A verifier's leeway comes on top.
-func (db *DB) Holders(ctx context.Context, r permissions.Resource, at time.Time, page admin.Page[admin.HolderPlace]) ([]Holder, error) {
-	return ask[Holder](ctx, db, "holders", holdersSQL, pgx.StrictNamedArgs{
+func (db *DB) Holders(ctx context.Context, r permissions.Resource, at time.Time, page admin.Page[admin.HolderPlace]) ([]admin.Holder, error) {
+	return ask[admin.Holder](ctx, db, "holders", holdersSQL, pgx.StrictNamedArgs{
 		"kind": r.Kind.String(), "id": r.ID, "at": at, "limit": page.Limit,
 		"after_user_id": page.After.UserID, "after_issued_at": page.After.IssuedAt, "after_jti": page.After.JTI,
 	})
@@ -138,8 +125,8 @@ func (db *DB) TokensOf(ctx context.Context, user string, since time.Time) ([]Iss
 // UnusedGrants lists grants that have held since a time and of which no token
 // since then made use; audit.unused_grants says exactly when. It reads all
 // those tokens, which takes minutes where they are millions.
-func (db *DB) UnusedGrants(ctx context.Context, since time.Time) ([]Grant, error) {
-	return askWithin[Grant](ctx, reportTimeout, db, "unused grants", unusedGrantsSQL, pgx.StrictNamedArgs{"since": since})
+func (db *DB) UnusedGrants(ctx context.Context, since time.Time) ([]admin.Grant, error) {
+	return askWithin[admin.Grant](ctx, reportTimeout, db, "unused grants", unusedGrantsSQL, pgx.StrictNamedArgs{"since": since})
 }
 
 // A RiskyGrant is a grant, or an API key, that somebody should look at.
@@ -176,8 +163,8 @@ type PastMembership struct {
 
 // MembershipHistory lists all memberships that a user, a group or an
 // organization ever had, oldest first. Over a directory that keeps no history
-// it is [ErrNoHistory].
-func (db *DB) MembershipHistory(ctx context.Context, of Subject) ([]PastMembership, error) {
+// it is [admin.ErrNoHistory].
+func (db *DB) MembershipHistory(ctx context.Context, of admin.Subject) ([]PastMembership, error) {
 	return ask[PastMembership](ctx, db, "membership history", membershipHistorySQL, pgx.StrictNamedArgs{"kind": of.Kind, "id": of.ID})
 }
 
@@ -203,9 +190,9 @@ func askWithin[T any](ctx context.Context, limit time.Duration, db *DB, operatio
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case ok && pgErr.Code == invalidParameterValue:
-		return nil, refuse(ErrInvalid, "%s. %s", pgErr.Message, pgErr.Hint)
+		return nil, refuse(admin.ErrInvalid, "%s. %s", pgErr.Message, pgErr.Hint)
 	case ok && pgErr.Code == featureNotSupported:
-		return nil, refuse(ErrNoHistory, "%s. %s", pgErr.Message, pgErr.Hint)
+		return nil, refuse(admin.ErrNoHistory, "%s. %s", pgErr.Message, pgErr.Hint)
 	}
 	return answers, failed(operation, err)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/permissions"
@@ -187,7 +188,7 @@ type membership struct{ user, kind, id string }
 
 type modelGrant struct {
 	id                    int64
-	subject               db.Subject
+	subject               admin.Subject
 	organization          string
 	kind                  permissions.Kind
 	pattern               string
@@ -273,7 +274,7 @@ func (m *model) sessions(user string) []string {
 	}
 	sessions := []string{""}
 	for org := range m.orgs {
-		if _, ok := m.members[membership{user, db.OrganizationKind, org}]; ok {
+		if _, ok := m.members[membership{user, admin.OrganizationKind, org}]; ok {
 			sessions = append(sessions, org)
 		}
 	}
@@ -286,7 +287,7 @@ func (m *model) principal(user, active string) *session.Principal {
 	for member, org := range m.members {
 		switch {
 		case member.user != user || active != "" && org != active:
-		case member.kind == db.OrganizationKind:
+		case member.kind == admin.OrganizationKind:
 			p.MemberOf.Organizations = append(p.MemberOf.Organizations, member.id)
 		default:
 			p.MemberOf.Groups = append(p.MemberOf.Groups, member.id)
@@ -295,13 +296,13 @@ func (m *model) principal(user, active string) *session.Principal {
 	for _, g := range m.grants {
 		counts := false
 		switch g.subject.Kind {
-		case db.EveryoneKind:
+		case admin.EveryoneKind:
 			counts = true
-		case db.UserKind:
+		case admin.UserKind:
 			counts = g.subject.ID == user
-		case db.OrganizationKind:
+		case admin.OrganizationKind:
 			counts = slices.Contains(p.MemberOf.Organizations, g.subject.ID)
-		case db.GroupKind:
+		case admin.GroupKind:
 			counts = slices.Contains(p.MemberOf.Groups, g.subject.ID)
 		}
 		if counts && (g.organization == "" || g.organization == active) {
@@ -444,7 +445,7 @@ func (m *model) checkExplanation(t *testing.T, database *db.DB, user string, ask
 // isForAll reports whether g is for everyone and the same for all.
 func (g *modelGrant) isForAll() bool {
 	_, err := permissions.ParseTemplate(g.kind, g.pattern)
-	return g.subject.Kind == db.EveryoneKind && err == nil && !strings.Contains(g.pattern, "{")
+	return g.subject.Kind == admin.EveryoneKind && err == nil && !strings.Contains(g.pattern, "{")
 }
 
 func (g *modelGrant) line(kind, id, pattern string) string {
@@ -631,7 +632,7 @@ func randomChange(random *rand.Rand, n int) change {
 			apply: func(m *model, _ time.Time, _ int64) {
 				delete(m.users, user)
 				maps.DeleteFunc(m.members, func(k membership, _ string) bool { return k.user == user })
-				m.deleteGrants(db.Subject{Kind: db.UserKind, ID: user})
+				m.deleteGrants(admin.Subject{Kind: admin.UserKind, ID: user})
 			},
 		}
 	case p < 8:
@@ -646,8 +647,8 @@ func randomChange(random *rand.Rand, n int) change {
 			sql: "DELETE FROM usher.organizations WHERE id = " + quoted(org) + " RETURNING 1",
 			apply: func(m *model, _ time.Time, _ int64) {
 				delete(m.orgs, org)
-				maps.DeleteFunc(m.members, func(k membership, _ string) bool { return k.kind == db.OrganizationKind && k.id == org })
-				m.deleteGrants(db.Subject{Kind: db.OrganizationKind, ID: org})
+				maps.DeleteFunc(m.members, func(k membership, _ string) bool { return k.kind == admin.OrganizationKind && k.id == org })
+				m.deleteGrants(admin.Subject{Kind: admin.OrganizationKind, ID: org})
 				maps.DeleteFunc(m.grants, func(_ int64, g modelGrant) bool { return g.organization == org })
 			},
 		}
@@ -656,8 +657,8 @@ func randomChange(random *rand.Rand, n int) change {
 			sql: "DELETE FROM usher.groups WHERE id = " + quoted(group) + " RETURNING 1",
 			apply: func(m *model, _ time.Time, _ int64) {
 				delete(m.groups, group)
-				maps.DeleteFunc(m.members, func(k membership, _ string) bool { return k.kind == db.GroupKind && k.id == group })
-				m.deleteGrants(db.Subject{Kind: db.GroupKind, ID: group})
+				maps.DeleteFunc(m.members, func(k membership, _ string) bool { return k.kind == admin.GroupKind && k.id == group })
+				m.deleteGrants(admin.Subject{Kind: admin.GroupKind, ID: group})
 			},
 		}
 	case p < 18:
@@ -706,7 +707,7 @@ func randomAddition(random *rand.Rand, n int) change {
 				quoted(user), quoted(of.Kind), quoted(of.ID)),
 			apply: func(m *model, _ time.Time, _ int64) {
 				org := of.ID
-				if of.Kind == db.GroupKind {
+				if of.Kind == admin.GroupKind {
 					org = m.groups[of.ID]
 				}
 				m.members[membership{user, of.Kind, of.ID}] = org
@@ -718,14 +719,14 @@ func randomAddition(random *rand.Rand, n int) change {
 	return randomGrant(random, user, of, org)
 }
 
-func memberOf(random *rand.Rand, org, group string) db.Subject {
+func memberOf(random *rand.Rand, org, group string) admin.Subject {
 	if random.IntN(2) == 0 {
-		return db.Subject{Kind: db.GroupKind, ID: group}
+		return admin.Subject{Kind: admin.GroupKind, ID: group}
 	}
-	return db.Subject{Kind: db.OrganizationKind, ID: org}
+	return admin.Subject{Kind: admin.OrganizationKind, ID: org}
 }
 
-func (m *model) deleteGrants(to db.Subject) {
+func (m *model) deleteGrants(to admin.Subject) {
 	maps.DeleteFunc(m.grants, func(_ int64, g modelGrant) bool { return g.subject == to })
 }
 
@@ -738,16 +739,16 @@ func randomLife(random *rand.Rand) time.Duration {
 	return time.Microsecond + time.Duration(random.Int64N(int64(longest))).Truncate(time.Microsecond)
 }
 
-func randomGrant(random *rand.Rand, user string, of db.Subject, org string) change {
+func randomGrant(random *rand.Rand, user string, of admin.Subject, org string) change {
 	g := modelGrant{subject: of, kind: permissions.RoomKind, pattern: pick(random, roomPatterns), access: permissions.Read}
 	if random.IntN(4) == 0 {
 		g.kind, g.pattern = permissions.StoreKind, pick(random, storePatterns)
 	}
 	switch random.IntN(4) {
 	case 0:
-		g.subject = db.Subject{Kind: db.EveryoneKind}
+		g.subject = admin.Subject{Kind: admin.EveryoneKind}
 	case 1:
-		g.subject = db.Subject{Kind: db.UserKind, ID: user}
+		g.subject = admin.Subject{Kind: admin.UserKind, ID: user}
 	}
 	if random.IntN(3) == 0 {
 		g.access = permissions.Full

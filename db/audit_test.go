@@ -141,24 +141,24 @@ func TestAuditRefusesBadQuestions(t *testing.T) {
 	_, pg := newTenant(t)
 	database := openURL(t, pg.AuditorURL)
 	ctx := t.Context()
-	_, err := database.WhoCan(ctx, permissions.Resource{ID: "acme:1"}, permissions.Read, admin.Page[db.Opening]{})
-	wantError(t, err, db.ErrInvalid, "neither room nor store")
-	_, err = database.WhoCan(ctx, permissions.Room("acme:*"), permissions.Read, admin.Page[db.Opening]{})
-	wantError(t, err, db.ErrInvalid, "Give the id of one room, not a pattern")
-	_, err = database.WhoCan(ctx, permissions.Store("acme:1"), permissions.Read, admin.Page[db.Opening]{})
-	wantError(t, err, db.ErrInvalid, "'acme:1' is no id of a store")
-	_, err = database.WhoCan(ctx, permissions.Room("acme:1"), permissions.None, admin.Page[db.Opening]{})
-	wantError(t, err, db.ErrInvalid, "the access 'none' is neither read nor full")
-	_, err = database.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(time.Hour), permissions.Read, admin.Page[db.Opening]{})
-	wantError(t, err, db.ErrInvalid, "yet to come")
-	_, err = database.WhoCould(ctx, permissions.Room(""), time.Now().Add(-time.Hour), permissions.Read, admin.Page[db.Opening]{})
-	wantError(t, err, db.ErrInvalid, "'' is no id of a room")
+	_, err := database.WhoCan(ctx, permissions.Resource{ID: "acme:1"}, permissions.Read, admin.Page[admin.Opening]{})
+	wantError(t, err, admin.ErrInvalid, "neither room nor store")
+	_, err = database.WhoCan(ctx, permissions.Room("acme:*"), permissions.Read, admin.Page[admin.Opening]{})
+	wantError(t, err, admin.ErrInvalid, "Give the id of one room, not a pattern")
+	_, err = database.WhoCan(ctx, permissions.Store("acme:1"), permissions.Read, admin.Page[admin.Opening]{})
+	wantError(t, err, admin.ErrInvalid, "'acme:1' is no id of a store")
+	_, err = database.WhoCan(ctx, permissions.Room("acme:1"), permissions.None, admin.Page[admin.Opening]{})
+	wantError(t, err, admin.ErrInvalid, "the access 'none' is neither read nor full")
+	_, err = database.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(time.Hour), permissions.Read, admin.Page[admin.Opening]{})
+	wantError(t, err, admin.ErrInvalid, "yet to come")
+	_, err = database.WhoCould(ctx, permissions.Room(""), time.Now().Add(-time.Hour), permissions.Read, admin.Page[admin.Opening]{})
+	wantError(t, err, admin.ErrInvalid, "'' is no id of a room")
 	_, err = database.ExplainAccess(ctx, "ada", permissions.Room(strings.Repeat("😀", 65)))
-	wantError(t, err, db.ErrInvalid, "is no id of a room")
+	wantError(t, err, admin.ErrInvalid, "is no id of a room")
 	_, err = database.Holders(ctx, permissions.Room("a\nb"), time.Now(), admin.Page[admin.HolderPlace]{})
-	wantError(t, err, db.ErrInvalid, "is no id of a room")
+	wantError(t, err, admin.ErrInvalid, "is no id of a room")
 	_, err = database.UnusedGrants(ctx, time.Now().Add(time.Hour))
-	wantError(t, err, db.ErrInvalid, "yet to come")
+	wantError(t, err, admin.ErrInvalid, "yet to come")
 
 	for _, sql := range []string{
 		"SELECT audit.who_can(NULL, 'acme:1')", "SELECT audit.who_can('rooms', 'acme:1')", "SELECT audit.who_can('room', NULL)",
@@ -171,7 +171,7 @@ func TestAuditRefusesBadQuestions(t *testing.T) {
 			t.Errorf("%s: %v, want 22023 with a hint", sql, err)
 		}
 	}
-	if got, err := database.WhatCan(ctx, "nobody", admin.Page[db.Reach]{}); err != nil || len(got) > 0 {
+	if got, err := database.WhatCan(ctx, "nobody", admin.Page[admin.Reach]{}); err != nil || len(got) > 0 {
 		t.Errorf("WhatCan() of nobody = %v, %v; want nothing", got, err)
 	}
 }
@@ -213,7 +213,7 @@ func TestExplainAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	reasons := map[int64]string{}
-	grants, err := open(t, pg).Grants(t.Context(), db.GrantFilter{Ended: true}, admin.Page[int64]{})
+	grants, err := open(t, pg).Grants(t.Context(), admin.GrantFilter{Ended: true}, admin.Page[int64]{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,8 +235,8 @@ func TestExplainAccess(t *testing.T) {
 	if want := "These grants count: 1, 2, 11, 14."; got.Access != "full" || got.Why != want {
 		t.Errorf("ExplainAccess() = %s: %q, want full: %q", got.Access, got.Why, want)
 	}
-	counts := func(g db.ExplainedGrant) bool { return g.Counts }
-	if !slices.IsSortedFunc(got.Grants, func(a, b db.ExplainedGrant) int {
+	counts := func(g admin.ExplainedGrant) bool { return g.Counts }
+	if !slices.IsSortedFunc(got.Grants, func(a, b admin.ExplainedGrant) int {
 		return map[bool]int{true: 0, false: 1}[counts(a)] - map[bool]int{true: 0, false: 1}[counts(b)]
 	}) {
 		t.Errorf("grants that count do not come first: %v", got.Grants)
@@ -259,7 +259,7 @@ func TestExplainAccess(t *testing.T) {
 		if got.Access != c.access || got.Why != c.why {
 			t.Errorf("ExplainAccess(%q, %q) = %s: %q, want %s: %q", c.user, c.id, got.Access, got.Why, c.access, c.why)
 		}
-		if c.grant != "" && !slices.ContainsFunc(got.Grants, func(g db.ExplainedGrant) bool { return g.Why == c.grant }) {
+		if c.grant != "" && !slices.ContainsFunc(got.Grants, func(g admin.ExplainedGrant) bool { return g.Why == c.grant }) {
 			t.Errorf("ExplainAccess(%q, %q) = %+v, want a grant with %q", c.user, c.id, got.Grants, c.grant)
 		}
 	}
@@ -269,7 +269,7 @@ func TestExplainAccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(got.Grants, func(g db.ExplainedGrant) bool {
+	if !slices.ContainsFunc(got.Grants, func(g admin.ExplainedGrant) bool {
 		return strings.HasPrefix(g.Why, "The user's id does not fit its template")
 	}) {
 		t.Errorf("ExplainAccess() of a user whose id does not fit = %+v", got)
@@ -450,17 +450,17 @@ func TestAuditOfAnotherDirectory(t *testing.T) {
 	auditor := openURL(t, pg.AuditorURL)
 	ctx := t.Context()
 
-	who, err := auditor.WhoCan(ctx, permissions.Room("acme:1"), permissions.Read, admin.Page[db.Opening]{})
-	want := []db.Opening{{PrincipalKind: "user", PrincipalID: "zoe", Access: "full", GrantID: 1, ThroughKind: "everyone", Pattern: "{organization}:*"}}
+	who, err := auditor.WhoCan(ctx, permissions.Room("acme:1"), permissions.Read, admin.Page[admin.Opening]{})
+	want := []admin.Opening{{PrincipalKind: "user", PrincipalID: "zoe", Access: "full", GrantID: 1, ThroughKind: "everyone", Pattern: "{organization}:*"}}
 	if diff := cmp.Diff(want, who); err != nil || diff != "" {
 		t.Errorf("WhoCan(): %v (-want +got):\n%s", err, diff)
 	}
-	what, err := auditor.WhatCan(ctx, "zoe", admin.Page[db.Reach]{})
-	reach := db.Reach{ResourceKind: "room", Access: "full", ThroughKind: "everyone"}
+	what, err := auditor.WhatCan(ctx, "zoe", admin.Page[admin.Reach]{})
+	reach := admin.Reach{ResourceKind: "room", Access: "full", ThroughKind: "everyone"}
 	template, lobby := reach, reach
 	template.GrantID, template.Pattern, template.Granted = 1, "acme:*", "{organization}:*"
 	lobby.GrantID, lobby.Pattern, lobby.Granted = 3, "lobby", "lobby"
-	if diff := cmp.Diff([]db.Reach{template, lobby}, what); err != nil || diff != "" {
+	if diff := cmp.Diff([]admin.Reach{template, lobby}, what); err != nil || diff != "" {
 		t.Errorf("WhatCan(): %v (-want +got):\n%s", err, diff)
 	}
 	why, err := auditor.ExplainAccess(ctx, "ada", permissions.Room("acme:1"))
@@ -470,10 +470,10 @@ func TestAuditOfAnotherDirectory(t *testing.T) {
 	if _, err := auditor.Holders(ctx, permissions.Room("acme:1"), time.Now(), admin.Page[admin.HolderPlace]{}); err != nil {
 		t.Errorf("Holders(): %v", err)
 	}
-	_, err = auditor.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(-time.Minute), permissions.Read, admin.Page[db.Opening]{})
-	wantError(t, err, db.ErrNoHistory, "better-auth, which keeps no history of them. audit.holders")
+	_, err = auditor.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(-time.Minute), permissions.Read, admin.Page[admin.Opening]{})
+	wantError(t, err, admin.ErrNoHistory, "better-auth, which keeps no history of them. audit.holders")
 	_, err = auditor.MembershipHistory(ctx, ada)
-	wantError(t, err, db.ErrNoHistory, "audit.holders")
+	wantError(t, err, admin.ErrNoHistory, "audit.holders")
 	rows, err := connect(t, pg.AuditorURL).Query(ctx, "SELECT principal_id FROM audit.access WHERE principal_kind = 'user' ORDER BY 1")
 	if err != nil {
 		t.Fatal(err)
@@ -491,7 +491,7 @@ func TestMembershipHistory(t *testing.T) {
 	}
 	auditor := openURL(t, pg.AuditorURL)
 	for _, c := range []struct {
-		of   db.Subject
+		of   admin.Subject
 		want []db.PastMembership
 	}{
 		{ada, []db.PastMembership{
@@ -502,7 +502,7 @@ func TestMembershipHistory(t *testing.T) {
 			{UserID: "ada", MemberOfKind: "organization", MemberOfID: "acme", AddedBy: actor, EndedBy: "cli:leaver"},
 			{UserID: "bob", MemberOfKind: "organization", MemberOfID: "acme", AddedBy: actor},
 		}},
-		{db.Subject{Kind: db.UserKind, ID: "nobody"}, nil},
+		{admin.Subject{Kind: admin.UserKind, ID: "nobody"}, nil},
 	} {
 		got, err := auditor.MembershipHistory(t.Context(), c.of)
 		if err != nil {
@@ -527,7 +527,7 @@ func TestWhoCouldFromTheInstantOn(t *testing.T) {
 	ctx := t.Context()
 	grant := room(ada, "acme:1")
 	grant.Organization = "acme"
-	var added db.Grant
+	var added admin.Grant
 	for _, c := range []struct {
 		name   string
 		change func() error
@@ -549,7 +549,7 @@ func TestWhoCouldFromTheInstantOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		for when, want := range map[time.Time]bool{at: c.can, at.Add(-time.Microsecond): !c.can} {
-			openings, err := database.WhoCould(ctx, permissions.Room("acme:1"), when, permissions.Full, admin.Page[db.Opening]{})
+			openings, err := database.WhoCould(ctx, permissions.Room("acme:1"), when, permissions.Full, admin.Page[admin.Opening]{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/usher-auth/usher/admin"
-	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -23,9 +22,9 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 	ctx := t.Context()
 	pg := dbtest.New(t)
 	service, owner := open(t, pg), openURL(t, pg.URL)
-	acme, reviewers := db.Subject{Kind: db.OrganizationKind, ID: "acme"}, db.Subject{Kind: db.GroupKind, ID: "reviewers"}
-	grant := db.NewGrant{Subject: acme, Kind: permissions.RoomKind, Pattern: "acme:*", Access: permissions.Read}
-	key := db.NewAPIKey{
+	acme, reviewers := admin.Subject{Kind: admin.OrganizationKind, ID: "acme"}, admin.Subject{Kind: admin.GroupKind, ID: "reviewers"}
+	grant := admin.NewGrant{Subject: acme, Kind: permissions.RoomKind, Pattern: "acme:*", Access: permissions.Read}
+	key := admin.NewAPIKey{
 		ID: "abcdefghijkl", Name: "billing", Routes: []string{session.RouteAuth}, Patterns: session.Patterns{Rooms: []permissions.Rule{}},
 	}
 	adminKey := admin.NewKey{ID: "ABCDEFGHIJKL", Name: "ops", Role: admin.RoleAuditor}

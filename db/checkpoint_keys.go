@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -105,7 +106,7 @@ func parseVerifiers(texts []string) (note.Verifiers, error) {
 	for i, text := range texts {
 		var err error
 		if verifiers[i], err = note.NewVerifier(text); err != nil {
-			return nil, refuse(ErrInvalid, "%.200q is no public key of the audit: usher audit public-key prints it", text)
+			return nil, refuse(admin.ErrInvalid, "%.200q is no public key of the audit: usher audit public-key prints it", text)
 		}
 	}
 	return note.VerifierList(verifiers...), nil

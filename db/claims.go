@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )
@@ -130,7 +131,7 @@ type membershipRow struct {
 }
 
 // changesOf returns the memberships that the claims add and end.
-func (d *Directory) changesOf(ctx context.Context, q querier, c *session.UpstreamClaims) (add, end []Subject, err error) {
+func (d *Directory) changesOf(ctx context.Context, q querier, c *session.UpstreamClaims) (add, end []admin.Subject, err error) {
 	rows, err := q.Query(ctx, membershipsOfSQL, pgx.StrictNamedArgs{"user_id": c.UserID, "actor": actorOf(c)})
 	if err != nil {
 		return nil, nil, err
@@ -148,17 +149,17 @@ func (d *Directory) changesOf(ctx context.Context, q querier, c *session.Upstrea
 		claimed []string
 		whole   bool
 	}{
-		{OrganizationKind, organizations, c.Organizations != nil},
-		{GroupKind, c.Groups, c.Groups != nil},
+		{admin.OrganizationKind, organizations, c.Organizations != nil},
+		{admin.GroupKind, c.Groups, c.Groups != nil},
 	} {
 		for _, id := range of.claimed { // sorted: two who add the same do not lock each other out
 			if !slices.ContainsFunc(have, func(m membershipRow) bool { return m.MemberOfKind == of.kind && m.MemberOfID == id }) {
-				add = append(add, Subject{Kind: of.kind, ID: id})
+				add = append(add, admin.Subject{Kind: of.kind, ID: id})
 			}
 		}
 		for _, m := range have {
 			if of.whole && m.Own && m.MemberOfKind == of.kind && !slices.Contains(of.claimed, m.MemberOfID) {
-				end = append(end, Subject{Kind: of.kind, ID: m.MemberOfID})
+				end = append(end, admin.Subject{Kind: of.kind, ID: m.MemberOfID})
 			}
 		}
 	}
@@ -193,7 +194,7 @@ func (d *Directory) learn(ctx context.Context, c *session.UpstreamClaims) error 
 			}
 		}
 		for _, of := range end {
-			if _, err := endMembership(ctx, tx, of, c.UserID, actorOf(c)); err != nil && !errors.Is(err, ErrNotFound) {
+			if _, err := endMembership(ctx, tx, of, c.UserID, actorOf(c)); err != nil && !errors.Is(err, admin.ErrNotFound) {
 				return err // else it went with its organization
 			}
 		}
@@ -210,7 +211,7 @@ func learnUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disab
 			return false, err
 		}
 	}
-	user, err := queryRow[User](ctx, tx, addUserIfNewSQL, pgx.StrictNamedArgs{"id": c.UserID, "info": info, "actor": actorOf(c)})
+	user, err := queryRow[admin.User](ctx, tx, addUserIfNewSQL, pgx.StrictNamedArgs{"id": c.UserID, "info": info, "actor": actorOf(c)})
 	if err == nil {
 		err = recordUser(ctx, tx, "user.add", user)
 	}
@@ -221,7 +222,7 @@ func learnUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disab
 	if err != nil || disabled || info == nil {
 		return disabled, err
 	}
-	user, err = queryRow[User](ctx, tx, updateUserInfoSQL, pgx.StrictNamedArgs{"id": c.UserID, "info": info})
+	user, err = queryRow[admin.User](ctx, tx, updateUserInfoSQL, pgx.StrictNamedArgs{"id": c.UserID, "info": info})
 	if err != nil {
 		return false, ignoreNoRows(err)
 	}
@@ -230,14 +231,14 @@ func learnUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disab
 
 // learnMembership makes the membership, and first what it is in where that is
 // new: a group then belongs to no organization.
-func learnMembership(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims, of Subject) error {
+func learnMembership(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims, of admin.Subject) error {
 	var made any
 	var err error
 	args := pgx.StrictNamedArgs{"id": of.ID, "actor": actorOf(c)}
-	if of.Kind == OrganizationKind {
-		made, err = queryRow[Organization](ctx, tx, addOrganizationIfNewSQL, args)
+	if of.Kind == admin.OrganizationKind {
+		made, err = queryRow[admin.Organization](ctx, tx, addOrganizationIfNewSQL, args)
 	} else {
-		made, err = queryRow[Group](ctx, tx, addGroupIfNewSQL, args)
+		made, err = queryRow[admin.Group](ctx, tx, addGroupIfNewSQL, args)
 	}
 	if err == nil {
 		err = record(ctx, tx, of.Kind+".add", of.ID, made)
@@ -245,7 +246,7 @@ func learnMembership(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims, 
 	if ignoreNoRows(err) != nil {
 		return err
 	}
-	membership, err := queryRow[Membership](ctx, tx, addMembershipIfNewSQL,
+	membership, err := queryRow[admin.Membership](ctx, tx, addMembershipIfNewSQL,
 		pgx.StrictNamedArgs{"user_id": c.UserID, "kind": of.Kind, "id": of.ID, "actor": actorOf(c)})
 	if err != nil {
 		return ignoreNoRows(err)

@@ -13,8 +13,8 @@ import (
 var listDecisionsSQL string
 
 // Decisions lists audit rows, the newest first.
-func (db *DB) Decisions(ctx context.Context, f admin.DecisionFilter, page admin.Page[admin.DecisionPlace]) ([]Decision, error) {
-	return list[Decision](ctx, db.pool, "list decisions", listDecisionsSQL, pgx.StrictNamedArgs{
+func (db *DB) Decisions(ctx context.Context, f admin.DecisionFilter, page admin.Page[admin.DecisionPlace]) ([]admin.Decision, error) {
+	return list[admin.Decision](ctx, db.pool, "list decisions", listDecisionsSQL, pgx.StrictNamedArgs{
 		"result": f.Result, "reason": f.Reason, "user_id": f.User, "room": f.Room, "store": f.Store, "caller_id": f.CallerID,
 		"since": nullableTime(f.Since), "until": nullableTime(f.Until),
 		"before": nullableTime(page.After.IssuedAt), "before_id": page.After.ID, "limit": page.Limit,

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/usher-auth/usher/admin"
 )
 
 var (
@@ -80,11 +81,11 @@ type DirectoryDefinition struct {
 }
 
 // BuiltInDirectory returns the definition of that name over the tables of a
-// schema. Another name than those that come with usher is [ErrNotFound].
+// schema. Another name than those that come with usher is [admin.ErrNotFound].
 func BuiltInDirectory(name, schema string) (DirectoryDefinition, error) {
 	text, err := directories.ReadFile("directories/" + name + ".sql")
 	if err != nil {
-		return DirectoryDefinition{}, refuse(ErrNotFound, "there is no directory %q: name %s, %s or %s, or a file that ends in .sql",
+		return DirectoryDefinition{}, refuse(admin.ErrNotFound, "there is no directory %q: name %s, %s or %s, or a file that ends in .sql",
 			name, OwnDirectory, BetterAuthDirectory, AuthJSDirectory)
 	}
 	return inSchema(name, string(text), schema)
@@ -95,7 +96,7 @@ func BuiltInDirectory(name, schema string) (DirectoryDefinition, error) {
 func FileDirectory(file, text, schema string) (DirectoryDefinition, error) {
 	name := path.Base(file)
 	if len(text) > maxDirectorySQL || len(name) > maxIDUnits || !utf8.ValidString(name) || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-		return DirectoryDefinition{}, refuse(ErrInvalid, "%.100q is no SQL file of at most 1 MiB in UTF-8", file)
+		return DirectoryDefinition{}, refuse(admin.ErrInvalid, "%.100q is no SQL file of at most 1 MiB in UTF-8", file)
 	}
 	return inSchema("file:"+name, text, schema)
 }
@@ -105,7 +106,7 @@ var plainSchema = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,62}$`)
 
 func inSchema(name, text, schema string) (DirectoryDefinition, error) {
 	if !plainSchema.MatchString(schema) {
-		return DirectoryDefinition{}, refuse(ErrInvalid, "%.100q is no schema that usher can name: letters, digits, _ and -, as in public", schema)
+		return DirectoryDefinition{}, refuse(admin.ErrInvalid, "%.100q is no schema that usher can name: letters, digits, _ and -, as in public", schema)
 	}
 	return DirectoryDefinition{name, strings.ReplaceAll(text, "{schema}", pgx.Identifier{schema}.Sanitize())}, nil
 }
@@ -158,9 +159,9 @@ func (db *DB) DirectoryInForce(ctx context.Context) (DirectoryDefinition, error)
 // the old one or the new one, never some of each. It needs the owner's role.
 //
 // The definition is checked on the database as it is; where it does not do what
-// every look-up relies on, nothing changes, and the error is [ErrInvalid] with
+// every look-up relies on, nothing changes, and the error is [admin.ErrInvalid] with
 // a sentence. Where a query of somebody else holds the change up, it is
-// [ErrInUse]. The warnings are about grants whose users are others now.
+// [admin.ErrInUse]. The warnings are about grants whose users are others now.
 func (db *DB) UseDirectory(ctx context.Context, d DirectoryDefinition, actor string) (warnings []string, err error) {
 	err = db.transactAs(ctx, actor, "use directory", func(ctx context.Context, tx pgx.Tx) error {
 		var before string
@@ -420,13 +421,13 @@ func lockLookUps(ctx context.Context, tx pgx.Tx) error {
 	}
 	_, err := tx.Exec(ctx, lockLookUpsSQL)
 	if hasCode(err, lockNotAvailable) {
-		return refuse(ErrInUse, "a long query reads usher.grants, and changing the directory now would hold up every request behind it: try again when it has ended")
+		return refuse(admin.ErrInUse, "a long query reads usher.grants, and changing the directory now would hold up every request behind it: try again when it has ended")
 	}
 	return err
 }
 
 func (d *DirectoryDefinition) refuse(format string, args ...any) error {
-	return refuse(ErrInvalid, "directory %s is refused, and nothing has changed: %s", d.Name, fmt.Sprintf(format, args...))
+	return refuse(admin.ErrInvalid, "directory %s is refused, and nothing has changed: %s", d.Name, fmt.Sprintf(format, args...))
 }
 
 // failed makes a sentence of what Postgres says of the definition.
@@ -436,7 +437,7 @@ func (d *DirectoryDefinition) failed(err error) error {
 	case !ok:
 		return err
 	case pgErr.Code == lockNotAvailable:
-		return refuse(ErrInUse, "a long query reads the directory's views: try again when it has ended")
+		return refuse(admin.ErrInUse, "a long query reads the directory's views: try again when it has ended")
 	case pgErr.InternalPosition > 0 && pgErr.InternalQuery == d.SQL:
 		read := []rune(d.SQL)[:pgErr.InternalPosition-1]
 		return d.refuse("line %d: %s", 1+strings.Count(string(read), "\n"), message(err))
@@ -486,7 +487,7 @@ func (db *DB) GoneUsers(ctx context.Context) ([]string, error) {
 
 // RevokeGone revokes the grants of the users that [DB.GoneUsers] returns, so
 // that whoever gets the same id later inherits nothing.
-func (db *DB) RevokeGone(ctx context.Context, actor string) (revoked []Grant, err error) {
+func (db *DB) RevokeGone(ctx context.Context, actor string) (revoked []admin.Grant, err error) {
 	err = db.transactAs(ctx, actor, "revoke gone", func(ctx context.Context, tx pgx.Tx) error {
 		holders, err := queryRow[grantHolders](ctx, tx, usersGoneSQL, nil)
 		if err != nil {
@@ -501,9 +502,9 @@ func (db *DB) RevokeGone(ctx context.Context, actor string) (revoked []Grant, er
 // Sweep is [DB.RevokeGone] for a service that nobody watches: over usher's own
 // directory, whose deletions take grants along, it does nothing, and where more
 // than one in ten of the users who have grants are gone (and more than one is)
-// it returns [ErrInUse]: a table that is being restored, or the wrong one,
+// it returns [admin.ErrInUse]: a table that is being restored, or the wrong one,
 // must not cost everybody's grants.
-func (db *DB) Sweep(ctx context.Context, actor string) (revoked []Grant, err error) {
+func (db *DB) Sweep(ctx context.Context, actor string) (revoked []admin.Grant, err error) {
 	err = db.transactAs(ctx, actor, "sweep", func(ctx context.Context, tx pgx.Tx) error {
 		var directory string
 		if err := tx.QueryRow(ctx, directoryInForceSQL).Scan(&directory); err != nil || directory == OwnDirectory {
@@ -514,7 +515,7 @@ func (db *DB) Sweep(ctx context.Context, actor string) (revoked []Grant, err err
 			return err
 		}
 		if n := int64(len(holders.Gone)); n > max(1, holders.Holders/10) {
-			return refuse(ErrInUse, "directory %s does not list %d of the %d users who have grants, too many to take for deletions: "+
+			return refuse(admin.ErrInUse, "directory %s does not list %d of the %d users who have grants, too many to take for deletions: "+
 				"nothing is revoked until usher directory sweep is told to", directory, n, holders.Holders)
 		}
 		revoked, err = holders.revoke(ctx, tx, actor)
@@ -523,11 +524,11 @@ func (db *DB) Sweep(ctx context.Context, actor string) (revoked []Grant, err err
 	return revoked, err
 }
 
-func (h *grantHolders) revoke(ctx context.Context, tx pgx.Tx, actor string) ([]Grant, error) {
+func (h *grantHolders) revoke(ctx context.Context, tx pgx.Tx, actor string) ([]admin.Grant, error) {
 	if len(h.Gone) == 0 {
 		return nil, nil
 	}
-	revoked, err := list[Grant](ctx, tx, "revoke", revokeGrantsOfUsersSQL, pgx.StrictNamedArgs{"users": h.Gone, "actor": actor})
+	revoked, err := list[admin.Grant](ctx, tx, "revoke", revokeGrantsOfUsersSQL, pgx.StrictNamedArgs{"users": h.Gone, "actor": actor})
 	if err != nil {
 		return nil, err
 	}

@@ -195,7 +195,7 @@ func TestAuthJSDirectory(t *testing.T) {
 	t.Parallel()
 	pg := application(t, "authjs")
 	_, err := openURL(t, pg.URL).UseDirectory(t.Context(), builtIn(t, db.AuthJSDirectory), actor)
-	wantError(t, err, db.ErrInvalid, `CREATE INDEX CONCURRENTLY ON public.sessions ("sessionToken")`)
+	wantError(t, err, admin.ErrInvalid, `CREATE INDEX CONCURRENTLY ON public.sessions ("sessionToken")`)
 	exec(t, pg, sessionTokenIndex)
 	use(t, pg, builtIn(t, db.AuthJSDirectory))
 	p, err := lookUp(t, pg, "ada")
@@ -397,7 +397,7 @@ func TestUseDirectoryRefuses(t *testing.T) {
 			exec(t, pg, "CREATE TABLE kept AS TABLE people; "+test.setUp)
 			defer exec(t, pg, `DROP TABLE people; ALTER TABLE kept RENAME TO people; ALTER TABLE people ADD PRIMARY KEY (id), ADD UNIQUE (token)`)
 			_, err := owner.UseDirectory(t.Context(), file(t, test.sql), actor)
-			wantError(t, err, db.ErrInvalid, test.part)
+			wantError(t, err, admin.ErrInvalid, test.part)
 			if diff := cmp.Diff(before, inForce(t, pg)); diff != "" {
 				t.Errorf("what is in force has changed (-want +got):\n%s", diff)
 			}
@@ -417,22 +417,22 @@ func TestUseDirectoryRefuses(t *testing.T) {
 		t.Errorf("by usher_service: %v", err)
 	}
 	_, err = owner.UseDirectory(t.Context(), file(t, goodDirectory), "")
-	wantError(t, err, db.ErrInvalid, "the actor is empty")
+	wantError(t, err, admin.ErrInvalid, "the actor is empty")
 }
 
 func TestDirectoryDefinitions(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "Usher", "better_auth", "../migrations/0001_directory", "authjs.sql"} {
 		_, err := db.BuiltInDirectory(name, "public")
-		wantError(t, err, db.ErrNotFound, "name usher, better-auth or authjs")
+		wantError(t, err, admin.ErrNotFound, "name usher, better-auth or authjs")
 	}
 	for _, schema := range []string{"", "a b", `"`, "a.b", "a'b", "$$", "%s", "{schema}", "1a", strings.Repeat("x", 64)} {
 		_, err := db.BuiltInDirectory(db.AuthJSDirectory, schema)
-		wantError(t, err, db.ErrInvalid, "is no schema that usher can name")
+		wantError(t, err, admin.ErrInvalid, "is no schema that usher can name")
 	}
 	for _, text := range []string{"a\x00b", "\xff", strings.Repeat(" ", 1<<20+1)} {
 		_, err := db.FileDirectory("x.sql", text, "public")
-		wantError(t, err, db.ErrInvalid, `"x.sql" is no SQL file`)
+		wantError(t, err, admin.ErrInvalid, `"x.sql" is no SQL file`)
 	}
 	d, err := db.FileDirectory("/somewhere/mine.sql", "SELECT {schema}.x", "App")
 	if want := (db.DirectoryDefinition{Name: "file:mine.sql", SQL: `SELECT "App".x`}); err != nil || d != want {
@@ -561,7 +561,7 @@ func TestUseDirectoryGivesWay(t *testing.T) {
 	}
 	run(t, reader, "SELECT count(*) FROM usher.grants")
 	_, err = openURL(t, pg.URL).UseDirectory(t.Context(), file(t, goodDirectory), actor)
-	wantError(t, err, db.ErrInUse, "a long query reads usher.grants")
+	wantError(t, err, admin.ErrInUse, "a long query reads usher.grants")
 	if err := reader.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -580,7 +580,7 @@ func TestForeignDirectoryIsNotChangedHere(t *testing.T) {
 		t.Fatal(err)
 	}
 	use(t, pg, builtIn(t, db.BetterAuthDirectory))
-	acme, team := db.Subject{Kind: db.OrganizationKind, ID: "org1"}, db.Subject{Kind: db.GroupKind, ID: "team1"}
+	acme, team := admin.Subject{Kind: admin.OrganizationKind, ID: "org1"}, admin.Subject{Kind: admin.GroupKind, ID: "team1"}
 	for name, change := range map[string]func() error{
 		"AddUser":            func() error { _, err := service.AddUser(ctx, "x", nil, actor); return err },
 		"Users":              func() error { _, err := service.Users(ctx, admin.Page[string]{}); return err },
@@ -606,18 +606,18 @@ func TestForeignDirectoryIsNotChangedHere(t *testing.T) {
 		"EndSessions": func() error { _, err := service.EndSessions(ctx, "Ada1", actor); return err },
 	} {
 		err := change()
-		if !errors.Is(err, db.ErrInvalid) || !strings.HasPrefix(err.Error(), "the directory is better-auth: users, organizations, groups, members and sessions are ") {
+		if !errors.Is(err, admin.ErrInvalid) || !strings.HasPrefix(err.Error(), "the directory is better-auth: users, organizations, groups, members and sessions are ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// Grants are usher's.
-	for subject, want := range map[db.Subject]string{
-		{Kind: db.UserKind, ID: "Ada1"}:         "",
-		{Kind: db.OrganizationKind, ID: "org1"}: "",
-		{Kind: db.GroupKind, ID: "team1"}:       "",
-		{Kind: db.EveryoneKind}:                 "",
-		{Kind: db.OrganizationKind, ID: "orgX"}: `the directory lists no member of organization "orgX": check the id`,
-		{Kind: db.GroupKind, ID: "Team1"}:       `the directory lists no member of group "Team1": check the id`,
+	for subject, want := range map[admin.Subject]string{
+		{Kind: admin.UserKind, ID: "Ada1"}:         "",
+		{Kind: admin.OrganizationKind, ID: "org1"}: "",
+		{Kind: admin.GroupKind, ID: "team1"}:       "",
+		{Kind: admin.EveryoneKind}:                 "",
+		{Kind: admin.OrganizationKind, ID: "orgX"}: `the directory lists no member of organization "orgX": check the id`,
+		{Kind: admin.GroupKind, ID: "Team1"}:       `the directory lists no member of group "Team1": check the id`,
 	} {
 		_, warnings, err := service.AddGrant(ctx, room(subject, "r:*"), actor)
 		if got := strings.Join(warnings, "; "); err != nil || got != want {
@@ -625,8 +625,8 @@ func TestForeignDirectoryIsNotChangedHere(t *testing.T) {
 		}
 	}
 	_, _, err := service.AddGrant(ctx, room(ada, "r:*"), actor) // of usher's own tables
-	wantError(t, err, db.ErrNotFound, `there is no user "ada"`)
-	inOrg := room(db.Subject{Kind: db.UserKind, ID: "Ada1"}, "in:*")
+	wantError(t, err, admin.ErrNotFound, `there is no user "ada"`)
+	inOrg := room(admin.Subject{Kind: admin.UserKind, ID: "Ada1"}, "in:*")
 	inOrg.Organization = "org9"
 	if _, warnings, err := service.AddGrant(ctx, inOrg, actor); err != nil || len(warnings) != 1 {
 		t.Errorf("grant in an organization that is not there: %q, %v", warnings, err)
@@ -656,9 +656,9 @@ func TestSweep(t *testing.T) {
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "not listed by this directory: 1 of 1;") {
 		t.Errorf("warnings = %q", warnings)
 	}
-	addGrant(t, service, room(db.Subject{Kind: db.OrganizationKind, ID: "team"}, "team:*"))
+	addGrant(t, service, room(admin.Subject{Kind: admin.OrganizationKind, ID: "team"}, "team:*"))
 	for n := range 40 {
-		addGrant(t, service, room(db.Subject{Kind: db.UserKind, ID: fmt.Sprintf("p%d", n+1)}, "r:*"))
+		addGrant(t, service, room(admin.Subject{Kind: admin.UserKind, ID: fmt.Sprintf("p%d", n+1)}, "r:*"))
 	}
 	sweep := func(want string) {
 		t.Helper()
@@ -686,7 +686,7 @@ func TestSweep(t *testing.T) {
 
 	exec(t, pg, `DELETE FROM people WHERE id > 'p1'`)
 	_, err := service.Sweep(ctx, "usher")
-	wantError(t, err, db.ErrInUse, "does not list 36 of the 36 users who have grants")
+	wantError(t, err, admin.ErrInUse, "does not list 36 of the 36 users who have grants")
 	gone, err := service.GoneUsers(ctx)
 	if err != nil || len(gone) != 36 {
 		t.Errorf("GoneUsers = %q, %v", gone, err)
@@ -699,7 +699,7 @@ func TestSweep(t *testing.T) {
 	if err := pg.Pool.QueryRow(ctx, `SELECT count(*) FROM audit.changes WHERE action = 'grant.revoke' AND details ->> 'revokeReason' = 'user gone'`).Scan(&recorded); err != nil || recorded != 41 {
 		t.Errorf("%d revocations are recorded, %v, want 41", recorded, err)
 	}
-	live, err := service.Grants(ctx, db.GrantFilter{}, admin.Page[int64]{})
+	live, err := service.Grants(ctx, admin.GrantFilter{}, admin.Page[int64]{})
 	if err != nil || len(live) != 1 || live[0].SubjectID != "team" {
 		t.Errorf("live grants = %+v, %v, want the team's", live, err)
 	}
@@ -714,7 +714,7 @@ func TestUseDirectoryWarnsOfSameIDs(t *testing.T) {
 	if _, err := service.AddUser(t.Context(), "1", nil, actor); err != nil {
 		t.Fatal(err)
 	}
-	addGrant(t, service, room(db.Subject{Kind: db.UserKind, ID: "1"}, "r:*"))
+	addGrant(t, service, room(admin.Subject{Kind: admin.UserKind, ID: "1"}, "r:*"))
 	warnings := use(t, pg, builtIn(t, db.AuthJSDirectory))
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "listed by this directory: 1; the grants now hold for whoever has those ids here") {
 		t.Errorf("warnings = %q", warnings)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/admin"
 )
 
 var (
@@ -66,7 +68,7 @@ type Pruning struct {
 
 // Prune drops the decisions of all months that were over before a time, each
 // with a record of its own. The tree keeps their leaves. A month whose rows are
-// not all sealed is [ErrInUse], and so is one that somebody reads for long. The
+// not all sealed is [admin.ErrInUse], and so is one that somebody reads for long. The
 // role must own the tables.
 func (db *DB) Prune(ctx context.Context, before time.Time, actor string) (pruned []Pruning, err error) {
 	rows, err := db.pool.Query(ctx, monthsBeforeSQL, pgx.StrictNamedArgs{"before": before})
@@ -104,9 +106,9 @@ func (db *DB) pruneMonth(ctx context.Context, month time.Time, actor string) (Pr
 	})
 	switch {
 	case hasCode(err, lockNotAvailable):
-		return p, refuse(ErrInUse, "the decisions of %s are being read for long: try again later", p.Month)
+		return p, refuse(admin.ErrInUse, "the decisions of %s are being read for long: try again later", p.Month)
 	case hasCode(err, notInPrerequisite):
-		return p, refuse(ErrInUse, "the decisions of %s are not all sealed: usher serve seals them, then try again", p.Month)
+		return p, refuse(admin.ErrInUse, "the decisions of %s are not all sealed: usher serve seals them, then try again", p.Month)
 	}
 	return p, failed("prune", err)
 }

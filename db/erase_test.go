@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/session"
 )
@@ -92,8 +93,8 @@ func TestPrune(t *testing.T) {
 		t.Fatalf("MakePartitions() = %+v, %v", got, err)
 	}
 	cutoff := time.Now().AddDate(0, 0, -400)
-	if _, err := owner.Prune(ctx, cutoff, "t"); !errors.Is(err, db.ErrInUse) {
-		t.Errorf("Prune() of rows that are not sealed = %v, want %v", err, db.ErrInUse)
+	if _, err := owner.Prune(ctx, cutoff, "t"); !errors.Is(err, admin.ErrInUse) {
+		t.Errorf("Prune() of rows that are not sealed = %v, want %v", err, admin.ErrInUse)
 	}
 	s.seal(t)
 	if _, err := s.service.Prune(ctx, cutoff, "t"); err == nil {
@@ -289,22 +290,22 @@ func TestProveToken(t *testing.T) {
 				t.Errorf("%s: %v", change[1], err)
 				continue
 			}
-			if _, err := changed.Check(keys[0].PublicKey); !errors.Is(err, db.ErrInvalid) {
-				t.Errorf("with %s: Check() = %v, want %v", change[1], err, db.ErrInvalid)
+			if _, err := changed.Check(keys[0].PublicKey); !errors.Is(err, admin.ErrInvalid) {
+				t.Errorf("with %s: Check() = %v, want %v", change[1], err, admin.ErrInvalid)
 			}
 		}
 	}
 	s.record(t, issued("jti-7"))
-	for jti, want := range map[string]error{"jti-7": db.ErrInUse, "nobody's": db.ErrNotFound} {
+	for jti, want := range map[string]error{"jti-7": admin.ErrInUse, "nobody's": admin.ErrNotFound} {
 		if _, err := auditor.ProveToken(ctx, jti); !errors.Is(err, want) {
 			t.Errorf("ProveToken(%s) = %v, want %v", jti, err, want)
 		}
 	}
 	s.asMaster(t, "UPDATE usher.decisions SET user_id = 'eve' WHERE jti = 'jti-3'")
-	if _, err := auditor.ProveToken(ctx, "jti-3"); !errors.Is(err, db.ErrInvalid) {
-		t.Errorf("ProveToken() of a row that was changed = %v, want %v", err, db.ErrInvalid)
+	if _, err := auditor.ProveToken(ctx, "jti-3"); !errors.Is(err, admin.ErrInvalid) {
+		t.Errorf("ProveToken() of a row that was changed = %v, want %v", err, admin.ErrInvalid)
 	}
-	if _, err := db.ParseInclusionProof([]byte("{")); !errors.Is(err, db.ErrInvalid) {
-		t.Errorf("ParseInclusionProof of half a file: %v, want %v", err, db.ErrInvalid)
+	if _, err := db.ParseInclusionProof([]byte("{")); !errors.Is(err, admin.ErrInvalid) {
+		t.Errorf("ParseInclusionProof of half a file: %v, want %v", err, admin.ErrInvalid)
 	}
 }

@@ -30,24 +30,21 @@ var (
 	liveTemplatesSQL string
 )
 
-// ErrOpenPrefix is [admin.ErrOpenPrefix].
-var ErrOpenPrefix = admin.ErrOpenPrefix
-
 // AddGrant adds a grant. The warnings are sentences about a grant that was
 // added all the same.
 //
 // A pattern that is none is a [*permissions.PatternError]; an open prefix is
-// that and [ErrOpenPrefix]. A subject or an organization that is not there is
-// [ErrNotFound]. The same grant twice, which would outlive its revocation, is
-// [ErrExists], and so is a template beside another that it can meet in one id,
+// that and [admin.ErrOpenPrefix]. A subject or an organization that is not there is
+// [admin.ErrNotFound]. The same grant twice, which would outlive its revocation, is
+// [admin.ErrExists], and so is a template beside another that it can meet in one id,
 // with different placeholders ([permissions.Template.Conflicts]).
-func (db *DB) AddGrant(ctx context.Context, g NewGrant, actor string) (added Grant, warnings []string, err error) {
-	all, err := db.AddGrants(ctx, []NewGrant{g}, actor)
+func (db *DB) AddGrant(ctx context.Context, g admin.NewGrant, actor string) (added admin.Grant, warnings []string, err error) {
+	all, err := db.AddGrants(ctx, []admin.NewGrant{g}, actor)
 	if e, ok := errors.AsType[*admin.IndexError](err); ok {
 		err = e.Err
 	}
 	if err != nil {
-		return Grant{}, nil, err
+		return admin.Grant{}, nil, err
 	}
 	return all[0].Grant, all[0].Warnings, nil
 }
@@ -55,7 +52,7 @@ func (db *DB) AddGrant(ctx context.Context, g NewGrant, actor string) (added Gra
 // AddGrants adds all of the grants, in their order, or none. What
 // [DB.AddGrant] would refuse one of them for is wrapped in an
 // [*admin.IndexError].
-func (db *DB) AddGrants(ctx context.Context, grants []NewGrant, actor string) ([]admin.AddedGrant, error) {
+func (db *DB) AddGrants(ctx context.Context, grants []admin.NewGrant, actor string) ([]admin.AddedGrant, error) {
 	templates, added := make([]permissions.Template, len(grants)), make([]admin.AddedGrant, len(grants))
 	for i := range grants {
 		var err error
@@ -64,7 +61,7 @@ func (db *DB) AddGrants(ctx context.Context, grants []NewGrant, actor string) ([
 		}
 	}
 	err := db.transactAs(ctx, actor, "add grants", func(ctx context.Context, tx pgx.Tx) (err error) {
-		locked, changes := map[Subject]string{}, new(pgx.Batch)
+		locked, changes := map[admin.Subject]string{}, new(pgx.Batch)
 		for i := range grants {
 			var unlisted []string
 			if added[i].Grant, unlisted, err = addGrant(ctx, tx, &grants[i], templates[i], locked, actor); err != nil {
@@ -85,16 +82,16 @@ func (db *DB) AddGrants(ctx context.Context, grants []NewGrant, actor string) ([
 
 // addGrant adds a grant that was checked. locked are the subjects that the
 // transaction has locked already, each with the warning about it.
-func addGrant(ctx context.Context, tx pgx.Tx, g *NewGrant, template permissions.Template, locked map[Subject]string, actor string) (added Grant, warnings []string, err error) {
-	subjects := []Subject{g.Subject}
+func addGrant(ctx context.Context, tx pgx.Tx, g *admin.NewGrant, template permissions.Template, locked map[admin.Subject]string, actor string) (added admin.Grant, warnings []string, err error) {
+	subjects := []admin.Subject{g.Subject}
 	if g.Organization != "" {
-		subjects = append(subjects, Subject{Kind: OrganizationKind, ID: g.Organization})
+		subjects = append(subjects, admin.Subject{Kind: admin.OrganizationKind, ID: g.Organization})
 	}
 	for _, s := range subjects {
 		warning, done := locked[s]
 		if !done {
 			if warning, err = lockSubject(ctx, tx, s); err != nil {
-				return Grant{}, nil, err
+				return admin.Grant{}, nil, err
 			}
 			locked[s] = warning
 		}
@@ -103,51 +100,51 @@ func addGrant(ctx context.Context, tx pgx.Tx, g *NewGrant, template permissions.
 		}
 	}
 	if err := checkTemplate(ctx, tx, template); err != nil {
-		return Grant{}, nil, err
+		return admin.Grant{}, nil, err
 	}
-	added, err = queryRow[Grant](ctx, tx, addGrantSQL, pgx.StrictNamedArgs{
+	added, err = queryRow[admin.Grant](ctx, tx, addGrantSQL, pgx.StrictNamedArgs{
 		"subject_kind": g.Subject.Kind, "subject_id": g.Subject.ID, "organization_id": g.Organization,
 		"resource_kind": g.Kind.String(), "pattern": g.Pattern, "access": g.Access.String(),
 		"valid_from": nullableTime(g.From), "valid_until": nullableTime(g.Until), "reason": g.Reason, "actor": actor,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Grant{}, nil, refuseTwin(ctx, tx, g)
+		return admin.Grant{}, nil, refuseTwin(ctx, tx, g)
 	}
 	if violates(err, checkViolation, "grants_template_conflict") {
-		return Grant{}, nil, refuseConflict(g.Pattern, err)
+		return admin.Grant{}, nil, refuseConflict(g.Pattern, err)
 	}
 	return added, warnings, err
 }
 
 // checkGrant judges what can be judged without the database.
-func checkGrant(g *NewGrant) (template permissions.Template, warnings []string, err error) {
+func checkGrant(g *admin.NewGrant) (template permissions.Template, warnings []string, err error) {
 	switch g.Subject.Kind {
-	case UserKind, GroupKind, OrganizationKind:
+	case admin.UserKind, admin.GroupKind, admin.OrganizationKind:
 		err = checkID(g.Subject.Kind, g.Subject.ID)
-	case EveryoneKind:
+	case admin.EveryoneKind:
 		if g.Subject.ID != "" {
-			err = refuse(ErrInvalid, "everyone has no id")
+			err = refuse(admin.ErrInvalid, "everyone has no id")
 		}
 	default:
-		err = refuse(ErrInvalid, "the subject is none of user, group, organization and everyone")
+		err = refuse(admin.ErrInvalid, "the subject is none of user, group, organization and everyone")
 	}
 	if err == nil && g.Organization != "" {
-		err = checkID(OrganizationKind, g.Organization)
+		err = checkID(admin.OrganizationKind, g.Organization)
 	}
 	if err != nil {
 		return template, nil, err
 	}
 	if g.Access != permissions.Read && g.Access != permissions.Full {
-		return template, nil, refuse(ErrInvalid, "the access is neither read nor full")
+		return template, nil, refuse(admin.ErrInvalid, "the access is neither read nor full")
 	}
 	if !g.Until.IsZero() && (!g.Until.After(g.From) || !g.Until.After(time.Now())) {
-		return template, nil, refuse(ErrInvalid, "the grant would end at %s, before it begins", g.Until.Format(time.RFC3339))
+		return template, nil, refuse(admin.ErrInvalid, "the grant would end at %s, before it begins", g.Until.Format(time.RFC3339))
 	}
 	if template, err = permissions.ParseTemplate(g.Kind, g.Pattern); err != nil {
 		return template, nil, err
 	}
 	if warnings, err = template.Lint(); err != nil && !g.OpenPrefix {
-		return template, nil, fmt.Errorf("%w; %w", err, ErrOpenPrefix)
+		return template, nil, fmt.Errorf("%w; %w", err, admin.ErrOpenPrefix)
 	}
 	return template, warnings, nil
 }
@@ -186,52 +183,52 @@ func refuseConflict(pattern string, cause error) error {
 	if pgErr, ok := errors.AsType[*pgconn.PgError](cause); ok {
 		why = pgErr.Message
 	}
-	return refuse(ErrExists, "pattern %q is refused, for %s: with both, one who is called like another's organization, "+
+	return refuse(admin.ErrExists, "pattern %q is refused, for %s: with both, one who is called like another's organization, "+
 		"group or user would enter what is theirs; begin one of the two with a word of its own, or revoke that grant first", pattern, why)
 }
 
 // refuseTwin names the live grant that is the same as g.
-func refuseTwin(ctx context.Context, tx pgx.Tx, g *NewGrant) error {
-	live, err := listGrants(ctx, tx, GrantFilter{Subject: g.Subject, Kind: g.Kind, Pattern: g.Pattern}, admin.Page[int64]{})
+func refuseTwin(ctx context.Context, tx pgx.Tx, g *admin.NewGrant) error {
+	live, err := listGrants(ctx, tx, admin.GrantFilter{Subject: g.Subject, Kind: g.Kind, Pattern: g.Pattern}, admin.Page[int64]{})
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(live, func(other Grant) bool {
+	i := slices.IndexFunc(live, func(other admin.Grant) bool {
 		return other.Access == g.Access.String() && other.OrganizationID == g.Organization && other.ValidUntil == nil
 	})
 	if i < 0 {
-		return refuse(ErrExists, "the same grant was there and is being revoked: try again")
+		return refuse(admin.ErrExists, "the same grant was there and is being revoked: try again")
 	}
-	return refuse(ErrExists, "grant %d is the same: revoke that one first, or leave it", live[i].ID)
+	return refuse(admin.ErrExists, "grant %d is the same: revoke that one first, or leave it", live[i].ID)
 }
 
 // Grants lists grants in the order in which they were made.
-func (db *DB) Grants(ctx context.Context, filter GrantFilter, page admin.Page[int64]) ([]Grant, error) {
+func (db *DB) Grants(ctx context.Context, filter admin.GrantFilter, page admin.Page[int64]) ([]admin.Grant, error) {
 	return listGrants(ctx, db.pool, filter, page)
 }
 
-// Grant returns a grant, ended or not, or [ErrNotFound].
-func (db *DB) Grant(ctx context.Context, id int64) (Grant, error) {
-	found, err := listGrants(ctx, db.pool, GrantFilter{ID: id, Ended: true}, admin.Page[int64]{})
+// Grant returns a grant, ended or not, or [admin.ErrNotFound].
+func (db *DB) Grant(ctx context.Context, id int64) (admin.Grant, error) {
+	found, err := listGrants(ctx, db.pool, admin.GrantFilter{ID: id, Ended: true}, admin.Page[int64]{})
 	if err == nil && len(found) == 0 {
 		err = refuseNoGrant(id)
 	}
 	if err != nil {
-		return Grant{}, err
+		return admin.Grant{}, err
 	}
 	return found[0], nil
 }
 
 func refuseNoGrant(id int64) error {
-	return refuse(ErrNotFound, "there is no grant %d: list the grants to find its id", id)
+	return refuse(admin.ErrNotFound, "there is no grant %d: list the grants to find its id", id)
 }
 
-func listGrants(ctx context.Context, q querier, filter GrantFilter, page admin.Page[int64]) ([]Grant, error) {
+func listGrants(ctx context.Context, q querier, filter admin.GrantFilter, page admin.Page[int64]) ([]admin.Grant, error) {
 	kind := ""
 	if filter.Kind != 0 {
 		kind = filter.Kind.String()
 	}
-	return list[Grant](ctx, q, "list grants", listGrantsSQL, pgx.StrictNamedArgs{
+	return list[admin.Grant](ctx, q, "list grants", listGrantsSQL, pgx.StrictNamedArgs{
 		"id": filter.ID, "subject_kind": filter.Subject.Kind, "subject_id": filter.Subject.ID,
 		"resource_kind": kind, "pattern": filter.Pattern, "ended": filter.Ended,
 		"after": page.After, "limit": page.Limit,
@@ -239,25 +236,25 @@ func listGrants(ctx context.Context, q querier, filter GrantFilter, page admin.P
 }
 
 // RevokeGrant revokes a grant and returns it: it is gone at the next request.
-// One that is not there, or was revoked already, is [ErrNotFound].
-func (db *DB) RevokeGrant(ctx context.Context, id int64, reason, actor string) (Grant, error) {
-	var revoked Grant
+// One that is not there, or was revoked already, is [admin.ErrNotFound].
+func (db *DB) RevokeGrant(ctx context.Context, id int64, reason, actor string) (admin.Grant, error) {
+	var revoked admin.Grant
 	err := db.transactAs(ctx, actor, "revoke grant", func(ctx context.Context, tx pgx.Tx) (err error) {
-		revoked, err = queryRow[Grant](ctx, tx, revokeGrantSQL, pgx.StrictNamedArgs{"id": id, "reason": reason, "actor": actor})
+		revoked, err = queryRow[admin.Grant](ctx, tx, revokeGrantSQL, pgx.StrictNamedArgs{"id": id, "reason": reason, "actor": actor})
 		if err == nil {
 			return record(ctx, tx, "grant.revoke", strconv.FormatInt(id, 10), revoked)
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		before, err := listGrants(ctx, tx, GrantFilter{ID: id, Ended: true}, admin.Page[int64]{})
+		before, err := listGrants(ctx, tx, admin.GrantFilter{ID: id, Ended: true}, admin.Page[int64]{})
 		switch {
 		case err != nil:
 			return err
 		case len(before) == 0 || before[0].RevokedAt == nil:
 			return refuseNoGrant(id)
 		}
-		return refuse(ErrNotFound, "grant %d was revoked already, at %s by %s",
+		return refuse(admin.ErrNotFound, "grant %d was revoked already, at %s by %s",
 			id, before[0].RevokedAt.UTC().Format(time.RFC3339), before[0].RevokedBy)
 	})
 	return revoked, err

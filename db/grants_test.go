@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/admin"
-	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/permissions"
 )
 
@@ -18,7 +17,7 @@ func TestAddGrant(t *testing.T) {
 	t.Parallel()
 	database, _ := newTenant(t)
 	from, until := time.Now().Add(time.Hour).Truncate(time.Second), time.Now().Add(2*time.Hour).Truncate(time.Second)
-	added, warnings, err := database.AddGrant(t.Context(), db.NewGrant{
+	added, warnings, err := database.AddGrant(t.Context(), admin.NewGrant{
 		Subject: ada, Organization: "acme", Kind: permissions.StoreKind, Pattern: "acme-notes",
 		Access: permissions.Read, From: from, Until: until, Reason: "reads along",
 	}, actor)
@@ -31,7 +30,7 @@ func TestAddGrant(t *testing.T) {
 	if !added.ValidFrom.Equal(from) || !added.ValidUntil.Equal(until) {
 		t.Errorf("holds from %s until %s, want from %s until %s", added.ValidFrom, added.ValidUntil, from, until)
 	}
-	want := db.Grant{
+	want := admin.Grant{
 		ID: added.ID, SubjectKind: "user", SubjectID: "ada", OrganizationID: "acme", ResourceKind: "store", Pattern: "acme-notes",
 		Access: "read", ValidFrom: added.ValidFrom, ValidUntil: added.ValidUntil, Reason: "reads along",
 		CreatedAt: added.CreatedAt, CreatedBy: actor,
@@ -54,22 +53,22 @@ func TestAddGrantErrors(t *testing.T) {
 	base := room(ada, "acme:1")
 	for _, c := range []struct {
 		name   string
-		change func(*db.NewGrant)
+		change func(*admin.NewGrant)
 		sort   error
 		part   string
 	}{
-		{"no subject", func(g *db.NewGrant) { g.Subject = db.Subject{} }, db.ErrInvalid, "subject is none of"},
-		{"everyone with an id", func(g *db.NewGrant) { g.Subject = db.Subject{Kind: db.EveryoneKind, ID: "x"} }, db.ErrInvalid, "everyone has no id"},
-		{"no access", func(g *db.NewGrant) { g.Access = permissions.None }, db.ErrInvalid, "neither read nor full"},
-		{"access beyond", func(g *db.NewGrant) { g.Access = 9 }, db.ErrInvalid, "neither read nor full"},
-		{"over at once", func(g *db.NewGrant) { g.Until = time.Now().Add(-time.Minute) }, db.ErrInvalid, "before it begins"},
-		{"ends before it begins", func(g *db.NewGrant) {
+		{"no subject", func(g *admin.NewGrant) { g.Subject = admin.Subject{} }, admin.ErrInvalid, "subject is none of"},
+		{"everyone with an id", func(g *admin.NewGrant) { g.Subject = admin.Subject{Kind: admin.EveryoneKind, ID: "x"} }, admin.ErrInvalid, "everyone has no id"},
+		{"no access", func(g *admin.NewGrant) { g.Access = permissions.None }, admin.ErrInvalid, "neither read nor full"},
+		{"access beyond", func(g *admin.NewGrant) { g.Access = 9 }, admin.ErrInvalid, "neither read nor full"},
+		{"over at once", func(g *admin.NewGrant) { g.Until = time.Now().Add(-time.Minute) }, admin.ErrInvalid, "before it begins"},
+		{"ends before it begins", func(g *admin.NewGrant) {
 			g.From, g.Until = time.Now().Add(2*time.Hour), time.Now().Add(time.Hour)
-		}, db.ErrInvalid, "before it begins"},
-		{"unknown user", func(g *db.NewGrant) { g.Subject.ID = "nobody" }, db.ErrNotFound, `there is no user "nobody"`},
-		{"unknown group", func(g *db.NewGrant) { g.Subject = db.Subject{Kind: db.GroupKind, ID: "ada"} }, db.ErrNotFound, `there is no group "ada"`},
-		{"unknown organization", func(g *db.NewGrant) { g.Subject = db.Subject{Kind: db.OrganizationKind, ID: "ada"} }, db.ErrNotFound, `there is no organization "ada"`},
-		{"confined to an unknown one", func(g *db.NewGrant) { g.Organization = "nobody" }, db.ErrNotFound, `there is no organization "nobody"`},
+		}, admin.ErrInvalid, "before it begins"},
+		{"unknown user", func(g *admin.NewGrant) { g.Subject.ID = "nobody" }, admin.ErrNotFound, `there is no user "nobody"`},
+		{"unknown group", func(g *admin.NewGrant) { g.Subject = admin.Subject{Kind: admin.GroupKind, ID: "ada"} }, admin.ErrNotFound, `there is no group "ada"`},
+		{"unknown organization", func(g *admin.NewGrant) { g.Subject = admin.Subject{Kind: admin.OrganizationKind, ID: "ada"} }, admin.ErrNotFound, `there is no organization "ada"`},
+		{"confined to an unknown one", func(g *admin.NewGrant) { g.Organization = "nobody" }, admin.ErrNotFound, `there is no organization "nobody"`},
 	} {
 		g := base
 		c.change(&g)
@@ -94,13 +93,13 @@ func TestAddGrantErrors(t *testing.T) {
 		g := base
 		g.Kind, g.Pattern, g.OpenPrefix = c.kind, c.pattern, true
 		_, _, err := database.AddGrant(t.Context(), g, actor)
-		if _, ok := errors.AsType[*permissions.PatternError](err); !ok || errors.Is(err, db.ErrOpenPrefix) {
+		if _, ok := errors.AsType[*permissions.PatternError](err); !ok || errors.Is(err, admin.ErrOpenPrefix) {
 			t.Errorf("a pattern %s: %v, want a PatternError", c.name, err)
 		}
 	}
 	_, _, err := database.AddGrant(t.Context(), base, "")
-	wantError(t, err, db.ErrInvalid, "actor is empty")
-	if all, err := database.Grants(t.Context(), db.GrantFilter{Ended: true}, admin.Page[int64]{}); err != nil || len(all) != 0 {
+	wantError(t, err, admin.ErrInvalid, "actor is empty")
+	if all, err := database.Grants(t.Context(), admin.GrantFilter{Ended: true}, admin.Page[int64]{}); err != nil || len(all) != 0 {
 		t.Errorf("refused grants left %+v, %v", all, err)
 	}
 }
@@ -110,7 +109,7 @@ func TestOpenPrefix(t *testing.T) {
 	database, _ := newTenant(t)
 	g := room(ada, "acme*")
 	_, _, err := database.AddGrant(t.Context(), g, actor)
-	wantError(t, err, db.ErrOpenPrefix, "asked for by name")
+	wantError(t, err, admin.ErrOpenPrefix, "asked for by name")
 	if _, ok := errors.AsType[*permissions.PatternError](err); !ok {
 		t.Errorf("error = %v, want a PatternError too", err)
 	}
@@ -125,14 +124,14 @@ func TestSameGrantTwice(t *testing.T) {
 	g := room(ada, "acme:*")
 	first := addGrant(t, database, g)
 	_, _, err := database.AddGrant(t.Context(), g, "somebody else")
-	wantError(t, err, db.ErrExists, fmt.Sprintf("grant %d is the same", first.ID))
+	wantError(t, err, admin.ErrExists, fmt.Sprintf("grant %d is the same", first.ID))
 
-	for name, change := range map[string]func(*db.NewGrant){
-		"weaker":             func(g *db.NewGrant) { g.Access = permissions.Read },
-		"confined":           func(g *db.NewGrant) { g.Organization = "acme" },
-		"for a while":        func(g *db.NewGrant) { g.Until = time.Now().Add(time.Hour) },
-		"of another subject": func(g *db.NewGrant) { g.Subject = acme },
-		"of other rooms":     func(g *db.NewGrant) { g.Pattern = "acme:1" },
+	for name, change := range map[string]func(*admin.NewGrant){
+		"weaker":             func(g *admin.NewGrant) { g.Access = permissions.Read },
+		"confined":           func(g *admin.NewGrant) { g.Organization = "acme" },
+		"for a while":        func(g *admin.NewGrant) { g.Until = time.Now().Add(time.Hour) },
+		"of another subject": func(g *admin.NewGrant) { g.Subject = acme },
+		"of other rooms":     func(g *admin.NewGrant) { g.Pattern = "acme:1" },
 	} {
 		other := g
 		change(&other)
@@ -143,7 +142,7 @@ func TestSameGrantTwice(t *testing.T) {
 	confined := g
 	confined.Organization = "acme"
 	_, _, err = database.AddGrant(t.Context(), confined, actor)
-	wantError(t, err, db.ErrExists, "is the same")
+	wantError(t, err, admin.ErrExists, "is the same")
 
 	if _, err := database.RevokeGrant(t.Context(), first.ID, "", actor); err != nil {
 		t.Fatal(err)
@@ -159,7 +158,7 @@ func TestTemplateConflicts(t *testing.T) {
 	first := addGrant(t, database, room(everyone, "{organization}:*"))
 	for _, pattern := range []string{"{user}:*", "{group}:*", "{user}:docs:*", "{user}"} {
 		_, _, err := database.AddGrant(t.Context(), room(everyone, pattern), actor)
-		wantError(t, err, db.ErrExists, fmt.Sprintf(`grant %d has "{organization}:*"`, first.ID))
+		wantError(t, err, admin.ErrExists, fmt.Sprintf(`grant %d has "{organization}:*"`, first.ID))
 	}
 	stores := room(everyone, "{user}_*")
 	stores.Kind = permissions.StoreKind
@@ -172,7 +171,7 @@ func TestTemplateConflicts(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err := database.AddGrant(t.Context(), room(everyone, "{user}:*"), actor)
-	wantError(t, err, db.ErrExists, `"{organization}:docs:*"`)
+	wantError(t, err, admin.ErrExists, `"{organization}:docs:*"`)
 }
 
 // Of two templates that conflict and come at the same time, one is refused.
@@ -190,7 +189,7 @@ func TestTemplateConflictsAtTheSameTime(t *testing.T) {
 		refused := 0
 		for _, err := range errs {
 			if err != nil {
-				wantError(t, err, db.ErrExists, "is refused")
+				wantError(t, err, admin.ErrExists, "is refused")
 				refused++
 			}
 		}
@@ -220,7 +219,7 @@ func TestTemplateConflictWithTheTrigger(t *testing.T) {
 	if err := byHand.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, <-added, db.ErrExists, "({user}:*)")
+	wantError(t, <-added, admin.ErrExists, "({user}:*)")
 }
 
 func TestRevokeGrant(t *testing.T) {
@@ -238,12 +237,12 @@ func TestRevokeGrant(t *testing.T) {
 		t.Errorf("the look-up still finds %+v", p.Grants)
 	}
 	_, err = database.RevokeGrant(t.Context(), g.ID, "", actor)
-	wantError(t, err, db.ErrNotFound, fmt.Sprintf("grant %d was revoked already", g.ID))
-	wantError(t, err, db.ErrNotFound, "by cli:eve@test")
+	wantError(t, err, admin.ErrNotFound, fmt.Sprintf("grant %d was revoked already", g.ID))
+	wantError(t, err, admin.ErrNotFound, "by cli:eve@test")
 	_, err = database.RevokeGrant(t.Context(), g.ID+1, "", actor)
-	wantError(t, err, db.ErrNotFound, fmt.Sprintf("there is no grant %d", g.ID+1))
+	wantError(t, err, admin.ErrNotFound, fmt.Sprintf("there is no grant %d", g.ID+1))
 	_, err = database.RevokeGrant(t.Context(), g.ID, "", "")
-	wantError(t, err, db.ErrInvalid, "actor is empty")
+	wantError(t, err, admin.ErrInvalid, "actor is empty")
 }
 
 // Of calls that revoke at the same time, one does.
@@ -263,7 +262,7 @@ func TestRevokeAtTheSameTime(t *testing.T) {
 			done++
 			continue
 		}
-		wantError(t, err, db.ErrNotFound, "was revoked already")
+		wantError(t, err, admin.ErrNotFound, "was revoked already")
 	}
 	if done != 1 {
 		t.Errorf("%d calls revoked the grant, want 1", done)
@@ -295,7 +294,7 @@ func TestGrantFilter(t *testing.T) {
 	database, pg := newTenant(t)
 	adas := addGrant(t, database, room(ada, "acme:*")).ID
 	all := addGrant(t, database, room(everyone, "{organization}:*")).ID
-	store := addGrant(t, database, db.NewGrant{Subject: reviewers, Kind: permissions.StoreKind, Pattern: "acme", Access: permissions.Read}).ID
+	store := addGrant(t, database, admin.NewGrant{Subject: reviewers, Kind: permissions.StoreKind, Pattern: "acme", Access: permissions.Read}).ID
 	later := room(acme, "acme:*")
 	later.From = time.Now().Add(time.Hour)
 	future := addGrant(t, database, later).ID
@@ -313,20 +312,20 @@ func TestGrantFilter(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		filter db.GrantFilter
+		filter admin.GrantFilter
 		want   []int64
 	}{
-		{"none", db.GrantFilter{}, []int64{adas, all, store, future}},
-		{"ended too", db.GrantFilter{Ended: true}, []int64{adas, all, store, future, gone, over}},
-		{"id", db.GrantFilter{ID: all}, []int64{all}},
-		{"user", db.GrantFilter{Subject: ada}, []int64{adas}},
-		{"user, ended too", db.GrantFilter{Subject: ada, Ended: true}, []int64{adas, gone, over}},
-		{"everyone", db.GrantFilter{Subject: everyone}, []int64{all}},
-		{"group", db.GrantFilter{Subject: reviewers}, []int64{store}},
-		{"rooms", db.GrantFilter{Kind: permissions.RoomKind}, []int64{adas, all, future}},
-		{"pattern", db.GrantFilter{Kind: permissions.RoomKind, Pattern: "acme:*"}, []int64{adas, future}},
-		{"pattern of the other kind", db.GrantFilter{Kind: permissions.StoreKind, Pattern: "acme:*"}, nil},
-		{"pattern and subject", db.GrantFilter{Subject: acme, Kind: permissions.RoomKind, Pattern: "acme:*"}, []int64{future}},
+		{"none", admin.GrantFilter{}, []int64{adas, all, store, future}},
+		{"ended too", admin.GrantFilter{Ended: true}, []int64{adas, all, store, future, gone, over}},
+		{"id", admin.GrantFilter{ID: all}, []int64{all}},
+		{"user", admin.GrantFilter{Subject: ada}, []int64{adas}},
+		{"user, ended too", admin.GrantFilter{Subject: ada, Ended: true}, []int64{adas, gone, over}},
+		{"everyone", admin.GrantFilter{Subject: everyone}, []int64{all}},
+		{"group", admin.GrantFilter{Subject: reviewers}, []int64{store}},
+		{"rooms", admin.GrantFilter{Kind: permissions.RoomKind}, []int64{adas, all, future}},
+		{"pattern", admin.GrantFilter{Kind: permissions.RoomKind, Pattern: "acme:*"}, []int64{adas, future}},
+		{"pattern of the other kind", admin.GrantFilter{Kind: permissions.StoreKind, Pattern: "acme:*"}, nil},
+		{"pattern and subject", admin.GrantFilter{Subject: acme, Kind: permissions.RoomKind, Pattern: "acme:*"}, []int64{future}},
 	} {
 		grants, err := database.Grants(t.Context(), c.filter, admin.Page[int64]{})
 		if err != nil {

@@ -22,20 +22,20 @@ var (
 
 // AddGroup adds a group to usher's own directory: of an organization, where one
 // is named. The id is as a user's, and one space for all organizations. An id
-// that is taken is [ErrExists], an organization that is not there [ErrNotFound].
-func (db *DB) AddGroup(ctx context.Context, id, organization, name, actor string) (Group, error) {
-	if err := checkID(GroupKind, id); err != nil {
-		return Group{}, err
+// that is taken is [admin.ErrExists], an organization that is not there [admin.ErrNotFound].
+func (db *DB) AddGroup(ctx context.Context, id, organization, name, actor string) (admin.Group, error) {
+	if err := checkID(admin.GroupKind, id); err != nil {
+		return admin.Group{}, err
 	}
-	var group Group
+	var group admin.Group
 	err := db.transactAs(ctx, actor, "add group", func(ctx context.Context, tx pgx.Tx) (err error) {
-		group, err = queryRow[Group](ctx, tx, addGroupSQL,
+		group, err = queryRow[admin.Group](ctx, tx, addGroupSQL,
 			pgx.StrictNamedArgs{"id": id, "organization_id": organization, "name": name, "actor": actor})
 		switch {
 		case violates(err, uniqueViolation, "groups_pkey"):
-			return refuseExisting(Subject{Kind: GroupKind, ID: id})
+			return refuseExisting(admin.Subject{Kind: admin.GroupKind, ID: id})
 		case violates(err, foreignKeyViolation, "groups_organization_id_fkey"):
-			return refuseMissing(Subject{Kind: OrganizationKind, ID: organization})
+			return refuseMissing(admin.Subject{Kind: admin.OrganizationKind, ID: organization})
 		case err != nil:
 			return err
 		}
@@ -44,28 +44,28 @@ func (db *DB) AddGroup(ctx context.Context, id, organization, name, actor string
 	return group, err
 }
 
-// Group returns a group of usher's own directory, or [ErrNotFound].
-func (db *DB) Group(ctx context.Context, id string) (Group, error) {
+// Group returns a group of usher's own directory, or [admin.ErrNotFound].
+func (db *DB) Group(ctx context.Context, id string) (admin.Group, error) {
 	if err := db.checkOwnDirectory(ctx, "get group"); err != nil {
-		return Group{}, err
+		return admin.Group{}, err
 	}
-	return get[Group](ctx, db.pool, Subject{Kind: GroupKind, ID: id}, groupSQL)
+	return get[admin.Group](ctx, db.pool, admin.Subject{Kind: admin.GroupKind, ID: id}, groupSQL)
 }
 
 // Groups lists the groups of usher's own directory by id.
-func (db *DB) Groups(ctx context.Context, page admin.Page[string]) ([]Group, error) {
+func (db *DB) Groups(ctx context.Context, page admin.Page[string]) ([]admin.Group, error) {
 	if err := db.checkOwnDirectory(ctx, "list groups"); err != nil {
 		return nil, err
 	}
-	return list[Group](ctx, db.pool, "list groups", listGroupsSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
+	return list[admin.Group](ctx, db.pool, "list groups", listGroupsSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // DeleteGroup deletes a group, ends its memberships and revokes its grants. One
-// that is not there is [ErrNotFound].
-func (db *DB) DeleteGroup(ctx context.Context, id, actor string) (Deletion, error) {
-	var gone Deletion
+// that is not there is [admin.ErrNotFound].
+func (db *DB) DeleteGroup(ctx context.Context, id, actor string) (admin.Deletion, error) {
+	var gone admin.Deletion
 	err := db.transactAs(ctx, actor, "delete group", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if gone, err = deleteSubject(ctx, tx, Subject{Kind: GroupKind, ID: id}, deleteGroupSQL); err != nil {
+		if gone, err = deleteSubject(ctx, tx, admin.Subject{Kind: admin.GroupKind, ID: id}, deleteGroupSQL); err != nil {
 			return err
 		}
 		return record(ctx, tx, "group.delete", id, gone)

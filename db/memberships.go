@@ -20,21 +20,21 @@ var (
 
 // AddMember makes a user of usher's own directory a member of an organization
 // or a group. A group of an organization takes users who are no members of
-// that: guests. Who is a member already is [ErrExists]; a user, an organization
-// or a group that is not there is [ErrNotFound].
-func (db *DB) AddMember(ctx context.Context, of Subject, user, actor string) (Membership, error) {
+// that: guests. Who is a member already is [admin.ErrExists]; a user, an organization
+// or a group that is not there is [admin.ErrNotFound].
+func (db *DB) AddMember(ctx context.Context, of admin.Subject, user, actor string) (admin.Membership, error) {
 	if err := checkMemberOf(of); err != nil {
-		return Membership{}, err
+		return admin.Membership{}, err
 	}
-	var membership Membership
+	var membership admin.Membership
 	err := db.transactAs(ctx, actor, "add member", func(ctx context.Context, tx pgx.Tx) (err error) {
-		membership, err = queryRow[Membership](ctx, tx, addMembershipSQL,
+		membership, err = queryRow[admin.Membership](ctx, tx, addMembershipSQL,
 			pgx.StrictNamedArgs{"user_id": user, "kind": of.Kind, "id": of.ID, "actor": actor})
 		switch {
 		case violates(err, uniqueViolation, "memberships_live"):
-			return refuse(ErrExists, "user %q is a member of %s already", user, of)
+			return refuse(admin.ErrExists, "user %q is a member of %s already", user, of)
 		case violates(err, foreignKeyViolation, "membership_user"):
-			return refuseMissing(Subject{Kind: UserKind, ID: user})
+			return refuseMissing(admin.Subject{Kind: admin.UserKind, ID: user})
 		case violates(err, foreignKeyViolation, "membership_of"):
 			return refuseMissing(of)
 		case err != nil:
@@ -46,20 +46,20 @@ func (db *DB) AddMember(ctx context.Context, of Subject, user, actor string) (Me
 }
 
 // Members lists the members of an organization or a group by user id. One that
-// is not there is [ErrNotFound].
-func (db *DB) Members(ctx context.Context, of Subject, page admin.Page[string]) ([]Membership, error) {
+// is not there is [admin.ErrNotFound].
+func (db *DB) Members(ctx context.Context, of admin.Subject, page admin.Page[string]) ([]admin.Membership, error) {
 	if err := checkMemberOf(of); err != nil {
 		return nil, err
 	}
 	if err := db.checkOwnDirectory(ctx, "list members"); err != nil {
 		return nil, err
 	}
-	var members []Membership
+	var members []admin.Membership
 	err := db.transact(ctx, "list members", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if _, err := lockSubject(ctx, tx, of); err != nil {
 			return err
 		}
-		members, err = list[Membership](ctx, tx, "list members", listMembersSQL, pgx.StrictNamedArgs{
+		members, err = list[admin.Membership](ctx, tx, "list members", listMembersSQL, pgx.StrictNamedArgs{
 			"kind": of.Kind, "id": of.ID, "after": page.After, "limit": page.Limit,
 		})
 		return err
@@ -68,8 +68,8 @@ func (db *DB) Members(ctx context.Context, of Subject, page admin.Page[string]) 
 }
 
 // RemoveMember ends a membership. Who leaves an organization leaves its groups
-// too; groupsLeft says how many. A user who is no member is [ErrNotFound].
-func (db *DB) RemoveMember(ctx context.Context, of Subject, user, actor string) (groupsLeft int64, err error) {
+// too; groupsLeft says how many. A user who is no member is [admin.ErrNotFound].
+func (db *DB) RemoveMember(ctx context.Context, of admin.Subject, user, actor string) (groupsLeft int64, err error) {
 	if err := checkMemberOf(of); err != nil {
 		return 0, err
 	}
@@ -81,23 +81,23 @@ func (db *DB) RemoveMember(ctx context.Context, of Subject, user, actor string) 
 }
 
 // endMembership is RemoveMember in a transaction of the actor's.
-func endMembership(ctx context.Context, tx pgx.Tx, of Subject, user, actor string) (groupsLeft int64, err error) {
+func endMembership(ctx context.Context, tx pgx.Tx, of admin.Subject, user, actor string) (groupsLeft int64, err error) {
 	var ended int64
 	args := pgx.StrictNamedArgs{"user_id": user, "kind": of.Kind, "id": of.ID, "actor": actor}
 	if err := tx.QueryRow(ctx, endMembershipSQL, args).Scan(&ended, &groupsLeft); err != nil {
 		return 0, err
 	}
 	if ended == 0 {
-		return 0, refuse(ErrNotFound, "user %q is no member of %s", user, of)
+		return 0, refuse(admin.ErrNotFound, "user %q is no member of %s", user, of)
 	}
 	return groupsLeft, record(ctx, tx, "member.remove", of.ID, map[string]any{
 		"userId": user, "memberOfKind": of.Kind, "memberOfId": of.ID, "groupsLeft": groupsLeft,
 	})
 }
 
-func checkMemberOf(of Subject) error {
-	if of.Kind != OrganizationKind && of.Kind != GroupKind {
-		return refuse(ErrInvalid, "%s has no members: name an organization or a group", of)
+func checkMemberOf(of admin.Subject) error {
+	if of.Kind != admin.OrganizationKind && of.Kind != admin.GroupKind {
+		return refuse(admin.ErrInvalid, "%s has no members: name an organization or a group", of)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/usher-auth/usher/admin"
-	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 )
 
@@ -30,7 +29,7 @@ func TestOnce(t *testing.T) {
 		t.Errorf("Once() = %v, want %v", err, late)
 	}
 	_, err := database.User(ctx, "ada")
-	wantError(t, err, db.ErrNotFound, "ada")
+	wantError(t, err, admin.ErrNotFound, "ada")
 
 	for i, want := range []bool{false, true} {
 		answer, again, err := database.Once(ctx, request, add("ada", `{"n":1}`, nil))
@@ -46,7 +45,7 @@ func TestOnce(t *testing.T) {
 	// A refusal inside leaves nothing, and comes with its sort.
 	refused := admin.Request{AdminKeyID: "k", IdempotencyKey: "2"}
 	_, _, err = database.Once(ctx, refused, add("ada", "x", nil))
-	wantError(t, err, db.ErrExists, "exists already")
+	wantError(t, err, admin.ErrExists, "exists already")
 
 	// A day later the key is free.
 	if _, err := pg.Pool.Exec(ctx, "UPDATE usher.idempotency_keys SET created_at = now() - interval '25 hours'"); err != nil {

@@ -21,17 +21,17 @@ var (
 )
 
 // AddOrganization adds an organization to usher's own directory. The id is as
-// a user's, the name may be empty. An id that is taken is [ErrExists].
-func (db *DB) AddOrganization(ctx context.Context, id, name, actor string) (Organization, error) {
-	if err := checkID(OrganizationKind, id); err != nil {
-		return Organization{}, err
+// a user's, the name may be empty. An id that is taken is [admin.ErrExists].
+func (db *DB) AddOrganization(ctx context.Context, id, name, actor string) (admin.Organization, error) {
+	if err := checkID(admin.OrganizationKind, id); err != nil {
+		return admin.Organization{}, err
 	}
-	var organization Organization
+	var organization admin.Organization
 	err := db.transactAs(ctx, actor, "add organization", func(ctx context.Context, tx pgx.Tx) (err error) {
-		organization, err = queryRow[Organization](ctx, tx, addOrganizationSQL,
+		organization, err = queryRow[admin.Organization](ctx, tx, addOrganizationSQL,
 			pgx.StrictNamedArgs{"id": id, "name": name, "actor": actor})
 		if violates(err, uniqueViolation, "organizations_pkey") {
-			return refuseExisting(Subject{Kind: OrganizationKind, ID: id})
+			return refuseExisting(admin.Subject{Kind: admin.OrganizationKind, ID: id})
 		}
 		if err != nil {
 			return err
@@ -41,31 +41,31 @@ func (db *DB) AddOrganization(ctx context.Context, id, name, actor string) (Orga
 	return organization, err
 }
 
-// Organization returns an organization of usher's own directory, or [ErrNotFound].
-func (db *DB) Organization(ctx context.Context, id string) (Organization, error) {
+// Organization returns an organization of usher's own directory, or [admin.ErrNotFound].
+func (db *DB) Organization(ctx context.Context, id string) (admin.Organization, error) {
 	if err := db.checkOwnDirectory(ctx, "get organization"); err != nil {
-		return Organization{}, err
+		return admin.Organization{}, err
 	}
-	return get[Organization](ctx, db.pool, Subject{Kind: OrganizationKind, ID: id}, organizationSQL)
+	return get[admin.Organization](ctx, db.pool, admin.Subject{Kind: admin.OrganizationKind, ID: id}, organizationSQL)
 }
 
 // Organizations lists the organizations of usher's own directory by id.
-func (db *DB) Organizations(ctx context.Context, page admin.Page[string]) ([]Organization, error) {
+func (db *DB) Organizations(ctx context.Context, page admin.Page[string]) ([]admin.Organization, error) {
 	if err := db.checkOwnDirectory(ctx, "list organizations"); err != nil {
 		return nil, err
 	}
-	return list[Organization](ctx, db.pool, "list organizations", listOrganizationsSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
+	return list[admin.Organization](ctx, db.pool, "list organizations", listOrganizationsSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // DeleteOrganization deletes an organization, ends its memberships, and revokes
 // its grants and those confined to its sessions. One that still has groups is
-// [ErrInUse], one that is not there [ErrNotFound].
-func (db *DB) DeleteOrganization(ctx context.Context, id, actor string) (Deletion, error) {
-	var gone Deletion
+// [admin.ErrInUse], one that is not there [admin.ErrNotFound].
+func (db *DB) DeleteOrganization(ctx context.Context, id, actor string) (admin.Deletion, error) {
+	var gone admin.Deletion
 	err := db.transactAs(ctx, actor, "delete organization", func(ctx context.Context, tx pgx.Tx) (err error) {
-		gone, err = deleteSubject(ctx, tx, Subject{Kind: OrganizationKind, ID: id}, deleteOrganizationSQL)
+		gone, err = deleteSubject(ctx, tx, admin.Subject{Kind: admin.OrganizationKind, ID: id}, deleteOrganizationSQL)
 		if violates(err, foreignKeyViolation, "groups_organization_id_fkey") {
-			return refuse(ErrInUse, "organization %q still has groups: delete those first", id)
+			return refuse(admin.ErrInUse, "organization %q still has groups: delete those first", id)
 		}
 		if err != nil {
 			return err

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/usher-auth/usher/admin"
 )
 
 var (
@@ -35,21 +37,21 @@ type InclusionProof struct {
 }
 
 // ProveToken proves that the token of that jti was issued and when. It is
-// [ErrNotFound] where the audit has no such row, and [ErrInUse] where it is not
+// [admin.ErrNotFound] where the audit has no such row, and [admin.ErrInUse] where it is not
 // sealed yet. A row that was changed has no proof.
 func (db *DB) ProveToken(ctx context.Context, jti string) (*InclusionProof, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	row, err := queryRow[decisionLeaf](ctx, db.pool, tokenLeafSQL, pgx.StrictNamedArgs{"jti": jti})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, refuse(ErrNotFound, "the audit has no token %q: check the jti; or its month was pruned", jti)
+		return nil, refuse(admin.ErrNotFound, "the audit has no token %q: check the jti; or its month was pruned", jti)
 	}
 	if err != nil {
 		return nil, failed("prove token", err)
 	}
 	facts, err := row.facts()
 	if err != nil {
-		return nil, refuse(ErrInvalid, "decision %d was changed, it holds %s: usher audit verify finds more", row.ID, err)
+		return nil, refuse(admin.ErrInvalid, "decision %d was changed, it holds %s: usher audit verify finds more", row.ID, err)
 	}
 	p := &InclusionProof{ID: row.ID, RecordedAt: micros(row.RecordedAt), Decision: facts}
 	var first int64
@@ -58,11 +60,11 @@ func (db *DB) ProveToken(ctx context.Context, jti string) (*InclusionProof, erro
 	position := slices.Index(ids, row.ID)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return nil, refuse(ErrInUse, "the row of token %q is not sealed yet: try again in a second; where usher serve does not run, start it", jti)
+		return nil, refuse(admin.ErrInUse, "the row of token %q is not sealed yet: try again in a second; where usher serve does not run, start it", jti)
 	case err != nil:
 		return nil, failed("prove token", err)
 	case position < 0:
-		return nil, refuse(ErrInvalid, "decision %d was inserted after its time: usher audit verify finds more", row.ID)
+		return nil, refuse(admin.ErrInvalid, "decision %d was inserted after its time: usher audit verify finds more", row.ID)
 	}
 	p.Leaf = first + int64(position)
 	var size int64
@@ -81,7 +83,7 @@ func (db *DB) ProveToken(ctx context.Context, jti string) (*InclusionProof, erro
 		return nil, err
 	}
 	if _, err := p.Check(publicKeys(keys)...); err != nil {
-		return nil, refuse(ErrInvalid, "decision %d, or the tree, was changed: usher audit verify finds where", row.ID)
+		return nil, refuse(admin.ErrInvalid, "decision %d, or the tree, was changed: usher audit verify finds where", row.ID)
 	}
 	return p, nil
 }
@@ -90,7 +92,7 @@ func (db *DB) ProveToken(ctx context.Context, jti string) (*InclusionProof, erro
 func ParseInclusionProof(text []byte) (*InclusionProof, error) {
 	p := new(InclusionProof)
 	if err := json.Unmarshal(text, p); err != nil {
-		return nil, refuse(ErrInvalid, "this is no proof that usher audit prove wrote: %s", err)
+		return nil, refuse(admin.ErrInvalid, "this is no proof that usher audit prove wrote: %s", err)
 	}
 	return p, nil
 }
@@ -104,18 +106,18 @@ func (p *InclusionProof) Check(publicKeys ...string) (treeSize int64, err error)
 	}
 	c, err := openCheckpoint(p.Checkpoint, verifiers)
 	if err != nil {
-		return 0, refuse(ErrInvalid, "the proof's checkpoint: %s", err)
+		return 0, refuse(admin.ErrInvalid, "the proof's checkpoint: %s", err)
 	}
 	path := make(tlog.RecordProof, len(p.Proof))
 	for i, hash := range p.Proof {
 		if len(hash) != tlog.HashSize {
-			return 0, refuse(ErrInvalid, "hash %d of the proof has %d bytes, not %d", i, len(hash), tlog.HashSize)
+			return 0, refuse(admin.ErrInvalid, "hash %d of the proof has %d bytes, not %d", i, len(hash), tlog.HashSize)
 		}
 		path[i] = tlog.Hash(hash)
 	}
 	digest := p.Decision.digest(nil)
 	if err := tlog.CheckRecord(path, c.size, c.root, p.Leaf, leafHash(decisionKind, p.ID, p.RecordedAt, digest[:])); err != nil {
-		return 0, refuse(ErrInvalid, "the proof does not show that this row is in the audit: the row, its place or the proof was changed")
+		return 0, refuse(admin.ErrInvalid, "the proof does not show that this row is in the audit: the row, its place or the proof was changed")
 	}
 	return c.size, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/session"
@@ -145,8 +146,8 @@ func TestSealAndVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.service.VerifyAudit(t.Context(), []string{others[0].PublicKey}, kept); !errors.Is(err, db.ErrInvalid) {
-		t.Errorf("a kept checkpoint under another key: %v, want %v", err, db.ErrInvalid)
+	if _, err := s.service.VerifyAudit(t.Context(), []string{others[0].PublicKey}, kept); !errors.Is(err, admin.ErrInvalid) {
+		t.Errorf("a kept checkpoint under another key: %v, want %v", err, admin.ErrInvalid)
 	}
 	if report, err := s.service.VerifyAudit(t.Context(), []string{others[0].PublicKey}, nil); err != nil || report.Found == 0 {
 		t.Errorf("the tree under another key: %+v, %v; want a finding for each seal", report, err)

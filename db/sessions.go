@@ -27,25 +27,25 @@ var (
 // AddSession signs a user in for ttl, with one of the user's organizations
 // active where one is named. The token is the value of the session cookie; it
 // is not kept (its SHA-256 is) and cannot be had again. A user who is not there
-// or is no member of the organization is [ErrNotFound].
-func (db *DB) AddSession(ctx context.Context, user, organization string, ttl time.Duration, actor string) (secret.Text, Session, error) {
+// or is no member of the organization is [admin.ErrNotFound].
+func (db *DB) AddSession(ctx context.Context, user, organization string, ttl time.Duration, actor string) (secret.Text, admin.Session, error) {
 	if ttl <= 0 {
-		return secret.Text{}, Session{}, refuse(ErrInvalid, "a session of %s would be over at once: give it a positive life", ttl)
+		return secret.Text{}, admin.Session{}, refuse(admin.ErrInvalid, "a session of %s would be over at once: give it a positive life", ttl)
 	}
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw) // never fails: crypto/rand ends the process instead
 	token := base64.RawURLEncoding.EncodeToString(raw)
 	hash := sha256.Sum256([]byte(token))
-	var added Session
+	var added admin.Session
 	err := db.transactAs(ctx, actor, "add session", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if _, err := lockSubject(ctx, tx, Subject{Kind: UserKind, ID: user}); err != nil {
+		if _, err := lockSubject(ctx, tx, admin.Subject{Kind: admin.UserKind, ID: user}); err != nil {
 			return err
 		}
-		added, err = queryRow[Session](ctx, tx, addSessionSQL, pgx.StrictNamedArgs{
+		added, err = queryRow[admin.Session](ctx, tx, addSessionSQL, pgx.StrictNamedArgs{
 			"token_hash": hash[:], "user_id": user, "organization_id": organization, "ttl": ttl,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuse(ErrNotFound, "user %q is no member of organization %q: make the user one first, or name another", user, organization)
+			return refuse(admin.ErrNotFound, "user %q is no member of organization %q: make the user one first, or name another", user, organization)
 		}
 		if err != nil {
 			return err
@@ -53,27 +53,27 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 		return record(ctx, tx, "session.add", user, added)
 	})
 	if err != nil {
-		return secret.Text{}, Session{}, err
+		return secret.Text{}, admin.Session{}, err
 	}
 	return secret.New(token), added, nil
 }
 
 // Sessions lists the sessions that have not expired, newest first; of one user
 // where one is named.
-func (db *DB) Sessions(ctx context.Context, user string, page admin.Page[admin.SessionPlace]) ([]Session, error) {
+func (db *DB) Sessions(ctx context.Context, user string, page admin.Page[admin.SessionPlace]) ([]admin.Session, error) {
 	if err := db.checkOwnDirectory(ctx, "list sessions"); err != nil {
 		return nil, err
 	}
-	return list[Session](ctx, db.pool, "list sessions", listSessionsSQL, pgx.StrictNamedArgs{
+	return list[admin.Session](ctx, db.pool, "list sessions", listSessionsSQL, pgx.StrictNamedArgs{
 		"user_id": user, "after": nullableTime(page.After.CreatedAt), "after_hash": page.After.Hash, "limit": page.Limit,
 	})
 }
 
 // EndSessions ends all sessions of a user and says how many had not expired. A
-// user who is not there is [ErrNotFound].
+// user who is not there is [admin.ErrNotFound].
 func (db *DB) EndSessions(ctx context.Context, user, actor string) (ended int64, err error) {
 	err = db.transactAs(ctx, actor, "end sessions", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if _, err := lockSubject(ctx, tx, Subject{Kind: UserKind, ID: user}); err != nil {
+		if _, err := lockSubject(ctx, tx, admin.Subject{Kind: admin.UserKind, ID: user}); err != nil {
 			return err
 		}
 		if ended, err = endSessions(ctx, tx, user); err != nil {

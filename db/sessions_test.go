@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/usher-auth/usher/admin"
-	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -60,7 +59,7 @@ func TestSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]db.Session{second, added}, all); diff != "" {
+	if diff := cmp.Diff([]admin.Session{second, added}, all); diff != "" {
 		t.Errorf("Sessions (-want +got):\n%s", diff)
 	}
 	if adas, err := database.Sessions(t.Context(), "ada", admin.Page[admin.SessionPlace]{}); err != nil || len(adas) != 1 || adas[0] != added {
@@ -91,12 +90,12 @@ func TestSessionErrors(t *testing.T) {
 		_, _, err := database.AddSession(ctx, user, organization, ttl, "t")
 		return err
 	}
-	wantError(t, add(t.Context(), "nobody", "", time.Hour), db.ErrNotFound, `there is no user "nobody"`)
-	wantError(t, add(t.Context(), "ada", "globex", time.Hour), db.ErrNotFound, `user "ada" is no member of organization "globex"`)
-	wantError(t, add(t.Context(), "ada", "reviewers", time.Hour), db.ErrNotFound, `no member of organization "reviewers"`)
-	wantError(t, add(t.Context(), "ada", "", 0), db.ErrInvalid, "positive life")
+	wantError(t, add(t.Context(), "nobody", "", time.Hour), admin.ErrNotFound, `there is no user "nobody"`)
+	wantError(t, add(t.Context(), "ada", "globex", time.Hour), admin.ErrNotFound, `user "ada" is no member of organization "globex"`)
+	wantError(t, add(t.Context(), "ada", "reviewers", time.Hour), admin.ErrNotFound, `no member of organization "reviewers"`)
+	wantError(t, add(t.Context(), "ada", "", 0), admin.ErrInvalid, "positive life")
 	_, err := database.EndSessions(t.Context(), "nobody", "t")
-	wantError(t, err, db.ErrNotFound, `there is no user "nobody"`)
+	wantError(t, err, admin.ErrNotFound, `there is no user "nobody"`)
 	if none, err := database.Sessions(t.Context(), "", admin.Page[admin.SessionPlace]{}); err != nil || len(none) != 0 {
 		t.Errorf("refused sessions left %+v, %v", none, err)
 	}

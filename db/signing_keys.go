@@ -74,7 +74,7 @@ func (db *DB) SigningKeys(ctx context.Context, encryption *session.KeyEncryption
 // where that algorithm has a key that signs or is going to. Of two calls at the
 // same time, the second waits for the first. The role must own the table: that
 // of usher serve may not add keys.
-func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *session.KeyEncryption, actor string) (made *SigningKeyTimes, err error) {
+func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *session.KeyEncryption, actor string) (made *admin.SigningKeyTimes, err error) {
 	// Nobody has cached a key set that lacks the first key, so it waits for
 	// nothing, not even for a replica whose clock is behind.
 	now := time.Now()
@@ -98,7 +98,7 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *sess
 		if err := tx.QueryRow(ctx, hasSigningKeySQL, pgx.StrictNamedArgs{"alg": alg, "now": now}).Scan(&exists); err != nil || exists {
 			return err
 		}
-		added, err := queryRow[SigningKeyTimes](ctx, tx, addSigningKeySQL, pgx.StrictNamedArgs{
+		added, err := queryRow[admin.SigningKeyTimes](ctx, tx, addSigningKeySQL, pgx.StrictNamedArgs{
 			"kid": key.ID(), "alg": alg, "public_key": public, "sealed_key": sealed,
 			"published_at": key.PublishedAt, "signs_from": key.SignsFrom,
 		})
@@ -116,8 +116,8 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *sess
 
 // ListSigningKeys lists all keys, those of the past too, in the order in which
 // they began to sign. It opens none.
-func (db *DB) ListSigningKeys(ctx context.Context, page admin.Page[admin.SigningKeyPlace]) ([]SigningKeyTimes, error) {
-	return list[SigningKeyTimes](ctx, db.pool, "list signing keys", listSigningKeysSQL, pgx.StrictNamedArgs{
+func (db *DB) ListSigningKeys(ctx context.Context, page admin.Page[admin.SigningKeyPlace]) ([]admin.SigningKeyTimes, error) {
+	return list[admin.SigningKeyTimes](ctx, db.pool, "list signing keys", listSigningKeysSQL, pgx.StrictNamedArgs{
 		"after": page.After.SignsFrom, "after_kid": page.After.ID, "limit": page.Limit,
 	})
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/admin"
-	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
@@ -90,7 +89,7 @@ func TestEnsureSigningKeyAtTheSameTime(t *testing.T) {
 	run(t, first, `INSERT INTO usher.signing_keys (kid, alg, public_key, sealed_key, published_at, signs_from)
 		VALUES ('first', 'EdDSA', '', '', now(), now())`)
 	ended := make(chan error, 1)
-	var made *db.SigningKeyTimes
+	var made *admin.SigningKeyTimes
 	go func() {
 		var err error
 		made, err = database.EnsureSigningKey(t.Context(), session.EdDSA, encryption, "t")

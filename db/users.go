@@ -26,22 +26,22 @@ var (
 
 // AddUser adds a user to usher's own directory. The id is 1 to 128 UTF-16
 // units without control characters; info is nil or a JSON object. An id that
-// is taken is [ErrExists].
-func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, actor string) (User, error) {
-	if err := checkID(UserKind, id); err != nil {
-		return User{}, err
+// is taken is [admin.ErrExists].
+func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, actor string) (admin.User, error) {
+	if err := checkID(admin.UserKind, id); err != nil {
+		return admin.User{}, err
 	}
 	if info != nil {
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(info, &object); err != nil || object == nil {
-			return User{}, refuse(ErrInvalid, `the info of user %q is not a JSON object: write it as {"name": "Ada"}`, id)
+			return admin.User{}, refuse(admin.ErrInvalid, `the info of user %q is not a JSON object: write it as {"name": "Ada"}`, id)
 		}
 	}
-	var user User
+	var user admin.User
 	err := db.transactAs(ctx, actor, "add user", func(ctx context.Context, tx pgx.Tx) (err error) {
-		user, err = queryRow[User](ctx, tx, addUserSQL, pgx.StrictNamedArgs{"id": id, "info": info, "actor": actor})
+		user, err = queryRow[admin.User](ctx, tx, addUserSQL, pgx.StrictNamedArgs{"id": id, "info": info, "actor": actor})
 		if violates(err, uniqueViolation, "users_pkey") {
-			return refuseExisting(Subject{Kind: UserKind, ID: id})
+			return refuseExisting(admin.Subject{Kind: admin.UserKind, ID: id})
 		}
 		if err != nil {
 			return err
@@ -51,42 +51,42 @@ func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, acto
 	return user, err
 }
 
-// User returns a user of usher's own directory, or [ErrNotFound].
-func (db *DB) User(ctx context.Context, id string) (User, error) {
+// User returns a user of usher's own directory, or [admin.ErrNotFound].
+func (db *DB) User(ctx context.Context, id string) (admin.User, error) {
 	if err := db.checkOwnDirectory(ctx, "get user"); err != nil {
-		return User{}, err
+		return admin.User{}, err
 	}
-	return get[User](ctx, db.pool, Subject{Kind: UserKind, ID: id}, userSQL)
+	return get[admin.User](ctx, db.pool, admin.Subject{Kind: admin.UserKind, ID: id}, userSQL)
 }
 
 // recordUser records a change without the user's info: it is personal data, and
 // nobody's access rests on it.
-func recordUser(ctx context.Context, tx pgx.Tx, action string, user User) error {
+func recordUser(ctx context.Context, tx pgx.Tx, action string, user admin.User) error {
 	user.Info = nil
 	return record(ctx, tx, action, user.ID, user)
 }
 
 // Users lists the users of usher's own directory by id.
-func (db *DB) Users(ctx context.Context, page admin.Page[string]) ([]User, error) {
+func (db *DB) Users(ctx context.Context, page admin.Page[string]) ([]admin.User, error) {
 	if err := db.checkOwnDirectory(ctx, "list users"); err != nil {
 		return nil, err
 	}
-	return list[User](ctx, db.pool, "list users", listUsersSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
+	return list[admin.User](ctx, db.pool, "list users", listUsersSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // SetUserDisabled disables a user, or enables one again. A disabled user gets
 // no token, and keeps what grants there are. Of two calls the first one's time
-// stands. A user who is not there is [ErrNotFound].
-func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool, actor string) (User, error) {
+// stands. A user who is not there is [admin.ErrNotFound].
+func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool, actor string) (admin.User, error) {
 	action := "user.enable"
 	if disabled {
 		action = "user.disable"
 	}
-	var user User
+	var user admin.User
 	err := db.transactAs(ctx, actor, "set user disabled", func(ctx context.Context, tx pgx.Tx) (err error) {
-		user, err = queryRow[User](ctx, tx, setUserDisabledSQL, pgx.StrictNamedArgs{"id": id, "disabled": disabled})
+		user, err = queryRow[admin.User](ctx, tx, setUserDisabledSQL, pgx.StrictNamedArgs{"id": id, "disabled": disabled})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuseMissing(Subject{Kind: UserKind, ID: id})
+			return refuseMissing(admin.Subject{Kind: admin.UserKind, ID: id})
 		}
 		if err != nil {
 			return err
@@ -97,15 +97,15 @@ func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool, act
 }
 
 // DeleteUser deletes a user, revokes the user's grants, and ends the user's
-// memberships and sessions. A user who is not there is [ErrNotFound].
-func (db *DB) DeleteUser(ctx context.Context, id, actor string) (Deletion, error) {
-	var gone Deletion
+// memberships and sessions. A user who is not there is [admin.ErrNotFound].
+func (db *DB) DeleteUser(ctx context.Context, id, actor string) (admin.Deletion, error) {
+	var gone admin.Deletion
 	err := db.transactAs(ctx, actor, "delete user", func(ctx context.Context, tx pgx.Tx) error {
 		ended, err := endSessions(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		gone, err = deleteSubject(ctx, tx, Subject{Kind: UserKind, ID: id}, deleteUserSQL)
+		gone, err = deleteSubject(ctx, tx, admin.Subject{Kind: admin.UserKind, ID: id}, deleteUserSQL)
 		if err != nil {
 			return err
 		}

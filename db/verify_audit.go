@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/usher-auth/usher/admin"
 )
 
 var (
@@ -157,7 +159,7 @@ func (v *verification) run(ctx context.Context, keys, checkpoints []string) erro
 	for i, signed := range checkpoints {
 		c, err := openCheckpoint(signed, v.verifiers)
 		if err != nil {
-			return refuse(ErrInvalid, "kept checkpoint %d of %d: %s", i+1, len(checkpoints), err)
+			return refuse(admin.ErrInvalid, "kept checkpoint %d of %d: %s", i+1, len(checkpoints), err)
 		}
 		v.kept = append(v.kept, c)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 )
 
@@ -73,11 +74,11 @@ func (c *console) warn(warning string) { fmt.Fprintf(c.err, "usher: warning: %s\
 // deleted is the JSON of a deletion.
 type deleted struct {
 	ID string `json:"id"`
-	db.Deletion
+	admin.Deletion
 }
 
 // wentAlong says what went with something that was deleted.
-func wentAlong(d db.Deletion) string {
+func wentAlong(d admin.Deletion) string {
 	parts := []string{count(d.GrantsRevoked, "grant") + " revoked", count(d.MembershipsEnded, "membership") + " ended"}
 	if d.SessionsEnded > 0 {
 		parts = append(parts, count(d.SessionsEnded, "session")+" ended")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/secret"
@@ -186,7 +187,7 @@ ID  SUBJECT  ACCESS  KIND  PATTERN  IN ORG  FROM  UNTIL  BY  REASON  REVOKED  BY
 
 // disabledAt disables a user, and returns since when.
 func disabledAt(u terminal, id string) string {
-	return timeCell(decode[db.User](u, "user disable "+id+" --json").DisabledAt)
+	return timeCell(decode[admin.User](u, "user disable "+id+" --json").DisabledAt)
 }
 
 func TestJSON(t *testing.T) {
@@ -195,15 +196,15 @@ func TestJSON(t *testing.T) {
 	for _, list := range []string{"user list", "org list", "group list", "grant list", "session list", "key list"} {
 		u.does(list+" --json", "[]\n")
 	}
-	user := decode[db.User](u, "user add ada --name <Ada> --json")
+	user := decode[admin.User](u, "user add ada --name <Ada> --json")
 	if user.ID != "ada" || string(user.Info) != `{"name":"<Ada>"}` && string(user.Info) != "{\n    \"name\": \"<Ada>\"\n  }" || user.CreatedBy != actorName() {
 		t.Errorf("user add = %+v by %q, want it by %q", user, user.CreatedBy, actorName())
 	}
-	decode[db.Organization](u, "org add acme --json")
-	decode[db.Group](u, "group add reviewers --json")
-	decode[db.Membership](u, "org add-member acme ada --json")
-	decode[db.Membership](u, "group add-member reviewers ada --json")
-	grant := decode[db.Grant](u, "grant add --org acme --room acme:* --access full --until 2100-01-31T18:00:00+02:00 --from 2099-01-31T18:00:00Z --json")
+	decode[admin.Organization](u, "org add acme --json")
+	decode[admin.Group](u, "group add reviewers --json")
+	decode[admin.Membership](u, "org add-member acme ada --json")
+	decode[admin.Membership](u, "group add-member reviewers ada --json")
+	grant := decode[admin.Grant](u, "grant add --org acme --room acme:* --access full --until 2100-01-31T18:00:00+02:00 --from 2099-01-31T18:00:00Z --json")
 	if want := time.Date(2100, 1, 31, 16, 0, 0, 0, time.UTC); !grant.ValidUntil.Equal(want) {
 		t.Errorf("valid until %s, want %s", grant.ValidUntil, want)
 	}
@@ -239,14 +240,14 @@ func TestJSON(t *testing.T) {
 "expiresAt": "TIME"
 }
 ]`)
-	if members := decode[[]db.Membership](u, "org members acme --json"); len(members) != 1 || members[0].UserID != "ada" {
+	if members := decode[[]admin.Membership](u, "org members acme --json"); len(members) != 1 || members[0].UserID != "ada" {
 		t.Errorf("org members = %+v", members)
 	}
-	if members := decode[[]db.Membership](u, "group members reviewers --json"); len(members) != 1 || members[0].MemberOfKind != "group" {
+	if members := decode[[]admin.Membership](u, "group members reviewers --json"); len(members) != 1 || members[0].MemberOfKind != "group" {
 		t.Errorf("group members = %+v", members)
 	}
 
-	if revoked := decode[db.Grant](u, "grant revoke 1 --json"); revoked.RevokedAt == nil {
+	if revoked := decode[admin.Grant](u, "grant revoke 1 --json"); revoked.RevokedAt == nil {
 		t.Errorf("grant revoke = %+v", revoked)
 	}
 	if got, want := decode[endedSessions](u, "session revoke ada --json"), (endedSessions{"ada", 1}); got != want {
@@ -255,7 +256,7 @@ func TestJSON(t *testing.T) {
 	if got, want := decode[removedMember](u, "org remove-member acme ada --json"), (removedMember{"ada", "organization", "acme", 0}); got != want {
 		t.Errorf("org remove-member = %+v, want %+v", got, want)
 	}
-	if got, want := decode[deleted](u, "user delete ada --json"), (deleted{"ada", db.Deletion{MembershipsEnded: 1}}); got != want {
+	if got, want := decode[deleted](u, "user delete ada --json"), (deleted{"ada", admin.Deletion{MembershipsEnded: 1}}); got != want {
 		t.Errorf("user delete = %+v, want %+v", got, want)
 	}
 }
@@ -387,13 +388,13 @@ func TestKeys(t *testing.T) {
 	}
 	owner, service := terminal{t, pg.URL}, terminal{t, pg.ServiceURL}
 	service.refuses("key create --key-encryption-key-file "+file, 1, "the role in the database URL may not do that")
-	made := decode[db.SigningKeyTimes](owner, "key create --json --key-encryption-key-file "+file)
+	made := decode[admin.SigningKeyTimes](owner, "key create --json --key-encryption-key-file "+file)
 	owner.refuses("key create --key-encryption-key-file "+file, 1, "there is a signing key for EdDSA already")
 	code, stdout, _ := owner.run("key", "create", "--alg", "ES256", "--key-encryption-key-file", file)
 	if code != 0 || !strings.HasPrefix(stdout, "made ES256 signing key ") {
 		t.Errorf("key create --alg ES256: exit %d, printed %q", code, stdout)
 	}
-	keys := decode[[]db.SigningKeyTimes](service, "key list --json")
+	keys := decode[[]admin.SigningKeyTimes](service, "key list --json")
 	if len(keys) != 2 || keys[0].ID != made.ID || keys[1].Alg != "ES256" {
 		t.Errorf("key list = %+v, want %s and one for ES256", keys, made.ID)
 	}

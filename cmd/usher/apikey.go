@@ -34,7 +34,7 @@ type apiKeyCreateCmd struct {
 // createdAPIKey is the one place where a key's text is shown.
 type createdAPIKey struct {
 	Key string `json:"key"`
-	db.APIKey
+	admin.APIKey
 }
 
 // Run prints the key alone on stdout, for scripts, and the sentence beside it.
@@ -47,7 +47,7 @@ func (c *apiKeyCreateCmd) Run(ctx context.Context, out *console, database *db.DB
 	if err != nil {
 		return err
 	}
-	k := db.NewAPIKey{
+	k := admin.NewAPIKey{
 		ID: key.ID, SecretHash: key.Hash, Name: c.Name, Routes: c.Routes, Organizations: c.Org, Patterns: scope,
 	}
 	if c.TTL > 0 {
@@ -108,7 +108,7 @@ func (c *apiKeyListCmd) Run(ctx context.Context, out *console, database *db.DB) 
 		return err
 	}
 	header := []string{"ID", "NAME", "ROUTES", "MAY GRANT", "ORGS", "CREATED", "EXPIRES", "LAST USED", "REVOKED"}
-	return printList(out.out, c.JSON, keys, header, func(k db.APIKey) []string {
+	return printList(out.out, c.JSON, keys, header, func(k admin.APIKey) []string {
 		patterns, _ := json.Marshal(k.Patterns) // rules always marshal
 		return []string{
 			k.ID, k.Name, strings.Join(k.Routes, ","), string(patterns), strings.Join(k.Organizations, ","),

@@ -41,7 +41,7 @@ func (c *auditLogCmd) Run(ctx context.Context, out *console, database *db.DB) er
 		return err
 	}
 	header := []string{"AT", "RESULT", "COUNT", "REASON", "USER", "ROOM", "STORE", "PATTERNS", "JTI"}
-	return printList(out.out, c.JSON, decisions, header, func(d db.Decision) []string {
+	return printList(out.out, c.JSON, decisions, header, func(d admin.Decision) []string {
 		patterns := ""
 		if d.Patterns != nil {
 			text, _ := json.Marshal(d.Patterns) // rules always marshal

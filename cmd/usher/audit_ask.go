@@ -57,17 +57,17 @@ func (c *whoCanCmd) Run(ctx context.Context, out *console, database *db.DB) erro
 	if err != nil {
 		return err
 	}
-	var found []db.Opening
+	var found []admin.Opening
 	if c.At == nil {
-		found, err = database.WhoCan(ctx, r, access, admin.Page[db.Opening]{})
+		found, err = database.WhoCan(ctx, r, access, admin.Page[admin.Opening]{})
 	} else {
-		found, err = database.WhoCould(ctx, r, c.At.Time, access, admin.Page[db.Opening]{})
+		found, err = database.WhoCould(ctx, r, c.At.Time, access, admin.Page[admin.Opening]{})
 	}
 	if err != nil {
 		return err
 	}
 	header := []string{"WHO", "ACCESS", "THROUGH", "PATTERN", "IN ORG", "GRANT"}
-	return answer(out, &c.askFlags, found, header, func(o db.Opening) []string {
+	return answer(out, &c.askFlags, found, header, func(o admin.Opening) []string {
 		return []string{
 			strings.TrimSpace(o.PrincipalKind + " " + o.PrincipalID), o.Access, strings.TrimSpace(o.ThroughKind + " " + o.ThroughID),
 			o.Pattern, o.OrganizationID, idCell(o.GrantID),
@@ -81,12 +81,12 @@ type whatCanCmd struct {
 }
 
 func (c *whatCanCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	found, err := database.WhatCan(ctx, c.User, admin.Page[db.Reach]{})
+	found, err := database.WhatCan(ctx, c.User, admin.Page[admin.Reach]{})
 	if err != nil {
 		return err
 	}
 	header := []string{"KIND", "PATTERN", "ACCESS", "THROUGH", "GRANTED", "IN ORG", "GRANT"}
-	return answer(out, &c.askFlags, found, header, func(r db.Reach) []string {
+	return answer(out, &c.askFlags, found, header, func(r admin.Reach) []string {
 		return []string{
 			r.ResourceKind, r.Pattern, r.Access, strings.TrimSpace(r.ThroughKind + " " + r.ThroughID), r.Granted, r.OrganizationID,
 			idCell(r.GrantID),
@@ -115,7 +115,7 @@ func (c *whyCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	}
 	fmt.Fprintf(out.err, "%s on %s %s: %s\n", strings.ToUpper(found.Access), c.Kind, cell(c.ID), found.Why)
 	header := []string{"GRANT", "FOR", "PATTERN", "ACCESS", "IN ORG", "MATCHES", "COUNTS", "WHY"}
-	return answer(out, &c.askFlags, found.Grants, header, func(g db.ExplainedGrant) []string {
+	return answer(out, &c.askFlags, found.Grants, header, func(g admin.ExplainedGrant) []string {
 		return []string{
 			idCell(g.GrantID), strings.TrimSpace(g.SubjectKind + " " + g.SubjectID), g.Pattern, g.Access, g.OrganizationID,
 			yesCell(g.Matches), yesCell(g.Counts), g.Why,
@@ -143,7 +143,7 @@ func (c *holdersCmd) Run(ctx context.Context, out *console, database *db.DB) err
 		return err
 	}
 	header := []string{"USER", "ACCESS", "JTI", "ISSUED", "EXPIRES", "ORG", "AUDIENCE", "CALLER"}
-	return answer(out, &c.askFlags, found, header, func(h db.Holder) []string {
+	return answer(out, &c.askFlags, found, header, func(h admin.Holder) []string {
 		return []string{
 			h.UserID, h.Access, h.JTI, timeCell(&h.IssuedAt), timeCell(&h.ExpiresAt), h.OrganizationID, h.Audience,
 			strings.TrimSpace(h.CallerKind + " " + h.CallerID),
@@ -187,7 +187,7 @@ func (c *unusedGrantsCmd) Run(ctx context.Context, out *console, database *db.DB
 		return err
 	}
 	header := []string{"ID", "SUBJECT", "ACCESS", "KIND", "PATTERN", "IN ORG", "CREATED", "BY", "REASON"}
-	return answer(out, &c.askFlags, found, header, func(g db.Grant) []string {
+	return answer(out, &c.askFlags, found, header, func(g admin.Grant) []string {
 		return []string{
 			idCell(g.ID), subjectCell(&g), g.Access, g.ResourceKind, g.Pattern, g.OrganizationID, timeCell(&g.CreatedAt), g.CreatedBy, g.Reason,
 		}
@@ -217,7 +217,7 @@ type membersCmd struct {
 }
 
 func (c *membersCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	found, err := database.MembershipHistory(ctx, db.Subject{Kind: c.Kind, ID: c.ID})
+	found, err := database.MembershipHistory(ctx, admin.Subject{Kind: c.Kind, ID: c.ID})
 	if err != nil {
 		return err
 	}

@@ -261,7 +261,7 @@ func demoAPIKey(ctx context.Context, database *db.DB, last string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	_, err = database.AddAPIKey(ctx, devActor, db.NewAPIKey{
+	_, err = database.AddAPIKey(ctx, devActor, admin.NewAPIKey{
 		ID: key.ID, SecretHash: key.Hash, Name: demoKeyName, Patterns: scope,
 		Routes: []string{session.RouteAuth, session.RouteAuthorizeUser, session.RouteIdentifyUser},
 	})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/secret"
 )
@@ -90,8 +91,8 @@ type directorySweepCmd struct {
 
 // sweptDirectory is the JSON of usher directory sweep.
 type sweptDirectory struct {
-	Users   []string   `json:"users,omitempty"`
-	Revoked []db.Grant `json:"revoked,omitempty"`
+	Users   []string      `json:"users,omitempty"`
+	Revoked []admin.Grant `json:"revoked,omitempty"`
 }
 
 func (c *directorySweepCmd) Run(ctx context.Context, out *console, database *db.DB) error {

@@ -41,7 +41,7 @@ type grantAddCmd struct {
 
 func (c *grantAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	kind, pattern := resource(c.Room, c.Store)
-	grant, warnings, err := database.AddGrant(ctx, db.NewGrant{
+	grant, warnings, err := database.AddGrant(ctx, admin.NewGrant{
 		Subject:      subject(c.User, c.Group, c.Org, c.Everyone),
 		Organization: c.InOrg,
 		Kind:         kind,
@@ -52,7 +52,7 @@ func (c *grantAddCmd) Run(ctx context.Context, out *console, database *db.DB) er
 		Reason:       c.Reason,
 		OpenPrefix:   c.OpenPrefix,
 	}, c.Actor)
-	if errors.Is(err, db.ErrOpenPrefix) {
+	if errors.Is(err, admin.ErrOpenPrefix) {
 		return fmt.Errorf("%w: --open-prefix", err)
 	}
 	if err != nil {
@@ -65,18 +65,18 @@ func (c *grantAddCmd) Run(ctx context.Context, out *console, database *db.DB) er
 }
 
 // subject returns the one that the flags name, or the zero Subject.
-func subject(user, group, organization string, everyone bool) db.Subject {
+func subject(user, group, organization string, everyone bool) admin.Subject {
 	switch {
 	case user != "":
-		return db.Subject{Kind: db.UserKind, ID: user}
+		return admin.Subject{Kind: admin.UserKind, ID: user}
 	case group != "":
-		return db.Subject{Kind: db.GroupKind, ID: group}
+		return admin.Subject{Kind: admin.GroupKind, ID: group}
 	case organization != "":
-		return db.Subject{Kind: db.OrganizationKind, ID: organization}
+		return admin.Subject{Kind: admin.OrganizationKind, ID: organization}
 	case everyone:
-		return db.Subject{Kind: db.EveryoneKind}
+		return admin.Subject{Kind: admin.EveryoneKind}
 	}
-	return db.Subject{}
+	return admin.Subject{}
 }
 
 // resource returns the kind and the pattern that the flags name, or neither.
@@ -91,7 +91,7 @@ func resource(room, store string) (permissions.Kind, string) {
 }
 
 // sentence says what a grant gives.
-func sentence(g *db.Grant) string {
+func sentence(g *admin.Grant) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s has %s on %s %s", subjectCell(g), strings.ToUpper(g.Access), g.ResourceKind, g.Pattern)
 	if g.OrganizationID != "" {
@@ -106,7 +106,7 @@ func sentence(g *db.Grant) string {
 	return b.String()
 }
 
-func subjectCell(g *db.Grant) string { return strings.TrimSpace(g.SubjectKind + " " + g.SubjectID) }
+func subjectCell(g *admin.Grant) string { return strings.TrimSpace(g.SubjectKind + " " + g.SubjectID) }
 
 type grantListCmd struct {
 	adminFlags
@@ -122,7 +122,7 @@ type grantListCmd struct {
 }
 
 func (c *grantListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	filter := db.GrantFilter{Subject: subject(c.User, c.Group, c.Org, c.Everyone), Ended: c.All}
+	filter := admin.GrantFilter{Subject: subject(c.User, c.Group, c.Org, c.Everyone), Ended: c.All}
 	filter.Kind, filter.Pattern = resource(c.Room, c.Store)
 	grants, err := database.Grants(ctx, filter, admin.Page[int64]{})
 	if err != nil {
@@ -132,7 +132,7 @@ func (c *grantListCmd) Run(ctx context.Context, out *console, database *db.DB) e
 	if c.All {
 		header = append(header, "REVOKED", "BY", "REASON")
 	}
-	return printList(out.out, c.JSON, grants, header, func(g db.Grant) []string {
+	return printList(out.out, c.JSON, grants, header, func(g admin.Grant) []string {
 		cells := []string{
 			fmt.Sprint(g.ID), subjectCell(&g), g.Access, g.ResourceKind, g.Pattern, g.OrganizationID,
 			timeCell(&g.ValidFrom), timeCell(g.ValidUntil), g.CreatedBy, g.Reason,

@@ -41,7 +41,7 @@ func (c *groupListCmd) Run(ctx context.Context, out *console, database *db.DB) e
 	if err != nil {
 		return err
 	}
-	return printList(out.out, c.JSON, groups, []string{"ID", "ORGANIZATION", "NAME", "CREATED", "BY"}, func(g db.Group) []string {
+	return printList(out.out, c.JSON, groups, []string{"ID", "ORGANIZATION", "NAME", "CREATED", "BY"}, func(g admin.Group) []string {
 		return []string{g.ID, g.OrganizationID, g.Name, timeCell(&g.CreatedAt), g.CreatedBy}
 	})
 }
@@ -66,7 +66,7 @@ type groupAddMemberCmd struct {
 }
 
 func (c *groupAddMemberCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	return addMember(ctx, out, database, &c.changeFlags, db.Subject{Kind: db.GroupKind, ID: c.Group}, c.User)
+	return addMember(ctx, out, database, &c.changeFlags, admin.Subject{Kind: admin.GroupKind, ID: c.Group}, c.User)
 }
 
 type groupRemoveMemberCmd struct {
@@ -76,7 +76,7 @@ type groupRemoveMemberCmd struct {
 }
 
 func (c *groupRemoveMemberCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	return removeMember(ctx, out, database, &c.changeFlags, db.Subject{Kind: db.GroupKind, ID: c.Group}, c.User)
+	return removeMember(ctx, out, database, &c.changeFlags, admin.Subject{Kind: admin.GroupKind, ID: c.Group}, c.User)
 }
 
 type groupMembersCmd struct {
@@ -85,5 +85,5 @@ type groupMembersCmd struct {
 }
 
 func (c *groupMembersCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	return listMembers(ctx, out, database, &c.adminFlags, db.Subject{Kind: db.GroupKind, ID: c.Group})
+	return listMembers(ctx, out, database, &c.adminFlags, admin.Subject{Kind: admin.GroupKind, ID: c.Group})
 }

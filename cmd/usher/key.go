@@ -45,7 +45,7 @@ func (c *keyListCmd) Run(ctx context.Context, out *console, database *db.DB) err
 		return err
 	}
 	header := []string{"ID", "ALG", "PUBLISHED", "SIGNS FROM", "SIGNS UNTIL", "UNPUBLISHED", "COMPROMISED"}
-	return printList(out.out, c.JSON, keys, header, func(k db.SigningKeyTimes) []string {
+	return printList(out.out, c.JSON, keys, header, func(k admin.SigningKeyTimes) []string {
 		return []string{
 			k.ID, k.Alg, timeCell(&k.PublishedAt), timeCell(&k.SignsFrom),
 			timeCell(k.SignsUntil), timeCell(k.UnpublishedAt), timeCell(k.CompromisedAt),

@@ -10,7 +10,7 @@ import (
 
 // What usher org and usher group do alike with their members.
 
-func addMember(ctx context.Context, out *console, database *db.DB, flags *changeFlags, of db.Subject, user string) error {
+func addMember(ctx context.Context, out *console, database *db.DB, flags *changeFlags, of admin.Subject, user string) error {
 	membership, err := database.AddMember(ctx, of, user, flags.Actor)
 	if err != nil {
 		return err
@@ -26,7 +26,7 @@ type removedMember struct {
 	GroupsLeft   int64  `json:"groupsLeft"`
 }
 
-func removeMember(ctx context.Context, out *console, database *db.DB, flags *changeFlags, of db.Subject, user string) error {
+func removeMember(ctx context.Context, out *console, database *db.DB, flags *changeFlags, of admin.Subject, user string) error {
 	groups, err := database.RemoveMember(ctx, of, user, flags.Actor)
 	if err != nil {
 		return err
@@ -38,12 +38,12 @@ func removeMember(ctx context.Context, out *console, database *db.DB, flags *cha
 	return flags.done(out, removedMember{user, of.Kind, of.ID, groups}, "%s", sentence)
 }
 
-func listMembers(ctx context.Context, out *console, database *db.DB, flags *adminFlags, of db.Subject) error {
+func listMembers(ctx context.Context, out *console, database *db.DB, flags *adminFlags, of admin.Subject) error {
 	members, err := database.Members(ctx, of, admin.Page[string]{})
 	if err != nil {
 		return err
 	}
-	return printList(out.out, flags.JSON, members, []string{"USER", "SINCE", "BY"}, func(m db.Membership) []string {
+	return printList(out.out, flags.JSON, members, []string{"USER", "SINCE", "BY"}, func(m admin.Membership) []string {
 		return []string{m.UserID, timeCell(&m.CreatedAt), m.CreatedBy}
 	})
 }

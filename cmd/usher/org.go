@@ -37,7 +37,7 @@ func (c *orgListCmd) Run(ctx context.Context, out *console, database *db.DB) err
 	if err != nil {
 		return err
 	}
-	return printList(out.out, c.JSON, organizations, []string{"ID", "NAME", "CREATED", "BY"}, func(o db.Organization) []string {
+	return printList(out.out, c.JSON, organizations, []string{"ID", "NAME", "CREATED", "BY"}, func(o admin.Organization) []string {
 		return []string{o.ID, o.Name, timeCell(&o.CreatedAt), o.CreatedBy}
 	})
 }
@@ -62,7 +62,7 @@ type orgAddMemberCmd struct {
 }
 
 func (c *orgAddMemberCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	return addMember(ctx, out, database, &c.changeFlags, db.Subject{Kind: db.OrganizationKind, ID: c.Org}, c.User)
+	return addMember(ctx, out, database, &c.changeFlags, admin.Subject{Kind: admin.OrganizationKind, ID: c.Org}, c.User)
 }
 
 type orgRemoveMemberCmd struct {
@@ -72,7 +72,7 @@ type orgRemoveMemberCmd struct {
 }
 
 func (c *orgRemoveMemberCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	return removeMember(ctx, out, database, &c.changeFlags, db.Subject{Kind: db.OrganizationKind, ID: c.Org}, c.User)
+	return removeMember(ctx, out, database, &c.changeFlags, admin.Subject{Kind: admin.OrganizationKind, ID: c.Org}, c.User)
 }
 
 type orgMembersCmd struct {
@@ -81,5 +81,5 @@ type orgMembersCmd struct {
 }
 
 func (c *orgMembersCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	return listMembers(ctx, out, database, &c.adminFlags, db.Subject{Kind: db.OrganizationKind, ID: c.Org})
+	return listMembers(ctx, out, database, &c.adminFlags, admin.Subject{Kind: admin.OrganizationKind, ID: c.Org})
 }

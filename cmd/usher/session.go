@@ -25,7 +25,7 @@ type sessionAddCmd struct {
 // addedSession is the one place where a session's token is shown.
 type addedSession struct {
 	Token string `json:"token"`
-	db.Session
+	admin.Session
 }
 
 // Run prints the token alone on stdout, for scripts, and the sentence beside it.
@@ -50,7 +50,7 @@ func (c *sessionListCmd) Run(ctx context.Context, out *console, database *db.DB)
 	if err != nil {
 		return err
 	}
-	return printList(out.out, c.JSON, sessions, []string{"USER", "ORGANIZATION", "CREATED", "EXPIRES"}, func(s db.Session) []string {
+	return printList(out.out, c.JSON, sessions, []string{"USER", "ORGANIZATION", "CREATED", "EXPIRES"}, func(s admin.Session) []string {
 		return []string{s.UserID, s.OrganizationID, timeCell(&s.CreatedAt), timeCell(&s.ExpiresAt)}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/secret"
@@ -41,7 +42,7 @@ func newIssuing(t *testing.T) (pg *dbtest.DB, u terminal, flags string) {
 		t.Fatal(err)
 	}
 	key := " --key-encryption-key-file " + file
-	decode[db.SigningKeyTimes](terminal{t, pg.URL}, "key create --json"+key)
+	decode[admin.SigningKeyTimes](terminal{t, pg.URL}, "key create --json"+key)
 	return pg, terminal{t, pg.ServiceURL}, key + " --url " + testIssuer
 }
 

@@ -85,7 +85,7 @@ func (c *userListCmd) Run(ctx context.Context, out *console, database *db.DB) er
 	if err != nil {
 		return err
 	}
-	return printList(out.out, c.JSON, users, []string{"ID", "NAME", "DISABLED", "CREATED", "BY"}, func(u db.User) []string {
+	return printList(out.out, c.JSON, users, []string{"ID", "NAME", "DISABLED", "CREATED", "BY"}, func(u admin.User) []string {
 		var info struct{ Name any }
 		name := ""
 		if err := json.Unmarshal(u.Info, &info); err == nil && info.Name != nil {
