@@ -51,6 +51,7 @@ func TestServeSeals(t *testing.T) {
 	checkpoints, publicKey, proofFile := filepath.Join(dir, "checkpoints"), filepath.Join(dir, "key"), filepath.Join(dir, "proof.json")
 	prod.env = append(prod.env, "USHER_AUDIT_CHECKPOINTS="+checkpoints)
 	u, url, ops := prod.serve(t)
+	until(t, "what was there before is sealed", func() bool { return strings.Contains(readFile(t, checkpoints), "usher-audit-") })
 	status, _, answer, err := ask(t.Context(), url, prod.session, `{"room":"any:1"}`)
 	if err != nil || status != http.StatusOK {
 		t.Fatalf("POST /api/auth = %d %v, %v", status, answer, err)
