@@ -284,7 +284,7 @@ func (a *Admin) authenticate(ctx context.Context, r *http.Request, needs admin.R
 		credential.AdminKey = &shown
 		d.CallerKind, d.CallerID = session.CallerAdminKey, shown.ID
 	}
-	passage, limited := a.api.gate.enter(credential, d.IP, d.At)
+	passage, limited := a.api.gate.enter(credential, a.api.limitedPeer(r), d.At)
 	if limited != nil {
 		return admin.Key{}, limited
 	}

@@ -90,11 +90,7 @@ func (a *API) decideAndRecord(
 
 	d := a.newDecision(r, req)
 	credential, err := read(r)
-	peer := identity.PeerAddr(r)
-	if a.cfg.Credentials.FromProxy(r) {
-		peer = netip.Addr{} // its address says nothing of who fails, and what it forwards is no key to a limit
-	}
-	passage, limited := a.gate.enter(credential, peer, a.cfg.Now())
+	passage, limited := a.gate.enter(credential, a.limitedPeer(r), a.cfg.Now())
 	if limited != nil {
 		return limited
 	}
@@ -104,7 +100,8 @@ func (a *API) decideAndRecord(
 		token, err = decide(ctx, credential, d)
 	}
 	if err != nil {
-		d.Reason, d.CallerUnknown = problemFor(err).refusal, callerUnknown(err)
+		p := problemFor(err)
+		d.Reason, d.CallerUnknown = p.refusal, callerUnknown(err, p)
 		if d.Reason == "" {
 			return err // a fault, or a request that cannot be understood
 		}
@@ -230,6 +227,16 @@ func (a *API) newDecision(r *http.Request, req session.Request) *session.Decisio
 		RequestID:  requestID(r.Context()),
 	}
 	return d
+}
+
+// limitedPeer returns the address whose refusals are limited: never one that a
+// header names. It is the zero Addr for a trusted proxy, whose own says nothing of
+// who fails.
+func (a *API) limitedPeer(r *http.Request) netip.Addr {
+	if a.cfg.Credentials.FromProxy(r) {
+		return netip.Addr{}
+	}
+	return identity.PeerAddr(r)
 }
 
 // recordable makes of a header what Postgres takes as text.

@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// ErrDraining makes the service unready before it stops listening.
-var ErrDraining = errors.New("api: shutting down")
+// errDraining makes the service unready before it stops listening.
+var errDraining = errors.New("api: shutting down")
 
 // Ops is the handler of the second listener, for machines and operators:
 // /livez, /readyz, /metrics, /debug/pprof and the admin API. It must never be
@@ -35,7 +35,7 @@ func NewOps(registry *prometheus.Registry, admin *Admin, ready func(context.Cont
 	r.Get("/readyz", func(w http.ResponseWriter, r *http.Request) {
 		err := ready(r.Context())
 		if o.draining.Load() {
-			err = ErrDraining
+			err = errDraining
 		}
 		if err == nil {
 			writeJSON(w, http.StatusOK, []byte(`{"status":"ok"}`))

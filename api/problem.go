@@ -166,15 +166,15 @@ func tokenRefused(reason string) string {
 	return badToken
 }
 
-// callerUnknown reports whether a refusal says nothing of who was refused. Of a
-// session or a key that is over it is known whose it was.
-func callerUnknown(err error) bool {
+// callerUnknown reports whether a refusal, whose problem is p, says nothing of who
+// was refused. Of a session or a key that is over it is known whose it was.
+func callerUnknown(err error, p problem) bool {
 	for _, known := range []error{session.ErrSessionExpired, session.ErrKeyRevoked, session.ErrKeyExpired} {
 		if errors.Is(err, known) {
 			return false
 		}
 	}
-	return errors.Is(err, errOrigin) || problemFor(err).status == http.StatusUnauthorized
+	return errors.Is(err, errOrigin) || p.status == http.StatusUnauthorized
 }
 
 func writeProblem(w http.ResponseWriter, p problem, requestID string) {

@@ -6,24 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/usher-auth/usher/admin"
+	"github.com/usher-auth/usher/session"
 )
 
 // adminTimeout bounds one call of an administrator: nobody's request waits for
 // it, and what deletes an organization may end many grants.
 const adminTimeout = 30 * time.Second
 
-const (
-	insufficientPrivilege = "42501" // PostgreSQL, appendix A
-	maxIDUnits            = 128
-)
+const insufficientPrivilege = "42501" // PostgreSQL, appendix A
 
 var (
 	//go:embed queries/act_as.sql
@@ -189,23 +184,9 @@ func (db *DB) checkOwnDirectory(ctx context.Context, operation string) error {
 }
 
 // checkID refuses an id that usher could not put into a token, or that would
-// read as another. Unlike a room's, it may hold '*': it is never a pattern.
+// read as another.
 func checkID(kind, id string) error {
-	fault := ""
-	switch {
-	case id == "":
-		fault = "is empty"
-	case !utf8.ValidString(id):
-		fault = "is not valid UTF-8"
-	case utf16Units(id) > maxIDUnits:
-		fault = fmt.Sprintf("is longer than %d UTF-16 units", maxIDUnits)
-	}
-	for _, r := range id {
-		if unicode.IsControl(r) {
-			fault = "holds a control character"
-		}
-	}
-	if fault != "" {
+	if fault := session.DirectoryIDFault(id); fault != "" {
 		return refuse(admin.ErrInvalid, "the %s id %.64q %s", kind, id, fault)
 	}
 	return nil
@@ -217,13 +198,4 @@ func nullableTime(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
-}
-
-// utf16Units counts as JavaScript, and so Liveblocks, does.
-func utf16Units(text string) int {
-	units := 0
-	for _, r := range text {
-		units += utf16.RuneLen(r)
-	}
-	return units
 }

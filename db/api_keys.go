@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	_ "embed"
 	"errors"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -83,7 +82,6 @@ type apiKeyRow struct {
 	Patterns      session.Patterns
 	Revoked       bool
 	Expired       bool
-	At            time.Time
 	NoteUse       bool
 }
 

@@ -26,15 +26,16 @@ func (db *DB) Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page
 	})
 }
 
-// An actingTx is a transaction begun by transactAs.
+// An actingTx is a transaction that knows under whose name its changes stand:
+// one begun by transactAs, commonly.
 type actingTx struct {
 	pgx.Tx
 	actor string
 }
 
-// record writes the audit row of a change, into the transaction that makes it:
-// one begun by transactAs, under whose actor it stands. details is what was
-// made or what went along; it must hold no secret.
+// record writes the audit row of a change, into the transaction that makes it,
+// which must be an actingTx. details is what was made or what went along; it must
+// hold no secret.
 func record(ctx context.Context, tx pgx.Tx, action, target string, details any) error {
 	changes := new(pgx.Batch)
 	if err := queueRecord(changes, tx, action, target, details); err != nil {

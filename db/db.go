@@ -1,6 +1,7 @@
 // Package db keeps usher's state in Postgres: the directory, the grants, the
-// signing keys and the audit. Nothing of pgx leaves it: faults come out as
-// [session.ErrUnavailable], the rest as this package's sentinels.
+// keys and the audit. No type of pgx leaves it: faults of the database come out
+// as [session.ErrUnavailable], refusals of administrators' calls as those of
+// package admin, and those of callers as sentinels of package session.
 package db
 
 import (

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/usher-auth/usher/admin"
 )
 
@@ -65,7 +66,8 @@ const (
 )
 
 const (
-	maxDirectorySQL = 1 << 20
+	maxDirectorySQL  = 1 << 20
+	maxDirectoryName = 128 // bytes
 
 	// ownPath is the search_path on which nobody else can plant anything.
 	ownPath = "pg_catalog, pg_temp"
@@ -95,7 +97,7 @@ func BuiltInDirectory(name, schema string) (DirectoryDefinition, error) {
 // stands for the schema's name, as in those that come with usher.
 func FileDirectory(file, text, schema string) (DirectoryDefinition, error) {
 	name := path.Base(file)
-	if len(text) > maxDirectorySQL || len(name) > maxIDUnits || !utf8.ValidString(name) || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+	if len(text) > maxDirectorySQL || len(name) > maxDirectoryName || !utf8.ValidString(name) || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		return DirectoryDefinition{}, refuse(admin.ErrInvalid, "%.100q is no SQL file of at most 1 MiB in UTF-8", file)
 	}
 	return inSchema("file:"+name, text, schema)

@@ -286,11 +286,7 @@ func (l *decisionLeaf) fault() string {
 		return "it was changed: it does not fit its digest"
 	}
 	if l.Salt != nil {
-		var ip netip.Prefix
-		if l.IP != nil {
-			ip = *l.IP
-		}
-		if digest := personalDigest(l.Salt, ip, l.UserAgent, l.Origin); string(digest[:]) != string(l.PersonalDigest) {
+		if digest := personalDigest(l.Salt, deref(l.IP), l.UserAgent, l.Origin); string(digest[:]) != string(l.PersonalDigest) {
 			return "it was changed: its ip, user agent and origin do not fit their digest"
 		}
 	}

@@ -173,20 +173,16 @@ func (r *principalRow) principal() (*session.Principal, error) {
 	p := &session.Principal{
 		At: r.At,
 		User: session.User{
-			ID:   r.UserID,
-			Info: r.Info,
+			ID:           r.UserID,
+			Info:         r.Info,
+			Organization: deref(r.OrganizationID),
+			Until:        deref(r.ExpiresAt),
 		},
 		Known:    r.Known,
 		Disabled: r.Disabled,
 		Expired:  r.Expired,
 		MemberOf: session.MemberOf{Organizations: r.Organizations, Groups: r.Groups},
 		Grants:   make([]session.Grant, len(r.GrantIDs)),
-	}
-	if r.ExpiresAt != nil {
-		p.User.Until = *r.ExpiresAt
-	}
-	if r.OrganizationID != nil {
-		p.User.Organization = *r.OrganizationID
 	}
 	for i := range p.Grants {
 		kind, kindErr := permissions.ParseKind(r.GrantKinds[i])

@@ -51,13 +51,9 @@ func (db *DB) SigningKeys(ctx context.Context, encryption *session.KeyEncryption
 		return nil, nil, unavailable("signing keys", err)
 	}
 	for _, r := range found {
-		times := session.KeyTimes{PublishedAt: r.PublishedAt, SignsFrom: r.SignsFrom}
-		for to, from := range map[*time.Time]*time.Time{
-			&times.SignsUntil: r.SignsUntil, &times.UnpublishedAt: r.UnpublishedAt, &times.CompromisedAt: r.CompromisedAt,
-		} {
-			if from != nil {
-				*to = *from
-			}
+		times := session.KeyTimes{
+			PublishedAt: r.PublishedAt, SignsFrom: r.SignsFrom,
+			SignsUntil: deref(r.SignsUntil), UnpublishedAt: deref(r.UnpublishedAt), CompromisedAt: deref(r.CompromisedAt),
 		}
 		key, err := session.OpenSigningKey(encryption, r.KID, r.Alg, r.SealedKey, times)
 		if err != nil {

@@ -406,10 +406,7 @@ func eachRow[T any](ctx context.Context, v *verification, sql string, after, thr
 
 func (v *verification) decision(l *decisionLeaf) (int64, tlog.Hash, string) {
 	if l.Salt == nil {
-		user := ""
-		if l.UserID != nil {
-			user = *l.UserID
-		}
+		user := deref(l.UserID)
 		rows := v.forgotten[user]
 		if rows == nil {
 			rows = &AuditFinding{

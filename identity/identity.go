@@ -1,6 +1,7 @@
-// Package identity finds out who is calling, as far as the request alone
-// tells: which credential it bears. Whether the credential is worth anything
-// is the directory's to say.
+// Package identity finds out who is calling: which credential a request bears,
+// from which address, and, of an identity provider's token, whether it is good and
+// what it says. It also makes API keys and admin keys. Whether a session or a key
+// is there, and what its user may do, is the directory's to say.
 package identity
 
 import (

@@ -6,9 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"github.com/usher-auth/usher/session"
 )
 
 // Why a user whom a proxy names is refused: a 401.
@@ -128,9 +127,9 @@ func (p *proxies) readUser(req *http.Request) (*ProxyUser, error) {
 	switch {
 	case !p.trusts(peer):
 		return nil, ErrUntrustedProxy
-	case len(users) != 1 || !isID(users[0]):
+	case len(users) != 1 || !session.IsDirectoryID(users[0]):
 		return nil, ErrBadProxyUser
-	case len(organizations) > 1 || len(organizations) == 1 && !isID(organizations[0]):
+	case len(organizations) > 1 || len(organizations) == 1 && !session.IsDirectoryID(organizations[0]):
 		return nil, ErrBadProxyUser
 	}
 	named := &ProxyUser{User: users[0], Proxy: peer}
@@ -138,19 +137,6 @@ func (p *proxies) readUser(req *http.Request) (*ProxyUser, error) {
 		named.Organization = organizations[0]
 	}
 	return named, nil
-}
-
-// isID reports whether s can be the id of a user or an organization.
-func isID(s string) bool {
-	const maxUnits = 128
-	units := 0
-	for _, c := range s {
-		if unicode.IsControl(c) {
-			return false
-		}
-		units += utf16.RuneLen(c)
-	}
-	return units >= 1 && units <= maxUnits && utf8.ValidString(s)
 }
 
 const (

@@ -18,9 +18,6 @@ var (
 	// ErrKeyScope says that a key asked for more than its scope: another
 	// route, organization, pattern or access. It is refused, never narrowed.
 	ErrKeyScope = errors.New("session: request is outside of the API key's scope")
-	// ErrUserUnknown says that the directory does not list the user that a
-	// key named.
-	ErrUserUnknown = errors.New("session: no such user")
 )
 
 // Routes that an API key may be for.

@@ -27,7 +27,7 @@ type Decision struct {
 	At            time.Time
 
 	CallerKind   string
-	CallerID     string // of a session its sid: never the session token itself
+	CallerID     string // of a session its sid, of an identity provider's caller the issuer and a hash; never a token itself
 	UserID       string
 	Organization string
 	Request      Request

@@ -15,7 +15,8 @@
 //	claims, err := verifier.Verify(ctx, token)
 //	if err == nil && claims.Can(permissions.Store("acme_notes"), permissions.Full) { … }
 //
-// The package knows no HTTP routes and no database: who the user is and what
-// was granted comes from the caller, and a token is on record only where its
-// caller records it.
+// The package serves no route and asks no database: who the user is and what was
+// granted comes from the caller, and a token is on record only where its caller
+// records it. [Principal], [APIKey], [UpstreamClaims], [Decision] and [Explanation]
+// are what the service's other packages hand to each other around a token.
 package session

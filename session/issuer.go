@@ -143,7 +143,8 @@ func (cfg *IssuerConfig) validate() error {
 // An Issuer signs tokens. It is safe for concurrent use.
 type Issuer struct {
 	cfg IssuerConfig
-	// The claims that all tokens begin with, encoded once.
+	// Encoded once: iss, with which all tokens begin, and k and pid, which those
+	// for rooms carry.
 	issuerClaim, projectClaim, identityClaim []byte
 }
 
@@ -409,7 +410,7 @@ func (s *Session) settle() (t Token, key *SigningKey, claims []byte, err error) 
 // claims that they begin with. The claims are written by hand, in a fixed order
 // and from typed fields only: nothing a user's info holds can become a claim of
 // its own (RFC 8725, section 3.12).
-func (i *Issuer) begin(user User, audience Audience, at time.Time, liveblocks []byte) (t Token, key *SigningKey, claims []byte, err error) {
+func (i *Issuer) begin(user User, audience Audience, at time.Time, kindAndProject []byte) (t Token, key *SigningKey, claims []byte, err error) {
 	if user.ID == "" {
 		return Token{}, nil, nil, errors.New("session: user has no ID")
 	}
@@ -447,7 +448,7 @@ func (i *Issuer) begin(user User, audience Audience, at time.Time, liveblocks []
 		b = appendString(append(b, `,"sid":`...), user.Session)
 	}
 	if audience.Rooms {
-		b = append(b, liveblocks...)
+		b = append(b, kindAndProject...)
 		b = appendString(append(b, `,"uid":`...), user.ID)
 	}
 	return t, key, b, nil
@@ -455,20 +456,20 @@ func (i *Issuer) begin(user User, audience Audience, at time.Time, liveblocks []
 
 // choose covers and selects what goes into the token.
 func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *Token) error {
-	limit := maxTokenBytes
+	maxBytes := maxTokenBytes
 	if !audience.Rooms {
-		limit = maxStoreTokenBytes
+		maxBytes = maxStoreTokenBytes
 	}
 	// In bytes of JSON, of which base64 makes 4 characters from 3.
 	const otherClaims = len(`,"perms":{},"stores":{}}`)
-	free := limit - len(key.header()) - 2 - base64.RawURLEncoding.EncodedLen(key.signatureSize())
+	free := maxBytes - len(key.header) - 2 - base64.RawURLEncoding.EncodedLen(key.signatureSize())
 	free = base64.RawURLEncoding.DecodedLen(free) - headBytes - otherClaims
 
-	take := func(kind permissions.Kind, rules []permissions.Rule, want string, bytes int, entry func([]byte, permissions.Rule) []byte) ([]permissions.Rule, error) {
+	take := func(kind permissions.Kind, rules []permissions.Rule, want string, share int, entry func([]byte, permissions.Rule) []byte) ([]permissions.Rule, error) {
 		var scratch []byte
 		cover, limit := permissions.Cover(rules), permissions.Limit{
 			Patterns: s.issuer.cfg.MaxPatterns,
-			Bytes:    cmp.Or(bytes, -1), // 0 would be no bound
+			Bytes:    cmp.Or(share, -1), // 0 would be no bound
 			Cost: func(r permissions.Rule) int {
 				scratch = entry(scratch[:0], r)
 				return len(scratch) + 1
@@ -493,11 +494,11 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 		if t.Patterns.Stores, err = take(permissions.StoreKind, s.stores, s.request.Store, share, appendStore); err != nil {
 			return err
 		}
+	}
+	if audience.Rooms {
 		for _, r := range t.Patterns.Stores {
 			free -= len(appendStore(nil, r)) + 1
 		}
-	}
-	if audience.Rooms {
 		if t.Patterns.Rooms, err = take(permissions.RoomKind, s.rooms, s.request.Room, free, appendRoom); err != nil {
 			return err
 		}
@@ -553,7 +554,7 @@ func appendStore(b []byte, r permissions.Rule) []byte {
 
 // sign writes the JWS compact serialization (RFC 7515, section 7.1).
 func sign(key *SigningKey, claims []byte) (secret.Text, error) {
-	header := key.header()
+	header := key.header
 	input := make([]byte, 0, len(header)+2+base64.RawURLEncoding.EncodedLen(len(claims)+key.signatureSize())+2)
 	input = append(append(input, header...), '.')
 	input = base64.RawURLEncoding.AppendEncode(input, claims)
@@ -580,7 +581,7 @@ func appendString(b []byte, s string) []byte {
 func appendInt(b []byte, n int64) []byte { return strconv.AppendInt(b, n, 10) }
 
 // utf16Len counts as JavaScript's length does, which Liveblocks' limits are in.
-func utf16Len(text []byte) int {
+func utf16Len[T string | []byte](text T) int {
 	units := 0
 	for _, r := range string(text) {
 		units += utf16.RuneLen(r)

@@ -31,7 +31,7 @@ var ErrNoSigningKey = errors.New("session: no signing key is active")
 type SigningKey struct {
 	KeyTimes
 	jwk    JWK
-	head   string // the JOSE header of the key's tokens, encoded
+	header string // the JOSE header of the key's tokens, encoded
 	sign   func(signingInput string) ([]byte, error)
 	sealed func(*KeyEncryption) ([]byte, error)
 }
@@ -98,7 +98,7 @@ func NewSigningKey(private crypto.Signer, times KeyTimes) (*SigningKey, error) {
 	k := &SigningKey{
 		KeyTimes: times,
 		jwk:      jwk,
-		head:     base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + alg + `","kid":"` + jwk.KeyID + `","typ":"at+jwt"}`)),
+		header:   base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + alg + `","kid":"` + jwk.KeyID + `","typ":"at+jwt"}`)),
 		sign:     func(input string) ([]byte, error) { return method.Sign(input, private) },
 	}
 	k.sealed = func(encryption *KeyEncryption) ([]byte, error) {
@@ -157,8 +157,6 @@ func (k *SigningKey) PublicJWK() JWK { return k.jwk }
 func (k *SigningKey) MarshalPublic() ([]byte, error) {
 	return x509.MarshalPKIXPublicKey(k.jwk.Public())
 }
-
-func (k *SigningKey) header() string { return k.head }
 
 // signatureSize is the same for both algorithms (RFC 8032, RFC 7518 3.4).
 func (*SigningKey) signatureSize() int { return 64 }

@@ -107,13 +107,13 @@ func (i *Issuer) IdentifyUser(user User, groups []string, at time.Time) (Token, 
 }
 
 // forRooms signs a token for the first backend that takes rooms.
-func (i *Issuer) forRooms(user User, at time.Time, liveblocks []byte, claims func([]byte, *Token) []byte) (Token, error) {
+func (i *Issuer) forRooms(user User, at time.Time, kindAndProject []byte, claims func([]byte, *Token) []byte) (Token, error) {
 	n := slices.IndexFunc(i.cfg.Audiences, func(a Audience) bool { return a.Rooms })
 	if n < 0 {
 		return Token{}, &AudienceError{"No sync backend takes rooms."}
 	}
 	audience := i.cfg.Audiences[n]
-	t, key, b, err := i.begin(user, audience, at, liveblocks)
+	t, key, b, err := i.begin(user, audience, at, kindAndProject)
 	if err != nil {
 		return Token{}, err
 	}

@@ -3,7 +3,11 @@ package session
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/usher-auth/usher/permissions"
 )
@@ -14,6 +18,10 @@ var ErrUnavailable = errors.New("session: store is unavailable")
 
 // ErrUserDisabled says that the directory lists the user as disabled.
 var ErrUserDisabled = errors.New("session: user is disabled")
+
+// ErrUserUnknown says that the directory does not list the user whom a caller
+// named, or an identity provider or a proxy vouched for.
+var ErrUserUnknown = errors.New("session: no such user")
 
 // ErrSessionUnknown says that the directory knows no such session, or no
 // longer its user.
@@ -127,7 +135,7 @@ func (g *Grant) groups(t permissions.Template, m *MemberOf) []string {
 type User struct {
 	// ID becomes sub and uid: opaque, at most 128 UTF-16 units.
 	ID string
-	// Info becomes ui, verbatim: a JSON object of at most 1,024 characters as
+	// Info becomes ui, without its blanks: a JSON object of at most 1,024 characters as
 	// Liveblocks allows, or nil. Larger info is left out of the token.
 	Info json.RawMessage
 	// Organization becomes org: the active organization of the session, or
@@ -139,3 +147,26 @@ type User struct {
 	// session. The zero time is no bound.
 	Until time.Time
 }
+
+const maxDirectoryID = 128 // UTF-16 units
+
+// DirectoryIDFault says why s cannot be the id of a user, an organization or a
+// group, to follow "the id": an id is valid UTF-8 of 1 to 128 UTF-16 units
+// without control characters. It is empty for one that can. Unlike a room's, an
+// id may hold '*': it is never a pattern.
+func DirectoryIDFault(s string) string {
+	switch {
+	case s == "":
+		return "is empty"
+	case !utf8.ValidString(s):
+		return "is not valid UTF-8"
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "holds a control character"
+	case utf16Len(s) > maxDirectoryID:
+		return fmt.Sprintf("is longer than %d UTF-16 units", maxDirectoryID)
+	}
+	return ""
+}
+
+// IsDirectoryID reports whether s can be such an id.
+func IsDirectoryID(s string) bool { return DirectoryIDFault(s) == "" }

@@ -1,10 +1,6 @@
 package session
 
-import (
-	"time"
-	"unicode/utf16"
-	"unicode/utf8"
-)
+import "time"
 
 // UpstreamClaims are what an identity provider's token says of a user, once it
 // was verified: what a directory looks up, and usher's own also writes down.
@@ -29,19 +25,4 @@ type UpstreamClaims struct {
 	SessionID string // the provider's own name of the user's session; may be empty
 	TokenID   string // jti; may be empty
 	ExpiresAt time.Time
-}
-
-const maxDirectoryID = 128 // UTF-16 units
-
-// IsDirectoryID reports whether s can be the id of a user, an organization or
-// a group: valid UTF-8 of 1 to 128 UTF-16 units without control characters.
-func IsDirectoryID(s string) bool {
-	units := 0
-	for _, r := range s {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return false
-		}
-		units += utf16.RuneLen(r)
-	}
-	return units >= 1 && units <= maxDirectoryID && utf8.ValidString(s)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/usher-auth/usher/identity"
 )
 
-type adminCmd struct {
+type adminKeyCmd struct {
 	Create adminKeyCreateCmd `cmd:"" help:"Make an admin key, and print it: it is shown this once."`
 	List   adminKeyListCmd   `cmd:"" help:"List the admin keys, without their secrets."`
 	Revoke adminKeyRevokeCmd `cmd:"" help:"Revoke an admin key: it is refused at the next request."`

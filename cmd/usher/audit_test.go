@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"github.com/jackc/pgx/v5"
 
@@ -249,5 +251,22 @@ func TestAuditCommands(t *testing.T) {
 		if code := offline.exit(t); code != 1 || !strings.Contains(offline.log.String(), want) {
 			t.Errorf("usher %s: exit code %d, %s; want 1 and %q", line, code, offline.log, want)
 		}
+	}
+}
+
+// Standard input is read where it is asked for, and else left alone: it may be a
+// terminal, at which nothing comes.
+func TestReadCheckpoints(t *testing.T) {
+	t.Parallel()
+	const kept = "a checkpoint\n"
+	file := filepath.Join(t.TempDir(), "checkpoints")
+	if err := os.WriteFile(file, []byte(kept), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readCheckpoints(iotest.ErrReader(errors.New("was read")), file); err != nil || len(got) != 1 {
+		t.Errorf("of a file: %d, %v; want 1", len(got), err)
+	}
+	if got, err := readCheckpoints(strings.NewReader(kept), "-"); err != nil || len(got) != 1 {
+		t.Errorf("of standard input: %d, %v; want 1", len(got), err)
 	}
 }

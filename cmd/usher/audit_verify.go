@@ -68,7 +68,7 @@ func (c *auditVerifyCmd) Run(ctx context.Context, out *console, database *db.DB)
 		out.warn("without --public-key the key in the database is taken, which whoever can change the audit can change too")
 	}
 	if c.Checkpoint != "" {
-		if checkpoints, err = readCheckpoints(c.Checkpoint); err != nil {
+		if checkpoints, err = readCheckpoints(out.in, c.Checkpoint); err != nil {
 			return err
 		}
 	} else {
@@ -89,9 +89,12 @@ func (c *auditVerifyCmd) Run(ctx context.Context, out *console, database *db.DB)
 	return err
 }
 
-func readCheckpoints(file string) ([]string, error) {
-	text, err := io.ReadAll(os.Stdin)
-	if file != "-" {
+func readCheckpoints(in io.Reader, file string) ([]string, error) {
+	var text []byte
+	var err error
+	if file == "-" {
+		text, err = io.ReadAll(in)
+	} else {
 		text, err = os.ReadFile(file)
 	}
 	if err != nil {

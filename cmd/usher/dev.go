@@ -98,7 +98,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		DatabaseURL: owner.Reveal(),
 		CookieName:  c.SessionCookie,
 	}
-	dev.Issuer, dev.JWKSURL = cmp.Or(c.URL, dev.URL), dev.URL+"/.well-known/jwks.json"
+	dev.Issuer, dev.JWKSURL = cmp.Or(c.URL, dev.URL), dev.URL+jwksPath
 	audiences, err := session.ParseAudiences(c.Audiences)
 	if err != nil {
 		return err

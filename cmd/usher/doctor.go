@@ -14,8 +14,9 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// doctorCmd takes what serve takes, and looks at all of it: nothing is required,
-// since what is missing is for it to say.
+// doctorCmd takes of what serve takes the database, the keys, the tokens and the
+// cookie's name, and looks at those: nothing is required, since what is missing
+// is for it to say.
 type doctorCmd struct {
 	databaseFlags
 	keyEncryptionFlags

@@ -18,25 +18,25 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// cli is the whole configuration: every flag has an environment variable,
-// and there are no configuration files.
+// cli is the whole configuration: every flag of serve and dev has an
+// environment variable, and there are no configuration files.
 type cli struct {
-	Dev     devCmd     `cmd:"" help:"Run usher on this machine with a private Postgres and demo data."`
-	Serve   serveCmd   `cmd:"" help:"Run usher in production."`
-	Migrate migrateCmd `cmd:"" help:"Bring the database schema up to date."`
-	User    userCmd    `cmd:"" help:"Users of usher's own directory."`
-	Org     orgCmd     `cmd:"" help:"Organizations and their members."`
-	Group   groupCmd   `cmd:"" help:"Groups and their members."`
-	Grant   grantCmd   `cmd:"" help:"Who may open which rooms and stores."`
-	Session sessionCmd `cmd:"" help:"Sign-in sessions of usher's own directory."`
-	APIKey  apiKeyCmd  `cmd:"" name:"apikey" help:"Credentials of other backends."`
-	Admin   adminCmd   `cmd:"" name:"adminkey" help:"Credentials of the admin API."`
-	Audit   auditCmd   `cmd:"" help:"What was decided."`
-	Token   tokenCmd   `cmd:"" help:"Tokens, by hand."`
-	Key     keyCmd     `cmd:"" help:"Signing keys."`
-	Doctor  doctorCmd  `cmd:"" help:"Look whether all is in order, and say what to do where it is not; exit code 1 on a fault."`
-	Ready   readyCmd   `cmd:"" help:"Ask a running usher whether it is ready; exit code 1 where it is not."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Dev      devCmd      `cmd:"" help:"Run usher on this machine with a private Postgres and demo data."`
+	Serve    serveCmd    `cmd:"" help:"Run usher in production."`
+	Migrate  migrateCmd  `cmd:"" help:"Bring the database schema up to date."`
+	User     userCmd     `cmd:"" help:"Users of usher's own directory."`
+	Org      orgCmd      `cmd:"" help:"Organizations and their members."`
+	Group    groupCmd    `cmd:"" help:"Groups and their members."`
+	Grant    grantCmd    `cmd:"" help:"Who may open which rooms and stores."`
+	Session  sessionCmd  `cmd:"" help:"Sign-in sessions of usher's own directory."`
+	APIKey   apiKeyCmd   `cmd:"" name:"apikey" help:"Credentials of other backends."`
+	AdminKey adminKeyCmd `cmd:"" name:"adminkey" help:"Credentials of the admin API."`
+	Audit    auditCmd    `cmd:"" help:"What was decided."`
+	Token    tokenCmd    `cmd:"" help:"Tokens, by hand."`
+	Key      keyCmd      `cmd:"" help:"Signing keys."`
+	Doctor   doctorCmd   `cmd:"" help:"Look whether all is in order, and say what to do where it is not; exit code 1 on a fault."`
+	Ready    readyCmd    `cmd:"" help:"Ask a running usher whether it is ready; exit code 1 where it is not."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 
 	Directory directoryCmd `cmd:"" help:"Whose tables say who exists: usher's own, or the application's."`
 }

@@ -92,7 +92,7 @@ type serviceConfig struct {
 	databaseURL secret.Text
 	mode        db.Mode
 	encryption  *session.KeyEncryption
-	url         string // public; empty: that of the listener
+	url         string // public, and the iss claim
 	tokens      tokenFlags
 	web         webFlags
 	limits      limitFlags

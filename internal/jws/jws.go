@@ -1,6 +1,7 @@
 // Package jws opens signed tokens in compact serialization (RFC 7515): usher's
 // own and those of identity providers, by the same code. It knows neither keys
-// nor a clock nor what a token is about; packages session and identity do.
+// nor a clock nor what a token is about; packages session and identity do. [Text]
+// and [DecodeBase64URL] also read key sets and discovery documents.
 package jws
 
 import (
