@@ -5,7 +5,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/usher-auth/usher/admin"
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )

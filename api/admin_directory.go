@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/usher-auth/usher/admin"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 func (a *Admin) users(ctx context.Context, c *adminCall) (any, error) {

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/usher-auth/usher/admin"
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/session"
 )
 

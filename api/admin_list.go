@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 
-	"github.com/usher-auth/usher/admin"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 const (

@@ -8,8 +8,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/usher-auth/usher/admin"
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/permissions"
 )
 

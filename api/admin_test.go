@@ -21,10 +21,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/db"
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )

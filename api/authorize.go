@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-playground/validator/v10"
 
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/strictjson"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"

@@ -24,7 +24,7 @@ import (
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )

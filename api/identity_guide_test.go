@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/usher-auth/usher/db/dbtest"
-	"github.com/usher-auth/usher/identity"
-	"github.com/usher-auth/usher/identity/identitytest"
+	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/identity/identitytest"
 	"github.com/usher-auth/usher/session"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/identity"
 )
 
 // Limits say how many requests a minute usher takes, all at once or spread.

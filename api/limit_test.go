@@ -19,7 +19,7 @@ import (
 
 	"github.com/usher-auth/usher"
 	"github.com/usher-auth/usher/api"
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/strictjson"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )

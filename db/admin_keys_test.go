@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 func TestAdminKeys(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/usher-auth/usher/admin"
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/session"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/usher-auth/usher/admin"
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/permissions"
 )
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 func TestOnce(t *testing.T) {

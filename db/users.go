@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/usher-auth/usher/admin"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 var (

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 // adminFlags are what the subcommands over the database have in common. kong

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/identity"
 )
 
 type adminKeyCmd struct {

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )

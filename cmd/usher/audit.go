@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"strconv"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 type auditCmd struct {

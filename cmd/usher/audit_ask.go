@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/permissions"
 )
 

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/db"
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/session"
 )
 

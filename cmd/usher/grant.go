@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/permissions"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/usher-auth/usher/identity/identitytest"
+	"github.com/usher-auth/usher/internal/identity/identitytest"
 	"github.com/usher-auth/usher/internal/secret"
 )
 

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 type keyCmd struct {

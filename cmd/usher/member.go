@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 // What usher org and usher group do alike with their members.

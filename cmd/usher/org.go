@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 type orgCmd struct {

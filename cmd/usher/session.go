@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 type sessionCmd struct {

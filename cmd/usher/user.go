@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"unicode/utf16"
 
-	"github.com/usher-auth/usher/admin"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/session"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
-	"github.com/usher-auth/usher/identity"
+	"github.com/usher-auth/usher/internal/identity"
 )
 
 func newProxyReader(t testing.TB, addressHeader string) *identity.Reader {
