@@ -1,8 +1,8 @@
 import { createServer } from 'node:http';
 
 import { DefaultMap, ProtocolVersion, Room } from '@liveblocks/server';
-import { createVerifier } from '@usher-auth/verify';
-import { admit, closeAtExpiry } from '@usher-auth/verify/liveblocks';
+import { createVerifier } from '@usher-auth/sdk';
+import { admit, closeAtExpiry } from '@usher-auth/sdk/liveblocks';
 import { WebSocketServer } from 'ws';
 
 const versions = new Map([

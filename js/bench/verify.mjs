@@ -4,7 +4,7 @@
 // halves of a round alike. Run with: npm run bench
 
 import { performance } from 'node:perf_hooks';
-import { createVerifier } from '@usher-auth/verify';
+import { createVerifier } from '@usher-auth/sdk';
 import { createLocalJWKSet, importJWK, jwtVerify } from 'jose';
 
 import { audience, issuer, newKey, start } from '../test/support.mjs';

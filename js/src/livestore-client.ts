@@ -128,7 +128,7 @@ export function withFreshToken<Constructor extends BackendConstructor>(
           Effect.flatMap(withCurrent, ({ backend, replaced }) =>
             Effect.raceFirst(backend.push(batch), Deferred.await(replaced)),
           ),
-        metadata: { name: '@usher-auth/verify', description: 'A sync backend with fresh tokens' },
+        metadata: { name: '@usher-auth/sdk', description: 'A sync backend with fresh tokens' },
         supports: { pullPageInfoKnown: true, pullLive: true },
       } satisfies Backend;
     });

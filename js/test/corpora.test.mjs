@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createVerifier } from '@usher-auth/verify';
+import { createVerifier } from '@usher-auth/sdk';
 import { importJWK } from 'jose';
 
 import { parseStrictJSON } from '../dist/json.js';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { test } from 'node:test';
-import { createVerifier } from '@usher-auth/verify';
+import { createVerifier } from '@usher-auth/sdk';
 
 import { audience, issuer, newKey, start, verdict } from './support.mjs';
 

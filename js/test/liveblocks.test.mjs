@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createVerifier } from '@usher-auth/verify';
-import { admit, closeAtExpiry } from '@usher-auth/verify/liveblocks';
+import { createVerifier } from '@usher-auth/sdk';
+import { admit, closeAtExpiry } from '@usher-auth/sdk/liveblocks';
 
 import { audience, issuer, newKey, start } from './support.mjs';
 

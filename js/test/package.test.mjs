@@ -18,9 +18,9 @@ function run(cwd, command, ...args) {
 }
 
 const program = `
-import { accessTo, createVerifier, VerifyError, type Access, type Claims, type Verifier, type VerifierConfig, type VerifyErrorCode, type Want } from '@usher-auth/verify';
-import { admit, closeAtExpiry, type Admission, type Ticket } from '@usher-auth/verify/liveblocks';
-import * as livestore from '@usher-auth/verify/livestore';
+import { accessTo, createVerifier, VerifyError, type Access, type Claims, type Verifier, type VerifierConfig, type VerifyErrorCode, type Want } from '@usher-auth/sdk';
+import { admit, closeAtExpiry, type Admission, type Ticket } from '@usher-auth/sdk/liveblocks';
+import * as livestore from '@usher-auth/sdk/livestore';
 
 const config: VerifierConfig = { issuer: 'https://usher.example.com', audience: 'x', jwks: JSON.parse(process.argv[2]!) };
 const verifier: Verifier = createVerifier(config);

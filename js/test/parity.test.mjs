@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { accessTo, createVerifier } from '@usher-auth/verify';
+import { accessTo, createVerifier } from '@usher-auth/sdk';
 
 import { parseStrictJSON } from '../dist/json.js';
 import { kidShape, readKeySet } from '../dist/keys.js';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createVerifier } from '@usher-auth/verify';
+import { createVerifier } from '@usher-auth/sdk';
 
 import { audience, goodClaims, issuer, newKey, start, verdict } from './support.mjs';
 

@@ -23,7 +23,7 @@ before(async () => {
   const dir = mkdtempSync(join(tmpdir(), 'usher-readme-'));
   process.on('exit', () => rmSync(dir, { recursive: true }));
   mkdirSync(join(dir, 'node_modules/@usher-auth'), { recursive: true });
-  symlinkSync(packageDir, join(dir, 'node_modules/@usher-auth/verify'));
+  symlinkSync(packageDir, join(dir, 'node_modules/@usher-auth/sdk'));
   writeFileSync(join(dir, 'jwks.json'), jwks);
 
   const cwd = process.cwd();

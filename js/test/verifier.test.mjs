@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { accessTo, createVerifier, VerifyError } from '@usher-auth/verify';
+import { accessTo, createVerifier, VerifyError } from '@usher-auth/sdk';
 
 import { accessVectors, config, vectors } from './policy.mjs';
 import { audience, goodClaims, issuer, newKey, start, verdict } from './support.mjs';

@@ -1,7 +1,7 @@
 import { makeAdapter } from '@livestore/adapter-node';
 import { createStorePromise } from '@livestore/livestore';
 import { makeWsSync } from '@livestore/sync-cf/client';
-import { withFreshToken, type GetToken } from '@usher-auth/verify/livestore-client';
+import { withFreshToken, type GetToken } from '@usher-auth/sdk/livestore-client';
 import { LogLevel } from 'effect';
 
 import { schema } from './schema.ts';

@@ -1,6 +1,6 @@
 import { makeWorker } from '@livestore/adapter-web/worker';
 import { makeWsSync } from '@livestore/sync-cf/client';
-import { withFreshToken, type TokenInCookie } from '@usher-auth/verify/livestore-client';
+import { withFreshToken, type TokenInCookie } from '@usher-auth/sdk/livestore-client';
 
 import { schema } from './schema.ts';
 

@@ -1,8 +1,8 @@
 import { env } from 'cloudflare:workers';
 
 import { makeDurableObject, makeWorker } from '@livestore/sync-cf/cf-worker';
-import { createVerifier } from '@usher-auth/verify';
-import { livestoreAuth } from '@usher-auth/verify/livestore';
+import { createVerifier } from '@usher-auth/sdk';
+import { livestoreAuth } from '@usher-auth/sdk/livestore';
 
 const verifier = createVerifier({
   issuer: env.USHER_ISSUER,

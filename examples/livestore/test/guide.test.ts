@@ -35,8 +35,8 @@ for (const name of ['ts src/worker.ts', 'ts src/client.ts', 'ts src/livestore.wo
 
 test('the packages are those that are installed', async () => {
   const { dependencies } = JSON.parse(await readFile('package.json', 'utf8'));
-  const { version } = JSON.parse(await readFile('node_modules/@usher-auth/verify/package.json', 'utf8'));
-  assert.deepEqual(JSON.parse(blocks.get('json dependencies')!), { ...dependencies, '@usher-auth/verify': version });
+  const { version } = JSON.parse(await readFile('node_modules/@usher-auth/sdk/package.json', 'utf8'));
+  assert.deepEqual(JSON.parse(blocks.get('json dependencies')!), { ...dependencies, '@usher-auth/sdk': version });
 });
 
 test('cookie.ts takes the token from its cookie, with a page of the list alone', async () => {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { makeHttpSync, makeWsSync } from '@livestore/sync-cf/client';
-import { withFreshToken, type GetToken } from '@usher-auth/verify/livestore-client';
+import { withFreshToken, type GetToken } from '@usher-auth/sdk/livestore-client';
 
 import { startIssuer, type Issuer } from './issuer.ts';
 import { openTodos, until } from './store.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { makeWsSync } from '@livestore/sync-cf/client';
-import type { GetToken } from '@usher-auth/verify/livestore-client';
+import type { GetToken } from '@usher-auth/sdk/livestore-client';
 import { decodeProtectedHeader } from 'jose';
 
 import { openStore, usherTokens } from '../src/client.ts';
