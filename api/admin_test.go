@@ -685,11 +685,14 @@ func TestAdminCursors(t *testing.T) {
 	}
 	for i := range len(cursor) {
 		flipped := []byte(cursor)
-		if flipped[i]++; flipped[i] == cursor[i] {
-			t.Fatal("not flipped")
-		}
+		flipped[i]++
 		refused(fmt.Sprintf("byte %d flipped", i), "/users?cursor=", string(flipped))
-		refused(fmt.Sprintf("cut after %d", i), "/users?cursor=", cursor[:i]+"A")
+		// A cursor is random text: its last character may be any one.
+		end := "A"
+		if cursor[i] == 'A' {
+			end = "B"
+		}
+		refused(fmt.Sprintf("cut after %d", i), "/users?cursor=", cursor[:i]+end)
 	}
 	for _, bad := range []string{"x", "AAAA", cursor + "A", cursor + "=", cursor + "\n", cursor[:4] + "\r\n" + cursor[4:], " " + cursor, cursor + cursor} {
 		refused(fmt.Sprintf("%.10q", bad), "/users?cursor=", bad)

