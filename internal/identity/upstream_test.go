@@ -692,7 +692,7 @@ func TestAttackVectorsUpstream(t *testing.T) {
 	for _, name := range []string{"jwt_attacks.json", "jwt_attacks_more.json"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			data, err := os.ReadFile(filepath.Join("..", "session", "testdata", name))
+			data, err := os.ReadFile(filepath.Join("..", "..", "session", "testdata", name))
 			if err != nil {
 				t.Fatal(err)
 			}
