@@ -1,6 +1,12 @@
-// Liveblocks' permission names, as they stand in the claim `perms`.
+// Liveblocks' permission names, as in the claim `perms`.
 
 import type { Access } from './permissions.js';
+
+/** The names that usher writes for each access. Clients from 1.12 to 3.24 read them alike. */
+export const permissionNames = {
+  read: ['room:read', 'room:presence:write', 'comments:read'],
+  full: ['room:write', 'comments:write'],
+} as const;
 
 /**
  * Reads the names of one pattern back as access. FULL needs a base write and no

@@ -21,6 +21,7 @@ const program = `
 import { accessTo, createVerifier, VerifyError, type Access, type Claims, type Verifier, type VerifierConfig, type VerifyErrorCode, type Want } from '@usher-auth/sdk';
 import { admit, closeAtExpiry, type Admission, type Ticket } from '@usher-auth/sdk/liveblocks';
 import * as livestore from '@usher-auth/sdk/livestore';
+import { createTestIssuer, type TestIssuer, type TestToken } from '@usher-auth/sdk/testing';
 
 const config: VerifierConfig = { issuer: 'https://usher.example.com', audience: 'x', jwks: JSON.parse(process.argv[2]!) };
 const verifier: Verifier = createVerifier(config);
@@ -47,8 +48,16 @@ async function use(token: string, socket: WebSocket): Promise<Access> {
   }
 }
 
+async function issue(): Promise<Claims> {
+  const usher: TestIssuer = await createTestIssuer({ audience: 'x' });
+  const token: TestToken = { stores: { notes: 'read' } };
+  // @ts-expect-error no such access
+  const wrong: TestToken = { stores: { notes: 'write' } };
+  return createVerifier(usher.verifierConfig).verify(await usher.issue(wrong ? token : {}));
+}
+
 declare const process: { argv: string[] };
-verifier.verify('x').catch((error: VerifyError) => console.log(error.code, typeof use, typeof livestore, both.access, odd.access));
+verifier.verify('x').catch((error: VerifyError) => console.log(error.code, typeof use, typeof issue, typeof livestore, both.access, odd.access));
 `;
 
 test('the package installs, type-checks and runs in another project', async (t) => {
@@ -88,7 +97,7 @@ test('the package installs, type-checks and runs in another project', async (t) 
     writeFileSync(join(dir, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['program.ts'] }));
     run(dir, join(packageDir, 'node_modules/.bin/tsc'));
     const output = run(dir, process.execPath, 'program.js', JSON.stringify({ keys: [newKey().jwk] }));
-    assert.equal(output, 'token_malformed function object read write\n', moduleResolution);
+    assert.equal(output, 'token_malformed function function object read write\n', moduleResolution);
   }
 
   // With the optional peers, every entry loads.

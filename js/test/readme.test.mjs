@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +13,7 @@ const issuer = 'https://usher.example.com';
 const key = newKey();
 const jwks = JSON.stringify({ keys: [key.jwk] });
 const snippets = [];
+let testingFile;
 let fetchKeys;
 
 const token = (claims) => {
@@ -31,7 +33,8 @@ before(async () => {
   for (const [, code] of readme.matchAll(/^```js\n(.*?)^```/gms)) {
     const file = join(dir, `snippet${snippets.length}.mjs`);
     writeFileSync(file, code);
-    snippets.push(await import(pathToFileURL(file)));
+    if (code.includes("from 'node:test'")) testingFile = file;
+    else snippets.push(await import(pathToFileURL(file)));
   }
   process.chdir(cwd);
 
@@ -41,7 +44,10 @@ before(async () => {
   };
 });
 
-test('the snippets are all tried', () => assert.equal(snippets.length, 3));
+test('every snippet is tested', () => {
+  assert.equal(snippets.length, 3);
+  assert.ok(testingFile);
+});
 
 test('Verify', async (t) => {
   const warned = t.mock.method(console, 'warn', () => {});
@@ -101,6 +107,28 @@ test('Liveblocks', async () => {
   ]);
   assert.deepEqual(await enter(token({ ...claims, perms: {} })), [4001]);
   assert.deepEqual(await enter(token({ ...claims, iat: 1, exp: 2 })), [4100]);
+});
+
+test('Testing', () => {
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env; // or the child would report to this run
+  const args = ['--test-reporter=tap', testingFile];
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--test', ...args], { encoding: 'utf8', env });
+  assert.equal(status, 0, stdout + stderr);
+  assert.match(stdout, /^# pass 1$/m);
+});
+
+test('every entry is listed, and no other', () => {
+  const { exports } = JSON.parse(readFileSync(join(packageDir, 'package.json'), 'utf8'));
+  const [, table] = readme.match(/^\| import \|.*?\n(.*?)^## /ms);
+  const listed = [...table.matchAll(/^\| `(.*?)` \|/gm)].map(([, entry]) => entry.replace('@usher-auth/sdk', '.'));
+  assert.deepEqual(listed, Object.keys(exports));
+});
+
+test('the options of issue are listed, and no other', () => {
+  const declared = readFileSync(join(packageDir, 'dist/testing.d.ts'), 'utf8').match(/interface TestToken \{(.*?)^\}/ms)[1];
+  const options = [...declared.matchAll(/^ {4}(?:readonly )?(\w+)\??:/gm)].map(([, name]) => name);
+  const [, listed] = readme.match(/`usher\.issue\(\{ (.*?) \}\)`/);
+  assert.deepEqual(listed.split(', ').sort(), options.sort());
 });
 
 test('every code is explained, and no other', () => {
