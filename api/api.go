@@ -61,7 +61,7 @@ type Config struct {
 	TokenCookieDomain string
 
 	Credentials *identity.Reader
-	Upstream    *identity.Upstream // nil: no identity provider's token is taken
+	Providers   *identity.Providers // nil: no identity provider's token is taken
 	Directory   Directory
 	Issuer      *session.Issuer
 	Keys        *session.Keyring
@@ -142,8 +142,8 @@ func New(cfg Config) (*API, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("api: bad config: %w", err)
 	}
-	if a.cfg.Upstream == nil {
-		if a.cfg.Upstream, err = identity.NewUpstream(identity.UpstreamConfig{}); err != nil {
+	if a.cfg.Providers == nil {
+		if a.cfg.Providers, err = identity.NewProviders(identity.ProvidersConfig{}); err != nil {
 			return nil, err
 		}
 	}

@@ -145,10 +145,10 @@ func (a *API) decide(ctx context.Context, r *http.Request, credential identity.C
 	switch {
 	// No browser sends a token by itself, but each keeps the cookie that it is
 	// answered with: that of another's token would sign the user in as him.
-	case !credential.Upstream.IsEmpty() && asked.inCookie && !a.mayUseCookie(r):
+	case !credential.ProviderToken.IsEmpty() && asked.inCookie && !a.mayUseCookie(r):
 		return session.Token{}, errOrigin
-	case !credential.Upstream.IsEmpty():
-		if p, err = a.principalByToken(ctx, credential.Upstream, d); err != nil {
+	case !credential.ProviderToken.IsEmpty():
+		if p, err = a.principalByToken(ctx, credential.ProviderToken, d); err != nil {
 			return session.Token{}, err
 		}
 	case credential.APIKey != nil && asked.inCookie:

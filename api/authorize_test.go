@@ -52,11 +52,11 @@ const demo = `
 // rig is the API on a real Postgres, behind a real listener.
 type rig struct {
 	*httptest.Server
-	pg       *dbtest.DB
-	registry *prometheus.Registry
-	log      *lockedBuffer
-	keys     *session.Keyring
-	upstream *identity.Upstream // may be nil
+	pg        *dbtest.DB
+	registry  *prometheus.Registry
+	log       *lockedBuffer
+	keys      *session.Keyring
+	providers *identity.Providers // may be nil
 }
 
 type lockedBuffer struct {
@@ -79,12 +79,12 @@ func (l *lockedBuffer) String() string {
 func newRig(t testing.TB) *rig { return newRigWith(t, dbtest.New(t), nil) }
 
 // newRigWith is newRig on a database without data, with identity providers.
-func newRigWith(t testing.TB, pg *dbtest.DB, upstream *identity.Upstream) *rig {
+func newRigWith(t testing.TB, pg *dbtest.DB, providers *identity.Providers) *rig {
 	t.Helper()
 	if _, err := pg.Pool.Exec(t.Context(), demo); err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{pg: pg, registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t), upstream: upstream}
+	r := &rig{pg: pg, registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t), providers: providers}
 	directory, audit := r.open(t)
 	r.Server = serve(t, directory, audit, r)
 	for _, user := range []string{"ada", "grace", "mallory", "eve", "a:b", "nobody"} {
@@ -131,7 +131,7 @@ func newAPI(t testing.TB, directory api.Directory, audit api.Audit, r *rig) *api
 		t.Fatal(err)
 	}
 	a, err := api.New(api.Config{
-		URL: ownURL, Origins: []string{allowedOrigin}, Credentials: credentials, Upstream: r.upstream, Directory: directory, Issuer: issuer, Keys: r.keys,
+		URL: ownURL, Origins: []string{allowedOrigin}, Credentials: credentials, Providers: r.providers, Directory: directory, Issuer: issuer, Keys: r.keys,
 		Audit: audit, Contract: usher.OpenAPI, Logger: slog.New(slog.NewJSONHandler(r.log, nil)), Registry: r.registry,
 	})
 	if err != nil {

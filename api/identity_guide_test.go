@@ -87,7 +87,7 @@ func TestIdentityGuide(t *testing.T) {
 	if got := identity.Presets(); !slices.Equal(got, slices.Sorted(maps.Keys(providers))) {
 		t.Errorf("presets %q, want each to have a section", got)
 	}
-	if issuers, err := identity.ParseIssuers(strings.Split(configurations["issuers"], "\n")); err != nil || len(issuers) != 2 {
+	if issuers, err := identity.ParseProviders(strings.Split(configurations["issuers"], "\n")); err != nil || len(issuers) != 2 {
 		t.Errorf("the list: %d issuers, %v", len(issuers), err)
 	}
 	for name, provider := range providers {
@@ -95,7 +95,7 @@ func TestIdentityGuide(t *testing.T) {
 			t.Parallel()
 			p := identitytest.New(provider.issuer, provider.keysURL)
 			p.SetKeys(provider.key)
-			r := newRigWith(t, dbtest.New(t), upstreamOf(t, p, strings.Split(configurations[name], "\n")...))
+			r := newRigWith(t, dbtest.New(t), providersOf(t, p, strings.Split(configurations[name], "\n")...))
 			req := r.bearing(t, p.TokenBy(provider.key, provider.header, provider.claims), `{}`)
 			if got := r.issued(t, send(t, r.Server, req)); got.Subject != provider.user {
 				t.Errorf("the token is of %q, want %q", got.Subject, provider.user)

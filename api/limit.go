@@ -180,8 +180,8 @@ func (g *gate) enter(c identity.Credential, peer netip.Addr, now time.Time) (*pa
 		p.callers, p.caller = g.apiKeys, hashKey(*c.APIKey)
 	case c.AdminKey != nil:
 		p.callers, p.caller = g.adminKeys, hashKey(identity.APIKey(*c.AdminKey))
-	case !c.Upstream.IsEmpty():
-		p.callers, p.caller = g.sessions, sha256.Sum256([]byte(c.Upstream.Reveal()))
+	case !c.ProviderToken.IsEmpty():
+		p.callers, p.caller = g.sessions, sha256.Sum256([]byte(c.ProviderToken.Reveal()))
 	case c.Proxy != nil:
 		p.callers, p.caller = g.sessions, sha256.Sum256([]byte("proxy\x00"+c.Proxy.User))
 	case !c.Session.IsEmpty():

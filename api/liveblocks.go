@@ -106,7 +106,7 @@ type issue func(key *session.APIKey, user session.User, d *session.Decision) (se
 // checked before the body is read, and the key itself with the user's look-up.
 func (a *API) issueForBackend(w http.ResponseWriter, r *http.Request, route string, read func(strictjson.Members) (issue, error)) error {
 	return a.decideAndRecord(w, r, session.Request{}, a.cfg.Credentials.Read, func(ctx context.Context, credential identity.Credential, d *session.Decision) (session.Token, error) {
-		if !credential.Upstream.IsEmpty() {
+		if !credential.ProviderToken.IsEmpty() {
 			return session.Token{}, identity.ErrBadAPIKey
 		}
 		if credential.APIKey == nil {

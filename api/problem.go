@@ -85,7 +85,7 @@ func problemFor(err error) problem {
 	if e, ok := errors.AsType[*permissions.IDError](err); ok {
 		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: "The " + e.Kind.String() + " id " + e.Reason + "."}
 	}
-	if e, ok := errors.AsType[*identity.UpstreamError](err); ok {
+	if e, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
 		return refuse(http.StatusUnauthorized, "unauthorized", e.Reason, tokenRefused(e.Reason))
 	}
 	if e, ok := errors.AsType[*identity.KeysUnavailableError](err); ok {

@@ -106,17 +106,17 @@ type serviceConfig struct {
 
 // service is usher, running.
 type service struct {
-	db       *db.DB
-	adminDB  *db.DB // a pool of its own: no auditor's query takes a connection that issuing waits for
-	auditLog *db.AuditLog
-	upstream *identity.Upstream
-	floods   *db.FloodLog
-	sealer   *db.Sealer
-	stray    prometheus.Gauge
-	public   *http.Server
-	ops      *http.Server
-	opsAPI   *api.Ops
-	cfg      serviceConfig
+	db        *db.DB
+	adminDB   *db.DB // a pool of its own: no auditor's query takes a connection that issuing waits for
+	auditLog  *db.AuditLog
+	providers *identity.Providers
+	floods    *db.FloodLog
+	sealer    *db.Sealer
+	stray     prometheus.Gauge
+	public    *http.Server
+	ops       *http.Server
+	opsAPI    *api.Ops
+	cfg       serviceConfig
 }
 
 // newService joins the parts. It refuses what is unsafe, with a sentence.
@@ -181,7 +181,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 	} else if err != nil {
 		cfg.logger.ErrorContext(ctx, "the audit is kept but not sealed: a change to it would leave no trace", "error", err.Error())
 	}
-	if s.upstream, err = newUpstream(ctx, issuers, directory.Foreign(), adminDB, registry, cfg.logger); err != nil {
+	if s.providers, err = newProviders(ctx, issuers, directory.Foreign(), adminDB, registry, cfg.logger); err != nil {
 		return nil, err
 	}
 	s.stray = prometheus.NewGauge(prometheus.GaugeOpts{
@@ -196,7 +196,7 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 		Origins:           cfg.web.Origins,
 		TokenCookieDomain: cfg.web.TokenCookieDomain,
 		Credentials:       credentials,
-		Upstream:          s.upstream,
+		Providers:         s.providers,
 		Directory:         directory,
 		Issuer:            issuer,
 		Keys:              keyring,
@@ -227,8 +227,8 @@ func newService(ctx context.Context, cfg serviceConfig) (*service, error) {
 
 // close ends what there is: what waits for the audit is written, then sealed.
 func (s *service) close(ctx context.Context) (err error) {
-	if s.upstream != nil {
-		s.upstream.Close()
+	if s.providers != nil {
+		s.providers.Close()
 	}
 	if s.floods != nil {
 		err = s.floods.Close()

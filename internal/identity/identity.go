@@ -69,11 +69,11 @@ func NewReader(cfg Config) (*Reader, error) {
 // cookie, an identity provider's token, an API key, and whom a trusted proxy
 // names.
 type Credential struct {
-	Session  secret.Text
-	Upstream secret.Text // for [Upstream.Verify]
-	APIKey   *APIKey
-	Proxy    *ProxyUser
-	AdminKey *AdminKey // from [ReadAdminKey]; [Reader.Read] reads none
+	Session       secret.Text
+	ProviderToken secret.Text // for [Providers.Verify]
+	APIKey        *APIKey
+	Proxy         *ProxyUser
+	AdminKey      *AdminKey // from [ReadAdminKey]; [Reader.Read] reads none
 }
 
 // Read returns the request's credential, or one of this package's errors. The
@@ -101,7 +101,7 @@ func (*Reader) readBearer(req *http.Request) (Credential, error) {
 		return Credential{}, err
 	}
 	if strings.Contains(text.Reveal(), ".") {
-		return Credential{Upstream: text}, nil
+		return Credential{ProviderToken: text}, nil
 	}
 	key, err := ParseAPIKey(text)
 	if err != nil {

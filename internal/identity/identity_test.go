@@ -98,14 +98,14 @@ func TestReadAPIKey(t *testing.T) {
 }
 
 // An identity provider's token comes from pages, too.
-func TestReadUpstreamToken(t *testing.T) {
+func TestReadProviderToken(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
 	r.Header.Set("Authorization", "Bearer a.b.c")
 	r.Header.Set("Cookie", cookie+"=abc") // not read beside it
 	r.Header.Set("Origin", "https://app.example.com")
 	got, err := newReader(t).Read(r)
-	if err != nil || got.Upstream.Reveal() != "a.b.c" || got.APIKey != nil || !got.Session.IsEmpty() {
+	if err != nil || got.ProviderToken.Reveal() != "a.b.c" || got.APIKey != nil || !got.Session.IsEmpty() {
 		t.Errorf("Read() = %v, %v; want the token", got, err)
 	}
 }

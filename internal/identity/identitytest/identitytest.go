@@ -2,8 +2,8 @@
 // and signs tokens, right ones and wrong ones.
 //
 //	p := identitytest.New("https://id.example.com", "https://id.example.com/jwks")
-//	upstream, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: issuers, Transport: p})
-//	claims, err := upstream.Verify(ctx, p.Token(map[string]any{"aud": "usher"}))
+//	providers, err := identity.NewProviders(identity.ProvidersConfig{Providers: configs, Transport: p})
+//	claims, err := providers.Verify(ctx, p.Token(map[string]any{"aud": "usher"}))
 package identitytest
 
 import (

@@ -31,15 +31,15 @@ const (
 	plain     = "oidc issuer=" + issuerURL + " jwks=" + keysURL + " aud=usher"
 )
 
-// upstream reads lines and has the provider, or another transport, behind every
+// verifier reads lines and has the provider, or another transport, behind every
 // address.
-func upstream(t testing.TB, keys http.RoundTripper, lines ...string) *identity.Upstream {
+func verifier(t testing.TB, keys http.RoundTripper, lines ...string) *identity.Providers {
 	t.Helper()
-	issuers, err := identity.ParseIssuers(lines)
+	issuers, err := identity.ParseProviders(lines)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: issuers, Transport: keys})
+	u, err := identity.NewProviders(identity.ProvidersConfig{Providers: issuers, Transport: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func upstream(t testing.TB, keys http.RoundTripper, lines ...string) *identity.U
 // none.
 func reasonOf(t testing.TB, err error) string {
 	t.Helper()
-	if e, ok := errors.AsType[*identity.UpstreamError](err); ok {
+	if e, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
 		return e.Reason
 	}
 	if errors.Is(err, session.ErrKeysUnavailable) {
@@ -175,7 +175,7 @@ func TestPresets(t *testing.T) {
 			issuer := strings.TrimPrefix(strings.Fields(test.line)[1], "issuer=")
 			p := identitytest.New(issuer, test.keysURL)
 			p.SetKeys(test.key)
-			u := upstream(t, p, test.line)
+			u := verifier(t, p, test.line)
 			got, err := u.Verify(t.Context(), p.TokenBy(test.key, test.header, test.claims))
 			if err != nil {
 				t.Fatalf("a good token: %v", err)
@@ -209,13 +209,13 @@ func TestPresets(t *testing.T) {
 
 // Whatever is wrong with a token, a reason of its own says so; that it has
 // expired, of one alone that is right otherwise.
-func TestUpstreamRefusals(t *testing.T) {
+func TestProviderTokenRefusals(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
 	key, stranger := identitytest.NewKey(session.EdDSA, "key-1"), identitytest.NewKey(session.EdDSA, "key-1")
 	ec := identitytest.NewKey(session.ES256, "key-2")
 	p.SetKeys(key, ec)
-	u := upstream(t, p, plain+" typ=JWT azp=web require=email_verified=true refuse=banned") // fetches at once
+	u := verifier(t, p, plain+" typ=JWT azp=web require=email_verified=true refuse=banned") // fetches at once
 	good := m{"aud": "usher", "azp": "web", "email_verified": true}
 	with := func(more m) m {
 		all := m{}
@@ -305,7 +305,7 @@ func TestUpstreamRefusals(t *testing.T) {
 			if got := reasonOf(t, err); got != test.want {
 				t.Errorf("got %q (%v), want %q", got, err, test.want)
 			}
-			if e, ok := errors.AsType[*identity.UpstreamError](err); ok {
+			if e, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
 				known := test.want != "upstream_malformed" && test.want != "upstream_encrypted" && test.want != "upstream_issuer_unknown"
 				if (e.Issuer == issuerURL) != known {
 					t.Errorf("the error names the issuer %q", e.Issuer)
@@ -322,7 +322,7 @@ func TestUpstreamRefusals(t *testing.T) {
 func TestClaimForms(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
-	u := upstream(t, p, plain+" require=roles=admin require=roles=1 refuse=/status/blocked=true groups=groups organization=org user=/ids/a~1b~0")
+	u := verifier(t, p, plain+" require=roles=admin require=roles=1 refuse=/status/blocked=true groups=groups organization=org user=/ids/a~1b~0")
 	good := m{"aud": "usher", "sub": nil, "roles": "admin", "ids": m{"a/b~": "user_1"}}
 	for name, test := range map[string]struct {
 		claims m
@@ -384,7 +384,7 @@ func TestAlgorithmsOfAnIssuer(t *testing.T) {
 	p := identitytest.New(issuerURL, keysURL)
 	ec, ed := identitytest.NewKey(session.ES256, "ec"), identitytest.NewKey(session.EdDSA, "ed")
 	p.SetKeys(ec, ed)
-	u := upstream(t, p, plain+" alg=ES256")
+	u := verifier(t, p, plain+" alg=ES256")
 	for key, want := range map[*identitytest.Key]string{&ec: "", &ed: identity.ReasonAlgorithm} {
 		_, err := u.Verify(t.Context(), p.TokenBy(*key, nil, m{"aud": "usher"}))
 		if got := reasonOf(t, err); got != want {
@@ -394,10 +394,10 @@ func TestAlgorithmsOfAnIssuer(t *testing.T) {
 }
 
 // The log's text says which issuer's rule it was, and which.
-func TestUpstreamErrorText(t *testing.T) {
+func TestProviderTokenErrorText(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
-	u := upstream(t, p, plain)
+	u := verifier(t, p, plain)
 	for want, token := range map[string]secret.Text{
 		"identity: token refused: upstream_encrypted":                                                               secret.New("a.b.c.d.e"),
 		"identity: token refused: upstream_malformed: form":                                                         secret.New("a.b"),
@@ -411,10 +411,10 @@ func TestUpstreamErrorText(t *testing.T) {
 
 // UPS-03, J-11: a kid is one issuer's own. Two that use the same one do not
 // verify each other's tokens, and their users are not each other's.
-func TestIssuersAreApart(t *testing.T) {
+func TestProvidersAreApart(t *testing.T) {
 	t.Parallel()
 	a, b := identitytest.New("https://a.example.com", "https://a.example.com/jwks"), identitytest.New("https://b.example.com", "https://b.example.com/jwks")
-	u := upstream(t, hosts{"a.example.com": a, "b.example.com": b},
+	u := verifier(t, hosts{"a.example.com": a, "b.example.com": b},
 		"oidc issuer=https://a.example.com jwks=https://a.example.com/jwks aud=usher id=a:{sub} typ=JWT",
 		"oidc issuer=https://b.example.com jwks=https://b.example.com/jwks aud=usher id=b:{sub} typ=JWT")
 	var wg sync.WaitGroup
@@ -448,7 +448,7 @@ func TestUnknownKeysFlood(t *testing.T) {
 		p := identitytest.New(issuerURL, keysURL)
 		key := identitytest.NewKey(session.EdDSA, "key-1")
 		p.SetKeys(key)
-		u := upstream(t, p, plain)
+		u := verifier(t, p, plain)
 		claims := m{"aud": "usher"}
 		good := p.TokenBy(key, nil, m{"aud": "usher", "exp": time.Now().Add(50 * time.Minute).Unix()})
 		reasons := map[string]int{}
@@ -502,7 +502,7 @@ func TestWithdrawnKey(t *testing.T) {
 		p := identitytest.New(issuerURL, keysURL)
 		old, fresh := identitytest.NewKey(session.EdDSA, "key-1"), identitytest.NewKey(session.EdDSA, "key-2")
 		p.SetKeys(old)
-		u := upstream(t, p, plain)
+		u := verifier(t, p, plain)
 		verify := func() error {
 			_, err := u.Verify(t.Context(), p.TokenBy(old, nil, m{"aud": "usher"}))
 			return err
@@ -559,15 +559,15 @@ func TestBadKeySources(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				p, healthy := identitytest.New(issuerURL, keysURL), identitytest.New("https://other.example.com", "https://other.example.com/jwks")
-				issuers, err := identity.ParseIssuers([]string{
+				issuers, err := identity.ParseProviders([]string{
 					plain + " id=a:{sub}", "oidc issuer=https://other.example.com jwks=https://other.example.com/jwks aud=usher id=b:{sub}",
 				})
 				if err != nil {
 					t.Fatal(err)
 				}
-				start := func(failures *atomic.Int32) *identity.Upstream {
-					u, err := identity.NewUpstream(identity.UpstreamConfig{
-						Issuers: issuers, Transport: hosts{"id.example.com": p, "other.example.com": healthy},
+				start := func(failures *atomic.Int32) *identity.Providers {
+					u, err := identity.NewProviders(identity.ProvidersConfig{
+						Providers: issuers, Transport: hosts{"id.example.com": p, "other.example.com": healthy},
 						OnError: func(issuer string, err error) {
 							failures.Add(1)
 							if issuer != issuerURL || err == nil {
@@ -618,7 +618,7 @@ func TestBadKeySources(t *testing.T) {
 				}
 				p.Answer(nil)
 				time.Sleep(time.Minute)
-				for _, u := range []*identity.Upstream{warm, cold} {
+				for _, u := range []*identity.Providers{warm, cold} {
 					if _, err := u.Verify(t.Context(), p.Token(m{"aud": "usher"})); err != nil {
 						t.Errorf("when it is back: %v", err)
 					}
@@ -638,7 +638,7 @@ func TestHangingFetchKeepsFewWaiting(t *testing.T) {
 		p := identitytest.New(issuerURL, keysURL)
 		key := identitytest.NewKey(session.EdDSA, "key-1")
 		p.SetKeys(key)
-		u := upstream(t, p, plain)
+		u := verifier(t, p, plain)
 		good := p.Token(m{"aud": "usher"})
 		if _, err := u.Verify(t.Context(), good); err != nil {
 			t.Fatal(err)
@@ -682,7 +682,7 @@ func TestHangingFetchKeepsFewWaiting(t *testing.T) {
 
 // The tokens that our own verifier must refuse are refused here too, but for
 // those that only our own tokens may not be.
-func TestAttackVectorsUpstream(t *testing.T) {
+func TestAttackVectorsOfProviders(t *testing.T) {
 	t.Parallel()
 	// What providers may do and usher does not: other claims of the same names,
 	// a kid of any characters, a header that changes nothing. And there is no
@@ -709,9 +709,9 @@ func TestAttackVectorsUpstream(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			u, err := identity.NewUpstream(identity.UpstreamConfig{
-				Issuers: []identity.IssuerConfig{{Issuers: []string{f.Iss}, Keys: keys, Audiences: []string{f.Aud}, Types: []string{"at+jwt"}}},
-				Now:     func() time.Time { return time.Unix(f.Now, 0) },
+			u, err := identity.NewProviders(identity.ProvidersConfig{
+				Providers: []identity.ProviderConfig{{Issuers: []string{f.Iss}, Keys: keys, Audiences: []string{f.Aud}, Types: []string{"at+jwt"}}},
+				Now:       func() time.Time { return time.Unix(f.Now, 0) },
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -19,9 +19,9 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-func TestParseIssuers(t *testing.T) {
+func TestParseProviders(t *testing.T) {
 	t.Parallel()
-	got, err := identity.ParseIssuers([]string{
+	got, err := identity.ParseProviders([]string{
 		"", "  # a remark", // as in a file of lines
 		"clerk\tissuer=https://clerk.example.com  azp=https://app.example.com id=clerk:{sub} leeway=10s",
 		`oidc issuer=https://id.example.com aud="the audience" aud=b jwks=https://keys.example.com/a=b typ=none typ=custom+jwt alg=ES256
@@ -30,7 +30,7 @@ func TestParseIssuers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []identity.IssuerConfig{
+	want := []identity.ProviderConfig{
 		{
 			Issuers: []string{"https://clerk.example.com"}, JWKS: "https://clerk.example.com/.well-known/jwks.json",
 			Algorithms: []string{"RS256"}, Parties: []string{"https://app.example.com"}, Types: []string{"JWT"},
@@ -45,14 +45,14 @@ func TestParseIssuers(t *testing.T) {
 			UserClaim: "sub", ID: "o: {sub}", AvatarClaim: "picture", EmailClaim: "/profile/e~1mail", SessionClaim: "sid", MaxLife: 8 * time.Hour, Leeway: 30 * time.Second,
 		},
 	}
-	ignore := cmpopts.IgnoreFields(identity.IssuerConfig{}, "Keys", "Secret")
+	ignore := cmpopts.IgnoreFields(identity.ProviderConfig{}, "Keys", "Secret")
 	if diff := cmp.Diff(want, got, ignore); diff != "" {
-		t.Errorf("ParseIssuers() (-want +got):\n%s", diff)
+		t.Errorf("ParseProviders() (-want +got):\n%s", diff)
 	}
 }
 
 // Each fault names its issuer and its setting, and all come at once.
-func TestParseIssuersFaults(t *testing.T) {
+func TestParseProvidersFaults(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := func(name, content string) string {
@@ -113,7 +113,7 @@ func TestParseIssuersFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := identity.ParseIssuers(test.lines)
+			_, err := identity.ParseProviders(test.lines)
 			if err == nil {
 				t.Fatal("taken")
 			}
@@ -135,13 +135,13 @@ func TestParseIssuersFaults(t *testing.T) {
 		{"oidc issuer=https://id.example.com issuer=https://id.example.com/ any-audience=yes"},
 		{"clerk issuer=https://id.example.com azp=a", "# nothing"},
 	} {
-		if _, err := identity.ParseIssuers(lines); err != nil {
+		if _, err := identity.ParseProviders(lines); err != nil {
 			t.Errorf("%q: %v", lines, err)
 		}
 	}
 }
 
-func TestNewUpstreamFaults(t *testing.T) {
+func TestNewProvidersFaults(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{
 		"http://id.example.com/jwks":       "issuer https://id.example.com: jwks: bad key URL: URL is http to another host",
@@ -152,20 +152,20 @@ func TestNewUpstreamFaults(t *testing.T) {
 		"http://2130706433/":               "URL is http to another host",
 		"gopher://id.example.com:70/_jwks": "URL is not an absolute https URL",
 	} {
-		_, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: []identity.IssuerConfig{
+		_, err := identity.NewProviders(identity.ProvidersConfig{Providers: []identity.ProviderConfig{
 			{Issuers: []string{"https://id.example.com"}, JWKS: url, Audiences: []string{"a"}},
 		}})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", url, err, want)
 		}
 	}
-	one := identity.IssuerConfig{Issuers: []string{"https://id.example.com"}, Discover: true, Audiences: []string{"a"}}
+	one := identity.ProviderConfig{Issuers: []string{"https://id.example.com"}, Discover: true, Audiences: []string{"a"}}
 	two := one
 	two.Issuers = []string{"https://b.example.com"}
-	if _, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: []identity.IssuerConfig{one, two}}); err == nil || !strings.Contains(err.Error(), "gives the same ids") {
+	if _, err := identity.NewProviders(identity.ProvidersConfig{Providers: []identity.ProviderConfig{one, two}}); err == nil || !strings.Contains(err.Error(), "gives the same ids") {
 		t.Errorf("two of the same ids: %v", err)
 	}
-	if _, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: []identity.IssuerConfig{{}}}); err == nil || !strings.Contains(err.Error(), "issuer 1: issuer: it is missing") {
+	if _, err := identity.NewProviders(identity.ProvidersConfig{Providers: []identity.ProviderConfig{{}}}); err == nil || !strings.Contains(err.Error(), "issuer 1: issuer: it is missing") {
 		t.Errorf("an empty issuer: %v", err)
 	}
 }
@@ -217,11 +217,11 @@ func TestKeysAtAPrivateName(t *testing.T) {
 	for _, setting := range []string{"", " private=yes"} {
 		reached := setting != ""
 		failed := make(chan error, 100)
-		issuers, err := identity.ParseIssuers([]string{"oidc issuer=https://id.example.com aud=a jwks=https://LOCALHOST:" + port + "/jwks" + setting})
+		issuers, err := identity.ParseProviders([]string{"oidc issuer=https://id.example.com aud=a jwks=https://LOCALHOST:" + port + "/jwks" + setting})
 		if err != nil {
 			t.Fatal(err)
 		}
-		u, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: issuers, OnError: func(_ string, err error) { failed <- err }})
+		u, err := identity.NewProviders(identity.ProvidersConfig{Providers: issuers, OnError: func(_ string, err error) { failed <- err }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +239,7 @@ func TestKeysAtAPrivateName(t *testing.T) {
 
 // Over real connections: loopback by its own name, an answer without an end,
 // and a redirect.
-func TestUpstreamOverHTTP(t *testing.T) {
+func TestKeysOverHTTP(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New("", "")
 	server := httptest.NewServer(p)
@@ -263,7 +263,7 @@ func TestUpstreamOverHTTP(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := upstream(t, nil, test.line).Verify(t.Context(), p.Token(m{"aud": "usher"}))
+			_, err := verifier(t, nil, test.line).Verify(t.Context(), p.Token(m{"aud": "usher"}))
 			if got := reasonOf(t, err); got != test.want {
 				t.Errorf("got %q (%v), want %q", got, err, test.want)
 			}
@@ -271,11 +271,11 @@ func TestUpstreamOverHTTP(t *testing.T) {
 	}
 }
 
-func FuzzParseIssuers(f *testing.F) {
+func FuzzParseProviders(f *testing.F) {
 	f.Add("clerk issuer=https://clerk.example.com azp=https://app.example.com id=clerk:{sub}")
 	f.Add(`oidc issuer="a b" aud="\x" typ= =x x`)
 	f.Fuzz(func(t *testing.T, line string) {
-		issuers, err := identity.ParseIssuers([]string{strings.ReplaceAll(line, "-file", "")}) // opens no files
+		issuers, err := identity.ParseProviders([]string{strings.ReplaceAll(line, "-file", "")}) // opens no files
 		if err == nil && len(issuers) > 0 && len(issuers[0].Audiences)+len(issuers[0].Parties) == 0 && !issuers[0].AnyAudience {
 			t.Fatalf("%q makes an issuer whose tokens may be for anybody", line)
 		}
@@ -283,14 +283,14 @@ func FuzzParseIssuers(f *testing.F) {
 }
 
 // Whatever a bearer sends: no panic, and no claims without a signature.
-func FuzzUpstream(f *testing.F) {
+func FuzzProviderToken(f *testing.F) {
 	p := identitytest.New(issuerURL, keysURL)
 	key := identitytest.NewKey(session.EdDSA, "key-1")
 	keys, err := session.NewKeySet(key.JWK())
 	if err != nil {
 		f.Fatal(err)
 	}
-	u, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: []identity.IssuerConfig{{Issuers: []string{issuerURL}, Keys: keys, Audiences: []string{"usher"}}}})
+	u, err := identity.NewProviders(identity.ProvidersConfig{Providers: []identity.ProviderConfig{{Issuers: []string{issuerURL}, Keys: keys, Audiences: []string{"usher"}}}})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -22,8 +22,8 @@ type issuerFlags struct {
 
 // parse refuses, beside what is wrong with an issuer, one that is usher itself:
 // with its tokens anybody could have new ones for ever.
-func (f *issuerFlags) parse(ownURL string) ([]identity.IssuerConfig, error) {
-	issuers, err := identity.ParseIssuers(f.Issuers)
+func (f *issuerFlags) parse(ownURL string) ([]identity.ProviderConfig, error) {
+	issuers, err := identity.ParseProviders(f.Issuers)
 	for i := range issuers {
 		if slices.Contains(issuers[i].Issuers, ownURL) {
 			err = errors.Join(err, fmt.Errorf("issuer %s: issuer: this is usher's own --url: its tokens are for sync backends, not for usher", ownURL))
@@ -35,10 +35,10 @@ func (f *issuerFlags) parse(ownURL string) ([]identity.IssuerConfig, error) {
 // recordKeyFailuresEvery bounds the audit rows of a provider that is down.
 const recordKeyFailuresEvery = time.Hour
 
-// newUpstream begins to fetch the issuers' keys. A provider that is down is
+// newProviders begins to fetch the issuers' keys. A provider that is down is
 // logged, counted, on record, and no reason not to start: nobody else waits for
 // it.
-func newUpstream(ctx context.Context, issuers []identity.IssuerConfig, foreignDirectory bool, database *db.DB, registry prometheus.Registerer, logger *slog.Logger) (*identity.Upstream, error) {
+func newProviders(ctx context.Context, issuers []identity.ProviderConfig, foreignDirectory bool, database *db.DB, registry prometheus.Registerer, logger *slog.Logger) (*identity.Providers, error) {
 	for i := range issuers {
 		if c := &issuers[i]; foreignDirectory && (c.OrganizationsClaim != "" || c.GroupsClaim != "") {
 			return nil, fmt.Errorf("issuer %s: organizations and groups are for usher's own directory: here the application's says who is in what, leave them out", c.Issuers[0])
@@ -54,8 +54,8 @@ func newUpstream(ctx context.Context, issuers []identity.IssuerConfig, foreignDi
 	}
 	var mu sync.Mutex
 	recorded := map[string]time.Time{}
-	return identity.NewUpstream(identity.UpstreamConfig{
-		Issuers: issuers,
+	return identity.NewProviders(identity.ProvidersConfig{
+		Providers: issuers,
 		OnError: func(issuer string, err error) {
 			failures.WithLabelValues(issuer).Inc()
 			logger.WarnContext(ctx, "keys of an identity provider could not be fetched", "issuer", issuer, "error", err.Error())

@@ -15,7 +15,7 @@ const connectTimeout = 2 * time.Second
 // keyTransport fetches the keys of one issuer. Where they are, its operator
 // says; that this is not inside of the network that usher is in, the address
 // that is connected to shows, whatever a name resolves to.
-func keyTransport(c *IssuerConfig) http.RoundTripper {
+func keyTransport(c *ProviderConfig) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: connectTimeout}
 	address := c.JWKS
 	if c.Discover {

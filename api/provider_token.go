@@ -13,8 +13,8 @@ import (
 // Which page sent it does not matter: no browser sends it by itself.
 func (a *API) principalByToken(ctx context.Context, token secret.Text, d *session.Decision) (*session.Principal, error) {
 	d.CallerKind = session.CallerUpstream
-	claims, err := a.cfg.Upstream.Verify(ctx, token)
-	if refused, ok := errors.AsType[*identity.UpstreamError](err); ok {
+	claims, err := a.cfg.Providers.Verify(ctx, token)
+	if refused, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
 		d.CallerID = refused.Issuer
 	}
 	if err != nil {

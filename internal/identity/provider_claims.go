@@ -12,69 +12,69 @@ import (
 
 // read checks the claims of a token whose signature is good, expiry last, and
 // takes what usher needs of them.
-func (i *issuer) read(m *jws.Message, payload strictjson.Members, now time.Time) (session.UpstreamClaims, error) {
-	if !i.takesType(m.Header) {
-		return session.UpstreamClaims{}, i.refuse(ReasonType, "typ is not one of %q", i.Types)
+func (p *provider) read(m *jws.Message, payload strictjson.Members, now time.Time) (session.UpstreamClaims, error) {
+	if !p.takesType(m.Header) {
+		return session.UpstreamClaims{}, p.refuse(ReasonType, "typ is not one of %q", p.Types)
 	}
-	if err := i.checkAudience(payload); err != nil {
+	if err := p.checkAudience(payload); err != nil {
 		return session.UpstreamClaims{}, err
 	}
-	if err := i.checkRules(payload); err != nil {
+	if err := p.checkRules(payload); err != nil {
 		return session.UpstreamClaims{}, err
 	}
 	claims := session.UpstreamClaims{
-		Issuer:    i.name(),
-		Selective: i.OrganizationClaim != "" && i.OrganizationsClaim == "",
-		Info:      i.info(payload),
+		Issuer:    p.name(),
+		Selective: p.OrganizationClaim != "" && p.OrganizationsClaim == "",
+		Info:      p.info(payload),
 	}
-	user, _ := claim(payload, i.UserClaim).Text()
-	claims.UserID = i.prefix() + user
+	user, _ := claim(payload, p.UserClaim).Text()
+	claims.UserID = p.prefix() + user
 	if user == "" || !session.IsDirectoryID(claims.UserID) {
-		return session.UpstreamClaims{}, i.refuse(ReasonSubject, "%s is not a string that is an id of a user", i.UserClaim)
+		return session.UpstreamClaims{}, p.refuse(ReasonSubject, "%s is not a string that is an id of a user", p.UserClaim)
 	}
-	if err := i.readMemberships(payload, &claims); err != nil {
+	if err := p.readMemberships(payload, &claims); err != nil {
 		return session.UpstreamClaims{}, err
 	}
-	claims.SessionID, _ = claim(payload, i.SessionClaim).Text()
+	claims.SessionID, _ = claim(payload, p.SessionClaim).Text()
 	claims.TokenID, _ = jws.Text(payload, "jti")
 	var err error
-	claims.ExpiresAt, err = i.checkTimes(payload, now)
+	claims.ExpiresAt, err = p.checkTimes(payload, now)
 	return claims, err
 }
 
 // takesType compares typ as a media type: without regard to case, application/
 // implied (RFC 7515, section 4.1.9).
-func (i *issuer) takesType(header strictjson.Members) bool {
+func (p *provider) takesType(header strictjson.Members) bool {
 	value, there := header.Get("typ")
 	typ, ok := value.Text()
 	if !there {
-		return slices.Contains(i.Types, "")
+		return slices.Contains(p.Types, "")
 	}
 	if short, found := strings.CutPrefix(strings.ToLower(typ), "application/"); found {
 		typ = short
 	}
-	return ok && typ != "" && slices.ContainsFunc(i.Types, func(t string) bool { return strings.EqualFold(t, typ) })
+	return ok && typ != "" && slices.ContainsFunc(p.Types, func(t string) bool { return strings.EqualFold(t, typ) })
 }
 
-func (i *issuer) checkAudience(payload strictjson.Members) error {
-	if aud, _ := payload.Get("aud"); len(i.Audiences) > 0 && !jws.Includes(aud, i.Audiences...) {
-		return i.refuse(ReasonAudience, "aud is or holds none of %q", i.Audiences)
+func (p *provider) checkAudience(payload strictjson.Members) error {
+	if aud, _ := payload.Get("aud"); len(p.Audiences) > 0 && !jws.Includes(aud, p.Audiences...) {
+		return p.refuse(ReasonAudience, "aud is or holds none of %q", p.Audiences)
 	}
-	if azp, _ := jws.Text(payload, "azp"); len(i.Parties) > 0 && !slices.Contains(i.Parties, azp) {
-		return i.refuse(ReasonAudience, "azp is none of %q", i.Parties)
+	if azp, _ := jws.Text(payload, "azp"); len(p.Parties) > 0 && !slices.Contains(p.Parties, azp) {
+		return p.refuse(ReasonAudience, "azp is none of %q", p.Parties)
 	}
 	return nil
 }
 
-func (i *issuer) checkRules(payload strictjson.Members) error {
-	for _, r := range i.Require {
+func (p *provider) checkRules(payload strictjson.Members) error {
+	for _, r := range p.Require {
 		if !r.holds(payload) {
-			return i.refuse(ReasonClaim, "%s is missing or not as required", r.Claim)
+			return p.refuse(ReasonClaim, "%s is missing or not as required", r.Claim)
 		}
 	}
-	for _, r := range i.Refuse {
+	for _, r := range p.Refuse {
 		if r.holds(payload) {
-			return i.refuse(ReasonClaim, "%s is there and refused", r.Claim)
+			return p.refuse(ReasonClaim, "%s is there and refused", r.Claim)
 		}
 	}
 	return nil
@@ -103,9 +103,9 @@ func (r *ClaimRule) matches(value strictjson.Value) bool {
 
 // info reads what is shown of the user. What is no string is left out: nothing
 // rests on it.
-func (i *issuer) info(payload strictjson.Members) map[string]string {
+func (p *provider) info(payload strictjson.Members) map[string]string {
 	info := map[string]string{}
-	for member, name := range map[string]string{"name": i.NameClaim, "email": i.EmailClaim, "avatar": i.AvatarClaim} {
+	for member, name := range map[string]string{"name": p.NameClaim, "email": p.EmailClaim, "avatar": p.AvatarClaim} {
 		if text, _ := claim(payload, name).Text(); text != "" {
 			info[member] = text
 		}
@@ -115,23 +115,23 @@ func (i *issuer) info(payload strictjson.Members) map[string]string {
 
 // readMemberships refuses what is not of its type: to read it as nothing would
 // widen a session to all organizations.
-func (i *issuer) readMemberships(payload strictjson.Members, claims *session.UpstreamClaims) error {
-	if active := claim(payload, i.OrganizationClaim); isThere(active) {
+func (p *provider) readMemberships(payload strictjson.Members, claims *session.UpstreamClaims) error {
+	if active := claim(payload, p.OrganizationClaim); isThere(active) {
 		var ok bool
 		if claims.Organization, ok = active.Text(); !ok {
-			return i.refuse(ReasonClaim, "%s is not a string", i.OrganizationClaim)
+			return p.refuse(ReasonClaim, "%s is not a string", p.OrganizationClaim)
 		}
 	}
 	for _, list := range []struct {
 		name string
 		to   *[]string
-	}{{i.OrganizationsClaim, &claims.Organizations}, {i.GroupsClaim, &claims.Groups}} {
+	}{{p.OrganizationsClaim, &claims.Organizations}, {p.GroupsClaim, &claims.Groups}} {
 		if list.name == "" {
 			continue
 		}
 		ids, ok := texts(claim(payload, list.name))
 		if !ok || len(ids) > maxMemberships {
-			return i.refuse(ReasonClaim, "%s is not an array of at most %d strings", list.name, maxMemberships)
+			return p.refuse(ReasonClaim, "%s is not an array of at most %d strings", list.name, maxMemberships)
 		}
 		fits := slices.DeleteFunc(ids, func(id string) bool { return !session.IsDirectoryID(id) })
 		claims.Skipped += len(ids) - len(fits)
@@ -160,27 +160,27 @@ func texts(value strictjson.Value) ([]string, bool) {
 	return slices.Compact(list), ok
 }
 
-func (i *issuer) checkTimes(payload strictjson.Members, now time.Time) (expires time.Time, err error) {
+func (p *provider) checkTimes(payload strictjson.Members, now time.Time) (expires time.Time, err error) {
 	issued, issuedOK := jws.Date(payload, "iat")
 	expires, expiresOK := jws.Date(payload, "exp")
-	if !issuedOK || !expiresOK || !expires.After(issued) || expires.Sub(issued) > i.MaxLife {
-		return time.Time{}, i.refuse(ReasonLife, "iat and exp are not dates at most %s apart", i.MaxLife)
+	if !issuedOK || !expiresOK || !expires.After(issued) || expires.Sub(issued) > p.MaxLife {
+		return time.Time{}, p.refuse(ReasonLife, "iat and exp are not dates at most %s apart", p.MaxLife)
 	}
 	notBefore := issued
 	if _, there := payload.Get("nbf"); there {
 		nbf, ok := jws.Date(payload, "nbf")
 		if !ok {
-			return time.Time{}, i.refuse(ReasonLife, "nbf is not a date")
+			return time.Time{}, p.refuse(ReasonLife, "nbf is not a date")
 		}
 		if nbf.After(issued) {
 			notBefore = nbf
 		}
 	}
-	if notBefore.After(now.Add(i.Leeway)) {
-		return time.Time{}, i.refuse(ReasonNotYet, "%s too early", notBefore.Sub(now).Round(time.Second))
+	if notBefore.After(now.Add(p.Leeway)) {
+		return time.Time{}, p.refuse(ReasonNotYet, "%s too early", notBefore.Sub(now).Round(time.Second))
 	}
 	if !now.Before(expires) {
-		return time.Time{}, i.refuse(ReasonExpired, "%s ago", now.Sub(expires).Round(time.Second))
+		return time.Time{}, p.refuse(ReasonExpired, "%s ago", now.Sub(expires).Round(time.Second))
 	}
 	return expires, nil
 }

@@ -22,14 +22,14 @@ import (
 
 const idp = "https://id.example.com"
 
-// upstreamOf reads a configuration whose provider answers at every address.
-func upstreamOf(t testing.TB, transport http.RoundTripper, lines ...string) *identity.Upstream {
+// providersOf reads a configuration whose provider answers at every address.
+func providersOf(t testing.TB, transport http.RoundTripper, lines ...string) *identity.Providers {
 	t.Helper()
-	issuers, err := identity.ParseIssuers(lines)
+	issuers, err := identity.ParseProviders(lines)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := identity.NewUpstream(identity.UpstreamConfig{Issuers: issuers, Transport: transport})
+	u, err := identity.NewProviders(identity.ProvidersConfig{Providers: issuers, Transport: transport})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ const oidc = "oidc issuer=" + idp + " jwks=" + idp + "/jwks aud=usher"
 func TestAuthorizeByUpstreamToken(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(idp, idp+"/jwks")
-	r := newRigWith(t, dbtest.New(t), upstreamOf(t, p, oidc+" organizations=orgs"))
+	r := newRigWith(t, dbtest.New(t), providersOf(t, p, oidc+" organizations=orgs"))
 	exp := time.Now().Add(2 * time.Minute).Unix()
 	token := p.Token(map[string]any{"aud": "usher", "sub": "ada", "sid": "session-1", "exp": exp, "orgs": []string{"acme"}})
 	req := r.bearing(t, token, `{"room":"acme:design:1","userId":"grace"}`) // whom it names is not read
@@ -131,7 +131,7 @@ func TestAuthorizeByUpstreamToken(t *testing.T) {
 func TestFirstSight(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(idp, idp+"/jwks")
-	r := newRigWith(t, dbtest.New(t), upstreamOf(t, p, oidc+" id=id:{sub} organization=org groups=groups"))
+	r := newRigWith(t, dbtest.New(t), providersOf(t, p, oidc+" id=id:{sub} organization=org groups=groups"))
 	if _, err := r.pg.Pool.Exec(t.Context(), `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by) VALUES
 		('group', 'staff', 'room', 'staff:*', 'full', 't')`); err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func TestOrganizationSwitch(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			r := newRigWith(t, pg, upstreamOf(t, p, oidc+test.settings))
+			r := newRigWith(t, pg, providersOf(t, p, oidc+test.settings))
 			if _, err := pg.Pool.Exec(t.Context(), both); err != nil {
 				t.Fatal(err)
 			}
@@ -258,7 +258,7 @@ func TestBadUpstreamTokens(t *testing.T) {
 	p := identitytest.New(idp, idp+"/jwks")
 	key, stranger := identitytest.NewKey(session.EdDSA, "key-1"), identitytest.NewKey(session.EdDSA, "key-1")
 	p.SetKeys(key)
-	r := newRigWith(t, dbtest.New(t), upstreamOf(t, p, oidc))
+	r := newRigWith(t, dbtest.New(t), providersOf(t, p, oidc))
 	now := time.Now().Unix()
 	by := func(key identitytest.Key, header, claims map[string]any) string {
 		if _, there := claims["aud"]; !there {
@@ -356,7 +356,7 @@ func TestProviderDown(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(idp, idp+"/jwks")
 	p.Answer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
-	r := newRigWith(t, dbtest.New(t), upstreamOf(t, p, oidc))
+	r := newRigWith(t, dbtest.New(t), providersOf(t, p, oidc))
 	a := send(t, r.Server, r.bearing(t, p.Token(map[string]any{"aud": "usher", "sub": "ada"}), `{}`))
 	if a.status != 503 || !regexp.MustCompile(`^[1-9]$`).MatchString(a.header.Get("Retry-After")) || a.problem(t).Error != "unavailable" {
 		t.Errorf("status %d, Retry-After %q: %s", a.status, a.header.Get("Retry-After"), a.body)

@@ -33,11 +33,11 @@ const (
 	idPlaceholder  = "{sub}"
 )
 
-// An IssuerConfig says which tokens of one identity provider usher takes, and
+// An ProviderConfig says which tokens of one identity provider usher takes, and
 // what it reads from them. A claim is named by its name, or, inside of another,
-// by a JSON Pointer (RFC 6901): /o/id. [ParseIssuers] makes one from a line of
+// by a JSON Pointer (RFC 6901): /o/id. [ParseProviders] makes one from a line of
 // text.
-type IssuerConfig struct {
+type ProviderConfig struct {
 	// Issuers are the values of iss that are this provider, byte by byte; the
 	// first is its name in logs, metrics and the audit. Required.
 	Issuers []string
@@ -98,12 +98,12 @@ type ClaimRule struct {
 	Values []string
 }
 
-func (c *IssuerConfig) name() string { return c.Issuers[0] }
+func (c *ProviderConfig) name() string { return c.Issuers[0] }
 
 // prefix is what ID puts before the provider's own id.
-func (c *IssuerConfig) prefix() string { return strings.TrimSuffix(c.ID, idPlaceholder) }
+func (c *ProviderConfig) prefix() string { return strings.TrimSuffix(c.ID, idPlaceholder) }
 
-func (c *IssuerConfig) setDefaults() {
+func (c *ProviderConfig) setDefaults() {
 	if c.Algorithms == nil {
 		c.Algorithms = []string{session.EdDSA, session.Ed25519, session.ES256, session.RS256, session.PS256}
 		if !c.Secret.IsEmpty() {
@@ -131,7 +131,7 @@ func (c *IssuerConfig) setDefaults() {
 
 // faults returns what is wrong with a configuration that has its defaults, each
 // with the name of the setting.
-func (c *IssuerConfig) faults() (faults []error) {
+func (c *ProviderConfig) faults() (faults []error) {
 	add := func(setting, format string, args ...any) {
 		faults = append(faults, fmt.Errorf(setting+": "+format, args...))
 	}
@@ -181,7 +181,7 @@ func (c *IssuerConfig) faults() (faults []error) {
 }
 
 // label puts the issuer's name, or its place, before each fault.
-func (c *IssuerConfig) label(n int, faults []error) []error {
+func (c *ProviderConfig) label(n int, faults []error) []error {
 	label := fmt.Sprintf("issuer %d", n+1)
 	if len(c.Issuers) > 0 {
 		label = "issuer " + c.name()
@@ -194,7 +194,7 @@ func (c *IssuerConfig) label(n int, faults []error) []error {
 
 // conflicts returns what is wrong between issuers: one iss twice, or ids that
 // two people could share.
-func conflicts(issuers []IssuerConfig) (faults []error) {
+func conflicts(issuers []ProviderConfig) (faults []error) {
 	for i := range issuers {
 		a := &issuers[i]
 		for j := range issuers[:i] {
@@ -215,9 +215,9 @@ func conflicts(issuers []IssuerConfig) (faults []error) {
 	return faults
 }
 
-// UpstreamConfig is for [NewUpstream].
-type UpstreamConfig struct {
-	Issuers []IssuerConfig
+// ProvidersConfig is for [NewProviders].
+type ProvidersConfig struct {
+	Providers []ProviderConfig
 	// Transport fetches keys where it is not nil, in place of usher's own,
 	// which connects to public addresses alone.
 	Transport http.RoundTripper
@@ -228,53 +228,53 @@ type UpstreamConfig struct {
 	Now func() time.Time
 }
 
-// Upstream verifies the tokens of identity providers. It is safe for concurrent
+// Providers verifies the tokens of identity providers. It is safe for concurrent
 // use.
-type Upstream struct {
-	issuers map[string]*issuer // by iss
-	keys    []*session.URLKeys
-	now     func() time.Time
+type Providers struct {
+	providers map[string]*provider // by iss
+	keys      []*session.URLKeys
+	now       func() time.Time
 }
 
-type issuer struct {
-	IssuerConfig
+type provider struct {
+	ProviderConfig
 	keys session.KeySource // nil with a secret
 }
 
-// NewUpstream begins to fetch the issuers' keys, or returns every fault of the
+// NewProviders begins to fetch the issuers' keys, or returns every fault of the
 // configuration at once. A provider that is down stops nothing: its tokens are
 // a [KeysUnavailableError] until its keys were fetched. Close it after use.
-func NewUpstream(cfg UpstreamConfig) (*Upstream, error) {
+func NewProviders(cfg ProvidersConfig) (*Providers, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	issuers, err := complete(cfg.Issuers)
+	issuers, err := complete(cfg.Providers)
 	if err != nil {
 		return nil, err
 	}
-	u := &Upstream{issuers: map[string]*issuer{}, now: cfg.Now}
+	p := &Providers{providers: map[string]*provider{}, now: cfg.Now}
 	var faults []error
 	for _, c := range issuers {
-		i := &issuer{IssuerConfig: c}
-		if i.keys, err = u.keysOf(&c, &cfg); err != nil {
+		one := &provider{ProviderConfig: c}
+		if one.keys, err = p.keysOf(&c, &cfg); err != nil {
 			faults = append(faults, fmt.Errorf("issuer %s: jwks: %s", c.name(), plain(err)))
 		}
 		for _, iss := range c.Issuers {
-			u.issuers[iss] = i
+			p.providers[iss] = one
 		}
 	}
 	if err := errors.Join(faults...); err != nil {
-		u.Close()
+		p.Close()
 		return nil, err
 	}
-	return u, nil
+	return p, nil
 }
 
 // plain takes the package's name off an error, for the middle of a sentence.
 func plain(err error) string { return strings.TrimPrefix(err.Error(), "session: ") }
 
 // complete sets the defaults of configurations that are in order.
-func complete(issuers []IssuerConfig) ([]IssuerConfig, error) {
+func complete(issuers []ProviderConfig) ([]ProviderConfig, error) {
 	issuers = slices.Clone(issuers)
 	var faults []error
 	for n := range issuers {
@@ -289,7 +289,7 @@ func complete(issuers []IssuerConfig) ([]IssuerConfig, error) {
 }
 
 // keysOf returns where the keys of one issuer come from; no other's are in it.
-func (u *Upstream) keysOf(c *IssuerConfig, cfg *UpstreamConfig) (session.KeySource, error) {
+func (p *Providers) keysOf(c *ProviderConfig, cfg *ProvidersConfig) (session.KeySource, error) {
 	switch {
 	case !c.Secret.IsEmpty():
 		return nil, nil //nolint:nilnil // see issuer
@@ -314,13 +314,13 @@ func (u *Upstream) keysOf(c *IssuerConfig, cfg *UpstreamConfig) (session.KeySour
 	if err != nil {
 		return nil, err
 	}
-	u.keys = append(u.keys, keys)
+	p.keys = append(p.keys, keys)
 	return keys, nil
 }
 
 // Close stops fetching keys.
-func (u *Upstream) Close() {
-	for _, keys := range u.keys {
+func (p *Providers) Close() {
+	for _, keys := range p.keys {
 		keys.Close()
 	}
 }
@@ -342,15 +342,15 @@ const (
 	ReasonExpired       = "upstream_expired"        //
 )
 
-// An UpstreamError is the refusal of a token. Its text is for the log: it says
+// An ProviderTokenError is the refusal of a token. Its text is for the log: it says
 // more than the bearer may know, and repeats nothing of the token.
-type UpstreamError struct {
+type ProviderTokenError struct {
 	Reason string // a slug, one of the constants
 	Issuer string // the name of the one that the token claims to be of; empty for nobody's
 	detail string
 }
 
-func (e *UpstreamError) Error() string {
+func (e *ProviderTokenError) Error() string {
 	text := "identity: token refused: " + e.Reason
 	if e.Issuer != "" {
 		text += " of " + e.Issuer
@@ -379,40 +379,40 @@ func (*KeysUnavailableError) Is(target error) bool { return target == session.Er
 // tolerated are headers that some providers add, and that change nothing.
 var tolerated = []string{"x5t", "x5t#S256", "cat"}
 
-// Verify returns what a token says, or an [*UpstreamError], or a
+// Verify returns what a token says, or an [*ProviderTokenError], or a
 // [*KeysUnavailableError]. It waits for nothing but an unknown key's fetch, and
 // that no longer than ctx. Which issuer's rules and keys hold, iss says; that a
 // token has expired is said of one alone that is in order otherwise.
-func (u *Upstream) Verify(ctx context.Context, text secret.Text) (session.UpstreamClaims, error) {
+func (p *Providers) Verify(ctx context.Context, text secret.Text) (session.UpstreamClaims, error) {
 	token := text.Reveal()
 	if strings.Count(token, ".") == jweDots {
-		return session.UpstreamClaims{}, &UpstreamError{Reason: ReasonEncrypted}
+		return session.UpstreamClaims{}, &ProviderTokenError{Reason: ReasonEncrypted}
 	}
-	var i *issuer
+	var of *provider
 	var payload strictjson.Members
 	m, err := jws.Open(token, tolerated, func(m *jws.Message) (key jws.Key, err error) {
 		if payload, err = strictjson.Object(m.Payload, jws.MaxDepth); err != nil {
-			return key, &UpstreamError{Reason: ReasonMalformed, detail: err.Error()}
+			return key, &ProviderTokenError{Reason: ReasonMalformed, detail: err.Error()}
 		}
 		iss, _ := jws.Text(payload, "iss")
-		if i = u.issuers[iss]; i == nil {
-			return key, &UpstreamError{Reason: ReasonUnknownIssuer}
+		if of = p.providers[iss]; of == nil {
+			return key, &ProviderTokenError{Reason: ReasonUnknownIssuer}
 		}
-		return i.key(ctx, m)
+		return of.key(ctx, m)
 	})
 	if fault, ok := errors.AsType[jws.Fault](err); ok {
-		err = faultOf(fault, i)
+		err = faultOf(fault, of)
 	}
 	if err != nil {
 		return session.UpstreamClaims{}, err
 	}
-	return i.read(m, payload, u.now())
+	return of.read(m, payload, p.now())
 }
 
-func faultOf(fault jws.Fault, i *issuer) error {
-	e := &UpstreamError{Reason: ReasonMalformed, detail: string(fault)}
-	if i != nil { // then the token could be read
-		e.Issuer, e.Reason = i.name(), ReasonSignature
+func faultOf(fault jws.Fault, of *provider) error {
+	e := &ProviderTokenError{Reason: ReasonMalformed, detail: string(fault)}
+	if of != nil { // then the token could be read
+		e.Issuer, e.Reason = of.name(), ReasonSignature
 		if fault == jws.BadAlgorithm {
 			e.Reason = ReasonAlgorithm
 		}
@@ -421,38 +421,38 @@ func faultOf(fault jws.Fault, i *issuer) error {
 }
 
 // key returns the issuer's own key that the token names.
-func (i *issuer) key(ctx context.Context, m *jws.Message) (jws.Key, error) {
-	if !slices.Contains(i.Algorithms, m.Algorithm) {
-		return jws.Key{}, i.refuse(ReasonAlgorithm, "alg is not one of %s", strings.Join(i.Algorithms, ", "))
+func (p *provider) key(ctx context.Context, m *jws.Message) (jws.Key, error) {
+	if !slices.Contains(p.Algorithms, m.Algorithm) {
+		return jws.Key{}, p.refuse(ReasonAlgorithm, "alg is not one of %s", strings.Join(p.Algorithms, ", "))
 	}
-	if !i.Secret.IsEmpty() {
-		return jws.Key{Algorithm: HS256, Verify: i.verifyHS256}, nil
+	if !p.Secret.IsEmpty() {
+		return jws.Key{Algorithm: HS256, Verify: p.verifyHS256}, nil
 	}
 	if m.KeyID == "" || len(m.KeyID) > maxKeyID {
-		return jws.Key{}, i.refuse(ReasonUnknownKey, "kid is not a string of 1 to %d bytes", maxKeyID)
+		return jws.Key{}, p.refuse(ReasonUnknownKey, "kid is not a string of 1 to %d bytes", maxKeyID)
 	}
-	key, err := i.keys.Key(ctx, m.KeyID)
+	key, err := p.keys.Key(ctx, m.KeyID)
 	if err == nil {
 		return jws.Key{Algorithm: key.Algorithm, Verify: key.Verify}, nil
 	}
-	unavailable := &KeysUnavailableError{Issuer: i.name(), err: err}
+	unavailable := &KeysUnavailableError{Issuer: p.name(), err: err}
 	if retry, ok := errors.AsType[*session.RetryError](err); ok {
 		// The key may be a new one: to refuse it would sign good users out.
 		unavailable.RetryAfter = retry.After
 		return jws.Key{}, unavailable
 	}
 	if errors.Is(err, session.ErrUnknownKey) {
-		return jws.Key{}, i.refuse(ReasonUnknownKey, "kid is none of the issuer's keys")
+		return jws.Key{}, p.refuse(ReasonUnknownKey, "kid is none of the issuer's keys")
 	}
 	return jws.Key{}, unavailable
 }
 
-func (i *issuer) verifyHS256(input string, signature []byte) bool {
-	mac := hmac.New(sha256.New, []byte(i.Secret.Reveal()))
+func (p *provider) verifyHS256(input string, signature []byte) bool {
+	mac := hmac.New(sha256.New, []byte(p.Secret.Reveal()))
 	mac.Write([]byte(input))
 	return hmac.Equal(mac.Sum(nil), signature)
 }
 
-func (i *issuer) refuse(reason, format string, args ...any) error {
-	return &UpstreamError{Reason: reason, Issuer: i.name(), detail: fmt.Sprintf(format, args...)}
+func (p *provider) refuse(reason, format string, args ...any) error {
+	return &ProviderTokenError{Reason: reason, Issuer: p.name(), detail: fmt.Sprintf(format, args...)}
 }

@@ -54,13 +54,13 @@ var presets = map[string]preset{
 	},
 }
 
-// Presets lists the names with which a line of [ParseIssuers] may begin.
+// Presets lists the names with which a line of [ParseProviders] may begin.
 func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
 
 // keySettings say where keys come from: one of them replaces the preset's.
 var keySettings = []string{"jwks", "discovery", "keys-file", "secret-file"}
 
-// ParseIssuers reads configurations, each a preset and settings, and returns
+// ParseProviders reads configurations, each a preset and settings, and returns
 // every fault of all of them at once:
 //
 //	clerk issuer=https://clerk.example.com azp=https://app.example.com id=clerk:{sub}
@@ -69,8 +69,8 @@ var keySettings = []string{"jwks", "discovery", "keys-file", "secret-file"}
 // holds a blank. One that takes several is repeated. A setting replaces all of
 // the preset's values; with no value, it takes them away. Secrets and keys are
 // read from the files that are named. docs/identity.md lists the settings.
-func ParseIssuers(lines []string) ([]IssuerConfig, error) {
-	issuers := make([]IssuerConfig, 0, len(lines))
+func ParseProviders(lines []string) ([]ProviderConfig, error) {
+	issuers := make([]ProviderConfig, 0, len(lines))
 	var faults []error
 	for _, line := range lines {
 		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
@@ -90,7 +90,7 @@ func ParseIssuers(lines []string) ([]IssuerConfig, error) {
 	return issuers, errors.Join(faults...)
 }
 
-func parseIssuer(line string) (c IssuerConfig, faults []error) {
+func parseIssuer(line string) (c ProviderConfig, faults []error) {
 	name := strings.Fields(line)[0]
 	p, ok := presets[name]
 	if !ok {
@@ -166,7 +166,7 @@ func readSettings(text string) (settings map[string][]string, faults []error) {
 }
 
 // set sets what one setting says.
-func (c *IssuerConfig) set(name string, values []string) (err error) {
+func (c *ProviderConfig) set(name string, values []string) (err error) {
 	switch name {
 	case "issuer":
 		c.Issuers = values
@@ -193,7 +193,7 @@ func (c *IssuerConfig) set(name string, values []string) (err error) {
 	return nil
 }
 
-func (c *IssuerConfig) setOne(name string, values []string) (err error) {
+func (c *ProviderConfig) setOne(name string, values []string) (err error) {
 	texts := map[string]*string{
 		"jwks": &c.JWKS, "id": &c.ID, "user": &c.UserClaim, "session": &c.SessionClaim,
 		"organization": &c.OrganizationClaim, "organizations": &c.OrganizationsClaim, "groups": &c.GroupsClaim,
