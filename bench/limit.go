@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +14,7 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/internal/service"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -63,6 +62,7 @@ func serveLimit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	handler, err := api.New(api.Config{
 		URL:         address.String(),
 		Credentials: credentials,
@@ -71,22 +71,16 @@ func serveLimit(ctx context.Context) error {
 		Keys:        keys,
 		Audit:       noAudit{},
 		Contract:    usher.OpenAPI,
-		Logger:      slog.New(slog.NewJSONHandler(os.Stderr, nil)),
+		Logger:      logger,
 		Registry:    prometheus.NewRegistry(),
 	})
 	if err != nil {
 		return err
 	}
-	// With the garbage collector's setting and the timers of usher serve.
-	debug.SetGCPercent(400)
-	s := &http.Server{
-		Addr:              address.Host,
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      15 * time.Second,
-		IdleTimeout:       time.Minute,
-	}
+	// As usher serve does.
+	service.RelaxGC()
+	s := service.NewServer(handler, logger)
+	s.Addr = address.Host
 	go func() {
 		<-ctx.Done()
 		_ = s.Close()

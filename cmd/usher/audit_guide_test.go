@@ -127,7 +127,7 @@ func newAsked(t *testing.T) *asked {
 	if err := owner.EnsureCheckpointKey(ctx, encryption, "cli:lin@ops"); err != nil {
 		t.Fatal(err)
 	}
-	checkpoints, err := (&sealFlags{filepath.Join(a.dir, "checkpoints")}).openCheckpoints(nil)
+	checkpoints, err := (&checkpointFlags{filepath.Join(a.dir, "checkpoints")}).openCheckpoints(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

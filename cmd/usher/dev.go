@@ -25,17 +25,13 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/internal/service"
 	"github.com/usher-auth/usher/session"
 )
 
 type devCmd struct {
-	databaseFlags
-	tokenFlags
-	webFlags
-	limitFlags
-	issuerFlags
-	URL string `env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim, where it is not the listener's."`
-	sealFlags
+	serviceFlags
+	URL       string `env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim, where it is not the listener's."`
 	Dir       string `env:"USHER_DEV_DIR" default:".usher" type:"path" help:"Folder of the database, the keys and dev.json."`
 	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener; port 0 takes a free one."`
 	OpsListen string `env:"USHER_OPS_LISTEN" default:"127.0.0.1:0" help:"Listener for /livez, /readyz, /metrics, /debug/pprof and /v1/admin."`
@@ -111,29 +107,19 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	if err != nil {
 		return err
 	}
-	service, err := c.serviceURL(ctx, owner)
+	cfg, err := c.serviceConfig(dev.Issuer)
 	if err != nil {
 		return err
 	}
-	checkpoints, err := c.openCheckpoints(out.out)
-	if err != nil {
+	cfg.Mode, cfg.KeyEncryption, cfg.Public, cfg.Ops = db.Dev, encryption, listener, ops
+	cfg.Drain, cfg.Logger = 5*time.Second, logger
+	if cfg.DatabaseURL, err = c.serviceURL(ctx, owner); err != nil {
 		return err
 	}
-	s, err := newService(ctx, serviceConfig{
-		databaseURL: service,
-		mode:        db.Dev,
-		encryption:  encryption,
-		url:         dev.Issuer,
-		tokens:      c.tokenFlags,
-		web:         c.webFlags,
-		limits:      c.limitFlags,
-		issuers:     c.issuerFlags,
-		checkpoints: checkpoints,
-		listen:      listener,
-		ops:         ops,
-		drain:       5 * time.Second,
-		logger:      logger,
-	})
+	if cfg.Checkpoints, err = c.openCheckpoints(out.out); err != nil {
+		return err
+	}
+	s, err := service.New(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -141,7 +127,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		return err
 	}
 	fmt.Fprint(out.out, dev.greeting(c.Dir))
-	return s.run(ctx)
+	return s.Run(ctx)
 }
 
 // makeDevDir makes the folder, which git then ignores by itself.
@@ -196,6 +182,25 @@ func (c *devCmd) database(ctx context.Context, logger *slog.Logger) (owner secre
 		watching.Wait()
 		return server.Stop()
 	}, nil
+}
+
+// signedIn returns the demo's users, or none of them where an application signs
+// the cookies, or is the directory.
+func (c *devCmd) signedIn(ctx context.Context, owner secret.Text) ([]string, error) {
+	database, err := db.Open(owner)
+	if err != nil {
+		return nil, err
+	}
+	defer database.Close()
+	d, err := database.Deployment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := c.cookieSecrets()
+	if err != nil || len(secrets) > 0 || d.Directory != db.OwnDirectory {
+		return nil, err
+	}
+	return demoUsers, nil
 }
 
 // demo seeds the demo. Its users' session cookies and its keys are those of the

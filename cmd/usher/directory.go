@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/admin"
-	"github.com/usher-auth/usher/internal/secret"
 )
 
 type directoryCmd struct {
@@ -108,71 +106,4 @@ func (c *directorySweepCmd) Run(ctx context.Context, out *console, database *db.
 		return err
 	}
 	return printList(out.out, c.JSON, gone, []string{"USER"}, func(id string) []string { return []string{id} })
-}
-
-// cookieSecretFlags name what signs the application's session cookie.
-type cookieSecretFlags struct {
-	SessionCookieSecret     secret.Text `env:"USHER_SESSION_COOKIE_SECRET" placeholder:"TEXT" help:"What the application signs the cookie with (Better Auth: BETTER_AUTH_SECRET). Several, separated by commas, while it changes: any may have signed."`
-	SessionCookieSecretFile string      `env:"USHER_SESSION_COOKIE_SECRET_FILE" placeholder:"FILE" help:"A file that holds it."`
-}
-
-// cookieSecrets returns none where the cookie is not signed.
-func (f *cookieSecretFlags) cookieSecrets() (secrets []secret.Text, err error) {
-	if f.SessionCookieSecret.IsEmpty() && f.SessionCookieSecretFile == "" {
-		return nil, nil
-	}
-	text, err := oneSecret("session-cookie-secret", f.SessionCookieSecret, f.SessionCookieSecretFile)
-	if err != nil {
-		return nil, err
-	}
-	for s := range strings.SplitSeq(text.Reveal(), ",") {
-		secrets = append(secrets, secret.New(strings.TrimSpace(s)))
-	}
-	return secrets, nil
-}
-
-// checkDirectory refuses to serve nobody: over Better Auth's tables every
-// cookie is signed.
-func checkDirectory(ctx context.Context, database *db.DB, cookieSecrets []secret.Text) error {
-	d, err := database.Deployment(ctx)
-	if err != nil {
-		return err
-	}
-	if d.Directory == db.BetterAuthDirectory && len(cookieSecrets) == 0 {
-		return errors.New("the directory is Better Auth's, which signs its session cookie: give its secret (BETTER_AUTH_SECRET) as --session-cookie-secret or --session-cookie-secret-file")
-	}
-	return nil
-}
-
-// signedIn returns the demo's users, or none of them where an application signs
-// the cookies, or is the directory.
-func (c *devCmd) signedIn(ctx context.Context, owner secret.Text) ([]string, error) {
-	database, err := db.Open(owner)
-	if err != nil {
-		return nil, err
-	}
-	defer database.Close()
-	d, err := database.Deployment(ctx)
-	if err != nil {
-		return nil, err
-	}
-	secrets, err := c.cookieSecrets()
-	if err != nil || len(secrets) > 0 || d.Directory != db.OwnDirectory {
-		return nil, err
-	}
-	return demoUsers, nil
-}
-
-// sweeper is who revokes the grants of deleted users, for the record.
-const sweeper = "usher"
-
-// sweep revokes the grants of users whom the application has deleted.
-func (s *service) sweep(ctx context.Context) {
-	revoked, err := s.db.Sweep(ctx, sweeper)
-	if err != nil && ctx.Err() == nil {
-		s.cfg.logger.ErrorContext(ctx, "the directory could not be swept", "error", err.Error())
-	}
-	if len(revoked) > 0 {
-		s.cfg.logger.InfoContext(ctx, "grants of deleted users revoked", "count", len(revoked))
-	}
 }

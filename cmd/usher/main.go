@@ -14,8 +14,6 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/usher-auth/usher/internal/secret"
 )
 
 // cli is the whole configuration: every flag of serve and dev has an
@@ -106,34 +104,4 @@ func plain(err error) string {
 		lines = append(lines, line)
 	}
 	return strings.TrimSpace(strings.Join(lines, ""))
-}
-
-// databaseFlags name the database that a subcommand works on.
-type databaseFlags struct {
-	DatabaseURL     secret.Text `env:"USHER_DATABASE_URL" placeholder:"URL" help:"Postgres, as postgres://user:password@host/database."`
-	DatabaseURLFile string      `env:"USHER_DATABASE_URL_FILE" placeholder:"FILE" help:"A file that holds the URL."`
-}
-
-func (f *databaseFlags) url() (secret.Text, error) {
-	return oneSecret("database-url", f.DatabaseURL, f.DatabaseURLFile)
-}
-
-// oneSecret returns a secret that is given as itself or as a file, and says
-// what is missing where it is neither.
-func oneSecret(flag string, text secret.Text, file string) (secret.Text, error) {
-	switch {
-	case file != "" && !text.IsEmpty():
-		return secret.Text{}, fmt.Errorf("--%s and --%s-file are both given: give one", flag, flag)
-	case file != "":
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return secret.Text{}, fmt.Errorf("--%s-file: %w", flag, err)
-		}
-		text = secret.New(strings.TrimSpace(string(content)))
-	}
-	if text.IsEmpty() {
-		name := "USHER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-		return secret.Text{}, fmt.Errorf("--%s is missing: give it, %s, or a file that holds it as --%s-file or %s_FILE", flag, name, flag, name)
-	}
-	return text, nil
 }

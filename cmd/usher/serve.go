@@ -10,18 +10,12 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/db"
-	"github.com/usher-auth/usher/internal/secret"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/service"
 )
 
 type serveCmd struct {
-	databaseFlags
+	serviceFlags
 	keyEncryptionFlags
-	tokenFlags
-	webFlags
-	limitFlags
-	issuerFlags
-	sealFlags
 	tlsFlags
 	URL       string        `required:"" env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim: https://auth.example.com."`
 	Listen    string        `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Give --tls-cert and --tls-key, or put a proxy with TLS in front of it."`
@@ -29,50 +23,25 @@ type serveCmd struct {
 	Drain     time.Duration `env:"USHER_DRAIN" default:"10s" help:"How long to wait for requests in flight at shutdown."`
 }
 
-// keyEncryptionFlags name the key ring that seals private signing keys.
-type keyEncryptionFlags struct {
-	KeyEncryptionKey     secret.Text `env:"USHER_KEY_ENCRYPTION_KEY" placeholder:"KEYS" help:"Seals the signing keys: openssl rand -base64 32. Several, separated by commas: the first seals, all open."`
-	KeyEncryptionKeyFile string      `env:"USHER_KEY_ENCRYPTION_KEY_FILE" placeholder:"FILE" help:"A file that holds it."`
-}
-
-func (f *keyEncryptionFlags) encryption() (*session.KeyEncryption, error) {
-	text, err := oneSecret("key-encryption-key", f.KeyEncryptionKey, f.KeyEncryptionKeyFile)
-	if err != nil {
-		return nil, err
-	}
-	return session.ParseKeyEncryption(text)
-}
-
 func (c *serveCmd) Run(ctx context.Context, out *console) error {
-	databaseURL, err := c.url()
-	if err != nil {
-		return err
-	}
-	encryption, err := c.encryption()
-	if err != nil {
-		return err
-	}
 	if err := checkPublicURL(c.URL); err != nil {
 		return err
 	}
-	checkpoints, err := c.openCheckpoints(out.out)
+	cfg, err := c.serviceConfig(c.URL)
 	if err != nil {
 		return err
 	}
-	cfg := serviceConfig{
-		databaseURL: databaseURL,
-		mode:        db.Production,
-		encryption:  encryption,
-		url:         c.URL,
-		tokens:      c.tokenFlags,
-		web:         c.webFlags,
-		limits:      c.limitFlags,
-		issuers:     c.issuerFlags,
-		checkpoints: checkpoints,
-		drain:       c.Drain,
-		logger:      out.logger,
+	cfg.Mode, cfg.Drain, cfg.Logger = db.Production, c.Drain, out.logger
+	if cfg.DatabaseURL, err = c.url(); err != nil {
+		return err
 	}
-	if cfg.listen, err = listen(ctx, "listen", c.Listen); err != nil {
+	if cfg.KeyEncryption, err = c.encryption(); err != nil {
+		return err
+	}
+	if cfg.Checkpoints, err = c.openCheckpoints(out.out); err != nil {
+		return err
+	}
+	if cfg.Public, err = listen(ctx, "listen", c.Listen); err != nil {
 		return err
 	}
 	secured, err := c.tlsFlags.config()
@@ -80,25 +49,25 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	if secured != nil {
-		cfg.listen = tls.NewListener(cfg.listen, secured)
-	} else if address, ok := cfg.listen.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
+		cfg.Public = tls.NewListener(cfg.Public, secured)
+	} else if address, ok := cfg.Public.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
 		out.logger.WarnContext(ctx, "serving in the clear: put a proxy with TLS in front, or give --tls-cert and --tls-key", "listen", address.String())
 	}
-	if cfg.ops, err = listen(ctx, "ops-listen", c.OpsListen); err != nil {
+	if cfg.Ops, err = listen(ctx, "ops-listen", c.OpsListen); err != nil {
 		return err
 	}
-	if address, ok := cfg.ops.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
-		out.logger.WarnContext(ctx, "operators are served in the clear, and admin keys pass there: keep this listener to a network that is yours alone", "ops_listen", address.String())
+	if address, ok := cfg.Ops.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
+		out.logger.WarnContext(ctx, "operators are served in the clear, and admin keys pass there: keep this listener on a private network", "ops_listen", address.String())
 	}
-	s, err := newService(ctx, cfg)
+	s, err := service.New(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	if !strings.HasPrefix(c.SessionCookie, "__Host-") && !strings.HasPrefix(c.SessionCookie, "__Secure-") {
-		out.logger.WarnContext(ctx, "the session cookie's name has no __Host- or __Secure- prefix: sibling domains can toss one in", "cookie", c.SessionCookie)
+		out.logger.WarnContext(ctx, "the session cookie's name has no __Host- or __Secure- prefix: sibling domains can set it", "cookie", c.SessionCookie)
 	}
-	out.logger.InfoContext(ctx, "serving", "url", c.URL, "listen", cfg.listen.Addr().String(), "ops_listen", cfg.ops.Addr().String())
-	return s.run(ctx)
+	out.logger.InfoContext(ctx, "serving", "url", c.URL, "listen", cfg.Public.Addr().String(), "ops_listen", cfg.Ops.Addr().String())
+	return s.Run(ctx)
 }
 
 // checkPublicURL refuses what cannot be an issuer: it is compared byte by

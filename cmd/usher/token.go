@@ -14,6 +14,7 @@ import (
 
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/service"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -59,7 +60,7 @@ func (c *tokenIssueCmd) Run(ctx context.Context, out *console, database *db.DB) 
 	if err != nil {
 		return err
 	}
-	if err := checkDatabase(d); err != nil {
+	if err := service.CheckDatabase(d); err != nil {
 		return err
 	}
 	keys, _, err := database.SigningKeys(ctx, encryption)
@@ -106,7 +107,7 @@ func (c *tokenIssueCmd) issue(ctx context.Context, database *db.DB, issuer *sess
 	} else if d.Reason = api.Reason(err); d.Reason == "" {
 		return session.Token{}, err // a fault
 	}
-	audit := database.AuditLog(replicaName(), prometheus.NewRegistry())
+	audit := database.AuditLog(service.ReplicaName(), prometheus.NewRegistry())
 	defer audit.Close()
 	if err := audit.Record(ctx, d); err != nil {
 		return session.Token{}, err

@@ -1,11 +1,9 @@
-package main
+package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,23 +12,6 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/identity"
 )
-
-// issuerFlags name the identity providers whose tokens usher takes.
-type issuerFlags struct {
-	Issuers []string `name:"issuer" env:"USHER_ISSUERS" sep:"\n" placeholder:"\"PRESET NAME=VALUE ...\"" help:"An identity provider whose tokens callers may show, as in \"clerk issuer=https://clerk.example.com azp=https://app.example.com\"; see docs/identity.md. Repeat it for several; in the environment, one a line."`
-}
-
-// parse refuses, beside what is wrong with an issuer, one that is usher itself:
-// with its tokens anybody could have new ones for ever.
-func (f *issuerFlags) parse(ownURL string) ([]identity.ProviderConfig, error) {
-	issuers, err := identity.ParseProviders(f.Issuers)
-	for i := range issuers {
-		if slices.Contains(issuers[i].Issuers, ownURL) {
-			err = errors.Join(err, fmt.Errorf("issuer %s: issuer: this is usher's own --url: its tokens are for sync backends, not for usher", ownURL))
-		}
-	}
-	return issuers, err
-}
 
 // recordKeyFailuresEvery bounds the audit rows of a provider that is down.
 const recordKeyFailuresEvery = time.Hour

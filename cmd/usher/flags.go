@@ -1,0 +1,192 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/api"
+	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/internal/service"
+	"github.com/usher-auth/usher/session"
+)
+
+// Flags that several subcommands share.
+
+// serviceFlags configure a service: those that serve and dev have in common.
+type serviceFlags struct {
+	databaseFlags
+	tokenFlags
+	webFlags
+	limitFlags
+	issuerFlags
+	checkpointFlags
+}
+
+// serviceConfig returns what the flags say about a service at a public URL.
+func (f *serviceFlags) serviceConfig(url string) (cfg service.Config, err error) {
+	if cfg.Issuer, err = f.issuerConfig(url); err != nil {
+		return cfg, err
+	}
+	if cfg.Credentials, err = f.credentials(); err != nil {
+		return cfg, err
+	}
+	cfg.Providers, err = f.issuerFlags.parse(url)
+	cfg.Origins, cfg.TokenCookieDomain, cfg.Limits = f.Origins, f.TokenCookieDomain, f.limits()
+	return cfg, err
+}
+
+// databaseFlags name the database that a subcommand works on.
+type databaseFlags struct {
+	DatabaseURL     secret.Text `env:"USHER_DATABASE_URL" placeholder:"URL" help:"Postgres, as postgres://user:password@host/database."`
+	DatabaseURLFile string      `env:"USHER_DATABASE_URL_FILE" placeholder:"FILE" help:"A file that holds the URL."`
+}
+
+func (f *databaseFlags) url() (secret.Text, error) {
+	return oneSecret("database-url", f.DatabaseURL, f.DatabaseURLFile)
+}
+
+// oneSecret returns a secret that is given as itself or as a file, and says
+// what is missing where it is neither.
+func oneSecret(flag string, text secret.Text, file string) (secret.Text, error) {
+	switch {
+	case file != "" && !text.IsEmpty():
+		return secret.Text{}, fmt.Errorf("--%s and --%s-file are both given: give one", flag, flag)
+	case file != "":
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return secret.Text{}, fmt.Errorf("--%s-file: %w", flag, err)
+		}
+		text = secret.New(strings.TrimSpace(string(content)))
+	}
+	if text.IsEmpty() {
+		name := "USHER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+		return secret.Text{}, fmt.Errorf("--%s is missing: give it, %s, or a file that holds it as --%s-file or %s_FILE", flag, name, flag, name)
+	}
+	return text, nil
+}
+
+// keyEncryptionFlags name the key ring that seals private signing keys.
+type keyEncryptionFlags struct {
+	KeyEncryptionKey     secret.Text `env:"USHER_KEY_ENCRYPTION_KEY" placeholder:"KEYS" help:"Seals the signing keys: openssl rand -base64 32. Several, separated by commas: the first seals, all open."`
+	KeyEncryptionKeyFile string      `env:"USHER_KEY_ENCRYPTION_KEY_FILE" placeholder:"FILE" help:"A file that holds it."`
+}
+
+func (f *keyEncryptionFlags) encryption() (*session.KeyEncryption, error) {
+	text, err := oneSecret("key-encryption-key", f.KeyEncryptionKey, f.KeyEncryptionKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	return session.ParseKeyEncryption(text)
+}
+
+// tokenFlags say what is written into tokens.
+type tokenFlags struct {
+	Project    string        `env:"USHER_PROJECT" default:"usher" help:"The pid claim."`
+	Audiences  string        `env:"USHER_AUDIENCES" default:"liveblocks=rooms,livestore=stores" help:"The sync backends and what each may get: rooms, stores or rooms+stores."`
+	TokenTTL   time.Duration `name:"token-ttl" env:"USHER_TOKEN_TTL" default:"5m" help:"Life of a token, 1m to 1h."`
+	SigningAlg string        `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"EdDSA, or ES256 for verifiers without Ed25519."`
+}
+
+// issuerConfig says how tokens are issued, with keys still to be added.
+func (f *tokenFlags) issuerConfig(url string) (session.IssuerConfig, error) {
+	audiences, err := session.ParseAudiences(f.Audiences)
+	return session.IssuerConfig{Issuer: url, Algorithm: f.SigningAlg, Project: f.Project, Audiences: audiences, TTL: f.TokenTTL}, err
+}
+
+func (f *tokenFlags) issuer(url string, keys *session.Keyring) (*session.Issuer, error) {
+	cfg, err := f.issuerConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Keys = keys
+	return session.NewIssuer(cfg)
+}
+
+// webFlags say who may call.
+type webFlags struct {
+	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie; it may come with the prefix __Secure- or __Host-, too."`
+	Origins       []string `env:"USHER_ORIGINS" help:"Other origins whose pages may call with the user's cookie, for example https://app.example.com."`
+
+	cookieSecretFlags
+
+	TokenCookieDomain string `env:"USHER_TOKEN_COOKIE_DOMAIN" placeholder:"DOMAIN" help:"Parent domain of usher's host and the sync backend's, for mode=cookie where they differ: example.com."`
+
+	TrustedProxies          []string `env:"USHER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Addresses and networks of the proxies in front: their headers are believed."`
+	ProxyUserHeader         string   `env:"USHER_PROXY_USER_HEADER" placeholder:"NAME" help:"Header in which a trusted proxy names the user whom it signed in, such as X-Auth-Request-User."`
+	ProxyOrganizationHeader string   `env:"USHER_PROXY_ORGANIZATION_HEADER" placeholder:"NAME" help:"Header in which it names the user's active organization."`
+	ProxyAddressHeader      string   `env:"USHER_PROXY_ADDRESS_HEADER" default:"X-Forwarded-For" enum:"X-Forwarded-For,Forwarded" help:"Header to which the trusted proxies append their client's address, for the audit: X-Forwarded-For or Forwarded."`
+}
+
+// credentials says how callers are recognized.
+func (f *webFlags) credentials() (identity.Config, error) {
+	secrets, err := f.cookieSecrets()
+	return identity.Config{
+		Cookie:        f.SessionCookie,
+		CookieSecrets: secrets,
+		Proxy: identity.ProxyConfig{
+			Trusted:            f.TrustedProxies,
+			UserHeader:         f.ProxyUserHeader,
+			OrganizationHeader: f.ProxyOrganizationHeader,
+			AddressHeader:      f.ProxyAddressHeader,
+		},
+	}, err
+}
+
+// limitFlags say how much is too much. Each usher process counts for itself.
+type limitFlags struct {
+	RateLimit         int            `env:"USHER_RATE_LIMIT" default:"600" placeholder:"N" help:"Requests a minute that one session may make, all at once or spread (${default}); 0 is no limit. Each usher process counts for itself: with N of them, a caller has up to N times as much."`
+	RateLimitAPIKey   int            `name:"rate-limit-api-key" env:"USHER_RATE_LIMIT_API_KEY" default:"60000" placeholder:"N" help:"The same of one API key (${default})."`
+	RateLimitFailures int            `env:"USHER_RATE_LIMIT_FAILURES" default:"120" placeholder:"N" help:"Requests a minute from one address, or one IPv6 /56, that are refused before it is known who calls (${default}). Beyond it, only credentials pass that were good when last seen."`
+	RateLimitProxies  []netip.Prefix `env:"USHER_RATE_LIMIT_PROXIES" default:"${proxies}" placeholder:"CIDR" help:"Addresses that stand for many callers, which the limit of failures is not for, beside the trusted proxies: loopback and private ones unless given."`
+}
+
+// privateAddresses are where a proxy in front of usher stands.
+const privateAddresses = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
+
+func (f *limitFlags) limits() api.Limits {
+	return api.Limits{Session: f.RateLimit, APIKey: f.RateLimitAPIKey, Failures: f.RateLimitFailures, Proxies: f.RateLimitProxies}
+}
+
+// cookieSecretFlags name what signs the application's session cookie.
+type cookieSecretFlags struct {
+	SessionCookieSecret     secret.Text `env:"USHER_SESSION_COOKIE_SECRET" placeholder:"TEXT" help:"What the application signs the cookie with (Better Auth: BETTER_AUTH_SECRET). Several, separated by commas, while it changes: any may have signed."`
+	SessionCookieSecretFile string      `env:"USHER_SESSION_COOKIE_SECRET_FILE" placeholder:"FILE" help:"A file that holds it."`
+}
+
+// cookieSecrets returns none where the cookie is not signed.
+func (f *cookieSecretFlags) cookieSecrets() (secrets []secret.Text, err error) {
+	if f.SessionCookieSecret.IsEmpty() && f.SessionCookieSecretFile == "" {
+		return nil, nil
+	}
+	text, err := oneSecret("session-cookie-secret", f.SessionCookieSecret, f.SessionCookieSecretFile)
+	if err != nil {
+		return nil, err
+	}
+	for s := range strings.SplitSeq(text.Reveal(), ",") {
+		secrets = append(secrets, secret.New(strings.TrimSpace(s)))
+	}
+	return secrets, nil
+}
+
+// issuerFlags name the identity providers whose tokens usher takes.
+type issuerFlags struct {
+	Issuers []string `name:"issuer" env:"USHER_ISSUERS" sep:"\n" placeholder:"\"PRESET NAME=VALUE ...\"" help:"An identity provider whose tokens callers may show, as in \"clerk issuer=https://clerk.example.com azp=https://app.example.com\"; see docs/identity.md. Repeat it for several; in the environment, one a line."`
+}
+
+// parse refuses, beside what is wrong with an issuer, one that is usher itself:
+// with its tokens anybody could have new ones for ever.
+func (f *issuerFlags) parse(ownURL string) ([]identity.ProviderConfig, error) {
+	issuers, err := identity.ParseProviders(f.Issuers)
+	for i := range issuers {
+		if slices.Contains(issuers[i].Issuers, ownURL) {
+			err = errors.Join(err, fmt.Errorf("issuer %s: issuer: this is usher's own --url: its tokens are for sync backends, not for usher", ownURL))
+		}
+	}
+	return issuers, err
+}

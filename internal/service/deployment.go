@@ -1,0 +1,42 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/usher-auth/usher/db"
+)
+
+// checkDeployment refuses a database that is not this program's, or on which
+// usher's promises would not hold.
+func checkDeployment(ctx context.Context, database *db.DB, mode db.Mode, cookiesSigned bool) error {
+	d, err := database.Deployment(ctx)
+	if err != nil {
+		return err
+	}
+	if d.Mode != mode {
+		return &db.WrongModeError{Got: d.Mode, Want: mode}
+	}
+	if err := CheckDatabase(d); err != nil {
+		return err
+	}
+	switch {
+	case d.MayRewriteAudit:
+		return errors.New("the database role may change audit rows: serve with a role that is a member of usher_service alone, not with the owner")
+	case d.Directory == db.BetterAuthDirectory && !cookiesSigned: // every cookie would be refused
+		return errors.New("the directory is Better Auth's, which signs its session cookie: give its secret (BETTER_AUTH_SECRET) as --session-cookie-secret or --session-cookie-secret-file")
+	}
+	return nil
+}
+
+// CheckDatabase refuses a database from which no token should be issued.
+func CheckDatabase(d db.Deployment) error {
+	switch {
+	case d.SchemaVersion < db.SchemaVersion():
+		return fmt.Errorf("the database has schema version %d and this usher needs %d: run usher migrate up", d.SchemaVersion, db.SchemaVersion())
+	case d.LosesCommits:
+		return errors.New("the database may lose acknowledged commits (synchronous_commit or fsync is off), and a token would then have no audit row: turn them on")
+	}
+	return nil
+}

@@ -1,0 +1,243 @@
+// Package service runs usher: it joins the parts, checks that the database is
+// one on which usher's promises hold, serves, watches over the clock, the
+// audit and the keys, and drains at the end.
+package service
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/usher-auth/usher"
+	"github.com/usher-auth/usher/api"
+	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/session"
+)
+
+// Config says what to serve, where, and to which callers.
+type Config struct {
+	DatabaseURL   secret.Text
+	Mode          db.Mode // that the database must have
+	KeyEncryption *session.KeyEncryption
+
+	// Issuer says how to issue tokens. Its Keys are those of the database.
+	Issuer session.IssuerConfig
+
+	Credentials       identity.Config
+	Providers         []identity.ProviderConfig
+	Origins           []string
+	TokenCookieDomain string
+	Limits            api.Limits
+
+	Checkpoints io.Writer // beside the database; nil: the database alone
+
+	// Public and Ops are the listeners. Run closes them.
+	Public, Ops net.Listener
+	// Drain is how long requests in flight may take at shutdown.
+	Drain  time.Duration
+	Logger *slog.Logger
+}
+
+// Service is usher, ready to run.
+type Service struct {
+	cfg       Config
+	db        *db.DB
+	adminDB   *db.DB // a separate pool: an auditor's query must not take a connection that issuing waits for
+	auditLog  *db.AuditLog
+	floods    *db.FloodLog
+	providers *identity.Providers
+	sealer    *db.Sealer
+	stray     prometheus.Gauge
+	public    *http.Server
+	ops       *http.Server
+	opsAPI    *api.Ops
+}
+
+// New joins the parts. It refuses an unsafe setting or database with an error
+// that says what to change.
+func New(ctx context.Context, cfg Config) (*Service, error) {
+	credentials, err := identity.NewReader(cfg.Credentials)
+	if err != nil {
+		return nil, err
+	}
+	database, err := db.Open(cfg.DatabaseURL)
+	if err != nil {
+		return nil, err
+	}
+	adminDB, err := db.Open(cfg.DatabaseURL)
+	if err != nil {
+		database.Close()
+		return nil, err
+	}
+	s := &Service{db: database, adminDB: adminDB, cfg: cfg}
+	started := false
+	defer func() {
+		if !started {
+			_ = s.close(ctx) // err says why
+		}
+	}()
+	if err := checkDeployment(ctx, database, cfg.Mode, len(cfg.Credentials.CookieSecrets) > 0); err != nil {
+		return nil, err
+	}
+	directory, err := database.Directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, unusable, err := database.SigningKeys(ctx, cfg.KeyEncryption)
+	if err != nil {
+		return nil, err
+	}
+	for _, err := range unusable {
+		cfg.Logger.ErrorContext(ctx, "signing key cannot be used", "error", err.Error())
+	}
+	keyring := session.NewKeyring(keys...)
+	cfg.Issuer.Keys, cfg.Issuer.Algorithm = keyring, cmp.Or(cfg.Issuer.Algorithm, session.EdDSA)
+	issuer, err := session.NewIssuer(cfg.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := keyring.Signing(cfg.Issuer.Algorithm, time.Now()); err != nil {
+		return nil, fmt.Errorf("%w for %s: make one with usher key create --alg %[2]s", err, cfg.Issuer.Algorithm)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if s.sealer, err = database.Sealer(ctx, cfg.KeyEncryption, cfg.Checkpoints, registry); errors.Is(err, session.ErrUnavailable) {
+		return nil, err
+	} else if err != nil {
+		cfg.Logger.ErrorContext(ctx, "the audit is kept but not sealed: changes to it would not be detected", "error", err.Error())
+	}
+	if s.providers, err = newProviders(ctx, cfg.Providers, directory.Foreign(), adminDB, registry, cfg.Logger); err != nil {
+		return nil, err
+	}
+	s.stray = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "usher_audit_default_partition_rows",
+		Help: "Rows of the audit, up to 10,001, whose month had no partition. Above 0, partitions were not made or a clock is wrong.",
+	})
+	registry.MustRegister(s.stray)
+	s.auditLog = database.AuditLog(ReplicaName(), registry)
+	s.floods = s.auditLog.Floods(registry)
+	public, err := api.New(api.Config{
+		URL:               cfg.Issuer.Issuer,
+		Origins:           cfg.Origins,
+		TokenCookieDomain: cfg.TokenCookieDomain,
+		Credentials:       credentials,
+		Providers:         s.providers,
+		Directory:         directory,
+		Issuer:            issuer,
+		Keys:              keyring,
+		Audit:             s.floods,
+		Limits:            cfg.Limits,
+		Contract:          usher.OpenAPI,
+		Logger:            cfg.Logger,
+		Registry:          registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	adminAPI, err := newAdmin(ctx, public, adminDB)
+	if err != nil {
+		return nil, err
+	}
+	s.opsAPI = api.NewOps(registry, adminAPI, func(ctx context.Context) error {
+		if _, err := keyring.Signing(cfg.Issuer.Algorithm, time.Now()); err != nil {
+			return err
+		}
+		_, err := database.Ping(ctx)
+		return err
+	})
+	s.public, s.ops = NewServer(public, cfg.Logger), NewServer(s.opsAPI, cfg.Logger)
+	started = true
+	return s, nil
+}
+
+// close ends what there is: what waits for the audit is written, then sealed.
+func (s *Service) close(ctx context.Context) (err error) {
+	if s.providers != nil {
+		s.providers.Close()
+	}
+	if s.floods != nil {
+		err = s.floods.Close()
+	}
+	if s.auditLog != nil {
+		s.auditLog.Close()
+	}
+	if s.sealer != nil {
+		s.sealLast(ctx)
+	}
+	s.adminDB.Close()
+	s.db.Close()
+	return err
+}
+
+// newAdmin joins the admin API to its own pool.
+func newAdmin(ctx context.Context, public *api.API, store *db.DB) (*api.Admin, error) {
+	deployment, err := store.Deployment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cursorKey, err := deployment.Key("cursors of the admin API")
+	if err != nil {
+		return nil, err
+	}
+	users, err := store.Directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return public.Admin(store, users, cursorKey)
+}
+
+// Run serves until ctx ends, then drains: readiness fails first, requests in
+// flight are answered, and what waits for the audit is written.
+func (s *Service) Run(ctx context.Context) error {
+	RelaxGC()
+	failed := make(chan error, 2)
+	go func() { failed <- s.public.Serve(s.cfg.Public) }()
+	go func() { failed <- s.ops.Serve(s.cfg.Ops) }()
+	background, stop := context.WithCancel(ctx)
+	defer stop()
+	go s.watch(background)
+	var sealing sync.WaitGroup
+	sealing.Go(func() { s.seal(background) })
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.cfg.Logger.InfoContext(ctx, "draining", "at_most", s.cfg.Drain.String())
+	s.opsAPI.Drain()
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Drain)
+	defer cancel()
+	if shutdownErr := s.public.Shutdown(ending); shutdownErr != nil {
+		err = errors.Join(err, fmt.Errorf("requests were cut off after %s: %w", s.cfg.Drain, shutdownErr))
+		_ = s.public.Close()
+	}
+	if s.ops.Shutdown(ending) != nil { // a profile that is being taken
+		_ = s.ops.Close()
+	}
+	stop()
+	sealing.Wait()
+	return errors.Join(err, s.close(ctx))
+}
+
+// ReplicaName names this process in its audit rows.
+func ReplicaName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}

@@ -1,0 +1,81 @@
+package service
+
+import (
+	"context"
+	"time"
+
+	"github.com/usher-auth/usher/db"
+)
+
+// watch does once a minute what time asks for: it compares the clocks, makes
+// the audit's partitions, revokes the grants of users that the application has
+// deleted, and forgets old answers.
+func (s *Service) watch(ctx context.Context) {
+	const every, toleratedSkew = time.Minute, 5 * time.Second
+	for tick := time.NewTicker(every); ; {
+		if ahead, err := s.db.Ping(ctx); err == nil && ahead.Abs() > toleratedSkew {
+			s.cfg.Logger.WarnContext(ctx, "this machine's clock and the database's differ", "database_ahead", ahead.String())
+		}
+		if p, err := s.db.MakePartitions(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.ErrorContext(ctx, "audit partitions could not be made", "error", err.Error())
+		} else {
+			s.stray.Set(float64(p.InDefault))
+			if p.InDefault > 0 {
+				s.cfg.Logger.ErrorContext(ctx, "audit rows came whose month had no partition", "rows", p.InDefault)
+			}
+			if p.Made > 0 {
+				s.cfg.Logger.InfoContext(ctx, "audit partitions made", "count", p.Made)
+			}
+		}
+		s.sweep(ctx)
+		if err := s.adminDB.ForgetAnswers(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.ErrorContext(ctx, "old answers could not be forgotten", "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// sweeper is the actor in the audit when grants of deleted users are revoked.
+const sweeper = "usher"
+
+// sweep revokes the grants of users whom the application has deleted.
+func (s *Service) sweep(ctx context.Context) {
+	revoked, err := s.db.Sweep(ctx, sweeper)
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Logger.ErrorContext(ctx, "the directory could not be swept", "error", err.Error())
+	}
+	if len(revoked) > 0 {
+		s.cfg.Logger.InfoContext(ctx, "grants of deleted users revoked", "count", len(revoked))
+	}
+}
+
+// seal seals the audit's rows until ctx ends, beside the requests.
+func (s *Service) seal(ctx context.Context) {
+	tick := time.NewTicker(db.SealEvery)
+	defer tick.Stop()
+	for {
+		if _, err := s.sealer.Seal(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.WarnContext(ctx, "the audit was not sealed this time", "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// sealLast seals what came until the end, so that nothing stays open to change
+// while no usher runs.
+func (s *Service) sealLast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if _, err := s.sealer.SealNow(ctx); err != nil {
+		s.cfg.Logger.WarnContext(ctx, "the last rows of the audit were not sealed", "error", err.Error())
+	}
+}
