@@ -113,7 +113,7 @@ func TestServeWithoutACheckpointKey(t *testing.T) {
 	prod := newProduction(t)
 	prod.exec(t, prod.owner, "SET session_replication_role = replica; DELETE FROM usher.checkpoint_keys")
 	u, url, ops := prod.serve(t)
-	if logged(u, "the audit is kept but not sealed: a change to it would leave no trace", "error") == "" {
+	if logged(u, "the audit is kept but not sealed: changes to it would not be detected", "error") == "" {
 		t.Errorf("usher serve says nothing of it: %s", u.log)
 	}
 	for range 5 {
