@@ -72,9 +72,9 @@ const (
 	adminPrefix = "/v1/admin"
 	// adminWithin bounds the work of one admin request.
 	adminWithin = 4_500 * time.Millisecond
-	// maxBatchBody holds [maxBatch] grants with the longest ids there are.
-	maxBatchBody = 4 << 20
-	maxBatch     = 1_000
+	maxBatch    = 1_000
+	// maxAdminInFlight bounds the look-ups of admin keys at one time.
+	maxAdminInFlight = 64
 )
 
 // Admin is the API of operators, under /v1/admin on the second listener. It is
@@ -84,6 +84,7 @@ type Admin struct {
 	store     AdminStore
 	directory UserDirectory
 	cursors   cipher.AEAD
+	slots     *slots // apart from the public ones: operators get in when the public is many
 	router    chi.Router
 }
 
@@ -99,7 +100,7 @@ func (a *API) Admin(store AdminStore, directory UserDirectory, cursorKey []byte)
 	if err != nil {
 		return nil, fmt.Errorf("api: cursor key: %w", err)
 	}
-	admin := &Admin{api: a, store: store, directory: directory, cursors: cursors}
+	admin := &Admin{api: a, store: store, directory: directory, cursors: cursors, slots: newSlots(maxAdminInFlight, maxAdminInFlight/2)}
 	admin.router = admin.routes()
 	return admin, nil
 }
@@ -193,9 +194,7 @@ func changeOne[Answer any](name string, change func(ctx context.Context, id, act
 // read adapts what an auditor may call, too.
 func (a *Admin) read(serve adminHandler) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), adminWithin)
-		defer cancel()
-		key, err := a.authenticate(ctx, r, admin.RoleAuditor)
+		key, err := a.authenticate(r, admin.RoleAuditor)
 		if err != nil {
 			return err
 		}
@@ -203,6 +202,8 @@ func (a *Admin) read(serve adminHandler) func(http.ResponseWriter, *http.Request
 		if _, err := c.readBody(w, maxBody); err != nil {
 			return err
 		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), adminWithin)
+		defer cancel()
 		answer, err := serve(ctx, c)
 		if err != nil {
 			return err
@@ -215,11 +216,7 @@ func (a *Admin) read(serve adminHandler) func(http.ResponseWriter, *http.Request
 // once, and answers alike from then on.
 func (a *Admin) change(status int, largest int64, serve adminHandler) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		// Not the request's own cancellation: who hangs up must not leave it
-		// open whether the change was made.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), adminWithin)
-		defer cancel()
-		key, err := a.authenticate(ctx, r, admin.RoleAdmin)
+		key, err := a.authenticate(r, admin.RoleAdmin)
 		if err != nil {
 			return err
 		}
@@ -232,6 +229,10 @@ func (a *Admin) change(status int, largest int64, serve adminHandler) func(http.
 		if err != nil {
 			return err
 		}
+		// Not the request's own cancellation: a client that hangs up must not
+		// leave it open whether the change was made.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), adminWithin)
+		defer cancel()
 		if !keyed {
 			answer, err := serve(ctx, c)
 			if err != nil {
@@ -273,66 +274,30 @@ func writeAnswer(w http.ResponseWriter, status int, answer any) error {
 	return nil
 }
 
-// authenticate returns the admin key that a request bears. A refusal is
-// committed to the audit before it is returned; wrong keys are counted against
-// their address, which locks nobody else out.
-func (a *Admin) authenticate(ctx context.Context, r *http.Request, needs admin.Role) (admin.Key, error) {
+// authenticate returns the admin key of a request. A refusal is an attempt that
+// ends in the audit; what a good key then does is on record by itself.
+func (a *Admin) authenticate(r *http.Request, needs admin.Role) (admin.Key, error) {
 	d := a.api.newDecision(r, session.Request{})
-	shown, err := identity.ReadAdminKey(r)
+	shown, refusal := identity.ReadAdminKey(r)
 	var credential identity.Credential
-	if err == nil {
+	if refusal == nil {
 		credential.AdminKey = &shown
 		d.CallerKind, d.CallerID = session.CallerAdminKey, shown.ID
 	}
-	passage, limited := a.api.gate.enter(credential, a.api.limitedPeer(r), d.At)
-	if limited != nil {
-		return admin.Key{}, limited
-	}
-	defer passage.leave()
-	var key admin.Key
-	if err == nil {
-		key, err = a.store.AdminKey(ctx, shown.ID, shown.Hash)
-	}
-	if err == nil && needs == admin.RoleAdmin && key.Role != admin.RoleAdmin {
-		err = admin.ErrRole
-	}
+	ctx, t, err := a.api.begin(r.Context(), a.slots, d, credential, a.api.limitedPeer(r))
 	if err != nil {
-		if d.Reason = problemFor(err).refusal; d.Reason == "" {
-			return admin.Key{}, err // a fault, or a request that cannot be understood
-		}
+		return admin.Key{}, err
 	}
-	if limited := passage.settle(err, d.At); limited != nil || err == nil {
-		return key, limited
+	defer t.release()
+	var key admin.Key
+	if refusal == nil {
+		key, refusal = a.store.AdminKey(ctx, shown.ID, shown.Hash)
 	}
-	if auditErr := a.api.cfg.Audit.Record(ctx, d); auditErr != nil {
-		return admin.Key{}, auditErr
+	if refusal == nil && needs == admin.RoleAdmin && key.Role != admin.RoleAdmin {
+		refusal = admin.ErrRole
 	}
-	a.api.metrics.decided(d)
-	return admin.Key{}, err
-}
-
-// idempotent names a request that bears an Idempotency-Key.
-func idempotent(r *http.Request, adminKeyID string, body []byte) (request admin.Request, keyed bool, err error) {
-	values := r.Header.Values("Idempotency-Key")
-	if len(values) == 0 {
-		return admin.Request{}, false, nil
+	if refusal == nil {
+		return key, t.admission.commit(nil, d.At)
 	}
-	if len(values) > 1 || !isIdempotencyKey(values[0]) {
-		return admin.Request{}, false, badRequest("Send one Idempotency-Key of 1 to 255 printable ASCII characters, for example a UUID.")
-	}
-	h := sha256.New()
-	fmt.Fprintf(h, "%s %s\n", r.Method, r.URL.EscapedPath())
-	h.Write(body)
-	request = admin.Request{AdminKeyID: adminKeyID, IdempotencyKey: values[0]}
-	h.Sum(request.Hash[:0])
-	return request, true, nil
-}
-
-func isIdempotencyKey(s string) bool {
-	for _, c := range []byte(s) {
-		if c < ' ' || c > '~' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 255
+	return admin.Key{}, t.end(ctx, nil, refusal)
 }

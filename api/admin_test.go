@@ -252,7 +252,7 @@ func TestAdminRoles(t *testing.T) {
 		{"nobody", nil, 401, 401, "no_admin_key", "usher adminkey create"},
 		{"a session", http.Header{"Cookie": {cookie + "=" + sessionToken("ada", "")}}, 401, 401, "no_admin_key", "adminkey"},
 		{"the admin key as a cookie", http.Header{"Cookie": {"Authorization=" + r.admin}}, 401, 401, "no_admin_key", "adminkey"},
-		{"an API key", bearer(apiKey.Reveal()), 401, 401, "api_key_for_admin", "begin with ak_"},
+		{"an API key", bearer(apiKey.Reveal()), 401, 401, "api_key_for_admin", "begins with ak_"},
 		{"a typo", bearer(r.admin[:len(r.admin)-1]), 401, 401, "bad_admin_key", "no valid admin key"},
 		{"Basic", http.Header{"Authorization": {"Basic " + r.admin}}, 401, 401, "bad_admin_key", "no valid admin key"},
 		{"two keys", http.Header{"Authorization": {"Bearer " + r.admin, "Bearer " + r.admin}}, 401, 401, "bad_admin_key", "no valid admin key"},
@@ -260,7 +260,7 @@ func TestAdminRoles(t *testing.T) {
 		{"a wrong secret", bearer(forged), 401, 401, "admin_key_unknown", "no valid admin key"},
 		{"a revoked key", bearer(revoked), 401, 401, "admin_key_revoked", "no valid admin key"},
 		{"an expired key", bearer(expired), 401, 401, "admin_key_expired", "no valid admin key"},
-		{"a page", http.Header{"Authorization": {"Bearer " + r.admin}, "Origin": {"https://evil.example"}}, 400, 400, "", "takes none from pages"},
+		{"a page", http.Header{"Authorization": {"Bearer " + r.admin}, "Origin": {"https://evil.example"}}, 400, 400, "", "does not serve pages"},
 	}
 	routes := 0
 	public := newFake(t)
@@ -374,17 +374,17 @@ func TestAdminBadInput(t *testing.T) {
 		status                   int
 		slug, says               string
 	}{
-		{"not JSON", "POST", "/users", `id=ada`, 400, "bad_request", "not a JSON object"},
-		{"an array", "POST", "/users", `[]`, 400, "bad_request", "not a JSON object"},
-		{"a name twice", "POST", "/users", `{"id":"x","id":"y"}`, 400, "bad_request", "not a JSON object"},
+		{"not JSON", "POST", "/users", `id=ada`, 400, "bad_request", "not a valid JSON object"},
+		{"an array", "POST", "/users", `[]`, 400, "bad_request", "not a valid JSON object"},
+		{"a name twice", "POST", "/users", `{"id":"x","id":"y"}`, 400, "bad_request", "not a valid JSON object"},
 		{"a name in another case", "POST", "/users", `{"ID":"x"}`, 400, "bad_request", `"ID" (is it id?) here: the members are id, info`},
-		{"both cases", "POST", "/users", `{"id":"x","Id":"y"}`, 400, "bad_request", "not a JSON object"},
+		{"both cases", "POST", "/users", `{"id":"x","Id":"y"}`, 400, "bad_request", "not a valid JSON object"},
 		{"an unknown name", "POST", "/users", `{"id":"x","admin":true}`, 400, "bad_request", `"admin" here: the members are id, info`},
 		{"a query on a change", "POST", "/users?id=x", `{"id":"x"}`, 400, "bad_request", "no query parameters"},
 		{"a query on one row", "GET", "/users/ada?x=1", ``, 400, "bad_request", "no query parameters"},
 		{"a body where none is read", "DELETE", "/users/ada", `{"force":true}`, 400, "bad_request", "it takes none"},
-		{"17 deep", "POST", "/users", `{"info":` + strings.Repeat(`{"a":`, 16) + `1` + strings.Repeat(`}`, 17), 400, "bad_request", "not a JSON object"},
-		{"a NUL", "POST", "/users", `{"id":"a\u0000"}`, 400, "bad_request", "not a JSON object"},
+		{"17 deep", "POST", "/users", `{"info":` + strings.Repeat(`{"a":`, 16) + `1` + strings.Repeat(`}`, 17), 400, "bad_request", "not a valid JSON object"},
+		{"a NUL", "POST", "/users", `{"id":"a\u0000"}`, 400, "bad_request", "not a valid JSON object"},
 		{"a number as id", "POST", "/users", `{"id":1}`, 400, "bad_request", "id must be a string"},
 		{"null as info", "POST", "/users", `{"id":"x","info":null}`, 400, "bad_request", "info must be an object"},
 		{"more than 64 KiB", "POST", "/users", `{"id":"` + strings.Repeat("x", 64<<10) + `"}`, 413, "payload_too_large", "64 KiB"},
@@ -459,7 +459,7 @@ func TestAdminBadInput(t *testing.T) {
 		{"a time that is none", "GET", "/audit/changes?since=yesterday", ``, 400, "bad_request", "must be a time like"},
 		{"neither true nor false", "GET", "/api-keys?revoked=yes", ``, 400, "bad_request", "true or false"},
 		{"a reason of tokens", "GET", "/audit/tokens?reason=no_grant", ``, 400, "bad_request", "usher does not know the parameter"},
-		{"a credential in the URL", "GET", "/users?token=" + r.admin, ``, 400, "bad_request", "URL bears a credential"},
+		{"a credential in the URL", "GET", "/users?token=" + r.admin, ``, 400, "bad_request", "URL contains a credential"},
 		{"who can open nothing", "GET", "/audit/who-can", ``, 400, "bad_request", "one room or one store"},
 		{"who can open both", "GET", "/audit/who-can?room=a&store=b", ``, 400, "bad_request", "one room or one store"},
 		{"who can open a pattern", "GET", "/audit/who-can?room=acme:*", ``, 422, "unprocessable_entity", "not a pattern"},

@@ -82,8 +82,9 @@ const (
 	// answerWithin bounds the work of one request: the database hanging ends
 	// in a 503 inside 2 s.
 	answerWithin = 1_800 * time.Millisecond
-	// maxInFlight bounds the requests that wait for the database. Beyond it,
-	// requests are turned away at once instead of queueing up.
+	// maxInFlight bounds the requests that wait for the database; a quarter of
+	// them may be of one network. Beyond it, requests are turned away at once
+	// instead of queueing up.
 	maxInFlight = 1_024
 )
 
@@ -93,8 +94,9 @@ type API struct {
 	origins  map[string]bool     // of pages that may use the user's cookie
 	headers  map[string][]string // of every response
 	validate *validator.Validate
-	inFlight chan struct{}
-	gate     *gate
+	slots    *slots
+	limiter  *limiter
+	logger   *slog.Logger // names the request in each line
 	metrics  *metrics
 	router   chi.Router
 }
@@ -109,8 +111,8 @@ func New(cfg Config) (*API, error) {
 		origins:  map[string]bool{},
 		headers:  maps.Clone(commonHeaders),
 		validate: newValidator(),
-		inFlight: make(chan struct{}, maxInFlight),
-		gate:     newGate(cfg.Limits),
+		slots:    newSlots(maxInFlight, maxInFlight/4),
+		limiter:  newLimiter(cfg.Limits),
 	}
 	var faults []error
 	own, err := originOf(cfg.URL)
@@ -132,12 +134,25 @@ func New(cfg Config) (*API, error) {
 		}
 		a.origins[origin] = true
 	}
-	if cfg.Credentials == nil || cfg.Directory == nil || cfg.Issuer == nil || cfg.Keys == nil || cfg.Audit == nil ||
-		cfg.Logger == nil || cfg.Registry == nil || len(cfg.Contract) == 0 {
-		faults = append(faults, errors.New("a required field is missing"))
+	for _, field := range []struct {
+		name  string
+		there bool
+	}{
+		{"Credentials", cfg.Credentials != nil},
+		{"Directory", cfg.Directory != nil},
+		{"Issuer", cfg.Issuer != nil},
+		{"Keys", cfg.Keys != nil},
+		{"Audit", cfg.Audit != nil},
+		{"Contract", len(cfg.Contract) > 0},
+		{"Logger", cfg.Logger != nil},
+		{"Registry", cfg.Registry != nil},
+	} {
+		if !field.there {
+			faults = append(faults, fmt.Errorf("required field %s is missing", field.name))
+		}
 	}
 	if min(cfg.Limits.Session, cfg.Limits.APIKey, cfg.Limits.Failures) < 0 {
-		faults = append(faults, errors.New("a limit is negative: 0 is no limit"))
+		faults = append(faults, errors.New("a limit is negative; 0 means no limit"))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("api: bad config: %w", err)
@@ -147,6 +162,7 @@ func New(cfg Config) (*API, error) {
 			return nil, err
 		}
 	}
+	a.logger = slog.New(logHandler{cfg.Logger.Handler()})
 	a.metrics = newMetrics(cfg.Registry)
 	a.router = a.routes()
 	return a, nil

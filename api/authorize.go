@@ -2,9 +2,7 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"mime"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -20,8 +18,6 @@ import (
 )
 
 const (
-	maxBody      = 64 << 10
-	maxDepth     = 16
 	maxUserAgent = 256 // bytes of it in the audit
 	maxOrigin    = 256
 )
@@ -54,80 +50,33 @@ func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = a.decideAndRecord(w, r, asked.Request, a.cfg.Credentials.Read, func(ctx context.Context, credential identity.Credential, d *session.Decision) (session.Token, error) {
-		return a.decide(ctx, r, credential, asked, d)
-	}, func(token session.Token) ([]byte, error) {
-		if asked.inCookie {
-			return a.inCookie(w, &token)
+	token, err := a.issue(r, &asked)
+	if err != nil {
+		if asked.inCookie && classify(err).status == http.StatusUnauthorized {
+			http.SetCookie(w, a.tokenCookie(nil)) // of who was signed in before
 		}
-		return json.Marshal(authResponse{token.Text.Reveal(), token.ExpiresAt.UTC(), token.Partial})
-	})
-	if asked.inCookie && err != nil && problemFor(err).status == http.StatusUnauthorized {
-		http.SetCookie(w, a.tokenCookie(nil)) // of who was signed in before
+		return err
 	}
-	return err
+	if asked.inCookie {
+		http.SetCookie(w, a.tokenCookie(&token))
+		return writeAnswer(w, http.StatusOK, cookieResponse{token.ExpiresAt.UTC(), token.Partial})
+	}
+	return writeAnswer(w, http.StatusOK, authResponse{token.Text.Reveal(), token.ExpiresAt.UTC(), token.Partial})
 }
 
-// decideAndRecord is the way of every token: the caller's credential is read and
-// the limits are asked; decide returns the token, or why there is none; the
-// decision is committed; only then does the answer leave.
-func (a *API) decideAndRecord(
-	w http.ResponseWriter, r *http.Request, req session.Request,
-	read func(*http.Request) (identity.Credential, error),
-	decide func(context.Context, identity.Credential, *session.Decision) (session.Token, error),
-	encode func(session.Token) ([]byte, error),
-) error {
-	select {
-	case a.inFlight <- struct{}{}:
-		defer func() { <-a.inFlight }()
-	default:
-		return errOverloaded
+// issue returns a token that is on record.
+func (a *API) issue(r *http.Request, asked *authorizeRequest) (session.Token, error) {
+	credential, refusal := a.cfg.Credentials.Read(r)
+	ctx, t, err := a.begin(r.Context(), a.slots, a.newDecision(r, asked.Request), credential, a.limitedPeer(r))
+	if err != nil {
+		return session.Token{}, err
 	}
-	// Not the request's own cancellation: who hangs up must not be able to
-	// tear down a database connection with each call.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerWithin)
-	defer cancel()
-
-	d := a.newDecision(r, req)
-	credential, err := read(r)
-	passage, limited := a.gate.enter(credential, a.limitedPeer(r), a.cfg.Now())
-	if limited != nil {
-		return limited
-	}
-	defer passage.leave()
+	defer t.release()
 	var token session.Token
-	if err == nil {
-		token, err = decide(ctx, credential, d)
+	if refusal == nil {
+		token, refusal = a.decide(ctx, credential, asked, t.Decision)
 	}
-	if err != nil {
-		p := problemFor(err)
-		d.Reason, d.CallerUnknown = p.refusal, callerUnknown(err, p)
-		if d.Reason == "" {
-			return err // a fault, or a request that cannot be understood
-		}
-	} else {
-		d.Token = &token
-	}
-	if limited := passage.settle(err, a.cfg.Now()); limited != nil {
-		return limited
-	}
-	if auditErr := a.cfg.Audit.Record(ctx, d); auditErr != nil {
-		return auditErr
-	}
-	a.metrics.decided(d)
-	if err != nil {
-		return err
-	}
-	if token.InfoOmitted {
-		a.metrics.infoOmitted.Inc()
-		a.cfg.Logger.WarnContext(ctx, "info of user is too large for a token and was left out", "user_id", d.UserID, "request_id", d.RequestID)
-	}
-	body, err := encode(token)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, body)
-	return nil
+	return token, t.end(ctx, &token, refusal)
 }
 
 type authResponse struct {
@@ -138,14 +87,14 @@ type authResponse struct {
 
 // decide returns a token, or why there is none. It fills in d as far as it
 // gets.
-func (a *API) decide(ctx context.Context, r *http.Request, credential identity.Credential, asked authorizeRequest, d *session.Decision) (session.Token, error) {
+func (a *API) decide(ctx context.Context, credential identity.Credential, asked *authorizeRequest, d *session.Decision) (session.Token, error) {
 	var p *session.Principal
 	var key *session.APIKey
 	var err error
 	switch {
 	// No browser sends a token by itself, but each keeps the cookie that it is
-	// answered with: that of another's token would sign the user in as him.
-	case !credential.ProviderToken.IsEmpty() && asked.inCookie && !a.mayUseCookie(r):
+	// answered with: that of another's token would sign the user in as its owner.
+	case !credential.ProviderToken.IsEmpty() && asked.inCookie && !asked.ownPage:
 		return session.Token{}, errOrigin
 	case !credential.ProviderToken.IsEmpty():
 		if p, err = a.principalByToken(ctx, credential.ProviderToken, d); err != nil {
@@ -166,7 +115,7 @@ func (a *API) decide(ctx context.Context, r *http.Request, credential identity.C
 		}
 	// The browser sends the cookie by itself, to a proxy too: which page made
 	// it must be known.
-	case !a.mayUseCookie(r):
+	case !asked.ownPage:
 		return session.Token{}, errOrigin
 	case credential.Proxy != nil:
 		named := credential.Proxy
@@ -217,16 +166,17 @@ func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, 
 }
 
 func (a *API) newDecision(r *http.Request, req session.Request) *session.Decision {
-	d := &session.Decision{
+	request := requestOf(r.Context())
+	request.decision = &session.Decision{
 		At:         a.cfg.Now(),
 		CallerKind: session.CallerNone,
 		Request:    req,
 		UserAgent:  recordable(r.UserAgent(), maxUserAgent),
-		Origin:     recordable(r.Header.Get("Origin"), maxOrigin),
-		IP:         a.cfg.Credentials.ClientAddr(r),
-		RequestID:  requestID(r.Context()),
+		Origin:     request.origin,
+		IP:         request.client,
+		RequestID:  request.id,
 	}
-	return d
+	return request.decision
 }
 
 // limitedPeer returns the address whose refusals are limited: never one that a
@@ -254,6 +204,7 @@ func recordable(s string, limit int) string {
 type authorizeRequest struct {
 	session.Request
 	inCookie bool // where the token is to go
+	ownPage  bool // the request may use what a browser sends by itself
 	body     strictjson.Members
 }
 
@@ -286,7 +237,7 @@ func (a *API) decode(w http.ResponseWriter, r *http.Request) (authorizeRequest, 
 		return authorizeRequest{}, err
 	}
 	inCookie, err := a.cookieMode(r, req)
-	return authorizeRequest{req, inCookie, members}, err
+	return authorizeRequest{req, inCookie, a.mayUseCookie(r), members}, err
 }
 
 // subject reads whom an API key asks for. Of a session's request these members
@@ -335,25 +286,4 @@ func deref(s *string) string {
 		return ""
 	}
 	return *s
-}
-
-// isJSON reports whether a Content-Type says application/json, in UTF-8 if it
-// says any charset. What a form can send never does (OWASP ASVS 3.5.2).
-func isJSON(contentTypes []string) bool {
-	if len(contentTypes) != 1 {
-		return false
-	}
-	if contentTypes[0] == "application/json" {
-		return true
-	}
-	media, parameters, err := mime.ParseMediaType(contentTypes[0])
-	if err != nil || media != "application/json" {
-		return false
-	}
-	for name, value := range parameters {
-		if name != "charset" || !strings.EqualFold(value, "utf-8") {
-			return false
-		}
-	}
-	return true
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -91,25 +90,26 @@ func (a *API) tokenCookie(token *session.Token) *http.Cookie {
 	return c
 }
 
-// inCookie answers a request in cookie mode.
-func (a *API) inCookie(w http.ResponseWriter, token *session.Token) ([]byte, error) {
-	http.SetCookie(w, a.tokenCookie(token))
-	return json.Marshal(struct {
-		ExpiresAt time.Time `json:"expiresAt"`
-		Partial   bool      `json:"partial,omitempty"`
-	}{token.ExpiresAt.UTC(), token.Partial})
+// cookieResponse is the body of an answer in cookie mode.
+type cookieResponse struct {
+	ExpiresAt time.Time `json:"expiresAt"`
+	Partial   bool      `json:"partial,omitempty"`
 }
 
 // forget serves DELETE /api/auth, the end of cookie mode at sign-out. It needs
 // no credential, for the session may be over, and no database but to record a
 // refusal.
 func (a *API) forget(w http.ResponseWriter, r *http.Request) error {
-	if !a.mayUseCookie(r) {
-		return a.decideAndRecord(w, r, session.Request{}, func(*http.Request) (identity.Credential, error) {
-			return identity.Credential{}, errOrigin // whatever it bears
-		}, nil, nil)
+	if a.mayUseCookie(r) {
+		http.SetCookie(w, a.tokenCookie(nil))
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
-	http.SetCookie(w, a.tokenCookie(nil))
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	// No credential of the request is read.
+	ctx, t, err := a.begin(r.Context(), a.slots, a.newDecision(r, session.Request{}), identity.Credential{}, a.limitedPeer(r))
+	if err != nil {
+		return err
+	}
+	defer t.release()
+	return t.end(ctx, nil, errOrigin)
 }

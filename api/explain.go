@@ -17,7 +17,7 @@ type UserDirectory interface {
 
 // Reason returns the audit's word for a refusal, such as no_grant; for any
 // other error it is empty.
-func Reason(err error) string { return problemFor(err).refusal }
+func Reason(err error) string { return classify(err).reason }
 
 // Explain is [session.Issuer.Explain] for a user in an organization or in none,
 // with the reason of a refusal in the words of the audit. It issues and records

@@ -1,9 +1,9 @@
 package api
 
-// LimiterKeys is how many keys a limiter remembers at most.
-const LimiterKeys = limiterKeys
+// LimiterKeys is how many keys a meter remembers at most.
+const LimiterKeys = meterKeys
 
-// Remembered returns how many keys all limiters remember.
+// Remembered returns how many keys all meters remember.
 func (a *API) Remembered() int {
-	return a.gate.sessions.until.Len() + a.gate.apiKeys.until.Len() + a.gate.failures.until.Len()
+	return a.limiter.sessions.until.Len() + a.limiter.apiKeys.until.Len() + a.limiter.failures.until.Len()
 }

@@ -6,19 +6,52 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strconv"
 	"time"
+
+	"github.com/usher-auth/usher/session"
 )
 
-type requestIDKey struct{}
-
-// requestID returns the ID that the request's log lines, its answer and its
-// audit row share. It is usher's own: a client's is not taken over.
-func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
+// A request is what usher knows of one request beside its bytes. It is in the
+// request's context, for the audit row and for the logs.
+type request struct {
+	id     string     // usher's own: a client's is not taken over
+	client netip.Addr // as [identity.Reader.ClientAddr] returns it
+	origin string
+	// decision is the audit row of an attempt, as far as it got.
+	decision *session.Decision
 }
+
+type requestKey struct{}
+
+// requestOf returns the request that ctx belongs to; the zero request for none.
+func requestOf(ctx context.Context) *request {
+	if r, ok := ctx.Value(requestKey{}).(*request); ok {
+		return r
+	}
+	return &request{}
+}
+
+// logHandler adds the request's id to all that is logged in its context.
+type logHandler struct{ slog.Handler }
+
+// Handle implements [slog.Handler].
+func (h logHandler) Handle(ctx context.Context, record slog.Record) error {
+	if r := requestOf(ctx); r.id != "" {
+		record.AddAttrs(slog.String("request_id", r.id))
+	}
+	return h.Handler.Handle(ctx, record)
+}
+
+// WithAttrs implements [slog.Handler].
+func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return logHandler{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements [slog.Handler].
+func (h logHandler) WithGroup(name string) slog.Handler { return logHandler{h.Handler.WithGroup(name)} }
 
 // Headers of every response (OWASP ASVS 3.4 and 14.3). Token answers must
 // never be stored; what may be, says so itself.
@@ -38,27 +71,28 @@ func (a *API) handle(route string, serve func(http.ResponseWriter, *http.Request
 // handleAs adapts a handler that writes a response or returns an error, never
 // both. It is the one place that logs a request, counts it, and turns an error
 // into a response.
-func (a *API) handleAs(write func(http.ResponseWriter, problem, string), route string, serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+func (a *API) handleAs(write func(http.ResponseWriter, *problem, string), route string, serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		id := rand.Text()
+		request := &request{id: rand.Text(), client: a.cfg.Credentials.ClientAddr(r), origin: recordable(r.Header.Get("Origin"), maxOrigin)}
 		header := w.Header()
 		for name, values := range a.headers {
 			header[name] = values
 		}
-		header.Set("X-Request-Id", id)
+		header.Set("X-Request-Id", request.id)
 		response := &statusWriter{ResponseWriter: w}
-		err := guard(serve, response, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
+		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, request))
+		err := guard(serve, response, r)
 		if err != nil && response.status == 0 {
-			p := problemFor(err)
+			p := classify(err)
 			if p.limited != nil {
 				a.metrics.limited.WithLabelValues(p.limited.policy).Inc()
 			}
-			write(response, p, id)
+			write(response, p, request.id)
 		}
 		took := time.Since(began)
 		a.metrics.observe(route, response.status, took)
-		a.log(r, route, id, response.status, took, err)
+		a.log(r, route, request, response.status, took, err)
 	}
 }
 
@@ -80,25 +114,37 @@ type panicError struct {
 
 func (*panicError) Error() string { return "api: panic in a handler" }
 
-func (a *API) log(r *http.Request, route, id string, status int, took time.Duration, err error) {
+func (a *API) log(r *http.Request, route string, request *request, status int, took time.Duration, err error) {
 	level := slog.LevelInfo
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
-	if !a.cfg.Logger.Enabled(r.Context(), level) {
+	if !a.logger.Enabled(r.Context(), level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 8)
+	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,
-		slog.String("request_id", id), slog.String("method", r.Method), slog.String("route", route),
+		slog.String("method", r.Method), slog.String("route", route),
 		slog.Int("status", status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
+	if request.client.IsValid() {
+		attrs = append(attrs, slog.String("client", request.client.String()))
+	}
+	if request.origin != "" {
+		attrs = append(attrs, slog.String("origin", request.origin))
+	}
+	if d := request.decision; d != nil {
+		attrs = append(attrs, slog.String("caller_kind", d.CallerKind))
+		if d.UserID != "" {
+			attrs = append(attrs, slog.String("user_id", d.UserID))
+		}
+	}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
 	if p, ok := errors.AsType[*panicError](err); ok {
 		attrs = append(attrs, slog.Any("panic", p.value), slog.String("stack", string(p.stack)))
 	}
-	a.cfg.Logger.LogAttrs(r.Context(), level, "request", attrs...)
+	a.logger.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
 // statusWriter remembers the status of a response.

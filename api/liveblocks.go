@@ -3,9 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -35,28 +33,29 @@ type unprocessable struct{ key, reason string }
 
 func (e *unprocessable) Error() string { return "api: " + e.key + ": " + e.reason }
 
-func writeLiveblocksProblem(w http.ResponseWriter, p problem, requestID string) {
-	if p.status == http.StatusTooManyRequests {
+func writeLiveblocksProblem(w http.ResponseWriter, of *problem, requestID string) {
+	p := *of
+	if p.status == http.StatusTooManyRequests || p.status == http.StatusRequestTimeout {
 		p.status = http.StatusServiceUnavailable // of a 4xx, SDKs up to 3.0 make a 403, which stops clients for good
 	}
 	if p.status == http.StatusInternalServerError || p.status == http.StatusServiceUnavailable {
-		writeProblem(w, p, requestID) // for operators; the SDK makes each a 503
+		writeProblem(w, &p, requestID) // for operators; the SDK makes each a 503
 		return
 	}
-	out := liveblocksProblem{Error: strings.ToUpper(p.Error), Message: p.Reason}
+	out := liveblocksProblem{Error: strings.ToUpper(p.slug), Message: p.sentence}
 	switch {
 	case p.status == http.StatusUnprocessableEntity:
 		out.Suggestion, out.Docs = "Please ensure the data follows the correct format", docsURL
-	case p.refusal == "no_credential" || p.refusal == "bad_bearer":
+	case p.reason == "no_credential" || p.reason == "bad_bearer":
 		p.status, out.Error, out.Message = http.StatusUnauthorized, "MISSING_SECRET_KEY", "Missing secret key in authentication header"
-	case p.refusal == "public_key":
+	case p.reason == "public_key":
 		p.status, out.Error, out.Message = http.StatusUnauthorized, "WRONG_KEY_USED", "Public key instead of the secret key."
-	case p.refusal == "admin_key":
-		p.status, out.Error, out.Message = http.StatusUnauthorized, "WRONG_KEY_USED", p.Reason
+	case p.reason == "admin_key":
+		p.status, out.Error, out.Message = http.StatusUnauthorized, "WRONG_KEY_USED", p.sentence
 	case p.status == http.StatusUnauthorized:
 		p.status, out.Error, out.Message = http.StatusForbidden, "INVALID_SECRET_KEY", "Invalid secret key."
 	case p.status == http.StatusForbidden:
-		out.Error, out.Reason = "forbidden", p.Reason
+		out.Error, out.Reason = "forbidden", p.sentence
 	}
 	if p.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
@@ -68,105 +67,99 @@ func writeLiveblocksProblem(w http.ResponseWriter, p problem, requestID string) 
 	writeJSON(w, p.status, body)
 }
 
+// A backendRequest is a body of one of the two routes that was understood.
+type backendRequest struct {
+	route       string
+	user        session.User
+	permissions []session.RoomPermissions // of authorize-user
+	groups      []string                  // of identify-user
+}
+
 // authorizeUser serves POST /v2/authorize-user.
 func (a *API) authorizeUser(w http.ResponseWriter, r *http.Request) error {
-	return a.issueForBackend(w, r, session.RouteAuthorizeUser, func(body strictjson.Members) (issue, error) {
-		given, err := readPermissions(body)
-		if err != nil {
-			return nil, err
-		}
-		return func(key *session.APIKey, user session.User, d *session.Decision) (session.Token, error) {
-			for _, g := range given {
-				if needs := g.Needs(); needs > 0 && !key.MayGrant(permissions.Rule{Pattern: g.Pattern, Access: needs}) {
-					return session.Token{}, session.ErrKeyScope
-				}
-			}
-			return a.cfg.Issuer.AuthorizeUser(user, given, d.At)
-		}, nil
-	})
+	return a.serveBackend(w, r, session.RouteAuthorizeUser)
 }
 
 // identifyUser serves POST /v2/identify-user.
 func (a *API) identifyUser(w http.ResponseWriter, r *http.Request) error {
-	return a.issueForBackend(w, r, session.RouteIdentifyUser, func(body strictjson.Members) (issue, error) {
-		groups, err := readGroups(body)
-		if err != nil {
-			return nil, err
-		}
-		return func(_ *session.APIKey, user session.User, d *session.Decision) (session.Token, error) {
-			return a.cfg.Issuer.IdentifyUser(user, groups, d.At)
-		}, nil
-	})
+	return a.serveBackend(w, r, session.RouteIdentifyUser)
 }
 
-// issue makes a token for a key that may name the user.
-type issue func(key *session.APIKey, user session.User, d *session.Decision) (session.Token, error)
+func (a *API) serveBackend(w http.ResponseWriter, r *http.Request, route string) error {
+	token, err := a.issueForBackend(w, r, route)
+	if err != nil {
+		return err
+	}
+	return writeAnswer(w, http.StatusOK, struct {
+		Token string `json:"token"`
+	}{token.Text.Reveal()})
+}
 
-// issueForBackend is what the two routes have in common. The key's form is
-// checked before the body is read, and the key itself with the user's look-up.
-func (a *API) issueForBackend(w http.ResponseWriter, r *http.Request, route string, read func(strictjson.Members) (issue, error)) error {
-	return a.decideAndRecord(w, r, session.Request{}, a.cfg.Credentials.Read, func(ctx context.Context, credential identity.Credential, d *session.Decision) (session.Token, error) {
-		if !credential.ProviderToken.IsEmpty() {
-			return session.Token{}, identity.ErrBadAPIKey
-		}
-		if credential.APIKey == nil {
-			return session.Token{}, identity.ErrNoCredential // a cookie is no secret key
-		}
+// issueForBackend returns a token that is on record. The key's form is checked
+// before the body is read, and the key itself with the user's look-up.
+func (a *API) issueForBackend(w http.ResponseWriter, r *http.Request, route string) (session.Token, error) {
+	credential, refusal := a.cfg.Credentials.Read(r)
+	switch {
+	case refusal != nil:
+	case !credential.ProviderToken.IsEmpty():
+		refusal = identity.ErrBadAPIKey
+	case credential.APIKey == nil:
+		refusal = identity.ErrNoCredential // a cookie is no secret key
+	}
+	var asked backendRequest
+	if refusal == nil {
 		body, err := readObject(w, r)
 		if err != nil {
 			return session.Token{}, err
 		}
-		user, err := readUser(body)
-		if err != nil {
+		if asked, err = readBackendRequest(route, body); err != nil {
 			return session.Token{}, err
 		}
-		issue, err := read(body)
-		if err != nil {
-			return session.Token{}, err
-		}
-		key, p, err := a.principalByKey(ctx, *credential.APIKey, route, user.ID, user.Organization, d)
-		if err != nil {
-			return session.Token{}, err
-		}
-		if p.Disabled {
-			return session.Token{}, session.ErrUserDisabled
-		}
-		return issue(key, user, d)
-	}, func(token session.Token) ([]byte, error) {
-		return json.Marshal(struct {
-			Token string `json:"token"`
-		}{token.Text.Reveal()})
-	})
-}
-
-// readObject reads a JSON object as Liveblocks does, whatever the content type
-// says.
-func readObject(w http.ResponseWriter, r *http.Request) (strictjson.Members, error) {
-	body, err := readBody(w, r, maxBody)
+	}
+	ctx, t, err := a.begin(r.Context(), a.slots, a.newDecision(r, session.Request{}), credential, a.limitedPeer(r))
 	if err != nil {
-		return nil, err
+		return session.Token{}, err
 	}
-	return parseObject(body)
+	defer t.release()
+	var token session.Token
+	if refusal == nil {
+		token, refusal = a.decideForBackend(ctx, *credential.APIKey, &asked, t.Decision)
+	}
+	return token, t.end(ctx, &token, refusal)
 }
 
-// readBody reads a body of at most so many bytes.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, tooLargeFor(limit)
-	}
+// decideForBackend is decide for a backend that says itself what its user may
+// do, within the key's scope.
+func (a *API) decideForBackend(ctx context.Context, shown identity.APIKey, asked *backendRequest, d *session.Decision) (session.Token, error) {
+	key, p, err := a.principalByKey(ctx, shown, asked.route, asked.user.ID, asked.user.Organization, d)
 	if err != nil {
-		return nil, badRequest("The body ended early.")
+		return session.Token{}, err
 	}
-	return body, nil
+	if p.Disabled {
+		return session.Token{}, session.ErrUserDisabled
+	}
+	if asked.route == session.RouteIdentifyUser {
+		return a.cfg.Issuer.IdentifyUser(asked.user, asked.groups, d.At)
+	}
+	for _, g := range asked.permissions {
+		if needs := g.Needs(); needs > 0 && !key.MayGrant(permissions.Rule{Pattern: g.Pattern, Access: needs}) {
+			return session.Token{}, session.ErrKeyScope
+		}
+	}
+	return a.cfg.Issuer.AuthorizeUser(asked.user, asked.permissions, d.At)
 }
 
-func parseObject(body []byte) (strictjson.Members, error) {
-	members, err := strictjson.Object(body, maxDepth)
-	if e, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
-		return nil, badRequest(fmt.Sprintf("The body is not a JSON object that usher takes: at byte %d: %s.", e.Offset, e.Reason))
+func readBackendRequest(route string, body strictjson.Members) (asked backendRequest, err error) {
+	asked.route = route
+	if asked.user, err = readUser(body); err != nil {
+		return asked, err
 	}
-	return members, err
+	if route == session.RouteIdentifyUser {
+		asked.groups, err = readGroups(body)
+	} else {
+		asked.permissions, err = readPermissions(body)
+	}
+	return asked, err
 }
 
 // readUser reads userId, userInfo, and organizationId or its older name
@@ -235,18 +228,4 @@ func readGroups(body strictjson.Members) ([]string, error) {
 		return nil, &unprocessable{"groupIds", "Value at key 'groupIds': must be a list of at most 100 strings."}
 	}
 	return groups, nil
-}
-
-func readStrings(value strictjson.Value) ([]string, bool) {
-	elements, ok := value.Elements()
-	if !ok {
-		return nil, false
-	}
-	list := make([]string, len(elements))
-	for i, e := range elements {
-		if list[i], ok = e.Text(); !ok {
-			return nil, false
-		}
-	}
-	return list, true
 }

@@ -8,177 +8,248 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
-// A problem is the one error shape of every route. A refusal of access is a
-// 403 whose error is "forbidden" in lower case: the only shape that stops both
-// styles of Liveblocks client.
+// A problem is an error with its answer: the one error shape of every route. A
+// refusal of access is a 403 whose slug is "forbidden" in lower case: the only
+// shape that stops both styles of Liveblocks client.
 type problem struct {
-	status int
-	// refusal is the reason of the audit row of a 401 or a 403: finer than
-	// what the caller is told.
-	refusal string
-	limited *limitError // of a request beyond a limit
-	// retryAfter is when a 503 may be over, where that is known.
-	retryAfter time.Duration
-
-	Error     string `json:"error"`
-	Reason    string `json:"reason"`
-	RequestID string `json:"requestId"`
+	cause      error
+	status     int
+	slug       string
+	reason     string // of the audit row: finer than what the caller is told; empty: no row
+	caller     callerStatus
+	sentence   string
+	limited    *limitError   // of a request beyond a limit
+	retryAfter time.Duration // when a 503 may be over, where that is known
 }
+
+// Error implements error.
+func (p *problem) Error() string { return p.cause.Error() }
+
+// Unwrap returns what went wrong.
+func (p *problem) Unwrap() error { return p.cause }
+
+// A callerStatus says what a refusal tells about who was refused.
+type callerStatus int
+
+const (
+	// identified callers are known, and stay so.
+	identified callerStatus = iota
+	// unasked: no credential was looked at.
+	unasked
+	// unknown: the credential is not good.
+	unknown
+	// former: the credential was good once, so that its owner is known.
+	former
+)
 
 // A requestError is a request that cannot be understood.
 type requestError struct {
-	status int
-	slug   string
-	reason string
+	status   int
+	slug     string
+	sentence string
 }
 
-func (e *requestError) Error() string { return "api: " + e.reason }
+func (e *requestError) Error() string { return "api: " + e.sentence }
 
-func badRequest(reason string) error {
-	return &requestError{http.StatusBadRequest, "bad_request", reason}
+func badRequest(sentence string) error {
+	return &requestError{http.StatusBadRequest, "bad_request", sentence}
 }
 
 var (
-	errNotFound         = &requestError{http.StatusNotFound, "not_found", "usher has no such route; see /openapi.yaml."}
-	errMethodNotAllowed = &requestError{http.StatusMethodNotAllowed, "method_not_allowed", "This route does not take this method; see the Allow header."}
+	errNotFound         = &requestError{http.StatusNotFound, "not_found", "There is no such route. See /openapi.yaml."}
+	errMethodNotAllowed = &requestError{http.StatusMethodNotAllowed, "method_not_allowed", "This route does not allow this method. See the Allow header."}
 	errNotJSON          = &requestError{http.StatusUnsupportedMediaType, "unsupported_media_type", "Send the body as Content-Type: application/json."}
+	errSlowBody         = &requestError{http.StatusRequestTimeout, "request_timeout", "The request body did not arrive in time. Send the request again."}
 
 	errOrigin     = errors.New("api: origin is not allowed")
 	errOverloaded = errors.New("api: too many requests in flight")
 )
 
 func tooLargeFor(limit int64) error {
-	return &requestError{http.StatusRequestEntityTooLarge, "payload_too_large", fmt.Sprintf("The body is larger than %d KiB.", limit>>10)}
+	return &requestError{http.StatusRequestEntityTooLarge, "payload_too_large", fmt.Sprintf("The request body is larger than %d KiB.", limit>>10)}
 }
 
 const (
-	signedOut = "Nobody is signed in: the request bears no valid session."
-	badKey    = "The Authorization header bears no valid API key."
-	badToken  = "The Authorization header bears no valid token."
+	signedOut   = "Not signed in: no valid session."
+	badKey      = "The Authorization header has no valid API key."
+	badToken    = "The Authorization header has no valid token."
+	badAdminKey = "The Authorization header has no valid admin key."
 )
 
-// problemFor is the one place where an error becomes an HTTP status. What it
-// does not know is a 500 that says nothing about its cause.
-func problemFor(err error) problem {
-	refuse := func(status int, slug, refusal, reason string) problem {
-		return problem{status: status, refusal: refusal, Error: slug, Reason: reason}
+// problems lists what an error that is, or wraps, err is answered with. An
+// empty sentence is the error's own. The first row that fits counts.
+var problems = []struct {
+	err      error
+	status   int
+	slug     string
+	reason   string
+	caller   callerStatus
+	sentence string
+}{
+	{identity.ErrKeyInBrowser, 400, "bad_request", "", 0, "A browser sent an API key. Keep API keys on your server, and let pages use the session cookie."},
+	{identity.ErrAdminKeyInBrowser, 400, "bad_request", "", 0, "A browser sent this request. The admin API does not serve pages: keep admin keys out of them."},
+	{identity.ErrCredentialInURL, 400, "bad_request", "", 0, "The URL contains a credential, which ends up in logs. Send it in a header."},
+
+	{identity.ErrNoCredential, 401, "unauthorized", "no_credential", unasked, signedOut},
+	{identity.ErrDuplicateCookie, 401, "unauthorized", "duplicate_cookie", unknown, "The request has two session cookies. Sign out and in again."},
+	{identity.ErrBadCookie, 401, "unauthorized", "bad_cookie", unknown, signedOut},
+	{identity.ErrUnsignedCookie, 401, "unauthorized", "bad_signature", unknown, signedOut},
+	{identity.ErrEncryptedCookie, 401, "unauthorized", "encrypted_cookie", unknown, "The session cookie is an encrypted token, which only the application can read. " +
+		"Keep sessions in the application's database (Auth.js: session.strategy \"database\"), or send a JWT of its own as a bearer token."},
+	{identity.ErrBadBearer, 401, "unauthorized", "bad_bearer", unknown, "The Authorization header is not one that this route accepts."},
+	{identity.ErrUntrustedProxy, 401, "unauthorized", "untrusted_proxy", unknown, "The request has the header in which the proxy names users, but does not come from the proxy. Is its address missing in --trusted-proxies?"},
+	{identity.ErrBadProxyUser, 401, "unauthorized", "bad_proxy_user", unknown, "The proxy's header that names the user or the organization is there twice, is empty, or is not an id."},
+	{identity.ErrPublicKey, 401, "unauthorized", "public_key", unknown, "This is a public key. Use a secret key, which begins with sk_."},
+	{identity.ErrAdminKey, 401, "unauthorized", "admin_key", unknown, "This is an admin key, which is for /v1/admin on the second listener. Tokens are issued to API keys, which begin with sk_."},
+	{identity.ErrBadAPIKey, 401, "unauthorized", "bad_api_key", unknown, badKey},
+	{session.ErrKeyUnknown, 401, "unauthorized", "key_unknown", unknown, badKey},
+	{session.ErrKeyRevoked, 401, "unauthorized", "key_revoked", former, badKey},
+	{session.ErrKeyExpired, 401, "unauthorized", "key_expired", former, badKey},
+	{session.ErrSessionUnknown, 401, "unauthorized", "session_unknown", unknown, signedOut},
+	{session.ErrSessionExpired, 401, "unauthorized", "session_expired", former, signedOut},
+
+	{identity.ErrNoAdminKey, 401, "unauthorized", "no_admin_key", unasked, "No admin key. Send Authorization: Bearer with an admin key, which usher adminkey create makes."},
+	{identity.ErrAPIKey, 401, "unauthorized", "api_key_for_admin", unknown, "This is an API key, which issues tokens. The admin API needs an admin key, which begins with ak_."},
+	{identity.ErrBadAdminKey, 401, "unauthorized", "bad_admin_key", unknown, badAdminKey},
+	{admin.ErrKeyUnknown, 401, "unauthorized", "admin_key_unknown", unknown, badAdminKey},
+	{admin.ErrKeyRevoked, 401, "unauthorized", "admin_key_revoked", former, badAdminKey},
+	{admin.ErrKeyExpired, 401, "unauthorized", "admin_key_expired", former, badAdminKey},
+
+	{errOrigin, 403, "forbidden", "origin_not_allowed", unasked, "Pages of this origin may not ask for tokens with the user's cookie."},
+	{session.ErrKeyScope, 403, "forbidden", "key_scope", identified, "The request is outside of this API key's scope."},
+	{session.ErrUserUnknown, 403, "forbidden", "user_unknown", identified, "The directory does not list this user."},
+	{session.ErrUserDisabled, 403, "forbidden", "user_disabled", identified, "This user is disabled."},
+	{session.ErrNoAccess, 403, "forbidden", "no_grant", identified, "No grant covers this request."},
+	{admin.ErrRole, 403, "forbidden", "admin_key_role", identified, "This admin key belongs to an auditor, who may read everything and change nothing."},
+
+	{admin.ErrInvalid, 422, "unprocessable_entity", "", 0, ""},
+	{admin.ErrNoHistory, 422, "unprocessable_entity", "", 0, ""},
+	{admin.ErrNotFound, 404, "not_found", "", 0, ""},
+	{admin.ErrExists, 409, "already_exists", "", 0, ""},
+	{admin.ErrInUse, 409, "in_use", "", 0, ""},
+	{admin.ErrKeyReused, 422, "idempotency_key_reused", "", 0, ""},
+
+	{session.ErrUnavailable, 503, "unavailable", "", 0, unavailable},
+	{session.ErrNoSigningKey, 503, "unavailable", "", 0, unavailable},
+	{errOverloaded, 503, "unavailable", "", 0, unavailable},
+}
+
+const unavailable = "Temporarily unavailable. Try again."
+
+// classify is the one place where an error becomes an answer. What it does not
+// know is a 500 that says nothing about its cause.
+func classify(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p // it was classified before
 	}
-	if e, ok := errors.AsType[*requestError](err); ok {
-		return problem{status: e.status, Error: e.slug, Reason: e.reason}
-	}
-	if e, ok := errors.AsType[*limitError](err); ok {
-		return problem{status: http.StatusTooManyRequests, limited: e, Error: "rate_limited", Reason: "Too many requests: wait as long as Retry-After says."}
-	}
-	if p, ok := adminProblem(err); ok {
+	if p := classifyTyped(err); p != nil {
+		p.cause = err
 		return p
 	}
+	for i := range problems {
+		if row := &problems[i]; errors.Is(err, row.err) {
+			p := &problem{cause: err, status: row.status, slug: row.slug, reason: row.reason, caller: row.caller, sentence: row.sentence}
+			if p.sentence == "" {
+				p.sentence = asSentence(refusalSentence(err))
+			}
+			return p
+		}
+	}
+	return &problem{cause: err, status: http.StatusInternalServerError, slug: "internal", sentence: "Internal error. The log has the details under this request ID."}
+}
+
+// classifyTyped returns the answer to an error that has details of its own, or
+// nil.
+func classifyTyped(err error) *problem {
+	if e, ok := errors.AsType[*requestError](err); ok {
+		return &problem{status: e.status, slug: e.slug, sentence: e.sentence}
+	}
+	if e, ok := errors.AsType[*limitError](err); ok {
+		return &problem{status: http.StatusTooManyRequests, limited: e, slug: "rate_limited", sentence: "Too many requests. Wait as long as Retry-After says."}
+	}
+	if e, ok := errors.AsType[*admin.IndexError](err); ok {
+		p := *classify(e.Err)
+		if p.status < http.StatusInternalServerError {
+			p.sentence = fmt.Sprintf("grants[%d]: %s", e.Index, p.sentence)
+		}
+		return &p
+	}
+	if e, ok := errors.AsType[*permissions.PatternError](err); ok {
+		sentence := fmt.Sprintf("The pattern %.64q %s", e.Text, e.Reason)
+		if errors.Is(err, admin.ErrOpenPrefix) {
+			sentence += "; to grant it nevertheless, set openPrefix: true"
+		}
+		return &problem{status: http.StatusUnprocessableEntity, slug: "unprocessable_entity", sentence: sentence + "."}
+	}
 	if e, ok := errors.AsType[*session.AudienceError](err); ok {
-		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: e.Reason}
+		return &problem{status: http.StatusBadRequest, slug: "bad_request", sentence: e.Reason}
 	}
 	if e, ok := errors.AsType[*permissions.IDError](err); ok {
-		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: "The " + e.Kind.String() + " id " + e.Reason + "."}
+		return &problem{status: http.StatusBadRequest, slug: "bad_request", sentence: "The " + e.Kind.String() + " id " + e.Reason + "."}
 	}
 	if e, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
-		return refuse(http.StatusUnauthorized, "unauthorized", e.Reason, tokenRefused(e.Reason))
+		return &problem{status: http.StatusUnauthorized, slug: "unauthorized", reason: e.Reason, caller: unknown, sentence: tokenRefused(e.Reason)}
 	}
 	if e, ok := errors.AsType[*identity.KeysUnavailableError](err); ok {
-		return problem{
+		return &problem{
 			status: http.StatusServiceUnavailable, retryAfter: e.RetryAfter,
-			Error: "unavailable", Reason: "The keys of the token's issuer cannot be had now: try again.",
+			slug: "unavailable", sentence: "The issuer's keys are temporarily unavailable. Try again.",
 		}
 	}
 	if e, ok := errors.AsType[*unprocessable](err); ok {
-		return problem{status: http.StatusUnprocessableEntity, Error: "unprocessable_entity", Reason: e.reason}
+		return &problem{status: http.StatusUnprocessableEntity, slug: "unprocessable_entity", sentence: e.reason}
 	}
 	if e, ok := errors.AsType[*session.PermissionsError](err); ok {
-		return problem{status: http.StatusUnprocessableEntity, Error: "unprocessable_entity", Reason: "Value at key 'permissions': " + e.Reason}
+		return &problem{status: http.StatusUnprocessableEntity, slug: "unprocessable_entity", sentence: "Value at key 'permissions': " + e.Reason}
 	}
-	switch {
-	case errors.Is(err, identity.ErrKeyInBrowser):
-		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: "A browser sent an API key: keep it on your server, and let pages use the session cookie."}
-	case errors.Is(err, identity.ErrCredentialInURL):
-		return problem{status: http.StatusBadRequest, Error: "bad_request", Reason: "The URL bears a credential, which ends up in logs: send it in a header."}
-	case errors.Is(err, identity.ErrNoCredential):
-		return refuse(http.StatusUnauthorized, "unauthorized", "no_credential", signedOut)
-	case errors.Is(err, identity.ErrDuplicateCookie):
-		return refuse(http.StatusUnauthorized, "unauthorized", "duplicate_cookie", "The request bears two session cookies: sign out and in again.")
-	case errors.Is(err, identity.ErrBadCookie):
-		return refuse(http.StatusUnauthorized, "unauthorized", "bad_cookie", signedOut)
-	case errors.Is(err, identity.ErrUnsignedCookie):
-		return refuse(http.StatusUnauthorized, "unauthorized", "bad_signature", signedOut)
-	case errors.Is(err, identity.ErrEncryptedCookie):
-		return refuse(http.StatusUnauthorized, "unauthorized", "encrypted_cookie", "The session cookie is an encrypted token, which only the application can read: "+
-			"let it keep sessions in the database (Auth.js: session.strategy \"database\"), or send a JWT of its own as a bearer.")
-	case errors.Is(err, identity.ErrBadBearer):
-		return refuse(http.StatusUnauthorized, "unauthorized", "bad_bearer", "The Authorization header is not one that usher takes here.")
-	case errors.Is(err, identity.ErrUntrustedProxy):
-		return refuse(http.StatusUnauthorized, "unauthorized", "untrusted_proxy", "The request bears the header in which the proxy names users, and does not come from the proxy; is its address missing in --trusted-proxies?")
-	case errors.Is(err, identity.ErrBadProxyUser):
-		return refuse(http.StatusUnauthorized, "unauthorized", "bad_proxy_user", "The proxy's header that names the user or the organization is there twice, is empty, or is no id.")
-	case errors.Is(err, identity.ErrPublicKey):
-		return refuse(http.StatusUnauthorized, "unauthorized", "public_key", "This is a public key: usher takes secret keys, which begin with sk_.")
-	case errors.Is(err, identity.ErrAdminKey):
-		return refuse(http.StatusUnauthorized, "unauthorized", "admin_key", "This is an admin key, which is for /v1/admin on the second listener: tokens are issued to API keys, which begin with sk_.")
-	case errors.Is(err, identity.ErrBadAPIKey):
-		return refuse(http.StatusUnauthorized, "unauthorized", "bad_api_key", badKey)
-	case errors.Is(err, session.ErrKeyUnknown):
-		return refuse(http.StatusUnauthorized, "unauthorized", "key_unknown", badKey)
-	case errors.Is(err, session.ErrKeyRevoked):
-		return refuse(http.StatusUnauthorized, "unauthorized", "key_revoked", badKey)
-	case errors.Is(err, session.ErrKeyExpired):
-		return refuse(http.StatusUnauthorized, "unauthorized", "key_expired", badKey)
-	case errors.Is(err, session.ErrKeyScope):
-		return refuse(http.StatusForbidden, "forbidden", "key_scope", "The request is outside of this API key's scope.")
-	case errors.Is(err, session.ErrUserUnknown):
-		return refuse(http.StatusForbidden, "forbidden", "user_unknown", "The directory does not list this user.")
-	case errors.Is(err, session.ErrSessionUnknown):
-		return refuse(http.StatusUnauthorized, "unauthorized", "session_unknown", signedOut)
-	case errors.Is(err, session.ErrSessionExpired):
-		return refuse(http.StatusUnauthorized, "unauthorized", "session_expired", signedOut)
-	case errors.Is(err, errOrigin):
-		return refuse(http.StatusForbidden, "forbidden", "origin_not_allowed", "Pages of this origin may not ask for tokens with the user's cookie.")
-	case errors.Is(err, session.ErrUserDisabled):
-		return refuse(http.StatusForbidden, "forbidden", "user_disabled", "This user is disabled.")
-	case errors.Is(err, session.ErrNoAccess):
-		return refuse(http.StatusForbidden, "forbidden", "no_grant", "No grant covers this request.")
-	case errors.Is(err, session.ErrUnavailable), errors.Is(err, session.ErrNoSigningKey), errors.Is(err, errOverloaded):
-		return problem{status: http.StatusServiceUnavailable, Error: "unavailable", Reason: "usher cannot answer now: try again."}
-	}
-	return problem{status: http.StatusInternalServerError, Error: "internal", Reason: "Something went wrong in usher; its log has the request ID."}
+	return nil
 }
 
-// tokenRefused tells the bearer of a token what its honest owner can do
+// refusalSentence returns the sentence for whoever asked.
+func refusalSentence(err error) string {
+	if e, ok := errors.AsType[*admin.Refusal](err); ok {
+		return e.Sentence
+	}
+	return err.Error()
+}
+
+// asSentence gives a refusal its capital letter and full stop.
+func asSentence(s string) string {
+	first, size := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + strings.TrimSuffix(s[size:], ".") + "."
+}
+
+// tokenRefused tells the sender of a token what its honest owner can do
 // something about, and nothing of why another's is refused.
 func tokenRefused(reason string) string {
 	switch reason {
 	case identity.ReasonExpired:
-		return "The token has expired: get a fresh one of the identity provider for each call."
+		return "The token has expired. Get a fresh one from the identity provider for each call."
 	case identity.ReasonEncrypted:
-		return "This token is encrypted (JWE), as those of Auth.js are, and usher cannot read it: have Auth.js keep its sessions in the database, or sign a JWT for usher; see docs/identity.md."
+		return "This token is encrypted (JWE), as those of Auth.js are, and only its issuer can read it. Have Auth.js keep its sessions in the database, or sign a JWT for usher; see docs/identity.md."
 	}
 	return badToken
 }
 
-// callerUnknown reports whether a refusal, whose problem is p, says nothing of who
-// was refused. Of a session or a key that is over it is known whose it was.
-func callerUnknown(err error, p problem) bool {
-	for _, known := range []error{session.ErrSessionExpired, session.ErrKeyRevoked, session.ErrKeyExpired} {
-		if errors.Is(err, known) {
-			return false
-		}
-	}
-	return errors.Is(err, errOrigin) || p.status == http.StatusUnauthorized
+// problemBody is the JSON of a problem.
+type problemBody struct {
+	Error     string `json:"error"`
+	Reason    string `json:"reason"`
+	RequestID string `json:"requestId"`
 }
 
-func writeProblem(w http.ResponseWriter, p problem, requestID string) {
-	p.RequestID = requestID
+func writeProblem(w http.ResponseWriter, p *problem, requestID string) {
 	switch {
 	case p.limited != nil:
 		p.limited.writeHeaders(w.Header())
@@ -191,10 +262,8 @@ func writeProblem(w http.ResponseWriter, p problem, requestID string) {
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	case p.status == http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
-	case p.status == http.StatusRequestEntityTooLarge:
-		w.Header().Set("Connection", "close")
 	}
-	body, err := json.Marshal(p)
+	body, err := json.Marshal(problemBody{p.slug, p.sentence, requestID})
 	if err != nil {
 		panic(err) // three strings
 	}

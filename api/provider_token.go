@@ -22,7 +22,7 @@ func (a *API) principalByToken(ctx context.Context, token secret.Text, d *sessio
 	}
 	d.CallerID, d.UserID, d.Organization = claims.Issuer, claims.UserID, claims.Organization
 	if claims.Skipped > 0 {
-		a.cfg.Logger.WarnContext(ctx, "ids in a token's claims do not fit and were skipped", "issuer", claims.Issuer, "count", claims.Skipped, "request_id", d.RequestID)
+		a.logger.WarnContext(ctx, "ids in a token's claims do not fit and were skipped", "issuer", claims.Issuer, "count", claims.Skipped)
 	}
 	p, err := a.cfg.Directory.PrincipalByClaims(ctx, &claims)
 	if err != nil {

@@ -274,7 +274,7 @@ func TestBadUpstreamTokens(t *testing.T) {
 	// From here on the provider is down, so that an unknown key stays unknown
 	// however long the test takes.
 	p.Answer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
-	const invalid = "The Authorization header bears no valid token."
+	const invalid = "The Authorization header has no valid token."
 	for name, test := range map[string]struct {
 		token  string
 		status int
@@ -300,10 +300,10 @@ func TestBadUpstreamTokens(t *testing.T) {
 		"no token":                   {"a.b", 401, "upstream_malformed", "", invalid},
 		"a life of a day":            {by(key, nil, map[string]any{"exp": now + 86_400}), 401, "upstream_life", idp, invalid},
 		"an id that is none":         {by(key, nil, map[string]any{"sub": "a\nb"}), 401, "upstream_subject", idp, invalid},
-		"Auth.js's own":              {"eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIn0..aXY.Y2lwaGVy.dGFn", 401, "upstream_encrypted", "", "have Auth.js keep its sessions in the database"},
+		"Auth.js's own":              {"eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIn0..aXY.Y2lwaGVy.dGFn", 401, "upstream_encrypted", "", "Have Auth.js keep its sessions in the database"},
 		"of a disabled user":         {by(key, nil, map[string]any{"sub": "eve"}), 403, "user_disabled", idp, "This user is disabled."},
 		"of a user without grants":   {by(key, nil, map[string]any{"sub": "a:b"}), 403, "no_grant", idp, "No grant"},
-		"an unknown kid":             {by(key, map[string]any{"kid": "key-2"}, nil), 503, "", "", "try again"},
+		"an unknown kid":             {by(key, map[string]any{"kid": "key-2"}, nil), 503, "", "", "Try again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
