@@ -1,4 +1,4 @@
-# A static binary and nothing else: no shell, no package manager, not root.
+# Only a static binary: no shell, no package manager, not root.
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./

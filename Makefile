@@ -1,16 +1,16 @@
-# make dev runs usher on this machine, make test tests it. Both need Go alone
-# and fetch the rest themselves.
+# make dev runs usher on this machine, make test tests it. Both need only Go and
+# download the rest.
 
 SHELL := bash
-# Where npm test has something to do.
+# Folders with npm tests.
 JS := js examples/browser examples/liveblocks examples/livestore examples/better-auth examples/authjs
 # The race detector needs a C compiler.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,$(warning no C compiler: testing without the race detector))
 
 .PHONY: dev test test-fast check lint fuzz bench bench-audit bench-audit-queries build setup-postgres
 
-# On a terminal usher gets a process group of its own (set -m): Ctrl-C is then
-# for it to handle, not for make, which would call it an error.
+# On a terminal, usher gets its own process group (set -m): then usher handles
+# Ctrl-C, not make, which would report an error.
 dev: setup-postgres build
 	@if [ -t 0 ]; then set -m; fi; bin/usher dev $(ARGS); exit $$?
 
@@ -18,7 +18,7 @@ test: setup-postgres
 	go test $(RACE) -shuffle=on ./...
 	scripts/js.sh $(JS)
 
-# Go alone, without the race detector, the long tests, npm or a browser.
+# Only Go, without the race detector, the long tests, npm or a browser.
 test-fast: setup-postgres
 	go test -short ./...
 
@@ -35,12 +35,12 @@ bench: setup-postgres
 	scripts/npm-ci.sh bench/node
 	PATH="$$(scripts/node.sh):$$PATH" go run ./bench $(ARGS)
 
-# How fast the audit answers, of 1,000,000 grants and 10,000,000 tokens. It
-# needs 12 GB of disk, and some minutes to make them.
+# How fast the audit answers, with 1,000,000 grants and 10,000,000 tokens. It
+# needs 12 GB of disk and a few minutes to create them.
 bench-audit-queries: setup-postgres
 	go run ./bench/auditdata $(ARGS)
 
-# How many rows a second the audit takes, beside one INSERT a request.
+# How many rows per second the audit takes, beside one INSERT per request.
 bench-audit: setup-postgres
 	go run ./bench audit $(ARGS)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of a Chromium, Debian's where none is installed.
+# Prints the path of Chromium. Installs Debian's package if it is missing.
 . "$(dirname "$0")/lib.sh"
 
 found() { command -v chromium || command -v chromium-browser || command -v google-chrome; }

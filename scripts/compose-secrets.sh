@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes the secrets of docker-compose.yml in ./secrets, once. The files are
-# readable, since the containers read them as other users; the folder is not.
+# Creates the secrets for docker-compose.yml in ./secrets, once. The files are
+# readable, because the containers read them as other users; the folder is not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ -e secrets ]; then
-  echo "secrets/ is there already; remove it for new ones (and with it the database's volume)" >&2
+  echo "secrets/ already exists. To create new secrets, remove it together with the database's volume." >&2
   exit 1
 fi
 umask 077
@@ -18,4 +18,4 @@ printf %s "postgres://usher_owner:$owner@postgres:5432/usher?sslmode=disable" >s
 printf %s "postgres://usher:$service@postgres:5432/usher?sslmode=disable" >secrets/service_url
 head -c 32 /dev/urandom | base64 >secrets/key_encryption_key
 chmod 444 secrets/*
-echo "made secrets/; keep a copy of key_encryption_key: without it the signing keys are lost"
+echo "created secrets/. Keep a copy of key_encryption_key: without it, the signing keys are lost."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fuzz.sh TIME: runs every fuzz target there is for TIME, say 10s.
+# fuzz.sh TIME: runs every fuzz target for TIME, for example 10s.
 . "$(dirname "$0")/lib.sh"
 
 go test -list '^Fuzz' ./... | awk '/^Fuzz/ { t[n++] = $1 } /^ok/ { for (i = 0; i < n; i++) print $2, t[i]; n = 0 }' |

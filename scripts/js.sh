@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # js.sh FOLDER...: runs npm test in every folder that has a package.json, with
-# Node 22 and what its package-lock.json pins.
+# Node 22 and the packages that its package-lock.json pins.
 . "$(dirname "$0")/lib.sh"
 
 bin=$(scripts/node.sh)

@@ -1,9 +1,9 @@
-# What the set-up scripts share. To be sourced; leaves the shell in the
-# project's root.
+# Functions that the setup scripts share. Source it; it changes to the project's
+# root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Where fetched programs go. Root runs PostgreSQL as another user, who must be
+# Downloaded programs go here. Root runs PostgreSQL as another user, who must be
 # able to enter. db/pglocal looks here too.
 umask 022
 if [ "$(id -u)" = 0 ]; then
@@ -21,7 +21,7 @@ die() {
 	exit 1
 }
 
-# may_install says whether Debian packages can be installed without asking.
+# may_install succeeds if Debian packages can be installed without a password.
 may_install() {
 	command -v apt-get >/dev/null && $sudo true 2>/dev/null
 }
@@ -40,5 +40,5 @@ install_packages() {
 	rm -f "$log"
 }
 
-# version TOOL prints which version of a tool tools/TOOL pins.
+# version TOOL prints the version that tools/TOOL pins.
 version() { sed -n 's/.*linux-x64": "\(.*\)".*/\1/p' "tools/$1/package.json"; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints a folder with Node 22 or newer, fetched by npm where the installed one
-# is older.
+# Prints a folder with Node 22 or newer. Downloads it with npm if the installed
+# version is older.
 . "$(dirname "$0")/lib.sh"
 
 new_enough() { "$1" -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)' 2>/dev/null; }
@@ -14,6 +14,6 @@ if new_enough node; then
 	exit
 fi
 target=$cache/node-$(version node)
-[ -d "$target" ] || scripts/fetch.sh node "$target" || die "npm could not fetch Node 22 for this machine: install it from https://nodejs.org/"
+[ -d "$target" ] || scripts/fetch.sh node "$target" || die "npm could not download Node 22 for this machine: install it from https://nodejs.org/"
 new_enough "$target/bin/node" || die "$target/bin/node does not run: install Node 22 from https://nodejs.org/ and remove $target"
 echo "$target/bin"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# npm-ci.sh FOLDER...: installs what each folder's package-lock.json pins, where
-# that is not what was installed last.
+# npm-ci.sh FOLDER...: installs what each folder's package-lock.json pins, if it
+# has changed since the last installation.
 . "$(dirname "$0")/lib.sh"
 
 bin=$(scripts/node.sh)
@@ -9,6 +9,6 @@ for dir; do
 	installed=$dir/node_modules/.installed-lock.json
 	cmp -s "$dir/package-lock.json" "$installed" && continue
 	(cd "$dir" && npm ci --no-audit --no-fund </dev/null)
-	mkdir -p "$(dirname "$installed")" # npm makes none where nothing is needed
+	mkdir -p "$(dirname "$installed")" # npm creates none if there are no packages
 	cp "$dir/package-lock.json" "$installed"
 done

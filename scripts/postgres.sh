@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes sure that there are programs of PostgreSQL 15 or newer for usher dev and
-# the tests: those already installed, else Debian's package, else an npm package.
-# Says nothing where there is nothing to do.
+# Makes sure that PostgreSQL 15 or newer is available for usher dev and the tests:
+# uses the installed programs, or else Debian's package, or else an npm package.
+# Prints nothing if there is nothing to do.
 . "$(dirname "$0")/lib.sh"
 
 go build -o bin/findpostgres ./scripts/findpostgres
 found() { bin/findpostgres >/dev/null 2>&1; }
 
-# debian installs the programs without a database cluster, which would be
-# started now and at every boot.
+# debian installs the programs without a database cluster, which would start now
+# and at every boot.
 debian() {
 	local conf=/etc/postgresql-common/createcluster.d/usher.conf ok=true
 	$sudo mkdir -p "$(dirname $conf)"

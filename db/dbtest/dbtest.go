@@ -1,16 +1,15 @@
-// Package dbtest gives every test a migrated database of its own, on a real
-// PostgreSQL:
+// Package dbtest creates a migrated database for each test, on a real PostgreSQL:
 //
 //	pg := dbtest.New(t)
 //	store, err := db.Open(secret.New(pg.ServiceURL))
 //
-// The server is a private one that the first test of a package starts from the
-// installed programs, or the one that USHER_TEST_DATABASE_URL names: a URL of
-// the form postgres://superuser:password@host:5432/postgres of a server that is
-// only for tests. Nothing is skipped where there is neither: the test fails.
+// The first test of a package starts a private server from the installed
+// programs. USHER_TEST_DATABASE_URL names another server, which must be used for
+// tests only: postgres://superuser:password@host:5432/postgres. Without either,
+// the test fails; it is never skipped.
 //
-// All of it goes with the test process: the private server, its data, and on a
-// given server the databases. There the roles stay that stand in for people.
+// The private server and its data are removed when the test process ends. On a
+// given server, the databases are removed and the roles stay.
 package dbtest
 
 import (
@@ -43,8 +42,8 @@ const (
 	timeout   = time.Minute
 )
 
-// DB is the database of one test. The roles behind its URLs are as in
-// production: none is a superuser.
+// DB is the database of one test. Its roles have the same privileges as in
+// production; none of them is a superuser.
 type DB struct {
 	URL        string        // as the owner, who migrates
 	ServiceURL string        // as a member of usher_service: what usher serve runs as
@@ -52,9 +51,9 @@ type DB struct {
 	Pool       *pgxpool.Pool // as the owner; closed with the test
 }
 
-// New returns a database as usher migrate leaves an empty one, and drops it at
-// the end of the test, whoever is still connected. It takes some 40 ms, and a
-// second more the first time.
+// New returns a database as usher migrate up creates it. The database is dropped
+// when the test ends, even if something is still connected. New takes about
+// 40 ms, and a second longer the first time.
 func New(t testing.TB) *DB {
 	t.Helper()
 	s, err := sharedServer()
@@ -87,11 +86,11 @@ func New(t testing.TB) *DB {
 	return d
 }
 
-// server is the one of this process.
+// server is the PostgreSQL server of this process.
 type server struct {
 	base     *url.URL // of the superuser
 	admin    *pgxpool.Pool
-	template string   // none on a given server, where it would stay behind
+	template string   // empty on a given server, where it would be left behind
 	alive    *os.File // open while the process lives: see cleanUpAfter
 }
 
@@ -130,7 +129,8 @@ func (s *server) startPrivate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Whom root runs PostgreSQL as must get in; what is inside is his alone.
+	// The user that root runs PostgreSQL as must be able to enter; what is inside
+	// is private to that user.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return "", err
 	}
@@ -144,10 +144,10 @@ func (s *server) startPrivate(ctx context.Context) (string, error) {
 	return private.URL("postgres"), nil
 }
 
-// cleanUpAfter has a shell remove dir, and the server in it, once this process
-// has ended, however it did: no test binary runs code of ours at its end. The
-// shell waits for the end of a pipe, which comes when the process's end closes
-// the returned file.
+// cleanUpAfter starts a shell that stops the server in dir and removes dir once
+// this process has ended, even if it was killed: a test binary runs no code when
+// it ends. The shell waits for the end of a pipe, which is closed with the
+// returned file when the process ends.
 func cleanUpAfter(dir string) (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -167,7 +167,7 @@ func cleanUpAfter(dir string) (*os.File, error) {
 	return w, cmd.Process.Release()
 }
 
-// create makes a migrated database: a copy of the template where there is one.
+// create makes a migrated database: a copy of the template if there is one.
 func (s *server) create(ctx context.Context, name string) error {
 	if s.template != "" {
 		_, err := s.admin.Exec(ctx, "CREATE DATABASE "+name+" OWNER usher_owner TEMPLATE "+s.template)

@@ -20,7 +20,7 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn // the end of the test drops the database all the same
+	return conn // dropping the database ends the connection
 }
 
 func TestRoles(t *testing.T) {
@@ -45,7 +45,7 @@ func TestRoles(t *testing.T) {
 			if super {
 				t.Errorf("%s is a superuser", c.url)
 			}
-			// From version 16 on, who makes a role is a member who may not use it.
+			// Since version 16, the creator of a role is a member without its privileges.
 			if want := role == c.member; usage != want {
 				t.Errorf("%s has the rights of %s: %t, want %t", c.url, role, usage, want)
 			}
@@ -87,7 +87,7 @@ func TestDroppedAtTheEnd(t *testing.T) {
 // A test process leaves no server and no folder, not even when it is killed.
 func TestNothingStays(t *testing.T) {
 	t.Parallel()
-	tmp, err := os.MkdirTemp("", "dbtest-*") //nolint:usetesting // t.TempDir is closed to the user who stands in for root
+	tmp, err := os.MkdirTemp("", "dbtest-*") //nolint:usetesting // the unprivileged user cannot enter t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}

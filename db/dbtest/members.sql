@@ -1,5 +1,5 @@
--- People and programs, as an operator makes them for the two groups that the
--- migrations know.
+-- Login roles, as an operator creates them, in the two group roles that the
+-- migrations create.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'usher_test_service') THEN

@@ -1,4 +1,5 @@
--- Who migrates: owns the database, may make roles, and is no superuser.
+-- The role that migrates: it owns the database, may create roles, and is not a
+-- superuser.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'usher_owner') THEN

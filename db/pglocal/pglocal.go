@@ -1,5 +1,5 @@
-// Package pglocal runs a private PostgreSQL out of the programs that are
-// installed on the machine, for usher dev and for tests:
+// Package pglocal runs a private PostgreSQL, using the programs installed on the
+// machine, for usher dev and for tests:
 //
 //	server, err := pglocal.Start(ctx, pglocal.Config{Dir: ".usher"})
 //	if err != nil {
@@ -8,14 +8,14 @@
 //	defer server.Stop()
 //	pool, err := pgxpool.New(ctx, server.URL("postgres"))
 //
-// The server listens on a Unix socket that its own user and root alone can
-// open, so nobody needs a password. It ends with the process that started it,
-// however that one ends: the kernel sees to it on Linux, and elsewhere a server
-// that outlived a kill -9 is stopped by the next Start on its folder. Root
-// cannot run PostgreSQL; for root it runs as an unprivileged user.
+// The server listens on a Unix socket that only its own user and root can open,
+// so no password is needed. It ends when the process that started it ends. After
+// a kill -9 of that process, the kernel ends the server on Linux; elsewhere the
+// next Start on the same folder does. PostgreSQL refuses to run as root; for root
+// it runs as an unprivileged user.
 //
-// It is not for production: its settings are PostgreSQL's defaults, every
-// connection is a superuser's who asks to be, and nothing backs it up.
+// Do not use it in production: its settings are PostgreSQL's defaults, every
+// connection can be a superuser's, and nothing backs it up.
 package pglocal
 
 import (
@@ -46,18 +46,18 @@ const (
 // Server of this one, runs a server in the same folder.
 var ErrInUse = errors.New("another usher runs there")
 
-// Config says where a server lives and how it behaves.
+// Config configures a server.
 type Config struct {
-	// Dir holds the data, the socket and the server's log. It is made where it
-	// is missing. Where the unprivileged user that stands in for root may not
-	// enter it, Dir/data is a symbolic link to where the data are instead.
+	// Dir holds the data, the socket and the server's log. Start creates it if
+	// it is missing. If the process runs as root and the unprivileged user cannot
+	// enter Dir, Dir/data is a symbolic link to a folder elsewhere.
 	Dir string
 
-	// Settings are added to PostgreSQL's own, which are durable by default: a
-	// commit that was acknowledged survives kill -9.
+	// Settings override PostgreSQL's defaults. The defaults are durable: an
+	// acknowledged commit survives kill -9.
 	Settings map[string]string
 
-	// Logger says what Start found and did. The default discards it.
+	// Logger receives what Start found and did (default: discarded).
 	Logger *slog.Logger
 }
 
@@ -70,13 +70,13 @@ type Server struct {
 	err       error // set before done is closed
 }
 
-// Start finds the programs, makes the database cluster where Dir has none,
-// starts the server and waits until it accepts connections: about a second the
-// first time, a tenth of one later. It first stops a server that an earlier
-// process left behind in Dir, and recovers what a crash left. ctx bounds the
-// start alone, not the life of the server.
+// Start finds the programs, creates a database cluster if Dir has none, starts
+// the server and waits until it accepts connections. This takes about a second
+// the first time and a tenth of a second later. Start first stops a server that
+// an earlier process left behind in Dir, and recovers from a crash. ctx limits
+// the start, not the life of the server.
 //
-// Errors to tell apart are [ErrNoPostgres] and [ErrInUse]; all are sentences
+// Callers may check for [ErrNoPostgres] and [ErrInUse]. All errors are written
 // for the person at the terminal.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	s, err := start(ctx, cfg)
@@ -148,14 +148,14 @@ func start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		if at.socketDir != at.data {
 			_ = os.Remove(at.socketDir)
 		}
-		release(lock) // before done, so that who waited for it can Start
+		release(lock) // before done, so that a waiting caller can Start again
 		close(s.done)
 	}()
 	return s, nil
 }
 
-// create makes a database cluster, aside first: a cluster that initdb did not
-// finish is never taken for one.
+// create makes a database cluster in a temporary folder and renames it, so that
+// a cluster that initdb did not finish is never used.
 func create(ctx context.Context, log *slog.Logger, bin programs, at *place, output *os.File) error {
 	data, err := at.newData(ctx, log, bin)
 	if err != nil {
@@ -201,9 +201,9 @@ func create(ctx context.Context, log *slog.Logger, bin programs, at *place, outp
 		return err
 	}
 	if filepath.Dir(data) != at.dir {
-		log.WarnContext(ctx, "the data lie elsewhere: the user postgres runs as may not enter the folder", "folder", at.dir, "data", data)
+		log.WarnContext(ctx, "the data is stored elsewhere: the user that postgres runs as cannot enter the folder", "folder", at.dir, "data", data)
 	}
-	log.InfoContext(ctx, "database cluster made", "version", bin.major, "data", data, "took", time.Since(began).Round(time.Millisecond))
+	log.InfoContext(ctx, "database cluster created", "version", bin.major, "data", data, "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
@@ -218,7 +218,7 @@ func (s *Server) launch(ctx context.Context, bin programs, at place, settings ma
 		"log_timezone":            "UTC",
 	}
 	args := []string{"-D", at.data}
-	for _, settings := range []map[string]string{defaults, settings} { // of two, the later counts
+	for _, settings := range []map[string]string{defaults, settings} { // the later of two wins
 		for name, value := range settings {
 			args = append(args, "-c", name+"="+value)
 		}
@@ -235,8 +235,8 @@ func (s *Server) launch(ctx context.Context, bin programs, at place, settings ma
 		}
 		stopErr := p.stop()
 		why := tail(output)
-		// The sessions of a postgres that was killed go as soon as they notice.
-		// Until then their shared memory keeps a new one out.
+		// The sessions of a killed postgres end as soon as they notice. Until
+		// then, their shared memory keeps a new postgres from starting.
 		if ctx.Err() == nil && strings.Contains(why, "pre-existing shared memory block") {
 			if err := output.Truncate(0); err != nil {
 				return err
@@ -248,7 +248,8 @@ func (s *Server) launch(ctx context.Context, bin programs, at place, settings ma
 	}
 }
 
-// awaitReady returns when a connection succeeds, postgres ends or ctx does.
+// awaitReady returns when a connection succeeds, or with an error when postgres
+// or ctx ends.
 func (s *Server) awaitReady(ctx context.Context) error {
 	for {
 		conn, err := pgconn.Connect(ctx, s.URL("postgres"))
@@ -266,14 +267,14 @@ func (s *Server) awaitReady(ctx context.Context) error {
 	}
 }
 
-// URL returns a connection URL, for pgx as for psql, by which the superuser
-// reaches a database. It holds no secret.
+// URL returns a connection URL for the superuser, for both pgx and psql. It
+// contains no secret.
 func (s *Server) URL(database string) string {
 	return (&url.URL{
 		Scheme: "postgres",
 		User:   url.User(superuser),
 		Path:   "/" + database,
-		// The port is said lest PGPORT decide. libpq does not read + as a space.
+		// Without the port, PGPORT would decide. libpq does not read + as a space.
 		RawQuery: "host=" + strings.ReplaceAll(url.QueryEscape(s.socketDir), "+", "%20") + "&port=" + port,
 	}).String()
 }
@@ -281,11 +282,12 @@ func (s *Server) URL(database string) string {
 // PID returns the process id of the postmaster.
 func (s *Server) PID() int { return s.process.cmd.Process.Pid }
 
-// Done returns a channel that is closed once the server has ended, by Stop or
-// by itself. Its folder is then free for another Start.
+// Done returns a channel that is closed once the server has ended, by Stop or on
+// its own. Another Start may then use the folder.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Err returns nil while the server runs and after Stop, else why it ended.
+// Err returns why the server ended on its own, and nil while it runs and after
+// Stop.
 func (s *Server) Err() error {
 	select {
 	case <-s.done:
@@ -295,9 +297,9 @@ func (s *Server) Err() error {
 	}
 }
 
-// Stop ends the server by a fast shutdown, which rolls back what is open, and
-// waits for it. A server that takes longer than ten seconds is killed, which is
-// an error but loses nothing that was committed. Later calls do nothing.
+// Stop ends the server by a fast shutdown, which rolls back open transactions,
+// and waits for it. It kills a server that takes longer than ten seconds and
+// returns an error; committed data is not lost. Later calls do nothing.
 func (s *Server) Stop() error {
 	if s.stopping.Swap(true) {
 		<-s.done
@@ -311,8 +313,8 @@ func (s *Server) Stop() error {
 	return nil
 }
 
-// acquire locks dir for this process. The kernel lifts the lock when the
-// process ends, so that none is ever stale.
+// acquire locks dir for this process. The kernel releases the lock when the
+// process ends, so a lock is never stale.
 func acquire(dir string) (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(dir, "postgres.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -321,15 +323,15 @@ func acquire(dir string) (*os.File, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = lock.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w; stop it, or take another folder", dir, ErrInUse)
+			return nil, fmt.Errorf("%s: %w; stop it, or use another folder", dir, ErrInUse)
 		}
 		return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
 	return lock, nil
 }
 
-// release unlocks before it closes: a child that another goroutine is just
-// forking holds a copy of the file until its exec, and with it the lock.
+// release unlocks before it closes the file: a child that another goroutine is
+// forking keeps a copy of the file, and with it the lock, until its exec.
 func release(lock *os.File) {
 	_ = syscall.Flock(int(lock.Fd()), syscall.LOCK_UN)
 	_ = lock.Close()
@@ -341,14 +343,15 @@ func checkVersion(bin programs, data string) error {
 		return err
 	}
 	if made := strings.TrimSpace(string(content)); made != strconv.Itoa(bin.major) {
-		return fmt.Errorf("the data in %[1]s were made by PostgreSQL %[2]s, but the programs in %[3]s are version %[4]d: "+
-			"name the folder of version %[2]s's programs in %[5]s, or remove %[1]s to begin anew",
+		return fmt.Errorf("the data in %[1]s was created by PostgreSQL %[2]s, but the programs in %[3]s are version %[4]d: "+
+			"set %[5]s to the folder of version %[2]s's programs, or remove %[1]s to start over",
 			data, made, bin.dir, bin.major, binEnv)
 	}
 	return nil
 }
 
-// tail returns the end of what a program printed, on one line for an error.
+// tail returns the last lines that a program printed, joined into one line for
+// an error.
 func tail(output *os.File) string {
 	content, err := os.ReadFile(output.Name())
 	if err != nil {

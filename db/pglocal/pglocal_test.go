@@ -26,7 +26,7 @@ const helperEnv = "PGLOCAL_TEST_HELPER_DIR"
 // TestMain is also the program of TestParentKilled: a process that runs a
 // server until it is killed.
 func TestMain(m *testing.M) {
-	syscall.Umask(0o022) // what the tests make is to be as open as it says
+	syscall.Umask(0o022) // the tests' folders get the modes that they ask for
 	dir := os.Getenv(helperEnv)
 	if dir == "" {
 		os.Exit(m.Run())
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 // newDir returns a folder that every user may enter, as a checkout is.
 func newDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pglocal-*") //nolint:usetesting // t.TempDir is closed to the user who stands in for root
+	dir, err := os.MkdirTemp("", "pglocal-*") //nolint:usetesting // the unprivileged user cannot enter t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func stop(t *testing.T, server *pglocal.Server) {
 		t.Fatal(err)
 	}
 	if alive(server.PID()) {
-		t.Fatalf("postgres %d lives after Stop", server.PID())
+		t.Fatalf("postgres %d runs after Stop", server.PID())
 	}
 }
 
@@ -123,12 +123,12 @@ func waitGone(t *testing.T, pid int) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); alive(pid); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("postgres %d still lives", pid)
+			t.Fatalf("postgres %d still runs", pid)
 		}
 	}
 }
 
-// owner returns the user whom the data in dir belong to.
+// owner returns the user that owns the data in dir.
 func owner(t *testing.T, dir string) *syscall.Credential {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(dir, "data"))
@@ -179,8 +179,8 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// Only the server's own user and root may open the socket: whoever can is a
-// superuser, and may have the server run programs.
+// Only the server's own user and root can open the socket: whoever opens it is a
+// superuser, and can make the server run programs.
 func TestSocketIsPrivate(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
@@ -223,8 +223,8 @@ func TestSideBySide(t *testing.T) {
 	}
 }
 
-// kill -9 of postgres, with a session that does not notice at once: what was
-// committed stays, and the next Start waits for the session to go.
+// After kill -9 of postgres, with a session that does not notice at once,
+// committed data is there and the next Start waits for the session to end.
 func TestPostgresKilled(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
@@ -284,8 +284,8 @@ func TestParentKilled(t *testing.T) {
 	waitGone(t, pid)
 }
 
-// A server that outlived its parent is stopped, and one's postmaster.pid that
-// is wrong in any way keeps nobody out.
+// A server that outlived its parent is stopped, and a wrong postmaster.pid does
+// not prevent a start.
 func TestLeftovers(t *testing.T) {
 	t.Parallel()
 	bin, err := pglocal.FindPrograms()
@@ -349,7 +349,7 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// credential has a program run as the user whom the data belong to.
+// credential makes a program run as the user that owns the data.
 func credential(t *testing.T, dir string) *syscall.SysProcAttr {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -372,7 +372,7 @@ func writePID(t *testing.T, dir, content string) {
 	}
 }
 
-// A start that was cut off half-way through initdb is not taken for data.
+// A start that was cancelled during initdb leaves no data.
 func TestStartCancelled(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
@@ -395,8 +395,8 @@ func TestStartCancelled(t *testing.T) {
 	start(t, dir)
 }
 
-// Paths that do not fit a socket address, or that mean something in a URL or in
-// a setting of PostgreSQL's.
+// Paths that do not fit a socket address, or that have a meaning in a URL or in
+// PostgreSQL's settings.
 func TestAwkwardFolders(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
@@ -424,12 +424,12 @@ func TestAwkwardFolders(t *testing.T) {
 	}
 }
 
-// Root's checkout may lie where only root may go. The data then lie elsewhere,
-// and go when the folder goes.
+// Root's checkout may be where only root can enter. The data is then elsewhere,
+// and is removed after the folder is.
 func TestFolderOnlyRootMayEnter(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		t.Skip("for root only: another user runs PostgreSQL as himself")
+		t.Skip("for root only: any other user runs PostgreSQL directly")
 	}
 	closed := t.TempDir()
 	if err := os.Chmod(closed, 0o700); err != nil {
@@ -481,7 +481,7 @@ func TestFolderOnlyRootMayEnter(t *testing.T) {
 	}
 }
 
-// Data that were copied as root cannot be served.
+// PostgreSQL cannot serve data that belongs to root.
 func TestRootsData(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -493,7 +493,7 @@ func TestRootsData(t *testing.T) {
 	}
 	_, err := pglocal.Start(t.Context(), pglocal.Config{Dir: dir})
 	if err == nil || !strings.Contains(err.Error(), "belongs to root") {
-		t.Errorf("Start on root's data = %v, want a sentence that says whose they are", err)
+		t.Errorf("Start on root's data = %v, want an error that names the owner", err)
 	}
 }
 
@@ -508,7 +508,7 @@ func TestForeignData(t *testing.T) {
 	_, err := pglocal.Start(t.Context(), pglocal.Config{Dir: dir})
 	for _, want := range []string{filepath.Join(dir, "data"), "PostgreSQL 12", "USHER_POSTGRES_BIN", "remove"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("Start on version 12's data = %v, want a sentence with %q", err, want)
+			t.Errorf("Start on version 12's data = %v, want an error with %q", err, want)
 		}
 	}
 }

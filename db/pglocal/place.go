@@ -18,17 +18,17 @@ import (
 const (
 	// maxSocketPath is what fits a socket address on macOS; Linux has 107.
 	maxSocketPath = 103
-	// rootsParent holds what cannot lie in its own folder when root starts the
-	// server: no other user can write there, and no sweeper of temporary files
-	// comes.
+	// rootsParent holds the data that cannot be in its own folder when root
+	// starts the server. No other user can write there, and nothing cleans it up
+	// as temporary.
 	rootsParent = "/var/lib/usher-dev"
 )
 
-// place is where a server's files lie and whose they are.
+// place says where a server's files are and which user owns them.
 type place struct {
 	dir       string              // absolute, without symbolic links
-	user      *syscall.Credential // whom to run as; nil: as ourselves
-	data      string              // without symbolic links; "" where there are none yet
+	user      *syscall.Credential // the user to run as; nil: the current one
+	data      string              // without symbolic links; "" if there is none yet
 	socketDir string
 }
 
@@ -43,8 +43,8 @@ func makeDir(dir string) (string, error) {
 	return filepath.EvalSymlinks(dir)
 }
 
-// findPlace looks for the data and decides who runs the server: their owner, or
-// else an unprivileged user where we are root.
+// findPlace looks for the data and decides which user runs the server: the
+// data's owner, or for root without data an unprivileged user.
 func findPlace(dir string) (place, error) {
 	at := place{dir: dir}
 	data, err := filepath.EvalSymlinks(filepath.Join(dir, "data"))
@@ -63,7 +63,7 @@ func findPlace(dir string) (place, error) {
 	owner := info.Sys().(*syscall.Stat_t)
 	switch euid := os.Geteuid(); {
 	case owner.Uid == 0:
-		return place{}, fmt.Errorf("%s belongs to root, as whom PostgreSQL does not run: give it to another user, or remove it", data)
+		return place{}, fmt.Errorf("%s belongs to root, and PostgreSQL does not run as root: change its owner, or remove it", data)
 	case euid == 0:
 		at.user = &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
 	case int(owner.Uid) != euid:
@@ -72,8 +72,8 @@ func findPlace(dir string) (place, error) {
 	return at, nil
 }
 
-// unprivileged returns whom root is to run PostgreSQL as, and nil where we are
-// not root.
+// unprivileged returns the user that root runs PostgreSQL as, or nil if the
+// current user is not root.
 func unprivileged() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -89,10 +89,11 @@ func unprivileged() (*syscall.Credential, error) {
 			return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 		}
 	}
-	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+	return nil, errors.New("PostgreSQL does not run as root, and neither user postgres nor user nobody exists: create a user postgres")
 }
 
-// newData returns where new data go: to dir, unless the user cannot get there.
+// newData returns the folder for new data: in dir, unless the user cannot enter
+// it.
 func (at *place) newData(ctx context.Context, log *slog.Logger, bin programs) (string, error) {
 	try := command(bin.dir, "postgres", at.user, "--version")
 	try.Dir = at.dir
@@ -112,8 +113,8 @@ func (at *place) newData(ctx context.Context, log *slog.Logger, bin programs) (s
 	return filepath.Join(other, "data"), nil
 }
 
-// adopt makes data the place's own, by a link in dir where they lie elsewhere.
-// What lies there without the link is of an earlier dir that was removed.
+// adopt records data as the place's own, with a link in dir if it is elsewhere.
+// Data elsewhere without a link belongs to an earlier dir that was removed.
 func (at *place) adopt(data string) error {
 	at.data = data
 	link := filepath.Join(at.dir, "data")
@@ -126,8 +127,8 @@ func (at *place) adopt(data string) error {
 	return os.Symlink(data, link)
 }
 
-// chooseSocketDir puts the socket beside the data, unless its path were too
-// long there, or unless libpq took it for a list.
+// chooseSocketDir puts the socket beside the data, unless its path would be too
+// long or libpq would read it as a list.
 func (at *place) chooseSocketDir() error {
 	at.socketDir = at.data
 	if len(at.data+"/.s.PGSQL."+port) <= maxSocketPath && !strings.Contains(at.data, ",") {
@@ -138,8 +139,8 @@ func (at *place) chooseSocketDir() error {
 	return err
 }
 
-// elsewhere returns a folder of the user's outside dir, always the same for the
-// same dir.
+// elsewhere returns a folder outside dir that belongs to the user. The same dir
+// always gives the same folder.
 func (at *place) elsewhere() (string, error) {
 	name := fmt.Sprintf("usher-%x", sha256.Sum256([]byte(at.dir)))[:22]
 	if at.user == nil {
@@ -156,7 +157,7 @@ func (at *place) elsewhere() (string, error) {
 	return other, privateDir(other, at.user)
 }
 
-// sweep removes what lies elsewhere for folders that are gone.
+// sweep removes data that is elsewhere and whose folder no longer exists.
 func sweep(ctx context.Context, log *slog.Logger) error {
 	origins, err := filepath.Glob(filepath.Join(rootsParent, "*", "origin"))
 	if err != nil {
@@ -177,8 +178,9 @@ func sweep(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
-// privateDir makes a folder that only the user can enter. One that exists must
-// be so: temporary folders are shared, and another may have made it for us.
+// privateDir creates a folder that only the user can enter. An existing folder
+// must already be private: temporary folders are shared, so another user may
+// have created it.
 func privateDir(dir string, owner *syscall.Credential) error {
 	uid := os.Geteuid()
 	err := os.Mkdir(dir, 0o700)
@@ -196,7 +198,7 @@ func privateDir(dir string, owner *syscall.Credential) error {
 		return err
 	}
 	if !info.IsDir() || info.Mode().Perm() != 0o700 || int(info.Sys().(*syscall.Stat_t).Uid) != uid {
-		return fmt.Errorf("%s is not a folder of user %d's alone: remove it", dir, uid)
+		return fmt.Errorf("%s must be a folder that only user %d can enter: remove it", dir, uid)
 	}
 	return nil
 }

@@ -19,17 +19,17 @@ import (
 
 const stopTimeout = 10 * time.Second
 
-// process is a program that was started by run.
+// process is a program started by run.
 type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{} // closed once cmd.ProcessState is set
 }
 
-// command prepares a program to run as user (nil: as ourselves), in a process
-// group of its own lest Ctrl-C stop it before its clients.
+// command prepares a program to run as user (nil: the current one). It gets a
+// process group of its own, so that Ctrl-C does not stop it before its clients.
 func command(bin, name string, user *syscall.Credential, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(bin, name), args...)
-	cmd.Dir = "/" // our own may be closed to the user
+	cmd.Dir = "/" // the user may not be able to enter the current one
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool {
 		return strings.HasPrefix(e, "PG") // they would change the server's defaults
 	}), "LC_ALL=C")
@@ -37,31 +37,31 @@ func command(bin, name string, user *syscall.Credential, args ...string) *exec.C
 	return cmd
 }
 
-// run starts a program. What it prints goes to output, a file and not a pipe:
-// the sessions of a postgres that was killed would hold a pipe open.
+// run starts a program. Its output goes to a file, not a pipe: the sessions of a
+// killed postgres would keep a pipe open.
 func run(cmd *exec.Cmd, output *os.File) (*process, error) {
 	cmd.Stdout, cmd.Stderr = output, output
 	dieWithParent(cmd.SysProcAttr)
 	p := &process{cmd, make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// On Linux a child's parent is the thread that forked it, and its end
-		// counts as the parent's (golang/go#27505). So the thread stays.
+		// On Linux a child's parent is the thread that forked it: the child gets
+		// its signal when that thread ends (golang/go#27505). So keep the thread.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // ProcessState says all of it
+			_ = cmd.Wait() // ProcessState has the result
 			close(p.ended)
 		}
 	}()
 	return p, <-started
 }
 
-// stop asks the program to end, waits, and kills it where it does not.
+// stop asks the program to end, waits, and kills it after stopTimeout.
 func (p *process) stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGINT) // fails only where it has ended
+	_ = p.cmd.Process.Signal(syscall.SIGINT) // fails only if it has ended
 	select {
 	case <-p.ended:
 		return nil
@@ -72,8 +72,8 @@ func (p *process) stop() error {
 	}
 }
 
-// stopOrphan stops the server that an earlier process left running on data, and
-// marks the postmaster.pid of one that crashed as stale.
+// stopOrphan stops a server that an earlier process left running on data, and
+// marks the postmaster.pid of a crashed server as stale.
 func stopOrphan(ctx context.Context, log *slog.Logger, data string) error {
 	file := filepath.Join(data, "postmaster.pid")
 	content, err := os.ReadFile(file)
@@ -86,7 +86,7 @@ func stopOrphan(ctx context.Context, log *slog.Logger, data string) error {
 	first, rest, _ := strings.Cut(string(content), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(first))
 	if err != nil {
-		return os.Remove(file) // torn: postgres refuses to start beside it
+		return os.Remove(file) // incomplete: postgres would refuse to start
 	}
 	signal := syscall.SIGINT
 	for deadline := time.Now().Add(stopTimeout); isPostmaster(pid, data); time.Sleep(poll) {
@@ -104,9 +104,9 @@ func stopOrphan(ctx context.Context, log *slog.Logger, data string) error {
 			signal, deadline = syscall.SIGKILL, time.Now().Add(stopTimeout)
 		}
 	}
-	// By now another process may have the PID, and postgres would take that one
-	// for its rival. Its own parent's PID it knows to be stale; the rest of the
-	// file still leads it to sessions that outlived the crash.
+	// Another process may have this PID now, and postgres would take it for a
+	// running server. postgres knows that its own parent's PID is stale; the rest
+	// of the file still leads it to sessions that survived the crash.
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_TRUNC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -9,13 +9,13 @@ import (
 	"syscall"
 )
 
-// dieWithParent has the kernel send SIGINT, PostgreSQL's fast shutdown, when
-// the parent ends. (SIGTERM would wait for the clients to leave.)
+// dieWithParent makes the kernel send SIGINT, PostgreSQL's fast shutdown, when
+// the parent ends. (SIGTERM would wait for the clients to disconnect.)
 func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGINT }
 
-// isPostmaster reports whether the process is a living postgres on data. It
-// reads the command line because that one is open to all: in a container even
-// root may not follow /proc/PID/cwd.
+// isPostmaster reports whether the process is a running postgres on data. It
+// reads the command line, which everyone can read: in a container even root may
+// be unable to follow /proc/PID/cwd.
 func isPostmaster(pid int, data string) bool {
 	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
 	if err != nil {

@@ -21,10 +21,10 @@ const (
 	minVersion = 15
 )
 
-// ErrNoPostgres is returned when no programs serve. Its text says what to
-// install.
+// ErrNoPostgres is returned when no suitable programs are installed. Its text
+// says what to install.
 var ErrNoPostgres = errors.New("no PostgreSQL 15 or newer on this machine: install it (" + advice() +
-	"), or name the folder of its programs initdb and postgres in " + binEnv)
+	"), or set " + binEnv + " to the folder that has initdb and postgres")
 
 func advice() string {
 	if runtime.GOOS == "darwin" {
@@ -33,17 +33,17 @@ func advice() string {
 	return "Debian and Ubuntu: apt install postgresql; Fedora: dnf install postgresql-server; Alpine: apk add postgresql; Arch: pacman -S postgresql"
 }
 
-// programs are PostgreSQL's, of one version.
+// programs are the PostgreSQL programs of one version.
 type programs struct {
 	dir   string
 	major int
 }
 
 // FindPrograms returns the folder that holds initdb and postgres of version 15
-// or newer. It looks in USHER_POSTGRES_BIN, and there alone where that is set;
-// else in PATH, then, newest first, where Debian, Red Hat, Homebrew and
-// Postgres.app install them, then where scripts/postgres.sh does. For root,
-// programs serve only where the unprivileged user may run them.
+// or newer. If USHER_POSTGRES_BIN is set, it looks only there. Otherwise it looks
+// in PATH, then, newest first, where Debian, Red Hat, Homebrew and Postgres.app
+// install them, then where scripts/postgres.sh does. For root, it skips programs
+// that the unprivileged user cannot run.
 func FindPrograms() (bindir string, err error) {
 	user, err := unprivileged()
 	if err != nil {
@@ -73,13 +73,13 @@ func findPrograms(user *syscall.Credential) (programs, error) {
 		}
 	}
 	if len(passedOver) > 0 {
-		return programs{}, fmt.Errorf("%w; passed over: %s", ErrNoPostgres, strings.Join(passedOver, "; "))
+		return programs{}, fmt.Errorf("%w; not suitable: %s", ErrNoPostgres, strings.Join(passedOver, "; "))
 	}
 	return programs{}, ErrNoPostgres
 }
 
-// candidates returns the folders to look in. The first group with a usable one
-// decides, and in it the newest.
+// candidates returns the folders to look in, in groups. The newest version in
+// the first group that has a usable one is taken.
 func candidates() [][]string {
 	if dir := os.Getenv(binEnv); dir != "" {
 		return [][]string{{dir}}
@@ -105,8 +105,8 @@ func candidates() [][]string {
 	return groups
 }
 
-// cacheDir is where scripts/postgres.sh puts what it fetches. Root's is one that
-// the user who stands in for root can enter.
+// cacheDir is where scripts/postgres.sh puts what it downloads. Root's is a
+// folder that the unprivileged user can enter.
 func cacheDir() string {
 	if os.Geteuid() == 0 {
 		return "/var/cache/usher"
@@ -119,8 +119,8 @@ func cacheDir() string {
 
 var versionText = regexp.MustCompile(`^postgres \(PostgreSQL\) (\d+)`)
 
-// probe asks the programs in dir for their version, as the user who is to run
-// them. Its errors say why they do not serve.
+// probe asks the programs in dir for their version, as the user that will run
+// them. Its errors say why they are not suitable.
 func probe(dir string, user *syscall.Credential) (programs, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -138,7 +138,7 @@ func probe(dir string, user *syscall.Credential) (programs, error) {
 	}
 	match := versionText.FindSubmatch(out)
 	if match == nil {
-		return programs{}, fmt.Errorf("%s, whose postgres does not say its version", dir)
+		return programs{}, fmt.Errorf("%s, whose postgres prints no version", dir)
 	}
 	major, err := strconv.Atoi(string(match[1]))
 	if err != nil || major < minVersion {

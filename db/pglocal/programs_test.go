@@ -59,7 +59,7 @@ func TestNoPrograms(t *testing.T) {
 		{"none", empty, "which has no initdb"},
 		{"closed", closed, "which has no initdb"},
 		{"old", fakePrograms(t, "14.9"), "which is version 14"},
-		{"another program", fakePrograms(t, "x"), "does not say its version"},
+		{"another program", fakePrograms(t, "x"), "prints no version"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("USHER_POSTGRES_BIN", c.bin)

@@ -1,5 +1,5 @@
 // Command findpostgres prints the folder of the PostgreSQL programs that usher
-// dev and the tests would run, or says why none serve and fails.
+// dev and the tests use. If there are no suitable ones, it says why and fails.
 package main
 
 import (
