@@ -21,8 +21,8 @@ var (
 	whoCouldSQL string
 	//go:embed queries/what_can.sql
 	whatCanSQL string
-	//go:embed queries/explain_access.sql
-	explainAccessSQL string
+	//go:embed queries/why.sql
+	whySQL string
 	//go:embed queries/holders.sql
 	holdersSQL string
 	//go:embed queries/tokens_of.sql
@@ -80,7 +80,7 @@ func (db *DB) WhatCan(ctx context.Context, user string, page admin.Page[admin.Re
 // ExplainAccess explains what a user can do with a room or a store now: what
 // counts comes first, then what names the id and does not count.
 func (db *DB) ExplainAccess(ctx context.Context, user string, r permissions.Resource) (admin.Explanation, error) {
-	rows, err := ask[admin.ExplainedGrant](ctx, db, "explain access", explainAccessSQL,
+	rows, err := ask[admin.ExplainedGrant](ctx, db, "explain access", whySQL,
 		pgx.StrictNamedArgs{"user_id": user, "kind": r.Kind.String(), "id": r.ID})
 	if err != nil {
 		return admin.Explanation{}, err

@@ -79,7 +79,7 @@ func TestAuditorsPrivileges(t *testing.T) {
 		"SELECT FROM audit.tokens", "SELECT FROM audit.denials", "SELECT FROM audit.changes", "SELECT FROM audit.grants", "SELECT FROM audit.members",
 		"SELECT FROM audit.access", "SELECT FROM audit.risky_grants",
 		"SELECT FROM audit.who_can('room', 'acme:1')", "SELECT FROM audit.who_could('room', 'acme:1', now())", "SELECT FROM audit.what_can('ada')",
-		"SELECT FROM audit.explain('ada', 'room', 'acme:1')", "SELECT FROM audit.holders('room', 'acme:1', now())",
+		"SELECT FROM audit.why('ada', 'room', 'acme:1')", "SELECT FROM audit.holders('room', 'acme:1', now())",
 		"SELECT FROM audit.tokens_of('ada', '-infinity')", "SELECT FROM audit.unused_grants('-infinity')",
 		"SELECT audit.access_of('{}', 'acme:1')", "SELECT FROM audit.expand('room', '{user}', 'ada', NULL, NULL)",
 	} {
@@ -146,25 +146,25 @@ func TestAuditRefusesBadQuestions(t *testing.T) {
 	_, err = database.WhoCan(ctx, permissions.Room("acme:*"), permissions.Read, admin.Page[admin.Opening]{})
 	wantError(t, err, admin.ErrInvalid, "Give the id of one room, not a pattern")
 	_, err = database.WhoCan(ctx, permissions.Store("acme:1"), permissions.Read, admin.Page[admin.Opening]{})
-	wantError(t, err, admin.ErrInvalid, "'acme:1' is no id of a store")
+	wantError(t, err, admin.ErrInvalid, "'acme:1' is not a valid store id")
 	_, err = database.WhoCan(ctx, permissions.Room("acme:1"), permissions.None, admin.Page[admin.Opening]{})
 	wantError(t, err, admin.ErrInvalid, "the access 'none' is neither read nor full")
 	_, err = database.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(time.Hour), permissions.Read, admin.Page[admin.Opening]{})
-	wantError(t, err, admin.ErrInvalid, "yet to come")
+	wantError(t, err, admin.ErrInvalid, "in the future")
 	_, err = database.WhoCould(ctx, permissions.Room(""), time.Now().Add(-time.Hour), permissions.Read, admin.Page[admin.Opening]{})
-	wantError(t, err, admin.ErrInvalid, "'' is no id of a room")
+	wantError(t, err, admin.ErrInvalid, "'' is not a valid room id")
 	_, err = database.ExplainAccess(ctx, "ada", permissions.Room(strings.Repeat("😀", 65)))
-	wantError(t, err, admin.ErrInvalid, "is no id of a room")
+	wantError(t, err, admin.ErrInvalid, "is not a valid room id")
 	_, err = database.Holders(ctx, permissions.Room("a\nb"), time.Now(), admin.Page[admin.HolderPlace]{})
-	wantError(t, err, admin.ErrInvalid, "is no id of a room")
+	wantError(t, err, admin.ErrInvalid, "is not a valid room id")
 	_, err = database.UnusedGrants(ctx, time.Now().Add(time.Hour))
-	wantError(t, err, admin.ErrInvalid, "yet to come")
+	wantError(t, err, admin.ErrInvalid, "in the future")
 
 	for _, sql := range []string{
 		"SELECT audit.who_can(NULL, 'acme:1')", "SELECT audit.who_can('rooms', 'acme:1')", "SELECT audit.who_can('room', NULL)",
 		"SELECT audit.who_can('room', 'acme:1', NULL)", "SELECT audit.who_can('room', 'acme:1', 'write')",
 		"SELECT audit.who_could('room', 'acme:1', NULL)", "SELECT audit.holders('room', 'acme:1', NULL)",
-		"SELECT audit.tokens_of('ada', NULL)", "SELECT audit.unused_grants(NULL)", "SELECT audit.explain('ada', 'room', '*')",
+		"SELECT audit.tokens_of('ada', NULL)", "SELECT audit.unused_grants(NULL)", "SELECT audit.why('ada', 'room', '*')",
 	} {
 		_, err := pg.Pool.Exec(ctx, sql)
 		if pgErr, ok := errors.AsType[*pgconn.PgError](err); !ok || pgErr.Code != "22023" || pgErr.Hint == "" {
@@ -189,8 +189,8 @@ func TestExplainAccess(t *testing.T) {
 		('user', 'ada', NULL, 'room', 'acme:*', 'read', now(), NULL, 'It counts.', 't'),
 		('user', 'ada', 'acme', 'room', 'acme:1', 'full', now(), NULL, 'It counts where organization acme is active.', 't'),
 		('user', 'ada', NULL, 'room', 'acme:2', 'full', now(), NULL, 'Its pattern does not match the id.', 't'),
-		('user', 'ada', NULL, 'room', 'acme:**', 'full', now(), NULL, 'Its pattern is none that usher takes: it is skipped.', 't'),
-		('user', 'ada', NULL, 'room', '{organization}*', 'full', now(), NULL, 'Its pattern is none that usher takes: it is skipped.', 't'),
+		('user', 'ada', NULL, 'room', 'acme:**', 'full', now(), NULL, 'Its pattern is not valid: it is skipped.', 't'),
+		('user', 'ada', NULL, 'room', '{organization}*', 'full', now(), NULL, 'Its pattern is not valid: it is skipped.', 't'),
 		('user', 'ada', NULL, 'room', 'ac*', 'full', '2100-01-01', NULL, 'It holds from 2100-01-01T00:00:00Z on.', 't'),
 		('user', 'ada', NULL, 'room', 'acm*', 'full', '2001-01-01', '2002-01-01', 'It was over at 2002-01-01T00:00:00Z.', 't'),
 		('user', 'bob', NULL, 'room', 'acme:1', 'full', now(), NULL, 'It is for user bob.', 't'),

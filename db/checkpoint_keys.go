@@ -56,7 +56,7 @@ func (db *DB) EnsureCheckpointKey(ctx context.Context, encryption *session.KeyEn
 			return err
 		}
 		added, err := tx.Exec(ctx, addCheckpointKeySQL, pgx.StrictNamedArgs{
-			"name": name, "public_key": public, "sealed_key": encryption.Seal([]byte(private), checkpointKeyContext(name)),
+			"name": name, "public_key": public, "encrypted_key": encryption.Seal([]byte(private), checkpointKeyContext(name)),
 		})
 		if err != nil || added.RowsAffected() == 0 {
 			return err

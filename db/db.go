@@ -95,6 +95,13 @@ const (
 	notInPrerequisite   = "55000"
 	undefinedTable      = "42P01"
 	undefinedSchema     = "3F000"
+	undefinedColumn     = "42703"
+	duplicateSchema     = "42P06"
+	duplicateTable      = "42P07"
+	duplicateObject     = "42710"
+	invalidView         = "42P16"
+	invalidFunction     = "42P13"
+	internalError       = "XX000"
 )
 
 func hasCode(err error, codes ...string) bool {

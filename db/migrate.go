@@ -8,14 +8,11 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 
 	"github.com/usher-auth/usher/internal/secret"
 )
@@ -29,6 +26,12 @@ var (
 	//go:embed roles.sql
 	RolesSQL string
 
+	//go:embed queries/make_migrations_table.sql
+	makeMigrationsTableSQL string
+	//go:embed queries/lock_migrations.sql
+	lockMigrationsSQL string
+	//go:embed queries/add_migration.sql
+	addMigrationSQL string
 	//go:embed queries/has_foreign_tables.sql
 	hasForeignTablesSQL string
 	//go:embed queries/mark_deployment.sql
@@ -69,10 +72,11 @@ type Migration struct {
 	Applied bool   `json:"applied"`
 }
 
-// Migrate brings the schema up to this binary's version, under an advisory
-// lock, and marks a new database with mode. It returns the steps that it
-// applied. The URL's role must own the database; it needs CREATEROLE, or the
-// two roles made beforehand.
+// Migrate brings the schema up to this binary's version and marks a new
+// database with mode, all in one transaction: a step that fails leaves the
+// database as it was. Those who call it at the same time wait for each other.
+// It returns what it applied. The URL's role must own the database; it needs
+// CREATEROLE, or the two roles made beforehand.
 func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, error) {
 	conn, err := connect(ctx, url)
 	if err != nil {
@@ -91,66 +95,121 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 			return nil, &WrongModeError{Want: Dev}
 		}
 	}
-	if _, err := conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS usher"); err != nil {
+	if err := makeMigrationsTable(ctx, conn); err != nil {
 		return nil, fmt.Errorf("db: migrate: %w", err)
 	}
-	applied, err := migrateUp(ctx, conn.Config())
+	var applied []Migration
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
+		applied, err = migrate(ctx, tx, mode)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("db: migrate: %w", err)
-	}
-	salt := make([]byte, 32)
-	_, _ = rand.Read(salt) // never fails
-	var got Mode
-	err = conn.QueryRow(ctx, markDeploymentSQL, pgx.StrictNamedArgs{"mode": mode, "salt": salt}).Scan(&got)
-	if err != nil {
-		return nil, fmt.Errorf("db: migrate: %w", err)
-	}
-	if got != mode {
-		return nil, &WrongModeError{Got: got, Want: mode}
 	}
 	return applied, nil
 }
 
-func migrateUp(ctx context.Context, cfg *pgx.ConnConfig) ([]Migration, error) {
-	sqlDB := stdlib.OpenDB(*cfg)
-	defer sqlDB.Close()
-	files, err := fs.Sub(migrations, "migrations")
+// makeMigrationsTable makes what the transaction of all steps locks. IF NOT
+// EXISTS does not wait for others who are making the same: it fails, and what
+// it wanted is there the next time.
+func makeMigrationsTable(ctx context.Context, conn *pgx.Conn) (err error) {
+	for range 10 {
+		if _, err = conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS usher"); err == nil {
+			_, err = conn.Exec(ctx, makeMigrationsTableSQL)
+		}
+		if !hasCode(err, uniqueViolation, duplicateSchema, duplicateTable, internalError) {
+			return err
+		}
+	}
+	return err
+}
+
+func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
+	if _, err := tx.Exec(ctx, lockMigrationsSQL); err != nil {
+		return nil, err
+	}
+	done, err := appliedMigrations(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
-	locker, err := lock.NewPostgresSessionLocker()
+	if len(done) > 0 {
+		// Before anything changes in a database of the other program.
+		var d Deployment
+		if err := tx.QueryRow(ctx, deploymentSQL).Scan(d.columns()...); err != nil {
+			return nil, err
+		}
+		if d.Mode != mode {
+			return nil, &WrongModeError{Got: d.Mode, Want: mode}
+		}
+	} else if _, err := tx.Exec(ctx, RolesSQL); err != nil {
+		if hasCode(err, insufficientPrivilege) {
+			return nil, errors.New("the roles usher_service and usher_auditor are missing, and this role may not create them: " +
+				"have somebody who may run what usher migrate roles prints, then run usher migrate up again")
+		}
+		return nil, err
+	}
+	var applied []Migration
+	for _, m := range embeddedMigrations() {
+		if slices.Contains(done, m.Version) {
+			continue
+		}
+		text, err := migrations.ReadFile("migrations/" + m.Name)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := tx.Exec(ctx, string(text)); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.Name, err)
+		}
+		if _, err := tx.Exec(ctx, addMigrationSQL, pgx.StrictNamedArgs{"version": m.Version, "name": m.Name}); err != nil {
+			return nil, err
+		}
+		m.Applied = true
+		applied = append(applied, m)
+	}
+	if len(done) == 0 {
+		salt := make([]byte, 32)
+		_, _ = rand.Read(salt) // never fails
+		if _, err := tx.Exec(ctx, markDeploymentSQL, pgx.StrictNamedArgs{"mode": mode, "salt": salt}); err != nil {
+			return nil, err
+		}
+	}
+	changed, err := applySchema(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, sqlDB, files,
-		goose.WithSessionLocker(locker), goose.WithTableName("usher.migrations"))
-	if err != nil {
-		return nil, err
+	if changed {
+		applied = append(applied, Migration{Version: SchemaVersion(), Name: schemaStep, Applied: true})
 	}
-	results, err := provider.Up(ctx)
-	if err != nil {
-		return nil, err
-	}
-	applied := make([]Migration, len(results))
-	for i, r := range results {
-		applied[i] = Migration{r.Source.Version, path.Base(r.Source.Path), true}
+	if len(done) == 0 {
+		if _, err := tx.Exec(ctx, makePartitionsSQL); err != nil {
+			return nil, err
+		}
 	}
 	return applied, nil
 }
 
-// MigrationStatus lists the steps of this binary and which of them the
-// database has. It writes nothing.
+// appliedMigrations returns the versions that the database has.
+func appliedMigrations(ctx context.Context, q querier) ([]int64, error) {
+	rows, err := q.Query(ctx, migrationsAppliedSQL)
+	if err != nil {
+		return nil, err
+	}
+	versions, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if hasCode(err, undefinedColumn) {
+		return nil, errors.New("this database was made by a build from before the first release, whose steps are no longer there: start with a new database")
+	}
+	return versions, err
+}
+
+// MigrationStatus lists the steps of this binary, the views and functions last,
+// and which of them the database has. It writes nothing.
 func MigrationStatus(ctx context.Context, url secret.Text) ([]Migration, error) {
 	conn, err := connect(ctx, url)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close(ctx)
-	rows, err := conn.Query(ctx, migrationsAppliedSQL)
-	if err != nil {
-		return nil, fmt.Errorf("db: migration status: %w", err)
-	}
-	applied, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	applied, err := appliedMigrations(ctx, conn)
 	if err != nil && !hasCode(err, undefinedTable, undefinedSchema) {
 		return nil, fmt.Errorf("db: migration status: %w", err)
 	}
@@ -158,7 +217,16 @@ func MigrationStatus(ctx context.Context, url secret.Text) ([]Migration, error) 
 	for i := range steps {
 		steps[i].Applied = slices.Contains(applied, steps[i].Version)
 	}
-	return steps, nil
+	step := Migration{Version: SchemaVersion(), Name: schemaStep}
+	if len(applied) > 0 {
+		var hash string
+		err := conn.QueryRow(ctx, schemaAppliedSQL).Scan(&hash, nil)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return nil, fmt.Errorf("db: migration status: %w", err)
+		}
+		step.Applied = hash == schemaHash()
+	}
+	return append(steps, step), nil
 }
 
 func connect(ctx context.Context, url secret.Text) (*pgx.Conn, error) {
@@ -184,7 +252,8 @@ func embeddedMigrations() []Migration {
 	}
 	steps := make([]Migration, len(entries))
 	for i, e := range entries {
-		version, err := goose.NumericComponent(e.Name())
+		number, _, _ := strings.Cut(e.Name(), "_")
+		version, err := strconv.ParseInt(number, 10, 64)
 		if err != nil {
 			panic(err)
 		}
@@ -211,21 +280,31 @@ type Deployment struct {
 	LosesCommits bool
 	// Directory names the one in force: see [DB.UseDirectory].
 	Directory string
+	// SchemaCurrent says that the views and functions are those of this
+	// binary. Where they are not, usher migrate up replaces them.
+	SchemaCurrent bool
 
-	salt []byte
+	salt       []byte
+	schemaHash string
+}
+
+// columns are where a row of deployment.sql goes.
+func (d *Deployment) columns() []any {
+	return []any{&d.Mode, &d.SchemaVersion, &d.MayRewriteAudit, &d.LosesCommits, &d.salt, &d.Directory, &d.schemaHash}
 }
 
 // Deployment reads the database's mark. It returns [ErrNotMigrated] where
 // there is none.
 func (db *DB) Deployment(ctx context.Context) (Deployment, error) {
 	var d Deployment
-	err := db.pool.QueryRow(ctx, deploymentSQL).Scan(&d.Mode, &d.SchemaVersion, &d.MayRewriteAudit, &d.LosesCommits, &d.salt, &d.Directory)
+	err := db.pool.QueryRow(ctx, deploymentSQL).Scan(d.columns()...)
 	switch {
-	case errors.Is(err, pgx.ErrNoRows), hasCode(err, undefinedTable, undefinedSchema):
+	case errors.Is(err, pgx.ErrNoRows), hasCode(err, undefinedTable, undefinedSchema, undefinedColumn):
 		return Deployment{}, ErrNotMigrated
 	case err != nil:
 		return Deployment{}, unavailable("deployment", err)
 	}
+	d.SchemaCurrent = d.schemaHash == schemaHash()
 	return d, nil
 }
 

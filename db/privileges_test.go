@@ -77,7 +77,7 @@ func TestAuditIsAppendOnly(t *testing.T) {
 		"INSERT INTO usher.seals (sealed_at) VALUES (now())",
 		"INSERT INTO usher.decisions (recorded_at) VALUES (now())",
 		"INSERT INTO usher.changes (changed_at) VALUES (now())",
-		"INSERT INTO usher.checkpoint_keys (name, public_key, sealed_key) VALUES ('a', 'b', '')",
+		"INSERT INTO usher.checkpoint_keys (name, public_key, encrypted_key) VALUES ('a', 'b', '')",
 	} {
 		if _, err := service.Exec(t.Context(), sql); !isRefused(err) {
 			t.Errorf("service: %s: error = %v, want 42501", sql, err)

@@ -31,6 +31,10 @@ func MakeServiceLogin(ctx context.Context, url secret.Text, name string, passwor
 	defer conn.Close(ctx)
 	role := pgx.Identifier{name}.Sanitize()
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		// Of two who change a role at the same time, Postgres fails one.
+		if _, err := tx.Exec(ctx, lockMigrationsSQL); err != nil {
+			return err
+		}
 		var exists bool
 		if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", name).Scan(&exists); err != nil {
 			return err

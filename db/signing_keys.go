@@ -31,7 +31,7 @@ type signingKeyRow struct {
 	KID           string `db:"kid"`
 	Alg           string
 	PublicKey     []byte
-	SealedKey     []byte
+	EncryptedKey  []byte
 	PublishedAt   time.Time
 	SignsFrom     time.Time
 	SignsUntil    *time.Time
@@ -55,7 +55,7 @@ func (db *DB) SigningKeys(ctx context.Context, encryption *session.KeyEncryption
 			PublishedAt: r.PublishedAt, SignsFrom: r.SignsFrom,
 			SignsUntil: deref(r.SignsUntil), UnpublishedAt: deref(r.UnpublishedAt), CompromisedAt: deref(r.CompromisedAt),
 		}
-		key, err := session.OpenSigningKey(encryption, r.KID, r.Alg, r.SealedKey, times)
+		key, err := session.OpenSigningKey(encryption, r.KID, r.Alg, r.EncryptedKey, times)
 		if err != nil {
 			unusable = append(unusable, err)
 			continue
@@ -95,7 +95,7 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *sess
 			return err
 		}
 		added, err := queryRow[admin.SigningKeyTimes](ctx, tx, addSigningKeySQL, pgx.StrictNamedArgs{
-			"kid": key.ID(), "alg": alg, "public_key": public, "sealed_key": sealed,
+			"kid": key.ID(), "alg": alg, "public_key": public, "encrypted_key": sealed,
 			"published_at": key.PublishedAt, "signs_from": key.SignsFrom,
 		})
 		if err != nil {

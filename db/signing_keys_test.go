@@ -86,7 +86,7 @@ func TestEnsureSigningKeyAtTheSameTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, first, string(lock))
-	run(t, first, `INSERT INTO usher.signing_keys (kid, alg, public_key, sealed_key, published_at, signs_from)
+	run(t, first, `INSERT INTO usher.signing_keys (kid, alg, public_key, encrypted_key, published_at, signs_from)
 		VALUES ('first', 'EdDSA', '', '', now(), now())`)
 	ended := make(chan error, 1)
 	var made *admin.SigningKeyTimes
@@ -112,11 +112,11 @@ func TestSigningKeyIsSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sealed, public []byte
-	if err := pg.Pool.QueryRow(t.Context(), "SELECT sealed_key, public_key FROM usher.signing_keys").Scan(&sealed, &public); err != nil {
+	if err := pg.Pool.QueryRow(t.Context(), "SELECT encrypted_key, public_key FROM usher.signing_keys").Scan(&sealed, &public); err != nil {
 		t.Fatal(err)
 	}
 	ed25519OID := []byte{0x06, 0x03, 0x2b, 0x65, 0x70} // in every PKCS 8 and PKIX of an Ed25519 key
 	if bytes.Contains(sealed, ed25519OID) || !bytes.Contains(public, ed25519OID) {
-		t.Errorf("sealed_key = %x, public_key = %x: want the first unreadable, the second not", sealed, public)
+		t.Errorf("encrypted_key = %x, public_key = %x: want the first unreadable, the second not", sealed, public)
 	}
 }

@@ -160,8 +160,8 @@ var questions = []question{
 	{"who_can" + largeOrganization, "SELECT count(*) FROM audit.who_can('room', $1)", func(s size) []any { return []any{bigRoom(s)} }, 0},
 	{"who_could", "SELECT count(*) FROM audit.who_could('room', $1, $2)", func(s size) []any { return []any{document(s), past(s)} }, 0},
 	{"who_could" + largeOrganization, "SELECT count(*) FROM audit.who_could('room', $1, $2)", func(s size) []any { return []any{bigRoom(s), past(s)} }, 0},
-	{"explain", "SELECT count(*) FROM audit.explain($1, 'room', $2)", func(s size) []any { return []any{user(s), document(s)} }, 20 * time.Millisecond},
-	{"explain" + largeOrganization, "SELECT count(*) FROM audit.explain($1, 'room', $2)", func(s size) []any { return []any{user(s), bigRoom(s)} }, 20 * time.Millisecond},
+	{"explain", "SELECT count(*) FROM audit.why($1, 'room', $2)", func(s size) []any { return []any{user(s), document(s)} }, 20 * time.Millisecond},
+	{"explain" + largeOrganization, "SELECT count(*) FROM audit.why($1, 'room', $2)", func(s size) []any { return []any{user(s), bigRoom(s)} }, 20 * time.Millisecond},
 	{"what_can", "SELECT count(*) FROM audit.what_can($1)", func(s size) []any { return []any{user(s)} }, 10 * time.Millisecond},
 	{"tokens_of, 30 days", "SELECT count(*) FROM audit.tokens_of($1, $2)", func(s size) []any {
 		return []any{user(s), time.Now().Add(-30 * 24 * time.Hour)}

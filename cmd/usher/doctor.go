@@ -162,7 +162,7 @@ func (e *examination) database(ctx context.Context) *session.SigningKey {
 	began := time.Now()
 	ahead, err := database.Ping(ctx)
 	if err != nil {
-		e.fault("database", "check the network between here and Postgres", "it stopped to answer: %s", because(err))
+		e.fault("database", "check the network between here and Postgres", "it stopped answering: %s", because(err))
 		return nil
 	}
 	e.ok("database", "it answers in %s", time.Since(began).Round(10*time.Microsecond))
@@ -172,9 +172,31 @@ func (e *examination) database(ctx context.Context) *session.SigningKey {
 		return nil
 	}
 	e.deployment(d)
+	e.schema(ctx, database, d)
 	e.clock(ahead)
 	e.audit(ctx, database)
 	return e.signingKeys(ctx, database)
+}
+
+// schema compares views, functions and triggers with what usher makes of them.
+func (e *examination) schema(ctx context.Context, database *db.DB, d db.Deployment) {
+	if d.SchemaVersion != db.SchemaVersion() {
+		return
+	}
+	if !d.SchemaCurrent {
+		e.warn("views and functions", "run usher migrate up, as the owner", "they are those of another version of usher")
+		return
+	}
+	differences, err := database.SchemaDifferences(ctx)
+	switch n := len(differences); {
+	case err != nil:
+		e.warn("views and functions", "grant this role TEMPORARY on the database, or run usher doctor as the owner", "they cannot be compared: %s", because(err))
+	case n > 0:
+		e.fault("views and functions", "find out who changed them; DELETE FROM usher.applied_schema and usher migrate up, as the owner, put usher's own back",
+			"%d differ from what usher made: %s", n, strings.Join(differences[:min(n, 10)], "; "))
+	default:
+		e.ok("views and functions", "they are as usher made them")
+	}
 }
 
 func (e *examination) deployment(d db.Deployment) {

@@ -53,7 +53,7 @@ func TestDoctorCommand(t *testing.T) {
 		"commits are lost":    {sql: "ALTER DATABASE %s SET synchronous_commit = off", check: "commits", state: "fault", saying: "may lose acknowledged commits"},
 		"no insert":           {sql: "REVOKE INSERT (issued_at) ON usher.decisions FROM usher_service", check: "audit", state: "fault", saying: "permission denied"},
 		"a partition missing": {sql: "DROP TABLE usher.decisions_" + month(2), check: "partitions", state: "warning", saying: strings.ReplaceAll(month(2), "_", "-")},
-		"an old schema":       {sql: "UPDATE usher.migrations SET is_applied = false WHERE version_id > 1", check: "schema", state: "fault", saying: "this usher needs"},
+		"an old schema":       {sql: "DELETE FROM usher.migrations WHERE version > 1", check: "schema", state: "fault", saying: "this usher needs"},
 		"a database of dev":   {sql: "UPDATE usher.deployment SET mode = 'dev'", check: "mode", state: "warning", saying: "usher dev"},
 		"no key of its kind":  {flags: " --signing-alg ES256", check: "signing key", state: "fault", saying: "none signs now, by ES256"},
 		"its end is near": {

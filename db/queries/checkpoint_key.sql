@@ -1,5 +1,5 @@
 -- The key that signs.
-SELECT name, sealed_key
+SELECT name, encrypted_key
   FROM usher.checkpoint_keys
  ORDER BY created_at DESC, name
  LIMIT 1

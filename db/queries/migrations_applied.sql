@@ -1,1 +1,1 @@
-SELECT version_id FROM usher.migrations WHERE is_applied
+SELECT version FROM usher.migrations

@@ -1,58 +1,17 @@
--- The audit's evidence. A sealer orders the rows of usher.decisions and
--- usher.changes, appends them as leaves to one RFC 6962 Merkle tree, and signs
--- a checkpoint over the whole tree. Who changes a row afterwards, even as a
--- superuser, cannot make a tree that fits the checkpoints.
-
--- +goose Up
-
--- The audit's own keys, in the forms of golang.org/x/mod/sumdb/note. The
--- newest signs.
-CREATE TABLE usher.checkpoint_keys (
-    name       text        PRIMARY KEY CHECK (name ~ '^[^ +]+$'),
-    public_key text        NOT NULL,
-    sealed_key bytea       NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-COMMENT ON COLUMN usher.checkpoint_keys.name IS 'The key''s name, and the first line of its checkpoints: says whose tree it is.';
-COMMENT ON COLUMN usher.checkpoint_keys.public_key IS 'As note.NewVerifier reads it.';
-COMMENT ON COLUMN usher.checkpoint_keys.sealed_key IS 'As note.NewSigner reads it, sealed with table and name as additional data.';
-GRANT SELECT ON usher.checkpoint_keys TO usher_service;
-
--- One row a seal: the leaves that it appended and the checkpoint over all
--- leaves so far. Two sealers that begin at the same leaf cannot both commit.
-CREATE TABLE usher.seals (
-    first_leaf        bigint      PRIMARY KEY CHECK (first_leaf >= 0),
-    tree_size         bigint      NOT NULL,
-    sealed_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
-    decisions_through bigint      NOT NULL,
-    changes_through   bigint      NOT NULL,
-    decision_ids      bigint[]    NOT NULL,
-    change_ids        bigint[]    NOT NULL,
-    first_hash        bigint      NOT NULL UNIQUE,
-    hashes            bytea       NOT NULL,
-    checkpoint        text        NOT NULL,
-    CHECK (tree_size > first_leaf AND tree_size = first_leaf + cardinality(decision_ids) + cardinality(change_ids)),
-    CHECK (octet_length(hashes) % 32 = 0)
-);
--- Hashes do not compress, and are read a few at a time.
-ALTER TABLE usher.seals ALTER hashes SET STORAGE EXTERNAL;
-CREATE INDEX seals_decisions_through ON usher.seals (decisions_through);
-CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON usher.seals
+CREATE OR REPLACE TRIGGER keep BEFORE UPDATE OR DELETE ON usher.seals
     FOR EACH ROW EXECUTE FUNCTION usher.only_once();
-CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.seals
+CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.seals
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
--- Only what seals a key may change, with the key ring.
-CREATE TRIGGER keep BEFORE DELETE ON usher.checkpoint_keys
+
+-- Of a key only the encryption may change, with the key ring.
+CREATE OR REPLACE TRIGGER keep BEFORE DELETE ON usher.checkpoint_keys
     FOR EACH ROW EXECUTE FUNCTION usher.only_once();
-CREATE TRIGGER reseal_only BEFORE UPDATE ON usher.checkpoint_keys
+
+CREATE OR REPLACE TRIGGER reencrypt_only BEFORE UPDATE ON usher.checkpoint_keys
     FOR EACH ROW WHEN ((NEW.name, NEW.public_key, NEW.created_at) IS DISTINCT FROM (OLD.name, OLD.public_key, OLD.created_at))
     EXECUTE FUNCTION usher.only_once();
-CREATE TRIGGER keep_all BEFORE TRUNCATE ON usher.checkpoint_keys
+CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.checkpoint_keys
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
-GRANT SELECT,
-      INSERT (first_leaf, tree_size, decisions_through, changes_through, decision_ids, change_ids, first_hash, hashes, checkpoint)
-   ON usher.seals TO usher_service;
-GRANT SELECT ON SEQUENCE usher.decisions_id_seq, usher.changes_id_seq TO usher_service;
 
 -- The last id of a table below which nothing can appear any more: all
 -- transactions that drew a smaller one have ended.
@@ -65,8 +24,7 @@ GRANT SELECT ON SEQUENCE usher.decisions_id_seq, usher.changes_id_seq TO usher_s
 -- it gives up after 50 ms (55P03), to be tried again. Each table has a barrier
 -- of its own, so that an administrator's long transaction delays the sealing of
 -- changes alone.
--- +goose StatementBegin
-CREATE FUNCTION usher.settled_decisions() RETURNS bigint
+CREATE OR REPLACE FUNCTION usher.settled_decisions() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 BEGIN
     LOCK TABLE ONLY usher.decisions IN SHARE MODE;
@@ -74,7 +32,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION usher.settled_changes() RETURNS bigint
+CREATE OR REPLACE FUNCTION usher.settled_changes() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 BEGIN
     LOCK TABLE ONLY usher.changes IN SHARE MODE;
@@ -84,7 +42,7 @@ $$;
 
 -- Erases the personal data of a user's decisions, at most so many, and says of
 -- how many. The leaves cover salted digests of them, which stay.
-CREATE FUNCTION usher.forget_decisions(of_user text, at_most integer) RETURNS integer
+CREATE OR REPLACE FUNCTION usher.forget_decisions(of_user text, at_most integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     erased integer;
@@ -108,7 +66,7 @@ $$;
 --
 -- Dropping needs the parent for an instant, for which issuing waits: it gives up
 -- after 200 ms, lets the others pass, and tries again.
-CREATE FUNCTION usher.drop_decisions(of_month date, tries integer,
+CREATE OR REPLACE FUNCTION usher.drop_decisions(of_month date, tries integer,
     OUT rows bigint, OUT first_id bigint, OUT last_id bigint, OUT staying bigint[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '200ms' AS $$
 DECLARE
@@ -138,14 +96,10 @@ BEGIN
     END LOOP;
 END
 $$;
--- +goose StatementEnd
-REVOKE EXECUTE ON FUNCTION usher.settled_decisions(), usher.settled_changes(), usher.forget_decisions(text, integer),
-       usher.drop_decisions(date, integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION usher.settled_decisions(), usher.settled_changes(), usher.forget_decisions(text, integer) TO usher_service;
 
 -- What usher audit verify reads: all that the leaves cover, so that auditors
 -- can verify by themselves.
-CREATE VIEW audit.decision_leaves AS
+CREATE OR REPLACE VIEW audit.decision_leaves AS
 SELECT id, recorded_at, issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store,
        patterns, partial, skipped_grants::text AS skipped_grants, jti, kid, expires_at, ip, user_agent, origin,
        request_id, replica, count, salt, personal_digest, digest
@@ -179,7 +133,7 @@ COMMENT ON COLUMN audit.decision_leaves.salt IS '16 random bytes; null: ip, user
 COMMENT ON COLUMN audit.decision_leaves.personal_digest IS 'SHA-256 over salt, ip, user_agent and origin, 32 bytes: stays when they go.';
 COMMENT ON COLUMN audit.decision_leaves.digest IS 'SHA-256 over the row, 32 bytes, made by usher. The leaf adds id and recorded_at.';
 
-CREATE VIEW audit.change_leaves AS
+CREATE OR REPLACE VIEW audit.change_leaves AS
 SELECT id, changed_at AS recorded_at, actor, action, target, details::text AS details, digest
   FROM usher.changes;
 COMMENT ON VIEW audit.change_leaves IS 'Every change with all that its leaf in the tree covers. For usher audit verify; people read audit.changes.';
@@ -191,7 +145,7 @@ COMMENT ON COLUMN audit.change_leaves.target IS 'The id of what was changed.';
 COMMENT ON COLUMN audit.change_leaves.details IS 'In text, as it was written: the digest covers its bytes.';
 COMMENT ON COLUMN audit.change_leaves.digest IS 'SHA-256 over actor, action, target and details, 32 bytes, made by usher. The leaf adds id and recorded_at.';
 
-CREATE VIEW audit.seals AS
+CREATE OR REPLACE VIEW audit.seals AS
 SELECT first_leaf, tree_size, sealed_at, decisions_through, changes_through, decision_ids, change_ids, first_hash, hashes, checkpoint
   FROM usher.seals;
 COMMENT ON VIEW audit.seals IS 'The tree: what each seal appended, in order.';
@@ -206,11 +160,10 @@ COMMENT ON COLUMN audit.seals.first_hash IS 'Index of the first of the hashes, i
 COMMENT ON COLUMN audit.seals.hashes IS 'Hashes of the leaves and of the nodes that they complete, 32 bytes each.';
 COMMENT ON COLUMN audit.seals.checkpoint IS 'Signed: whose tree, its size, its root.';
 
-CREATE VIEW audit.checkpoint_keys AS
+CREATE OR REPLACE VIEW audit.checkpoint_keys AS
 SELECT name, public_key, created_at
   FROM usher.checkpoint_keys;
 COMMENT ON VIEW audit.checkpoint_keys IS 'Public keys of the checkpoints. Keep a copy where nobody of the database can change it.';
 COMMENT ON COLUMN audit.checkpoint_keys.name IS 'The key''s name, and the first line of its checkpoints: says whose tree it is.';
 COMMENT ON COLUMN audit.checkpoint_keys.public_key IS 'As golang.org/x/mod/sumdb/note writes it. The newest key signs.';
 COMMENT ON COLUMN audit.checkpoint_keys.created_at IS 'By the database''s clock.';
-GRANT SELECT ON audit.decision_leaves, audit.change_leaves, audit.seals, audit.checkpoint_keys TO usher_auditor, usher_service;

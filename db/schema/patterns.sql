@@ -1,13 +1,12 @@
 -- Ids, patterns and templates in SQL, by the rules of package permissions: both
 -- pass testdata/permissions.json. An unknown kind has no ids and no patterns.
 
--- +goose Up
-CREATE FUNCTION audit.utf16_units(string text) RETURNS integer
+CREATE OR REPLACE FUNCTION audit.utf16_units(string text) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN char_length(string) + regexp_count(string, '[\U00010000-\U0010ffff]');
 COMMENT ON FUNCTION audit.utf16_units(text) IS 'The length of a text in UTF-16 code units, as JavaScript counts: a character beyond U+FFFF has two.';
 
-CREATE FUNCTION audit.is_id(kind text, id text) RETURNS boolean
+CREATE OR REPLACE FUNCTION audit.is_id(kind text, id text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(
     CASE kind WHEN 'room' THEN id ~ '^[^*\u0001-\u001f\u007f-\u009f]+$'
@@ -15,7 +14,7 @@ RETURN coalesce(
     AND (octet_length(id) <= 128 OR audit.utf16_units(id) <= 128), false);
 COMMENT ON FUNCTION audit.is_id(text, text) IS 'Whether a room or a store may have this id: 1 to 128 UTF-16 units, no ''*'', no control characters; a store''s has A-Z, a-z, 0-9, ''_'' and ''-'' alone.';
 
-CREATE FUNCTION audit.is_pattern(kind text, pattern text) RETURNS boolean
+CREATE OR REPLACE FUNCTION audit.is_pattern(kind text, pattern text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(
     CASE kind WHEN 'room' THEN pattern ~ '^([^*\u0001-\u001f\u007f-\u009f]+\*?|\*)$'
@@ -23,7 +22,7 @@ RETURN coalesce(
     AND (octet_length(pattern) <= 128 OR audit.utf16_units(rtrim(pattern, '*')) <= 128), false);
 COMMENT ON FUNCTION audit.is_pattern(text, text) IS 'Whether this is a pattern: ''*'', an id, or an id followed by one ''*''. What a token or the scope of an API key holds is one.';
 
-CREATE FUNCTION audit.is_template(kind text, pattern text) RETURNS boolean
+CREATE OR REPLACE FUNCTION audit.is_template(kind text, pattern text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(
     CASE kind WHEN 'room' THEN pattern ~ '^(([^{}*\u0001-\u001f\u007f-\u009f]|\{(user|organization|group)\}(?=[:/.]|$))+\*?|\*)$'
@@ -31,26 +30,25 @@ RETURN coalesce(
     AND (octet_length(pattern) <= 128 OR audit.utf16_units(rtrim(pattern, '*')) <= 128), false);
 COMMENT ON FUNCTION audit.is_template(text, text) IS 'Whether a grant may name this: a pattern without braces, or one with {user}, {organization} or {group}, each before a separator ('':'', ''/'' or ''.'' in rooms, ''_'' in stores) or at the end. A grant of anything else is skipped.';
 
-CREATE FUNCTION audit.pattern_matches(pattern text, id text) RETURNS boolean
+CREATE OR REPLACE FUNCTION audit.pattern_matches(pattern text, id text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN audit.is_id('room', id)
    AND CASE WHEN right(pattern, 1) = '*' THEN starts_with(id, left(pattern, -1)) ELSE pattern = id END;
 COMMENT ON FUNCTION audit.pattern_matches(text, text) IS 'Whether a pattern, as a token holds it, names the id. Pattern and id must be of the same kind; what is no room''s id, no pattern matches.';
 
-CREATE FUNCTION audit.pattern_covers(pattern text, other text) RETURNS boolean
+CREATE OR REPLACE FUNCTION audit.pattern_covers(pattern text, other text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN right(pattern, 1) = '*' THEN starts_with(other, left(pattern, -1)) ELSE pattern = other END;
 COMMENT ON FUNCTION audit.pattern_covers(text, text) IS 'Whether a pattern names all that the other one of the same kind names.';
 
-CREATE FUNCTION audit.access_of(patterns jsonb, id text) RETURNS text
+CREATE OR REPLACE FUNCTION audit.access_of(patterns jsonb, id text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (SELECT CASE WHEN bool_or(p.value = 'full') THEN 'full' WHEN bool_or(p.value = 'read') THEN 'read' ELSE 'none' END
           FROM jsonb_each_text(patterns) p
          WHERE audit.pattern_matches(p.key, id));
 COMMENT ON FUNCTION audit.access_of(jsonb, text) IS 'What {pattern: access} gives to the id: the strongest of all that match; ''none'' where none does. Of a token: audit.access_of(patterns -> ''rooms'', ''acme:1'').';
 
--- +goose StatementBegin
-CREATE FUNCTION audit.expand(kind text, pattern text, user_id text, organizations text[], groups text[]) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION audit.expand(kind text, pattern text, user_id text, organizations text[], groups text[]) RETURNS SETOF text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 AS $$
 DECLARE
     organization text;
@@ -90,11 +88,9 @@ BEGIN
     END LOOP;
 END
 $$;
--- +goose StatementEnd
 COMMENT ON FUNCTION audit.expand(text, text, text, text[], text[]) IS 'The patterns that a grant''s pattern makes of a user, and of each of the organizations and groups. A value that is empty, or holds what an id may not or the separator that follows it, makes none.';
 
--- +goose StatementBegin
-CREATE FUNCTION audit.template_values(kind text, pattern text, id text,
+CREATE OR REPLACE FUNCTION audit.template_values(kind text, pattern text, id text,
     OUT matches boolean, OUT user_id text, OUT organization_id text, OUT group_id text)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -139,16 +135,4 @@ BEGIN
     matches := audit.pattern_covers(pattern, id);
 END
 $$;
--- +goose StatementEnd
 COMMENT ON FUNCTION audit.template_values(text, text, text) IS 'Who a grant''s pattern would have to be filled in for to match the id: null where it holds no such placeholder. matches is false where nobody can make it match, and the rest is then without meaning.';
-
-REVOKE EXECUTE ON FUNCTION
-    audit.utf16_units(text), audit.is_id(text, text), audit.is_pattern(text, text), audit.is_template(text, text),
-    audit.pattern_matches(text, text), audit.pattern_covers(text, text), audit.access_of(jsonb, text),
-    audit.expand(text, text, text, text[], text[]), audit.template_values(text, text, text)
-FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION
-    audit.utf16_units(text), audit.is_id(text, text), audit.is_pattern(text, text), audit.is_template(text, text),
-    audit.pattern_matches(text, text), audit.pattern_covers(text, text), audit.access_of(jsonb, text),
-    audit.expand(text, text, text, text[], text[]), audit.template_values(text, text, text)
-TO usher_auditor, usher_service;

@@ -1,0 +1,1 @@
+INSERT INTO usher.migrations (version, name) VALUES (@version, @name)

@@ -1,0 +1,1 @@
+SELECT sha256, objects FROM usher.applied_schema

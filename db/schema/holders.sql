@@ -1,0 +1,59 @@
+CREATE TYPE audit.holder AS (
+    user_id         text,
+    access          text,
+    jti             text,
+    issued_at       timestamptz,
+    expires_at      timestamptz,
+    organization_id text,
+    audience        text,
+    caller_kind     text,
+    caller_id       text
+);
+COMMENT ON TYPE audit.holder IS 'One token that opened an id at some time.';
+COMMENT ON COLUMN audit.holder.user_id IS 'Whose token it was: its sub claim.';
+COMMENT ON COLUMN audit.holder.access IS 'read or full: what it gave to the id.';
+COMMENT ON COLUMN audit.holder.jti IS 'Row of audit.tokens.';
+COMMENT ON COLUMN audit.holder.issued_at IS 'By the database''s clock.';
+COMMENT ON COLUMN audit.holder.expires_at IS 'The exp claim. A verifier adds its leeway, 30 s by default.';
+COMMENT ON COLUMN audit.holder.organization_id IS 'The active organization of the session; null where there was none.';
+COMMENT ON COLUMN audit.holder.audience IS 'The one sync backend that took the token.';
+COMMENT ON COLUMN audit.holder.caller_kind IS 'Who asked for it: session, upstream, proxy, api_key or operator.';
+COMMENT ON COLUMN audit.holder.caller_id IS 'As in audit.tokens.';
+
+-- No token lives longer than an hour, so that the index by time serves.
+CREATE OR REPLACE FUNCTION audit.holders(kind text, id text, at timestamptz) RETURNS SETOF audit.holder
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+DECLARE
+    wanted text[] := (SELECT array_agg(left(id, n) || '*') || id FROM generate_series(0, char_length(id)) n);
+BEGIN
+    PERFORM usher.check_question(kind, id);
+    IF at IS NULL THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'the time is null',
+            HINT = 'Give the time to look at; now() for who holds a token at present.';
+    END IF;
+    RETURN QUERY
+    SELECT t.user_id, audit.access_of(t.patterns -> (holders.kind || 's'), holders.id), t.jti, t.issued_at, t.expires_at,
+           t.organization_id, t.audience, t.caller_kind, t.caller_id
+      FROM audit.tokens t
+     WHERE t.issued_at <= holders.at AND t.issued_at > holders.at - interval '1 hour'
+       AND t.expires_at > holders.at
+       AND t.patterns -> (holders.kind || 's') ?| wanted;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION audit.tokens_of(user_id text, since timestamptz) RETURNS SETOF audit.tokens
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+BEGIN
+    IF since IS NULL THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'the time is null',
+            HINT = 'Give the time to begin with; ''-infinity'' for all that there are.';
+    END IF;
+    RETURN QUERY SELECT t.* FROM audit.tokens t WHERE t.user_id = tokens_of.user_id AND t.issued_at >= tokens_of.since;
+END
+$$;
+COMMENT ON FUNCTION audit.holders(text, text, timestamptz) IS 'Whose live token opened the room or store at a time: issued then or before, and not yet expired. It rests on what was issued, whosever the directory. Tokens of partitions that were pruned are not seen.';
+COMMENT ON FUNCTION audit.tokens_of(text, timestamptz) IS 'The tokens that a user was given since a time: rows of audit.tokens.';

@@ -1,0 +1,28 @@
+-- Who may call and read what. A definer function acts with the owner's rights.
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA usher, audit FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION
+    usher.directory_session(text), usher.directory_user(text), usher.directory_memberships(text),
+    usher.make_decision_partitions(integer, integer),
+    usher.settled_decisions(), usher.settled_changes(), usher.forget_decisions(text, integer)
+TO usher_service;
+
+GRANT EXECUTE ON FUNCTION
+    audit.utf16_units(text), audit.is_id(text, text), audit.is_pattern(text, text), audit.is_template(text, text),
+    audit.pattern_matches(text, text), audit.pattern_covers(text, text), audit.access_of(jsonb, text),
+    audit.expand(text, text, text, text[], text[]), audit.template_values(text, text, text),
+    audit.who_can(text, text, text), audit.who_could(text, text, timestamptz, text), audit.what_can(text), audit.why(text, text, text),
+    audit.holders(text, text, timestamptz), audit.tokens_of(text, timestamptz), audit.unused_grants(timestamptz),
+    -- A view's functions run as its reader.
+    usher.check_history(), usher.active_users(), usher.matches_nothing(bigint),
+    usher.holds_at(timestamptz, timestamptz, timestamptz, timestamptz, timestamptz)
+TO usher_auditor, usher_service;
+
+GRANT SELECT ON
+    audit.tokens, audit.denials, audit.changes, audit.grants, audit.members, audit.access, audit.risky_grants,
+    audit.decision_leaves, audit.change_leaves, audit.seals, audit.checkpoint_keys
+TO usher_auditor, usher_service;
+
+-- Whether anybody is in an organization or a group: tells a mistyped one where
+-- the application keeps them.
+GRANT SELECT ON usher.directory_members TO usher_service;

@@ -1,0 +1,197 @@
+-- Who can open an id, who could, what a user can open, and why: views and
+-- functions for auditors, in this file and in members, who_could, what_can, why,
+-- holders and reports.
+--
+-- Questions about now read the directory through its functions and views,
+-- whoever owns the tables behind them; questions about the past read usher's
+-- own tables. Functions are definers, so that usher_auditor needs schema audit
+-- alone. They are plpgsql, which keeps plans, with one generic plan each:
+-- estimates for one id would change it for the next, and planning costs more
+-- than looking up. None is worth compiling. The helpers in schema usher are
+-- plain SQL, which Postgres inlines into those plans. An id's prefixes and a
+-- user's subjects are looked up by index; nothing is scanned.
+
+-- Which grants name an id. Those without a placeholder are found by its
+-- prefixes. Braces are for placeholders alone, so that no pattern reaches
+-- beyond the first one in an id.
+CREATE OR REPLACE FUNCTION usher.plain_patterns(id text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    literal text := split_part(split_part(id, '{', 1), '}', 1);
+BEGIN
+    RETURN (SELECT array_agg(left(literal, n) || '*') FROM generate_series(0, char_length(literal)) n)
+        || CASE WHEN literal = id THEN id END;
+END
+$$;
+
+-- Those with one are found by the literal before it, each template once however
+-- many hold it: from one to the next in the index. The values are those that
+-- the id shows; a template that cannot match is no row. Not inlined: Postgres
+-- would expect thousands of rows of it, and scan.
+CREATE OR REPLACE FUNCTION usher.templates(kind text, id text) RETURNS TABLE (pattern text, user_id text, organization_id text, group_id text)
+LANGUAGE plpgsql STABLE ROWS 2 AS $$
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE template AS (
+        SELECT h.head,
+               (SELECT g.pattern FROM usher.grants g
+                 WHERE g.resource_kind = templates.kind AND split_part(g.pattern, '{', 1) = h.head AND g.pattern <> g.template_shape
+                 ORDER BY g.pattern LIMIT 1) AS pattern
+          FROM (SELECT left(templates.id, n) FROM generate_series(0, char_length(templates.id)) n) h (head)
+        UNION ALL
+        SELECT t.head,
+               (SELECT g.pattern FROM usher.grants g
+                 WHERE g.resource_kind = templates.kind AND split_part(g.pattern, '{', 1) = t.head AND g.pattern <> g.template_shape
+                   AND g.pattern > t.pattern
+                 ORDER BY g.pattern LIMIT 1)
+          FROM template t
+         WHERE t.pattern IS NOT NULL
+    )
+    SELECT t.pattern, v.user_id, v.organization_id, v.group_id
+      FROM template t
+     CROSS JOIN LATERAL audit.template_values(templates.kind, t.pattern, templates.id) v
+     WHERE t.pattern IS NOT NULL AND v.matches;
+END
+$$;
+
+-- One template may be granted to thousands: each time to one subject. OFFSET
+-- keeps Postgres from reading them all, since a pattern has few grants mostly.
+CREATE OR REPLACE FUNCTION usher.grants_of(resource_kind text, pattern text, subject_kind text, subject_id text) RETURNS TABLE (id bigint)
+LANGUAGE sql STABLE ROWS 1 AS $$
+    SELECT g.id
+      FROM usher.grants g
+     WHERE g.resource_kind = grants_of.resource_kind AND g.pattern = grants_of.pattern
+       AND g.subject_kind = grants_of.subject_kind AND g.subject_id = grants_of.subject_id
+    OFFSET 0
+$$;
+
+CREATE TYPE audit.opening AS (
+    principal_kind  text,
+    principal_id    text,
+    access          text,
+    grant_id        bigint,
+    through_kind    text,
+    through_id      text,
+    pattern         text,
+    organization_id text
+);
+COMMENT ON TYPE audit.opening IS 'One principal who can open an id, and one grant that allows it.';
+COMMENT ON COLUMN audit.opening.principal_kind IS 'user; everyone: all users of the directory, by a grant that names nobody; api_key: who holds the key can have a token made.';
+COMMENT ON COLUMN audit.opening.principal_id IS 'The user or the API key; empty for everyone.';
+COMMENT ON COLUMN audit.opening.access IS 'read or full: what this grant gives. The strongest counts.';
+COMMENT ON COLUMN audit.opening.grant_id IS 'Row of audit.grants; null for an API key, which has a scope.';
+COMMENT ON COLUMN audit.opening.through_kind IS 'The subject of the grant: user, group, organization or everyone; api_key for a key.';
+COMMENT ON COLUMN audit.opening.through_id IS 'The id of that subject; empty for everyone.';
+COMMENT ON COLUMN audit.opening.pattern IS 'As it was granted, with its placeholders.';
+COMMENT ON COLUMN audit.opening.organization_id IS 'The organization that must be the session''s active one, or that an API key must name; null: a session without one will do. Where another organization is active, grants through groups, organizations and placeholders count only for what is of that one.';
+
+-- Ids leave the grants as text of the default collation: a function that is
+-- called with one of "C" compares by "C" within, and an index of another
+-- collation would not serve. Whose tables it is decides.
+CREATE OR REPLACE FUNCTION usher.openings(at timestamptz, kind text, id text, access text) RETURNS SETOF audit.opening
+LANGUAGE sql STABLE ROWS 100 AS $$
+    WITH template AS MATERIALIZED (
+        SELECT t.pattern, t.user_id, t.organization_id, t.group_id FROM usher.templates(openings.kind, openings.id) t
+    ), found AS (
+        -- Grants that name the id, and for whom a template would have to be filled in.
+        SELECT g.id, NULL AS user_id, NULL AS organization_id, NULL AS group_id
+          FROM usher.grants g
+         WHERE g.resource_kind = openings.kind AND g.pattern = ANY (usher.plain_patterns(openings.id))
+        UNION
+        SELECT g.id, t.user_id, t.organization_id, t.group_id
+          FROM template t
+         CROSS JOIN LATERAL (VALUES ('everyone', ''), ('user', t.user_id), ('organization', t.organization_id), ('group', t.group_id)) s (kind, id)
+         CROSS JOIN LATERAL usher.grants_of(openings.kind, t.pattern, s.kind, s.id) g
+         WHERE s.id IS NOT NULL
+        UNION
+        -- The template does not say whom the grant is for: those whom it can be filled in for do.
+        SELECT g.id, t.user_id, t.organization_id, t.group_id
+          FROM template t
+         CROSS JOIN LATERAL (VALUES ('user', t.user_id), ('organization', t.organization_id), ('group', t.group_id)) k (kind, id)
+         CROSS JOIN LATERAL (
+            SELECT t.user_id AS id WHERE t.user_id IS NOT NULL
+            UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'group', t.group_id) m
+                       WHERE t.user_id IS NULL AND t.group_id IS NOT NULL
+            UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'organization', t.organization_id) m
+                       WHERE t.user_id IS NULL AND t.group_id IS NULL
+         ) c
+         CROSS JOIN LATERAL (
+            SELECT c.id WHERE k.kind = 'user'
+            UNION ALL SELECT m.id COLLATE "default" FROM usher.memberships_at(openings.at, c.id) m WHERE m.kind = k.kind
+         ) s
+         CROSS JOIN LATERAL usher.grants_of(openings.kind, t.pattern, k.kind, s.id) g
+         WHERE k.id IS NULL
+           AND EXISTS (SELECT FROM usher.grants o WHERE o.resource_kind = openings.kind AND o.pattern = t.pattern AND o.subject_kind = k.kind)
+    ), held AS MATERIALIZED (
+        SELECT g.id, g.subject_kind, g.subject_id COLLATE "default" AS subject_id, g.organization_id::text COLLATE "default" AS confined_to,
+               g.pattern, g.access, f.user_id, f.organization_id, f.group_id
+          FROM found f
+          JOIN usher.grants g ON g.id = f.id
+         WHERE usher.holds_at(openings.at, g.valid_from, g.valid_until, g.created_at, g.revoked_at)
+           AND (openings.access = 'read' OR g.access = openings.access)
+    )
+    SELECT DISTINCT 'user', c.user_id, h.access, h.id, h.subject_kind, h.subject_id, h.pattern, h.confined_to
+      FROM held h
+     CROSS JOIN LATERAL (
+        SELECT h.user_id WHERE h.user_id IS NOT NULL
+        UNION ALL SELECT h.subject_id WHERE h.user_id IS NULL AND h.subject_kind = 'user'
+        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, h.subject_kind, h.subject_id) m
+                   WHERE h.user_id IS NULL AND h.subject_kind IN ('group', 'organization')
+        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'group', h.group_id) m
+                   WHERE h.user_id IS NULL AND h.subject_kind = 'everyone' AND h.group_id IS NOT NULL
+        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'organization', h.organization_id) m
+                   WHERE h.user_id IS NULL AND h.subject_kind = 'everyone' AND h.group_id IS NULL AND h.organization_id IS NOT NULL
+     ) c (user_id)
+     CROSS JOIN LATERAL usher.is_active_at(openings.at, c.user_id)
+           -- In one session the user must be a member of all these.
+     WHERE NOT EXISTS (
+        SELECT FROM (VALUES (h.subject_kind, h.subject_id, h.confined_to), ('organization', h.organization_id, h.confined_to),
+                            ('group', h.group_id, h.confined_to), ('organization', h.confined_to, NULL)) need (kind, id, organization_id)
+         WHERE need.id IS NOT NULL AND need.kind IN ('group', 'organization')
+           AND NOT EXISTS (SELECT FROM usher.memberships_at(openings.at, c.user_id) m
+                            WHERE m.kind = need.kind AND m.id = need.id
+                              AND (need.organization_id IS NULL OR m.organization_id = need.organization_id)))
+    UNION ALL
+    SELECT 'everyone', '', h.access, h.id, h.subject_kind, h.subject_id, h.pattern, h.confined_to
+      FROM held h
+     WHERE h.subject_kind = 'everyone' AND num_nulls(h.user_id, h.organization_id, h.group_id) = 3
+    UNION ALL
+    SELECT 'api_key', k.id, p.value, NULL, 'api_key', k.id, p.key, o.id
+      FROM usher.api_keys k
+     CROSS JOIN LATERAL jsonb_each_text(k.patterns -> (openings.kind || 's')) p
+      LEFT JOIN LATERAL unnest(k.organizations) o (id) ON true
+     WHERE usher.holds_at(openings.at, k.created_at, k.expires_at, k.created_at, k.revoked_at)
+       AND k.routes && ARRAY['auth', 'authorize-user']
+       AND (openings.access = 'read' OR p.value = openings.access)
+       AND audit.pattern_matches(p.key, openings.id)
+$$;
+
+CREATE OR REPLACE FUNCTION usher.check_question(kind text, id text, access text DEFAULT 'read') RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF kind IS NULL OR kind NOT IN ('room', 'store') THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('the kind %L is neither room nor store', left(kind, 64)),
+            HINT = 'Ask for example: SELECT * FROM audit.who_can(''room'', ''acme:design:1'').';
+    ELSIF access IS NULL OR access NOT IN ('read', 'full') THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('the access %L is neither read nor full', left(access, 64)),
+            HINT = 'Full includes read: ask for read to see both.';
+    ELSIF NOT audit.is_id(kind, id) THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('%L is not a valid %s id', left(id, 64), kind),
+            HINT = CASE kind WHEN 'room' THEN 'Give the id of one room, not a pattern: 1 to 128 UTF-16 units without * and control characters.'
+                             ELSE 'Give the id of one store, not a pattern: 1 to 128 of A-Z, a-z, 0-9, _ and -.' END;
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION audit.who_can(kind text, id text, access text DEFAULT 'read') RETURNS SETOF audit.opening
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+BEGIN
+    PERFORM usher.check_question(kind, id, access);
+    RETURN QUERY SELECT o.* FROM usher.openings(NULL, who_can.kind, who_can.id, who_can.access) o;
+END
+$$;
+COMMENT ON FUNCTION audit.who_can(text, text, text) IS 'Who can open the room or store now, and by which grants: those for whom there is a session in which usher would issue a token for it. access is read (who can read or more) or full. Users who are disabled or not in the directory are left out. An API key stands here where its scope covers the id: with the route authorize-user for anyone, with auth for users who can themselves.';

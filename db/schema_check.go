@@ -1,0 +1,162 @@
+package db
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var (
+	//go:embed queries/type_columns.sql
+	typeColumnsSQL string
+	//go:embed queries/table_columns.sql
+	tableColumnsSQL string
+	//go:embed queries/schema_definitions.sql
+	schemaDefinitionsSQL string
+)
+
+// SchemaDifferences returns a line for each view, function, type and trigger
+// of schemas usher and audit that is not what this binary's usher migrate up
+// makes: missing, changed, disabled or unknown. The five of an application's
+// directory are not compared.
+//
+// It changes nothing. It needs the privilege TEMPORARY on the database: what a
+// file means, it reads from a temporary copy that Postgres makes of it.
+func (db *DB) SchemaDifferences(ctx context.Context) (differences []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		if differences, err = schemaDifferences(ctx, tx); err != nil {
+			return err
+		}
+		return errTakeBack
+	})
+	if errors.Is(err, errTakeBack) {
+		return differences, nil
+	}
+	return nil, failed("schema differences", err)
+}
+
+func schemaDifferences(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	for name, value := range map[string]string{"search_path": ownPath, "check_function_bodies": "off"} {
+		if err := setLocal(ctx, tx, name, value); err != nil {
+			return nil, err
+		}
+	}
+	var directory string
+	if err := tx.QueryRow(ctx, directoryInForceSQL).Scan(&directory); err != nil {
+		return nil, err
+	}
+	found, err := definitions(ctx, tx, "usher", "audit")
+	if err != nil {
+		return nil, err
+	}
+	has := map[string]string{}
+	for _, d := range found {
+		has[d.Kind+" "+d.Name] += d.Definition
+	}
+	var differences []string
+	for _, o := range schemaObjects() {
+		if o.kind == "" {
+			continue
+		}
+		got, ok := has[o.key()]
+		delete(has, o.key())
+		if o.isDirectory() && directory != OwnDirectory {
+			continue
+		}
+		if !ok {
+			differences = append(differences, o.key()+" is missing")
+			continue
+		}
+		want, err := wantedDefinition(ctx, tx, &o)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.key(), err)
+		}
+		if got != want {
+			differences = append(differences, o.key()+" is not as usher made it")
+		}
+	}
+	for key := range has {
+		differences = append(differences, key+" was not made by usher")
+	}
+	slices.Sort(differences)
+	return differences, nil
+}
+
+// wantedDefinition returns the definition of a temporary copy of an object,
+// which goes with its savepoint.
+func wantedDefinition(ctx context.Context, tx pgx.Tx, o *schemaObject) (definition string, err error) {
+	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+		if o.kind == "TRIGGER" {
+			if err := makeTriggerParts(ctx, tx, o); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, inTemp(o)); err != nil {
+			return err
+		}
+		found, err := definitions(ctx, tx, "pg_temp")
+		if err != nil {
+			return err
+		}
+		for _, d := range found {
+			if d.Kind == o.kind {
+				definition += d.Definition
+			}
+		}
+		return errTakeBack
+	})
+	if errors.Is(err, errTakeBack) {
+		return definition, nil
+	}
+	return "", err
+}
+
+// makeTriggerParts makes temporary copies of a trigger's table and function, of
+// which the trigger's definition has no more than names and columns.
+func makeTriggerParts(ctx context.Context, tx pgx.Tx, o *schemaObject) error {
+	table := o.name[:strings.LastIndex(o.name, ".")]
+	var columns string
+	if err := tx.QueryRow(ctx, tableColumnsSQL, pgx.StrictNamedArgs{"name": table}).Scan(&columns); err != nil {
+		return err
+	}
+	function := triggerFunction.FindStringSubmatch(o.sql)[1]
+	_, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMPORARY TABLE %s (%s); CREATE FUNCTION pg_temp.%s() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
+		strings.Replace(table, "usher.", "pg_temp.", 1), columns, function))
+	return err
+}
+
+var (
+	triggerFunction = regexp.MustCompile(`EXECUTE FUNCTION usher\.(\w+)\(`)
+	triggerTable    = regexp.MustCompile(` ON usher\.`)
+)
+
+func tempName(o *schemaObject) string {
+	_, name, _ := strings.Cut(o.name, ".")
+	return "pg_temp." + name
+}
+
+// inTemp is the statement that makes a temporary copy of an object. What the
+// object refers to stays where it is.
+func inTemp(o *schemaObject) string {
+	if o.kind == "TRIGGER" {
+		sql := triggerTable.ReplaceAllString(o.sql, " ON pg_temp.")
+		return strings.Replace(sql, "EXECUTE FUNCTION usher.", "EXECUTE FUNCTION pg_temp.", 1)
+	}
+	return strings.Replace(o.sql, o.kind+" "+o.name, o.kind+" "+tempName(o), 1)
+}
+
+type definition struct{ Kind, Name, Definition string }
+
+// definitions returns what Postgres says of each object of some schemas, with
+// the schema of a trigger's table and function left out.
+func definitions(ctx context.Context, tx pgx.Tx, schemas ...string) ([]definition, error) {
+	return list[definition](ctx, tx, "definitions", schemaDefinitionsSQL, pgx.StrictNamedArgs{"schemas": schemas})
+}
