@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -29,6 +30,10 @@ import (
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
+
+// updateReference rewrites the reference of docs/audit.md from the comments of
+// the database's objects: go test ./cmd/usher -run AuditGuideReference -update
+var updateReference = flag.Bool("update", false, "rewrite the reference in docs/audit.md")
 
 func auditGuide(t testing.TB) string {
 	t.Helper()
@@ -88,6 +93,16 @@ func TestAuditGuideReference(t *testing.T) {
 			body += fmt.Sprintf("| `%s` | %s | %s |\n", c[0], types.Replace(c[1]), markdown.Replace(c[2]))
 		}
 		want[types.Replace(o.Name)] = body
+	}
+	if *updateReference {
+		guide := auditGuide(t)
+		for name, body := range want {
+			section := regexp.MustCompile("(?ms)^(### `" + regexp.QuoteMeta(name) + "`\n\n).*?(\n##|\\z)")
+			guide = section.ReplaceAllString(guide, "${1}"+strings.ReplaceAll(body, "$", "$$")+"${2}")
+		}
+		if err := os.WriteFile("../../docs/audit.md", []byte(guide), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	got := map[string]string{}
 	for _, section := range strings.Split(auditGuide(t), "\n##") {

@@ -184,18 +184,18 @@ func (e *examination) schema(ctx context.Context, database *db.DB, d db.Deployme
 		return
 	}
 	if !d.SchemaCurrent {
-		e.warn("views and functions", "run usher migrate up, as the owner", "they are those of another version of usher")
+		e.warn("objects", "run usher migrate up, as the owner", "views and functions are those of another version of usher")
 		return
 	}
 	differences, err := database.SchemaDifferences(ctx)
 	switch n := len(differences); {
 	case err != nil:
-		e.warn("views and functions", "grant this role TEMPORARY on the database, or run usher doctor as the owner", "they cannot be compared: %s", because(err))
+		e.warn("objects", "grant this role TEMPORARY on the database, or run usher doctor as the owner", "views and functions cannot be compared: %s", because(err))
 	case n > 0:
-		e.fault("views and functions", "find out who changed them; DELETE FROM usher.applied_schema and usher migrate up, as the owner, put usher's own back",
+		e.fault("objects", "find out who changed them; DELETE FROM usher.applied_schema and usher migrate up, as the owner, put usher's own back",
 			"%d differ from what usher made: %s", n, strings.Join(differences[:min(n, 10)], "; "))
 	default:
-		e.ok("views and functions", "they are as usher made them")
+		e.ok("objects", "views, functions and triggers are as usher made them")
 	}
 }
 
