@@ -63,7 +63,7 @@ func TestMiddleware(t *testing.T) {
 		{"cookie, of who does not say", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}}, 403, "may not use"},
 		{"cookie, bad and foreign", keys, "usher", "/", http.Header{"Cookie": {"usher=x"}, "Origin": {"https://evil.example"}}, 403, "may not use"},
 		{"expired", keys, "", "/", http.Header{"Authorization": {"Bearer " + expired}}, 401, "expired"},
-		{"forged", keys, "", "/", http.Header{"Authorization": {"Bearer " + token[:len(token)-4] + "AAAA"}}, 401, "signature"},
+		{"forged", keys, "", "/", http.Header{"Authorization": {"Bearer " + otherSignature(token)}}, 401, "signature"},
 		{"keys down", down, "", "/", http.Header{"Authorization": {"Bearer " + token}}, 503, "unavailable"},
 		{"keys down, and no token", down, "", "/", nil, 401, "no token"},
 	} {
