@@ -1,5 +1,5 @@
 // An application that signs its users in with Auth.js, by a link in an e-mail.
-// Its tables lie in the database that usher reads.
+// Its tables are in the database that usher reads.
 import { createServer } from 'node:http';
 
 import { Auth } from '@auth/core';
@@ -12,7 +12,7 @@ export const createConfig = ({ secret, pool, sendMail, ...options }) => ({
   secret,
   trustHost: true,
   adapter: PostgresAdapter(pool),
-  // Not "jwt": such a session is in an encrypted cookie, which only Auth.js can read.
+  // Not "jwt": that keeps the session in an encrypted cookie, which only Auth.js can read.
   session: { strategy: 'database' },
   providers: [
     {
@@ -32,9 +32,11 @@ export function createPool(connectionString) {
   return pool;
 }
 
-/** Answers every request at `url` as Auth.js does. */
+/** Serves Auth.js at `url`. */
 export async function startApp(url, config) {
   const server = createServer(async (request, response) => {
+    // "http://host/path" and "*" are valid request targets, too.
+    if (!request.url.startsWith('/')) return response.writeHead(400).end();
     const hasBody = request.method === 'POST';
     const answer = await Auth(
       new Request(`${url}${request.url}`, {

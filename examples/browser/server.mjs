@@ -1,28 +1,30 @@
-// An application: its page, a sign-in that stands in for a real one, and
-// /api/auth passed on to usher, which is then of the page's own origin.
+// An application: its page, a sign-in in place of a real one, and /api/auth,
+// which it forwards to usher, so that usher has the page's own origin.
 import { readFile } from 'node:fs/promises';
 import { createServer, request } from 'node:http';
 
 const page = new URL('page.html', import.meta.url);
 
 /**
- * Serves the application, for an usher that `usher dev` describes in dev.json:
- * where it listens, what browsers call it, and its demo's sessions.
+ * Serves the application. `dev` is what `usher dev` writes to dev.json: where
+ * usher listens, its public URL, and the sessions of its demo users.
  */
 export async function startApp(dev, port = 0) {
   const server = createServer(async (incoming, answer) => {
-    const { pathname } = new URL(incoming.url, 'http://app');
-    const route = `${incoming.method} ${pathname}`;
+    // Not parsed as a URL: "//host/path" and "http://host/path" would have the
+    // same path, and name another host.
+    const [path] = incoming.url.split('?', 1);
+    const route = `${incoming.method} ${path}`;
     const user = /^POST .sign-in.(\w+)$/.exec(route)?.[1];
-    if (pathname === '/api/auth') {
-      passOn(incoming, answer);
+    if (path === '/api/auth') {
+      forward(incoming, answer, path + incoming.url.slice(path.length));
     } else if (route === 'GET /') {
       answer.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(await readFile(page));
     } else if (route === 'GET /config.json') {
       const config = { usher: dev.issuer, users: Object.keys(dev.sessions) };
       answer.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(config));
     } else if (Object.hasOwn(dev.sessions, user)) {
-      // Lax: no page of another site can make the browser send it along.
+      // Lax: the browser does not send it with requests from other sites' pages.
       setSession(answer, `${dev.sessions[user]}; Path=/; HttpOnly; SameSite=Lax`);
     } else if (route === 'POST /sign-out') {
       setSession(answer, '; Path=/; HttpOnly; SameSite=Lax; Max-Age=0');
@@ -35,9 +37,9 @@ export async function startApp(dev, port = 0) {
     answer.writeHead(204, { 'set-cookie': `${dev.cookieName}=${cookie}` }).end();
   }
 
-  function passOn(incoming, answer) {
+  function forward(incoming, answer, path) {
     const { method, headers } = incoming;
-    const onward = request(new URL(incoming.url, dev.url), { method, headers }, (theirs) => {
+    const onward = request(`${dev.url}${path}`, { method, headers }, (theirs) => {
       answer.writeHead(theirs.statusCode, theirs.headers);
       theirs.pipe(answer);
     });

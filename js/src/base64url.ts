@@ -1,11 +1,11 @@
-// Groups of four characters, then none, or two or three of which the last
-// leaves the bits zero that belong to no byte.
+// Groups of four characters, then optionally two or three more, whose last
+// character has its unused bits set to zero.
 const canonical = /^(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?$/;
 
 /**
- * Reports whether `text` is base64url in its one canonical spelling: without
- * padding, blanks and stray bits (RFC 4648 section 3.5). The decoders at hand
- * forgive some of that, and then one token has many spellings.
+ * Reports whether `text` is canonical base64url: no padding, no whitespace and
+ * no unused bits set (RFC 4648 section 3.5). The platforms' decoders accept
+ * some of these, and then one token has several spellings.
  */
 export function isBase64url(text: string): boolean {
   return canonical.test(text);

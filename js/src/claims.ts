@@ -4,15 +4,15 @@ import { access, checkStoreId, parsePattern, type Access, type Pattern } from '.
 import { accessOf } from './scopes.js';
 
 /**
- * The claims of a verified token (docs/token.md). Frozen all the way down: all
- * who verify the same token share one object.
+ * The claims of a verified token (docs/token.md). Deeply frozen: all calls that
+ * verify the same token return the same object.
  */
 export interface Claims {
   readonly iss: string;
   readonly aud: string | readonly string[];
   readonly sub: string;
   readonly jti: string;
-  /** Seconds since 1970, as all times here. */
+  /** Seconds since 1970, like `exp` and `nbf`. */
   readonly iat: number;
   readonly exp: number;
   readonly nbf?: number;
@@ -24,7 +24,7 @@ export interface Claims {
   readonly ui?: Readonly<Record<string, unknown>>;
   /** Store pattern to `full` or `read`. */
   readonly stores?: Readonly<Record<string, string>>;
-  /** The organization of the session. */
+  /** The active organization of the session. */
   readonly org?: string;
   /** A salted hash of the caller's session, for revocation. */
   readonly sid?: string;
@@ -35,7 +35,7 @@ export interface Claims {
 export type Resource =
   { readonly room: string; readonly store?: undefined } | { readonly store: string; readonly room?: undefined };
 
-/** What a token's claims must fit. */
+/** What the claims are checked against. */
 export interface Rules {
   readonly issuer: string;
   readonly audience: string;
@@ -45,7 +45,7 @@ export interface Rules {
 
 const lastTime = 253402300799; // the end of the year 9999
 
-/** Takes the payload of a token whose signature is good. Throws a {@link VerifyError}. */
+/** Reads the payload of a token whose signature is valid. Throws a {@link VerifyError}. */
 export function readClaims(payload: Record<string, unknown>, rules: Rules): Claims {
   if (payload.iss !== rules.issuer) throw new VerifyError('issuer_mismatch');
   const audiences = Array.isArray(payload.aud) ? payload.aud : [payload.aud];
@@ -64,7 +64,7 @@ export function readClaims(payload: Record<string, unknown>, rules: Rules): Clai
   return deepFreeze(payload) as unknown as Claims;
 }
 
-/** Throws a {@link VerifyError} unless the token is valid at `now`, in seconds, give or take `leeway`. */
+/** Throws a {@link VerifyError} unless the token is valid at `now`, in seconds, within `leeway`. */
 export function checkTimes({ iat, nbf = iat, exp }: Claims, now: number, leeway: number): void {
   if (Math.max(iat, nbf) > now + leeway) throw new VerifyError('token_not_yet_valid');
   if (now >= exp + leeway) throw new VerifyError('token_expired');
@@ -72,12 +72,12 @@ export function checkTimes({ iat, nbf = iat, exp }: Claims, now: number, leeway:
 
 /**
  * The access that a token gives to a resource: the strongest of all patterns
- * that cover it, `none` for an id that cannot be one. Throws a TypeError unless
- * exactly one of room and store is named.
+ * that match it, and `none` for an invalid id. Throws a TypeError unless exactly
+ * one of room and store is named.
  */
 export function accessTo(claims: Claims, { room, store }: Resource): Access {
-  if (isString(room) === isString(store)) throw new TypeError('name one room or one store');
-  // An identity token (k "id") says who somebody is, and opens nothing.
+  if (isString(room) === isString(store)) throw new TypeError('accessTo: name either a room or a store');
+  // An identity token (k "id") says who the user is and gives no access.
   if (claims.k && claims.k !== 'acc') return 'none';
   if (isString(room)) return access(grants(claims.perms, accessOf), room);
   return checkStoreId(store!) ? access(grants(claims.stores, storeAccess), store!) : 'none';
@@ -116,7 +116,7 @@ function isId(value: unknown, maxBytes: number): boolean {
   return isString(value) && value !== '' && new TextEncoder().encode(value).length <= maxBytes;
 }
 
-// JSON.parse makes 1e400 Infinity, a token that never expires.
+// JSON.parse reads 1e400 as Infinity: a token that never expires.
 function isTime(value: unknown): value is number {
   return typeof value === 'number' && value >= 0 && value <= lastTime;
 }

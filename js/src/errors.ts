@@ -1,4 +1,4 @@
-/** Why a token was refused. A code never changes its meaning; README.md explains each. */
+/** Why a token was refused. A code never changes its meaning. README.md explains each. */
 export type VerifyErrorCode =
   | 'token_malformed'
   | 'header_invalid'
@@ -16,16 +16,16 @@ export type VerifyErrorCode =
   | 'forbidden';
 
 /**
- * A refusal. `code` is for branching and for the verifier's own log. `message`
- * may be shown to whoever sent the token: it never says which check failed and
- * never holds a part of the token.
+ * A refusal. Use `code` in conditions and in your own log. You may show `message`
+ * to the sender of the token: it does not say which check failed and holds no
+ * part of the token.
  */
 export class VerifyError extends Error {
   override readonly name = 'VerifyError';
   readonly code: VerifyErrorCode;
   /**
-   * True for `keys_unavailable` alone, which says nothing about the token.
-   * Answer it with 503, never with 401: clients give up on a 401.
+   * True only for `keys_unavailable`, which says nothing about the token.
+   * Answer it with 503, never with 401: clients give up after a 401.
    */
   readonly retryable: boolean;
 

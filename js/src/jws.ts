@@ -8,8 +8,8 @@ import { kidShape, type Key } from './keys.js';
 const maxTokenLength = 16 * 1024;
 
 /**
- * Takes a compact JWS apart. Length and dots come first, so that a hostile
- * text costs nothing; each segment has one spelling, so that a token has one.
+ * Splits a compact JWS. The cheap checks of length and dots come first. Each
+ * segment has only one valid spelling, so a token has only one too.
  */
 export function splitToken(token: string): { header: Uint8Array; payload: Uint8Array } {
   if (typeof token !== 'string' || token.length > maxTokenLength) throw new VerifyError('token_malformed');
@@ -24,16 +24,16 @@ export function parseObject(bytes: Uint8Array): Record<string, unknown> {
   try {
     value = parseStrictJSON(bytes);
   } catch {
-    // The cause quotes the token, so it goes no further.
+    // The cause quotes the token, so it is dropped.
   }
   if (!isObject(value)) throw new VerifyError('token_malformed');
   return value;
 }
 
 /**
- * Reads the header of an access token. It holds `alg`, `kid`, `typ` and nothing
- * else: no extension (`crit`, `b64`, `zip`), no key of the sender's choice
- * (`jwk`, `jku`, `x5u`, `x5c`).
+ * Reads the header of an access token. It may hold only `alg`, `kid` and `typ`:
+ * no extensions (`crit`, `b64`, `zip`) and no key chosen by the sender (`jwk`,
+ * `jku`, `x5u`, `x5c`).
  */
 export function readHeader(bytes: Uint8Array): { kid: string; alg: unknown } {
   const { kid, alg, typ, ...others } = parseObject(bytes);
@@ -44,7 +44,7 @@ export function readHeader(bytes: Uint8Array): { kid: string; alg: unknown } {
   return { kid, alg };
 }
 
-/** Checks the signature with a key, and that `alg` is the one algorithm of that key. */
+/** Checks the signature with a key, and that `alg` is that key's only algorithm. */
 export async function verifySignature(token: string, alg: unknown, key: Key | undefined): Promise<void> {
   if (!key) throw new VerifyError('key_unknown');
   if (alg !== key.alg) throw new VerifyError('algorithm_mismatch');
@@ -52,7 +52,7 @@ export async function verifySignature(token: string, alg: unknown, key: Key | un
     await compactVerify(token, key.jwk, { algorithms: [key.alg] });
   } catch (cause) {
     if (cause instanceof errors.JWSSignatureVerificationFailed) throw new VerifyError('signature_invalid');
-    // The platform lacks the algorithm: that says nothing about the token.
+    // The platform lacks the algorithm, which says nothing about the token.
     throw new VerifyError('keys_unavailable', { cause });
   }
 }

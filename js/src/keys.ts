@@ -9,18 +9,18 @@ export interface Key {
   readonly jwk: JWK;
 }
 
-/** The usable keys of one set, by kid. Never changed once made. */
+/** The usable keys of one set, by kid. Immutable. */
 export type KeyMap = ReadonlyMap<string, Key>;
 
 const maxKeys = 64;
 
-/** Key ids, in sets and in tokens: RFC 7638 thumbprints and what other issuers use. */
+/** The form of key ids in sets and tokens: RFC 7638 thumbprints and other issuers' ids. */
 export const kidShape = /^[A-Za-z0-9._-]{1,128}$/;
 
 /**
- * Reads a JSON Web Key Set. Keys that are not understood or break an import
- * rule are left out (RFC 7517 section 5), as are those that share a kid. Throws
- * where the set shows a private key, holds more than 64 keys or no usable one.
+ * Reads a JSON Web Key Set. Leaves out keys that it does not understand or that
+ * break an import rule (RFC 7517 section 5), and keys that share a kid. Throws
+ * if the set holds a private key, more than 64 keys or no usable key.
  */
 export function readKeySet(set: unknown): KeyMap {
   if (!isObject(set) || !Array.isArray(set.keys)) throw new Error('not a JSON Web Key Set');
@@ -47,7 +47,7 @@ function readKey(jwk: Record<string, unknown>): Key | undefined {
   const { kty, crv, kid, use, key_ops: ops } = jwk;
   if (typeof kid !== 'string' || !kidShape.test(kid)) return undefined;
   if (use !== undefined && use !== 'sig') return undefined;
-  // A key that also does something else is a key for two algorithms.
+  // A key with another use as well would be a key for two algorithms.
   if (ops !== undefined && !(Array.isArray(ops) && ops.length === 1 && ops[0] === 'verify')) return undefined;
   if (kty === 'OKP' && crv === 'Ed25519') {
     const x = bytesOf(jwk.x);
@@ -70,7 +70,7 @@ function readKey(jwk: Record<string, unknown>): Key | undefined {
   return undefined;
 }
 
-/** Ties a key to the algorithm that it names, or to the first that fits it. */
+/** Binds a key to the algorithm that it names, or else to the first suitable one. */
 function bind(jwk: Record<string, unknown>, fitting: string[], members: JWK): Key | undefined {
   const alg = jwk.alg === undefined ? fitting[0] : jwk.alg;
   return typeof alg === 'string' && fitting.includes(alg) ? { alg, jwk: members } : undefined;
@@ -80,7 +80,7 @@ function bytesOf(member: unknown): Uint8Array | undefined {
   return typeof member === 'string' && isBase64url(member) ? base64url.decode(member) : undefined;
 }
 
-// What follows uses public data only, so that nothing has to take constant time.
+// The code below handles public data only, so it need not run in constant time.
 
 function toBigInt(bytes: Iterable<number>): bigint {
   let n = 0n;
@@ -89,9 +89,9 @@ function toBigInt(bytes: Iterable<number>): bigint {
 }
 
 /**
- * 2048 to 4096 bits, because verifying costs the square of it; odd; an
- * exponent that is odd, at least 65537 and below 2^31 (e = 1 verifies
- * everything, a long one costs more still).
+ * A modulus of 2048 to 4096 bits, since the cost of verifying grows with its
+ * square, that is odd; an exponent that is odd, at least 65537 and below 2^31
+ * (with 1 every signature is valid, and long ones are expensive).
  */
 function isRSAKey(n: Uint8Array, e: Uint8Array): boolean {
   if (n.length < 256 || n.length > 512 || n[0] === 0 || e.length > 4) return false;
@@ -117,8 +117,8 @@ function isP256Point(xBytes: Uint8Array, yBytes: Uint8Array): boolean {
 
 /**
  * The canonical encoding of a point on the curve (RFC 8032 section 5.1.3) that
- * is not of small order. For those eight points one signature verifies for
- * every message, or for every eighth.
+ * does not have small order. With one of those eight points, one signature is
+ * valid for every message, or for one message in eight.
  */
 function isEd25519Key(x: Uint8Array): boolean {
   if (x.length !== 32) return false;
@@ -127,8 +127,8 @@ function isEd25519Key(x: Uint8Array): boolean {
   const y = toBigInt(x.toReversed()) & ((1n << 255n) - 1n);
   const y8 = 0x5fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826n;
   if (y >= p || [0n, y8, p - y8].includes(y)) return false; // order 4 and 8
-  // x^2 = (y^2 - 1) / (d y^2 + 1) has a root where the product of the two is a
-  // square. It is 0 for y = 1 and y = -1, which are of order 1 and 2.
+  // x^2 = (y^2 - 1) / (d y^2 + 1) has a root if the product of the two is a
+  // square. The product is 0 for y = 1 and y = -1, which have order 1 and 2.
   const square = (y * y) % p;
   return power((square - 1n) * (d * square + 1n), (p - 1n) / 2n, p) === 1n;
 }

@@ -4,13 +4,13 @@ import { readKeySet, type KeyMap } from './keys.js';
 
 /** Where a verifier's keys come from. */
 export interface KeySource {
-  /** The keys to verify with now; at once, without a promise, where they are fresh. */
+  /** The keys to verify with now; not a promise while they are fresh. */
   current(): KeyMap | Promise<KeyMap>;
-  /** Another look for a kid that `current` did not have. */
+  /** Tries to find newer keys, for a kid that `current` did not have. */
   refetch(): Promise<KeyMap>;
 }
 
-/** A key set that never changes. Throws as {@link readKeySet} does. */
+/** A key set that never changes. Throws like {@link readKeySet}. */
 export function staticKeys(set: unknown): KeySource {
   const keys = readKeySet(set);
   return { current: () => keys, refetch: async () => keys };
@@ -18,26 +18,26 @@ export function staticKeys(set: unknown): KeySource {
 
 const second = 1000;
 
-// usher publishes a key longer before its first signature than a verifier
-// keeps a set, so these numbers are part of the contract: 10 minutes at most.
+// usher publishes a key before its first signature for longer than a verifier
+// keeps a set. So these numbers are part of the contract: at most 10 minutes.
 const refreshAfter = 300 * second;
 const staleAfter = 600 * second;
 
 const maxStale = 24 * 3600 * second;
 
-const cooldown = 30 * second; // between two fetches while there are keys
-const coldCooldown = 1 * second; // after a failed fetch while there are none
+const cooldown = 30 * second; // between two fetches, with keys
+const coldCooldown = 1 * second; // after a failed fetch, without keys
 const timeout = 5 * second;
 const maxBytes = 256 * 1024;
 
 /**
- * The key set at a URL, fetched when a verification needs it and kept.
+ * The key set at a URL, fetched and cached when a verification needs it.
  *
- * A set is renewed in the background after 5 minutes. After 10 minutes without
- * use it is renewed before the next answer, so that a key removed at the issuer
- * is gone by then. While fetches fail, which includes answers that are no usable
- * set, the last good one stays for up to 24 hours; a fetch is tried again every
- * 30 seconds at most, and nobody waits for more than the first failure.
+ * A set is refreshed in the background after 5 minutes. After 10 minutes without
+ * use it is refreshed before the next answer, so that keys removed by the issuer
+ * are no longer accepted. While fetches fail or return no usable set, the last
+ * valid set is used for up to 24 hours. Fetches are then retried at most every
+ * 30 seconds, and only the first failure delays a verification.
  */
 export function remoteKeys(url: string, fetchImpl: typeof fetch, now: () => number): KeySource {
   let keys: KeyMap | undefined;
@@ -48,15 +48,15 @@ export function remoteKeys(url: string, fetchImpl: typeof fetch, now: () => numb
   let failure: unknown;
   let pending: Promise<void> | undefined;
 
-  // A clock that was set back must not make anything fresh for longer.
+  // A clock that is set back must not keep anything fresh for longer.
   const within = (since: number, span: number) => now() >= since && now() - since < span;
 
-  // Settles in any case, with the outcome in the variables above.
+  // Never rejects: the outcome is in the variables above.
   async function load(): Promise<void> {
     triedAt = now();
     try {
       const next = await fetchBytes(url, fetchImpl);
-      // The same bytes keep the same map, and what is remembered for it.
+      // The same bytes keep the same map, and the tokens cached for it.
       if (!body || !equal(body, next)) keys = readKeySet(parseStrictJSON(next));
       body = next;
       fetchedAt = now();
@@ -69,7 +69,7 @@ export function remoteKeys(url: string, fetchImpl: typeof fetch, now: () => numb
   }
 
   function loadOnce(): Promise<void> {
-    // A Workers request cannot await what another request started.
+    // A Workers request cannot await a promise of another request.
     if (pending && !isWorkers) return pending;
     const own = load().finally(() => {
       if (pending === own) pending = undefined;
@@ -99,7 +99,7 @@ export function remoteKeys(url: string, fetchImpl: typeof fetch, now: () => numb
     async refetch() {
       if (pending && !isWorkers) await pending;
       else if (!within(triedAt, cooldown)) await loadOnce();
-      // Where the last fetch failed, nobody can tell an unknown key from a new one.
+      // After a failed fetch, an unknown key may be a new one.
       if (failedAt !== -Infinity) throw new VerifyError('keys_unavailable', { cause: failure });
       return loaded();
     },
@@ -108,10 +108,10 @@ export function remoteKeys(url: string, fetchImpl: typeof fetch, now: () => numb
 
 const isWorkers = typeof navigator !== 'undefined' && navigator.userAgent === 'Cloudflare-Workers';
 
-/** GETs a small document: no redirects, bounded in time and bytes. */
+/** GETs a small document without redirects, with limits on time and bytes. */
 async function fetchBytes(url: string, fetchImpl: typeof fetch): Promise<Uint8Array> {
   const signal = AbortSignal.timeout(timeout);
-  // Holds even a fetch that ignores its signal to the time limit.
+  // Also limits a fetch that ignores its signal.
   const expired = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   });

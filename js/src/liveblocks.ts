@@ -1,6 +1,6 @@
-// For a Liveblocks sync server of your own: who gets into a room, with what,
-// and for how long. The close codes are chosen by what Liveblocks' clients do
-// on each (docs/liveblocks.md).
+// For your own Liveblocks sync server: who may enter a room, with which scopes,
+// and for how long. The close codes follow from what Liveblocks' clients do on
+// each (docs/liveblocks.md).
 
 import { accessTo, type Claims } from './claims.js';
 import { VerifyError } from './errors.js';
@@ -8,33 +8,33 @@ import { matches, parsePattern } from './permissions.js';
 import { splitName } from './scopes.js';
 import type { Verifier } from './verifier.js';
 
-/** What `room.createTicket` needs beside the protocol version. */
+/** What `room.createTicket` needs besides the protocol version. */
 export interface Ticket {
   readonly id: string;
   readonly info: Readonly<Record<string, unknown>> | undefined;
-  /** Never empty: the server takes an absent list for full access. */
+  /** Never empty: the server gives full access without a list. */
   readonly scopes: string[];
 }
 
 /**
- * Whether a client may enter. Where not, complete the WebSocket upgrade and
- * close with `code` and `reason`: a refused upgrade is retried for ever.
+ * Whether a client may enter. If not, complete the WebSocket upgrade and close
+ * with `code` and `reason`: a client never stops retrying a refused upgrade.
  */
 export type Admission =
   | { readonly ok: true; readonly ticket: Ticket; readonly claims: Claims }
   | { readonly ok: false; readonly code: number; readonly reason: string };
 
 const notAllowed = 4001; // the client stops
-const kicked = 4100; // the client signs in again after a growing pause
-const tokenExpired = 4109; // the client signs in again at once, perhaps with the token that it still holds
-const tryAgainLater = 1013; // the client comes back after 2 s, then 30 s
+const kicked = 4100; // the client asks for a token after a growing pause
+const tokenExpired = 4109; // the client reconnects immediately, maybe with the token that it still holds
+const tryAgainLater = 1013; // the client reconnects after 2 s, then 30 s
 
 /**
  * Decides on a connection by its `tok` and `roomId` query parameters.
  *
- * A token that is expired, or not valid yet, closes 4100: with 4109 a client
- * that still holds it would come back with it, thousands of times a second, and
- * with 4001 a difference between two clocks would keep it out for good.
+ * A token that is expired, or not yet valid, closes with 4100. With 4109, a
+ * client that still holds it would reconnect thousands of times a second; with
+ * 4001, a clock difference would keep the client out for good.
  */
 export async function admit(verifier: Verifier, token: string | null, roomId: string | null): Promise<Admission> {
   if (token === null || roomId === null) return { ok: false, code: notAllowed, reason: 'No token or no room' };
@@ -43,9 +43,9 @@ export async function admit(verifier: Verifier, token: string | null, roomId: st
     claims = await verifier.verify(token);
   } catch (error) {
     if (!(error instanceof VerifyError)) throw error;
-    if (error.retryable) return { ok: false, code: tryAgainLater, reason: 'Cannot verify tokens now' };
+    if (error.retryable) return { ok: false, code: tryAgainLater, reason: 'Cannot verify tokens at the moment' };
     if (error.code === 'token_expired' || error.code === 'token_not_yet_valid') {
-      return { ok: false, code: kicked, reason: 'The token is not valid at this time' };
+      return { ok: false, code: kicked, reason: 'The token is expired or not yet valid' };
     }
     return { ok: false, code: notAllowed, reason: 'Invalid token' };
   }
@@ -57,16 +57,17 @@ export async function admit(verifier: Verifier, token: string | null, roomId: st
 
 /**
  * Closes an open socket with 4109 when its token expires, so that the client
- * signs in again and comes back. Returns a function that calls it off: call it
+ * gets a new token and reconnects. Returns a function that cancels this: call it
  * when the socket closes.
  *
- * Where an engine has a session for the socket, give an object whose `close`
- * ends that session: a closed WebSocket delivers messages until its peer has
- * answered. Call this once the session stands, since it may close at once.
+ * If your engine has a session for the socket, pass an object whose `close` ends
+ * that session: a closed WebSocket still delivers messages until its peer has
+ * answered. Call this after the session has started, since it may close it
+ * immediately.
  *
- * `leeway` is the verifier's, 30 s where absent. A socket lives as long as its
- * token would be let in again; closed sooner, a client whose clock is behind
- * would return with the same token over and over.
+ * `leeway` is that of the verifier, in seconds (default: 30). The socket stays
+ * open as long as its token would be accepted again. If it closed earlier, a
+ * client whose clock is behind would reconnect with the same token repeatedly.
  */
 export function closeAtExpiry(
   socket: { close(code: number, reason: string): void },
@@ -77,7 +78,7 @@ export function closeAtExpiry(
   let timer: ReturnType<typeof setTimeout>;
   const check = () => {
     const left = end - now();
-    // Longer than 2^31 ms a timer does not wait, and a sleeping machine's is late.
+    // A timer waits at most 2^31 ms, and is late after the machine slept.
     if (left > 0) timer = setTimeout(check, Math.min(left, 2 ** 31 - 1));
     else socket.close(tokenExpired, 'Token expired');
   };
@@ -89,13 +90,13 @@ const rank = { none: 0, read: 1, write: 2 };
 const features = ['storage', 'comments', 'comments:public', 'comments:private', 'feeds'];
 
 /**
- * The permission names that all patterns of a token come to for one room, by
- * the rules of Liveblocks' client: the strongest base, and of each feature the
- * level that the most specific pattern gives.
+ * The permission names that a token gives for one room, by the rules of
+ * Liveblocks' client: the strongest base, and for each feature the level of the
+ * most specific pattern.
  *
  * The base is written `room:...`, because clients before 3.20 do not know
- * `*:...`; and only features that clients know are named, because one unknown
- * name stops a newer client.
+ * `*:...`. Only known features are named, because newer clients stop at an
+ * unknown name.
  */
 function scopesFor({ perms = {} }: Claims, roomId: string): string[] {
   let write = false;

@@ -1,24 +1,26 @@
 /**
- * Keeps a LiveStore client's token fresh. LiveStore reads `syncPayload` once,
- * when the store is made, and reconnects with it for ever. This asks for a token
- * whenever one is due, and moves the open store to a connection that carries it:
+ * Keeps a LiveStore client's token fresh. LiveStore reads `syncPayload` only
+ * once, when the store is created, and uses it for all later connections. This
+ * wrapper gets a new token in time and moves the open store to a connection with
+ * the new token:
  *
  *     const backend = withFreshToken(makeWsSync({ url }), getToken);
  *
- * In a browser it belongs into LiveStore's worker file. Of LiveStore's packages
- * this entry loads none, only the `effect` 3 that LiveStore 0.4 stands on.
+ * In a browser, use it in LiveStore's worker file. This entry imports no LiveStore
+ * package, only `effect` 3, which LiveStore 0.4 uses.
  */
 import { Clock, Data, Deferred, Effect, ExecutionStrategy, Exit, Schedule, Scope, Stream, SubscriptionRef } from 'effect';
 
 import { closeCode } from './livestore-close.js';
 
 /**
- * Resolves to a new token for the store, from usher's `POST /api/auth` or the
- * application's own server. It is called when the store opens, when about three
- * quarters of a token's life are over, and when the server closed the socket
- * because of its token. After a rejection it is called again, at first within a
- * second, later every 30. It may wait for the user to sign in, so a time limit
- * on its request is its own affair; `signal` aborts when the store closes.
+ * Resolves to a new token for the store, from usher's `POST /api/auth` or from
+ * the application's server. It is called when the store opens, when about three
+ * quarters of a token's lifetime have passed, and when the server closed the
+ * socket because of its token. After a rejection it is called again, at first
+ * within a second, later every 30 seconds. It may wait for the user to sign in,
+ * so there is no time limit: add one to your request. `signal` aborts when the
+ * store closes.
  */
 export type GetToken<Answer extends string | TokenInCookie = string> = (store: {
   storeId: string;
@@ -27,25 +29,24 @@ export type GetToken<Answer extends string | TokenInCookie = string> = (store: {
 }) => Promise<Answer>;
 
 /**
- * In the place of a token that is in a cookie: usher's answer to
- * `POST /api/auth?mode=cookie`. The browser has the cookie by then, and sends it
- * with the connection's upgrade.
+ * usher's answer to `POST /api/auth?mode=cookie`, for a token in a cookie. The
+ * browser has stored the cookie by then, and sends it when it connects.
  */
 export interface TokenInCookie {
   readonly expiresAt: string;
 }
 
 export interface FreshTokenOptions {
-  /** Told why there is no new token, at each try. The store works on, and is offline when the last token is over. */
+  /** Called for each failed attempt to get a token. The store keeps working, and is offline once the last token has expired. */
   onError?: ((error: unknown) => void) | undefined;
 }
 
 /**
  * Wraps a sync backend such as `makeWsSync(...)`, so that each connection sends
- * a fresh token: as `payload.authToken`, or as a cookie. The store opens and takes commits at
- * once, also where there is no token yet. When the token changes, the new
- * connection stands before the old one goes, the pull goes on at its cursor, and
- * LiveStore repeats a push that was under way.
+ * a fresh token: as `payload.authToken`, or as a cookie. The store opens and
+ * accepts commits immediately, even before there is a token. When the token
+ * changes, the new connection opens before the old one closes, the pull continues
+ * at its cursor, and LiveStore repeats an unfinished push.
  */
 export function withFreshToken<Constructor extends BackendConstructor>(
   inner: Constructor,
@@ -84,7 +85,7 @@ export function withFreshToken<Constructor extends BackendConstructor>(
       const use = (next: Connection) =>
         Effect.gen(function* () {
           const old = current;
-          // What waits for an unreachable server may as well wait on the new connection.
+          // If the server is unreachable, waiting on the new connection is as good.
           if (old) yield* next.backend.connect.pipe(Scope.extend(next.scope), Effect.timeout('10 seconds'), Effect.ignore);
           current = next;
           yield* next.backend.isConnected.changes.pipe(
@@ -93,7 +94,7 @@ export function withFreshToken<Constructor extends BackendConstructor>(
           );
           yield* Deferred.succeed(first, undefined);
           if (!old) return;
-          // LiveStore meets being offline by pulling again from its cursor.
+          // When offline, LiveStore pulls again from its cursor.
           yield* Deferred.fail(old.replaced, new Offline({ cause: new Error('token renewed') }));
           yield* Scope.close(old.scope, Exit.void);
         });
@@ -104,8 +105,8 @@ export function withFreshToken<Constructor extends BackendConstructor>(
           yield* use(connection);
           const { receivedAt, lifetime, refused } = connection;
           const due = sleepUntil(receivedAt + lifetime * (0.7 + 0.1 * Math.random()));
-          const turnedDown = Deferred.await(refused).pipe(Effect.zipRight(sleepUntil(receivedAt + refusalPause)));
-          yield* Effect.raceFirst(due, turnedDown);
+          const refusedEarly = Deferred.await(refused).pipe(Effect.zipRight(sleepUntil(receivedAt + refusalPause)));
+          yield* Effect.raceFirst(due, refusedEarly);
         }
       });
       yield* Effect.forkIn(keepFresh, storeScope);
@@ -135,27 +136,27 @@ export function withFreshToken<Constructor extends BackendConstructor>(
   return make as unknown as Constructor;
 }
 
-/** One token, and the connection that carries it. */
+/** One token, and the connection that uses it. */
 interface Connection {
   readonly backend: Backend;
   readonly scope: Scope.CloseableScope;
   /** Fails once another connection has taken over. */
   readonly replaced: Deferred.Deferred<never, Offline>;
-  /** Done once the server has closed the socket over its token. */
+  /** Done once the server has closed the socket because of its token. */
   readonly refused: Deferred.Deferred<void>;
   readonly receivedAt: number;
   readonly lifetime: number;
 }
 
-// LiveStore goes by the tag.
+// LiveStore recognizes the error by its tag.
 class Offline extends Data.TaggedError('IsOfflineError')<{ cause: unknown }> {}
 
 const retries = Schedule.exponential('1 second').pipe(Schedule.union(Schedule.spaced('30 seconds')), Schedule.jittered);
 
-/** The least time between a token and the one after it, where the server turned it down. */
+/** The minimum time between two tokens if the server refused the first. */
 const refusalPause = 10_000;
 
-/** The milliseconds that a token is valid for. They count from its receipt: a browser's clock may be wrong by hours. */
+/** The lifetime of a token in milliseconds, to be counted from its receipt: a browser's clock may be wrong by hours. */
 function lifetimeOf(token: string): number {
   try {
     const payload = token.split('.')[1]!.replaceAll('-', '+').replaceAll('_', '/');
@@ -164,21 +165,22 @@ function lifetimeOf(token: string): number {
   } catch {
     // The parser's message would quote the token.
   }
-  throw new TypeError('withFreshToken: getToken gave no token');
+  throw new TypeError('withFreshToken: getToken did not return a token');
 }
 
 /**
- * The same of a token in a cookie, of which only the end is known. By a clock
- * that is ahead it may be over: then usher's shortest life. By one that is
- * behind it lasts too long: usher's longest, and before it the server closes.
+ * The lifetime of a token in a cookie, of which only the expiry is known. If the
+ * clock is ahead, the token may seem expired: then use usher's minimum lifetime.
+ * If it is behind, the lifetime seems too long: use usher's maximum at most, and
+ * the server closes the socket earlier.
  */
 function lifetimeInCookie(answer: TokenInCookie, now: number): number {
   const left = Date.parse(answer?.expiresAt) - now;
-  if (Number.isNaN(left)) throw new TypeError('withFreshToken: getToken gave no token, nor the end of one in a cookie');
+  if (Number.isNaN(left)) throw new TypeError('withFreshToken: getToken returned neither a token nor the expiresAt of a cookie');
   return left > 0 ? Math.min(left, 3_600_000) : 60_000;
 }
 
-/** In steps, because a timer stands still while the machine sleeps, and the clock does not. */
+/** Sleeps in steps, because timers stop while the machine sleeps, and the clock does not. */
 function sleepUntil(time: number): Effect.Effect<void> {
   return Effect.flatMap(Clock.currentTimeMillis, (now) =>
     now >= time
@@ -198,7 +200,7 @@ interface BackendArgs {
   payload?: object | undefined;
 }
 
-// LiveStore's SyncBackendConstructor, whose own types pass through unseen.
+// LiveStore's SyncBackendConstructor. Its type parameters are kept as they are.
 type BackendConstructor = (args: any) => Effect.Effect<any, any, any>;
 
 interface Backend {

@@ -1,13 +1,13 @@
 /**
- * Access to LiveStore's sync backend on Cloudflare Workers (`@livestore/sync-cf`
+ * Protects LiveStore's sync backend on Cloudflare Workers (`@livestore/sync-cf`
  * 0.4) with usher's tokens:
  *
  *     const { validatePayload, guard, ...hooks } = livestoreAuth(verifier);
  *     export class SyncBackendDO extends guard(makeDurableObject(hooks)) {}
  *     export default makeWorker({ syncBackendBinding: 'SYNC_BACKEND_DO', validatePayload });
  *
- * docs/livestore.md is the guide. This entry loads neither LiveStore nor Effect;
- * the client's half is the entry `livestore-client`.
+ * See docs/livestore.md. This entry imports neither LiveStore nor Effect. The
+ * entry for clients is `livestore-client`.
  */
 import { decodeJwt } from 'jose';
 
@@ -30,8 +30,8 @@ export type LiveStoreAuthCode =
   | 'keys_unavailable';
 
 /**
- * A refusal. LiveStore sends message and cause of what a hook throws to the
- * client, so the message is the code, and there never is a cause.
+ * A refusal. LiveStore sends the message and cause of a hook's error to the
+ * client, so the message is the code, and there is never a cause.
  */
 export class LiveStoreAuthError extends Error {
   override readonly name = 'LiveStoreAuthError';
@@ -45,90 +45,90 @@ export class LiveStoreAuthError extends Error {
 
 export interface LiveStoreAuthOptions {
   /**
-   * The cookie that may carry the token, and the exact origins whose pages may
-   * use it; both or neither. usher's is `__Host-usher`, or `__Secure-usher`
-   * where it is of a domain.
+   * The cookie that holds the token, and the exact origins of the pages that may
+   * use it (default: no cookie is read). usher's cookie is `__Host-usher`, or
+   * `__Secure-usher` if it is shared by a domain.
    */
   cookie?: { name: string; origins: readonly string[] } | undefined;
-  /** Told of each refusal, with the {@link VerifyError} behind it if there is one: for the worker's own log. */
+  /** Called for each refusal, with its {@link VerifyError} if there is one, to log it. */
   onRefused?: ((code: LiveStoreAuthCode, storeId: string, cause?: VerifyError) => void) | undefined;
-  /** The time in milliseconds; `Date.now` where absent. */
+  /** The time in milliseconds (default: `Date.now`). */
   now?: (() => number) | undefined;
 }
 
-/** What LiveStore says about a request; header names are in lower case. */
+/** LiveStore's description of a request. Header names are in lower case. */
 export interface SyncContext {
   readonly storeId: string;
   readonly payload?: unknown;
   readonly headers?: ReadonlyMap<string, string> | undefined;
 }
 
-/** The part of a `Request` that is read here. */
+/** The part of a `Request` that is read. */
 export interface SyncRequest {
   readonly url: string;
   readonly headers: { get(name: string): string | null };
 }
 
-/** Whom to disconnect: a user, or one session of a user. */
+/** A user, or one session of a user. */
 export type Holder = { sub: string; sid?: undefined } | { sid: string; sub?: undefined };
 
 /** What {@link LiveStoreAuth.guard} adds to a Durable Object class. */
 export interface GuardedObject {
-  /** Closes what has expired. The guard owns the object's alarm. */
+  /** Closes sockets whose tokens have expired. The guard uses the object's alarm. */
   alarm(): void;
   /**
-   * Closes the sockets of a user or session with code 4003, and from then on
-   * refuses at this store every token of theirs issued up to now. Resolves to
-   * the number of sockets closed. To be called over the binding.
+   * Closes the sockets of a user or session with code 4003, and from now on
+   * refuses their tokens issued until now, for this store. Resolves to the number
+   * of closed sockets. Call it over the binding.
    */
   kick(holder: Holder): Promise<number>;
 }
 
-// TypeScript wants exactly this of the base of a mixin.
+// TypeScript requires this type for the base of a mixin.
 type ObjectClass = new (...args: any[]) => object;
 
-/** Every function may be taken out of the object and handed on alone. */
+/** You may use each function without the object, for example after destructuring. */
 export interface LiveStoreAuth {
-  /** For `makeWorker` and `handleSyncRequest`: nobody connects without READ. */
+  /** For `makeWorker` and `handleSyncRequest`: connecting requires READ. */
   readonly validatePayload: (payload: unknown, context: SyncContext) => Promise<void>;
-  /** For `makeDurableObject`: a push needs FULL. */
+  /** For `makeDurableObject`: a push requires FULL. */
   readonly onPush: (message: unknown, context: SyncContext) => Promise<void>;
-  /** For `makeDurableObject`: a pull needs READ. */
+  /** For `makeDurableObject`: a pull requires READ. */
   readonly onPull: (message: unknown, context: SyncContext) => Promise<void>;
   /**
-   * For `makeDurableObject`, which without it does not see headers, nor, over
-   * HTTP in LiveStore 0.4, the payload of a push. It forwards the token alone.
+   * For `makeDurableObject`, which otherwise sees no headers and, over HTTP in
+   * LiveStore 0.4, no payload of a push. It forwards only the token.
    */
   readonly forwardHeaders: (request: SyncRequest) => Record<string, string>;
-  /** For checks of your own in `onPush`: the claims of the caller's token, or a {@link LiveStoreAuthError}. */
+  /** For your own checks in `onPush`: resolves to the claims of the token, or rejects with a {@link LiveStoreAuthError}. */
   readonly authorize: (context: SyncContext, access: 'read' | 'full') => Promise<Claims>;
   /**
-   * Extends the class that `makeDurableObject` returns. The object then admits
-   * no socket without READ, closes each at its token's `exp` with code 4001,
-   * and can {@link GuardedObject.kick}. Hooks alone do not protect a store:
-   * LiveStore 0.4 sends every event to all sockets that ever asked for a pull,
-   * refused or not, expired or not.
+   * Extends the class that `makeDurableObject` returns. The object then accepts
+   * only sockets with READ, closes each at its token's `exp` with code 4001, and
+   * has {@link GuardedObject.kick}. Hooks alone do not protect a store: LiveStore
+   * 0.4 sends every event to every socket that ever requested a pull, even if the
+   * pull was refused or the token has expired.
    */
   readonly guard: <Base extends ObjectClass>(base: Base) => Base & (new (...args: any[]) => GuardedObject);
 }
 
 /**
- * Makes LiveStore's hooks from a verifier. The token is looked for in the
- * Authorization header, then in the cookie, last in `payload.authToken`; the
- * first one found decides, good or bad. It must give its access to the store id
- * that LiveStore names. Its `exp` is exact, without the verifier's leeway: who
- * is let in after it would be disconnected at once, and come back for ever.
+ * Creates LiveStore's hooks from a verifier. The token is taken from the
+ * Authorization header, else from the cookie, else from `payload.authToken`. Only
+ * the first one found counts, even if it is invalid. It must give access to the
+ * store id of the request. `exp` is exact, without the verifier's leeway: a client
+ * that connects later would be disconnected immediately, again and again.
  */
 export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions = {}): LiveStoreAuth {
   const { cookie, onRefused, now = Date.now } = options;
   if (cookie && (cookie.name === '' || cookie.origins.length === 0)) {
-    // Browsers send cookies along with any page's WebSocket: without a list of
+    // Browsers send cookies with the WebSockets of any page: without a list of
     // origins, every site could open the store.
-    throw new TypeError('livestoreAuth: a cookie needs a name and at least one origin');
+    throw new TypeError('livestoreAuth: cookie needs a name and at least one origin');
   }
   for (const origin of cookie?.origins ?? []) {
-    // One that no browser sends would refuse everybody, and not say why.
-    if (!isOrigin(origin)) throw new TypeError(`livestoreAuth: ${origin} is no origin as browsers send it: https://app.example.com`);
+    // An origin that no browser sends would refuse everyone without a reason.
+    if (!isOrigin(origin)) throw new TypeError(`livestoreAuth: ${origin} is not an origin. Write it as browsers send it, like https://app.example.com`);
   }
 
   function findToken({ payload, headers }: Omit<SyncContext, 'storeId'>): string | undefined {
@@ -170,9 +170,9 @@ export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions 
   function guard<Base extends ObjectClass>(base: Base) {
     const Guarded = class extends (base as new (...args: any[]) => SyncObject) {
       readonly #state: ObjectState;
-      /** Who was kicked, and when, in seconds; a copy of what is stored. */
+      /** Users and sessions that were kicked, and when, in seconds; a copy of the stored values. */
       #kicks = new Map<string, number>();
-      /** When the next token of an open socket expires; 0 while nobody has looked, as after hibernation. */
+      /** When the next token of an open socket expires; 0 if unknown, as after hibernation. */
       #nextExpiry = 0;
 
       constructor(...args: any[]) {
@@ -182,7 +182,7 @@ export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions 
         void state.blockConcurrencyWhile(async () => {
           this.#kicks = await state.storage.list({ prefix: kickPrefix });
         });
-        // Overriding methods would do nothing: LiveStore assigns both to the instance.
+        // Overriding the methods has no effect: LiveStore assigns both to the instance.
         const { fetch, webSocketMessage } = this;
         this.fetch = async (request) => {
           this.#closeDue();
@@ -202,9 +202,9 @@ export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions 
         if (webSocketMessage) {
           this.webSocketMessage = (socket, message) => {
             this.#closeDue();
-            // One that was let in just when its holder was kicked.
+            // The socket may have been accepted while its user was being kicked.
             if (this.#kicks.size > 0) this.#closeKicked([socket]);
-            // A closing socket still delivers what its peer sends.
+            // A closing socket still delivers its peer's messages.
             if (socket.readyState === open) return webSocketMessage.call(this, socket, message);
           };
         }
@@ -238,7 +238,7 @@ export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions 
         return kicked.length;
       }
 
-      /** Alarms can be late, so each request and message looks at the time too, before LiveStore can send anything. */
+      /** Alarms can be late, so each request and message checks the time too, before LiveStore can send anything. */
       #closeDue(): void {
         if (now() >= this.#nextExpiry) this.#closeExpired();
       }
@@ -255,8 +255,8 @@ export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions 
       #wakeAt(time: number): void {
         if (time >= this.#nextExpiry) return;
         this.#nextExpiry = time;
-        // Not awaited, so that no message overtakes another; the runtime holds
-        // back what the object sends until the alarm is written.
+        // Not awaited, to keep messages in order. The runtime delays what the
+        // object sends until the alarm is written.
         void this.#state.storage.setAlarm(time);
       }
 
@@ -267,13 +267,13 @@ export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions 
     return Guarded as unknown as Base & (new (...args: any[]) => GuardedObject);
   }
 
-  /** The claims of the token that opened the socket; it was verified when it did. */
+  /** The claims of the token that opened the socket, which was verified then. */
   function claimsOf(socket: SyncSocket): Partial<Claims> | undefined {
     try {
       const { payload, headers = {} } = readAttachment(socket);
       return decodeJwt(findToken({ payload, headers: new Map(Object.entries(headers)) }) ?? '');
     } catch {
-      return undefined; // the socket counts as expired
+      return undefined; // treated as expired
     }
   }
 
@@ -289,9 +289,9 @@ export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions 
     async onPull(_message, context) {
       await authorize(context, 'read');
     },
-    // As the header comes first, the token that opened a socket decides on all
-    // that is sent over it, whatever token a message brings along. Cookies are
-    // not forwarded as they are: LiveStore stores what is.
+    // The header comes first, so the token that opened a socket decides about
+    // all its messages, even if a message holds another token. Cookies are not
+    // forwarded, because LiveStore stores forwarded headers.
     forwardHeaders(request) {
       const token = findToken(contextOf(request));
       return token === undefined ? {} : { authorization: `Bearer ${token}` };
@@ -301,12 +301,12 @@ export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions 
 
 const open = 1; // WebSocket.OPEN
 
-/** Seconds after which a kick is forgotten: longer than any token lives. */
+/** Seconds after which a kick is deleted: longer than the lifetime of any token. */
 const kickMemory = 24 * 3600;
 const kickPrefix = 'usher:kick:';
 
 function kickKey({ sub, sid }: Holder): string {
-  if ((typeof sub === 'string') === (typeof sid === 'string')) throw new TypeError('kick: name one sub or one sid');
+  if ((typeof sub === 'string') === (typeof sid === 'string')) throw new TypeError('kick: name either a sub or a sid');
   return sub === undefined ? `${kickPrefix}sid:${sid}` : `${kickPrefix}sub:${sub}`;
 }
 
@@ -315,15 +315,15 @@ function kickKeys({ sub, sid }: Partial<Claims>): string[] {
 }
 
 /**
- * Closes a socket, and first takes it off LiveStore's list of receivers: until
- * the peer answers the close, LiveStore would go on to send to it, and the send
- * would throw and keep the event from the sockets behind it.
+ * Removes a socket from LiveStore's list of receivers, and closes it. Otherwise,
+ * until the peer answers the close, LiveStore would keep sending to it, and the
+ * failing send would keep the event from the sockets after it.
  */
 function close(socket: SyncSocket, code: number, reason: LiveStoreAuthCode): void {
   try {
     socket.serializeAttachment(JSON.stringify({ ...readAttachment(socket), pullRequestIds: [] }));
   } catch {
-    // Not one of LiveStore's, so not on its list.
+    // Not LiveStore's socket, so not on its list.
   }
   socket.close(code, reason);
 }
@@ -332,7 +332,7 @@ function readAttachment(socket: SyncSocket): Attachment {
   return JSON.parse(socket.deserializeAttachment() as string) as Attachment;
 }
 
-/** Reads a sync request as LiveStore's `matchSyncRequest` does. */
+/** Reads a sync request like LiveStore's `matchSyncRequest`. */
 function contextOf(request: SyncRequest): SyncContext {
   const params = new URL(request.url).searchParams;
   const headers = new Map<string, string>();
@@ -364,12 +364,12 @@ function cookieValues(header: string, name: string): string[] {
     .map((pair) => pair.slice(name.length + 1));
 }
 
-/** What may be said to the bearer: no more than the verifier's own messages say. */
+/** The code for the client, which says no more than the verifier's messages. */
 function publicCode({ code }: VerifyError): LiveStoreAuthCode {
   return code === 'token_expired' || code === 'forbidden' || code === 'keys_unavailable' ? code : 'token_invalid';
 }
 
-/** LiveStore's Durable Object, as far as it concerns the guard. */
+/** The parts of LiveStore's Durable Object that the guard uses. */
 interface SyncObject {
   fetch(request: SyncRequest): Promise<Response>;
   webSocketMessage?(socket: SyncSocket, message: unknown): void | Promise<void>;
@@ -393,7 +393,7 @@ interface SyncSocket {
   close(code: number, reason: string): void;
 }
 
-/** What LiveStore 0.4 keeps with a socket, as JSON text. */
+/** What LiveStore 0.4 stores with a socket, as JSON text. */
 interface Attachment {
   payload?: unknown;
   headers?: Record<string, string>;

@@ -1,12 +1,12 @@
-// Ids, patterns and access: the rules that permissions/testdata/permissions.json
-// pins for Go, SQL and this package alike.
+// Ids, patterns and access. permissions/testdata/permissions.json holds the
+// rules, for Go, SQL and this package alike.
 
-/** How much may be done with a room or store: `none` < `read` < `full`. */
+/** The access to a room or store: `none` < `read` < `full`. */
 export type Access = 'none' | 'read' | 'full';
 
 /**
- * What a grant names: every id (`*`), one id, or every id that starts with
- * `literal`. Made by {@link parsePattern}.
+ * Matches every id (`*`), one id, or every id that starts with `literal`. Created
+ * by {@link parsePattern}.
  */
 export interface Pattern {
   readonly literal: string;
@@ -23,20 +23,20 @@ export function atLeast(have: Access, want: Access): boolean {
 }
 
 /**
- * Reports whether `id` may name a room: 1 to 128 UTF-16 units of well-formed
- * Unicode without `*` and control characters. Nothing is trimmed, decoded,
- * folded or normalised, here or later.
+ * Reports whether `id` is a valid room id: 1 to 128 UTF-16 code units of
+ * well-formed Unicode without `*` and control characters. Ids are never trimmed,
+ * decoded, folded or normalized.
  */
 export function checkId(id: string): boolean {
   return id.length > 0 && id.length <= maxUnits && !/[*\p{Cc}\p{Cs}]/u.test(id);
 }
 
-/** Reports whether `id` may name a store: LiveStore's own `[A-Za-z0-9_-]`, 1 to 128 of them. */
+/** Reports whether `id` is a valid store id: 1 to 128 of LiveStore's `[A-Za-z0-9_-]`. */
 export function checkStoreId(id: string): boolean {
   return /^[A-Za-z0-9_-]{1,128}$/.test(id);
 }
 
-/** Reads `*`, an id, or an id followed by one `*`; undefined for anything else. */
+/** Parses `*`, an id, or an id followed by one `*`. Returns undefined for anything else. */
 export function parsePattern(text: string): Pattern | undefined {
   const wildcard = text.endsWith('*');
   const literal = wildcard ? text.slice(0, -1) : text;
@@ -44,14 +44,14 @@ export function parsePattern(text: string): Pattern | undefined {
 }
 
 /**
- * Reports whether `pattern` covers `id`: exactly, or by prefix before its `*`.
- * What {@link checkId} refuses, nothing covers, not even `*`.
+ * Reports whether `pattern` matches `id`: exactly, or by the prefix before its
+ * `*`. No pattern, not even `*`, matches an id that {@link checkId} refuses.
  */
 export function matches(pattern: Pattern, id: string): boolean {
   return checkId(id) && (pattern.wildcard ? id.startsWith(pattern.literal) : id === pattern.literal);
 }
 
-/** The strongest access among the grants whose pattern covers `id`. */
+/** The strongest access among the grants whose pattern matches `id`. */
 export function access(grants: Iterable<readonly [Pattern, Access]>, id: string): Access {
   let strongest: Access = 'none';
   for (const [pattern, granted] of grants) {

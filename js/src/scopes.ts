@@ -9,11 +9,11 @@ export const permissionNames = {
 } as const;
 
 /**
- * Reads the names of one pattern back as access. FULL needs a base write and no
- * feature below write; READ needs a base read, which a base write includes.
+ * Reads the names of one pattern as access. FULL requires a base write and no
+ * feature below write. READ requires a base read, which a base write includes.
  *
- * Of one feature the strongest level counts. A feature that is not known yet is
- * read by the same rule: it can take FULL away, and gives nothing.
+ * For each feature the strongest level counts. Unknown features follow the same
+ * rule: they can reduce FULL to READ, and give nothing.
  */
 export function accessOf(names: readonly string[]): Access {
   const write = names.includes('*:write') || names.includes('room:write');

@@ -35,7 +35,7 @@ test('jwks_bad.json', (t) => {
       case 'skip':
       case 'no-keys': {
         assert.throws(() => read(jwks), /no usable key/, id);
-        // It is the key that is left out, not the set.
+        // Only the key is left out, not the set.
         const { keys } = JSON.parse(jwks);
         assert.deepEqual(read(JSON.stringify({ keys: [...keys, good] })), [good.kid], id);
         break;
@@ -60,7 +60,7 @@ test('jwks_bad.json', (t) => {
   assert.equal(cases.length, 21);
 });
 
-/** What the layers below the policy of access tokens say: form, key rules, algorithm, signature. */
+/** The verdict of the layers below the policy of access tokens: form, key rules, algorithm, signature. */
 async function isValid(jws, jwks) {
   try {
     const { alg, kid, ...others } = parseStrictJSON(splitToken(jws).header);

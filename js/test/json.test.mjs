@@ -10,10 +10,10 @@ const parse = (text) => parseStrictJSON(Buffer.from(text));
 const suite = inVectors('json-testsuite/test_parsing');
 
 test('JSONTestSuite', { skip: without(suite) }, () => {
-  // These are valid JSON, and refused because two parsers read them differently.
+  // Valid JSON that is refused because parsers read it differently.
   const stricter = {
-    'y_object_duplicated_key.json': 'a name twice',
-    'y_object_duplicated_key_and_value.json': 'a name twice',
+    'y_object_duplicated_key.json': 'duplicate name',
+    'y_object_duplicated_key_and_value.json': 'duplicate name',
     'y_object_escaped_null_in_key.json': 'NUL',
     'y_string_null_escape.json': 'NUL',
   };
@@ -36,7 +36,7 @@ test('JSONTestSuite', { skip: without(suite) }, () => {
   assert.deepEqual(counts, { y: 95, n: 188, i: 35, stricter: 4 });
 });
 
-test('what JSON.parse reads and we read, is the same', () => {
+test('accepted JSON is read as JSON.parse reads it', () => {
   fc.assert(
     fc.property(fc.json({ maxDepth: 8 }), (text) => {
       const value = JSON.parse(text);
@@ -44,7 +44,7 @@ test('what JSON.parse reads and we read, is the same', () => {
       try {
         ours = parse(text);
       } catch {
-        return; // a name in two cases, a NUL
+        return; // names in two cases, or a NUL
       }
       assert.deepEqual(ours, value);
     }),
@@ -52,7 +52,7 @@ test('what JSON.parse reads and we read, is the same', () => {
   );
 });
 
-test('names of the outermost object differ by more than case, as encoding/json counts it', () => {
+test('names of the outermost object that are equal under case folding are duplicates', () => {
   for (const [a, b] of [
     ['exp', 'EXP'],
     ['iss', 'iſs'],
@@ -75,7 +75,7 @@ test('names of the outermost object differ by more than case, as encoding/json c
   }
 });
 
-test('a document of many names, levels or escapes is read or refused like any other', () => {
+test('large documents are handled like small ones', () => {
   parse(`{${Array.from({ length: 20_000 }, (_, i) => `"n${i}":0`).join()}}`);
   parse(`"${'\\u00e9'.repeat(40_000)}"`);
   assert.throws(() => parse('['.repeat(250_000)), SyntaxError);

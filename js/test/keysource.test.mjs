@@ -9,8 +9,8 @@ const url = 'https://usher.example.test/.well-known/jwks.json';
 const setOf = (...keys) => JSON.stringify({ keys: keys.map((key) => key.jwk) });
 
 /**
- * A verifier whose key set and clock the test holds. `answer` is what the next
- * fetches get: a body, or a function in the place of fetch.
+ * A verifier with a key set and a clock that the test controls. `answer` is the
+ * response to the next fetches: a body, or a function that replaces fetch.
  */
 function setUp(answer) {
   const remote = { answer, fetches: 0, seconds: start };
@@ -28,19 +28,19 @@ function setUp(answer) {
     remote,
     verify: (token) => verdict(verifier.verify(token)),
     verifier,
-    /** A token that is good at the test's time. */
+    /** A token that is valid at the test's time. */
     fresh: (key) => key.token({ iat: remote.seconds, exp: remote.seconds + 300 }),
   };
 }
 
-/** Lets everything run that waits for nothing but promises. */
+/** Resolves after all pending promise callbacks. */
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 const fail = () => {
   throw new TypeError('fetch failed');
 };
 
-test('keys are fetched once, and by many at the same time', async () => {
+test('concurrent verifications share one fetch of the keys', async () => {
   const key = newKey();
   const { remote, verify, fresh } = setUp(setOf(key));
   const verdicts = await Promise.all(Array.from({ length: 50 }, () => verify(fresh(key))));
@@ -50,7 +50,7 @@ test('keys are fetched once, and by many at the same time', async () => {
   assert.equal(remote.fetches, 1);
 });
 
-test('the request is plain and follows no redirect', async () => {
+test('the request has no credentials and follows no redirects', async () => {
   const key = newKey();
   let seen;
   const { verify, fresh } = setUp((input, init) => {
@@ -64,7 +64,7 @@ test('the request is plain and follows no redirect', async () => {
   assert.match(seen.init.headers.accept, /application\/jwk-set\+json/);
 });
 
-test('a token that cannot be one causes no fetch', async () => {
+test('a malformed token causes no fetch', async () => {
   const key = newKey();
   const { remote, verify } = setUp(setOf(key));
   for (const token of ['', 'a.b.c', key.token({}, { kid: '../x' }), key.token({}, { typ: 'JWT' }), `${key.token()}=`]) {
@@ -73,7 +73,7 @@ test('a token that cannot be one causes no fetch', async () => {
   assert.equal(remote.fetches, 0);
 });
 
-test('unknown kids cause one fetch in 30 seconds', async () => {
+test('unknown kids cause at most one fetch in 30 seconds', async () => {
   const [key, next] = [newKey(), newKey()];
   const { remote, verify, fresh } = setUp(setOf(key));
   assert.equal(await verify(fresh(key)), 'valid');
@@ -90,7 +90,7 @@ test('unknown kids cause one fetch in 30 seconds', async () => {
   assert.equal(remote.fetches, 2);
 });
 
-test('tokens of unknown keys wait for one fetch together', async () => {
+test('tokens with unknown keys share one fetch', async () => {
   const [key, next] = [newKey(), newKey()];
   const { remote, verify, fresh } = setUp(setOf(key));
   await verify(fresh(key));
@@ -101,7 +101,7 @@ test('tokens of unknown keys wait for one fetch together', async () => {
   assert.equal(remote.fetches, 2);
 });
 
-test('keys in use are renewed in the background after 5 minutes', async () => {
+test('keys in use are refreshed in the background after 5 minutes', async () => {
   const key = newKey();
   const { remote, verify, fresh } = setUp(setOf(key));
   await verify(fresh(key));
@@ -115,20 +115,20 @@ test('keys in use are renewed in the background after 5 minutes', async () => {
   assert.equal(remote.fetches, 2);
 });
 
-test('a key removed at the issuer is gone within 10 minutes, and so are its remembered tokens', async () => {
+test('a key removed by the issuer is refused within 10 minutes, and so are its cached tokens', async () => {
   const [old, key] = [newKey(), newKey()];
   const { remote, verify } = setUp(setOf(old, key));
   const token = old.token({ exp: start + 3600 });
   assert.equal(await verify(token), 'valid');
   remote.answer = setOf(key);
 
-  // In constant use: the renewal runs in the background.
+  // In constant use: the refresh runs in the background.
   remote.seconds += 300;
   assert.equal(await verify(token), 'valid');
   await settled();
   assert.equal(await verify(token), 'key_unknown');
 
-  // Idle: the first token after 10 minutes waits for the renewal.
+  // Idle: the first token after 10 minutes waits for the refresh.
   const idle = setUp(setOf(old, key));
   assert.equal(await idle.verify(token), 'valid');
   idle.remote.answer = setOf(key);
@@ -137,7 +137,7 @@ test('a key removed at the issuer is gone within 10 minutes, and so are its reme
   assert.equal(idle.remote.fetches, 2);
 });
 
-test('remembered tokens outlive a renewal that changes nothing', async () => {
+test('cached tokens survive a refresh that changes nothing', async () => {
   const key = newKey();
   const { remote, verifier } = setUp(setOf(key));
   const token = key.token({ exp: start + 3600 });
@@ -147,7 +147,7 @@ test('remembered tokens outlive a renewal that changes nothing', async () => {
   assert.equal(remote.fetches, 2);
 });
 
-test('a key that was replaced under its own kid verifies nothing', async () => {
+test('a key that was replaced under the same kid verifies nothing', async () => {
   const key = newKey('EdDSA', 'one');
   const other = newKey('EdDSA', 'one');
   const { remote, verify } = setUp(setOf(key));
@@ -158,7 +158,7 @@ test('a key that was replaced under its own kid verifies nothing', async () => {
   assert.equal(await verify(token), 'signature_invalid');
 });
 
-test('while fetches fail, the last good keys stay', async (t) => {
+test('while fetches fail, the last valid keys are used', async (t) => {
   const [key, next] = [newKey(), newKey()];
   for (const [name, answer] of [
     ['no connection', fail],
@@ -196,7 +196,7 @@ test('while fetches fail, the last good keys stay', async (t) => {
   }
 });
 
-test('while fetches fail, one is tried in 30 seconds, and none is waited for', async () => {
+test('while fetches fail, they are retried every 30 seconds in the background', async () => {
   const key = newKey();
   const { remote, verify, fresh } = setUp(setOf(key));
   await verify(fresh(key));
@@ -214,7 +214,7 @@ test('while fetches fail, one is tried in 30 seconds, and none is waited for', a
   assert.equal(remote.fetches, 3);
 });
 
-test('without any keys, a refusal says that it is not about the token', async () => {
+test('without keys, a refusal is retryable', async () => {
   const key = newKey();
   const { remote, verifier, verify, fresh } = setUp(fail);
   await assert.rejects(verifier.verify(fresh(key)), (error) => {
@@ -232,7 +232,7 @@ test('without any keys, a refusal says that it is not about the token', async ()
   assert.equal(await verify(fresh(key)), 'valid');
 });
 
-test('a clock that was set back makes nothing fresh for longer', async () => {
+test('a clock that is set back keeps nothing fresh for longer', async () => {
   const key = newKey();
   const { remote, verify, fresh } = setUp(setOf(key));
   await verify(fresh(key));
@@ -242,7 +242,7 @@ test('a clock that was set back makes nothing fresh for longer', async () => {
   assert.equal(remote.fetches, 2);
 });
 
-test('a fetch that hangs, and ignores its signal, ends after 5 seconds', async (t) => {
+test('a fetch that hangs and ignores its signal ends after 5 seconds', async (t) => {
   const aborts = [];
   t.mock.method(AbortSignal, 'timeout', (ms) => {
     const controller = new AbortController();
@@ -262,7 +262,7 @@ test('a fetch that hangs, and ignores its signal, ends after 5 seconds', async (
   }
 });
 
-test('in Workers no request waits for what another one fetches', async (t) => {
+test('in Workers no request waits for the fetch of another one', async (t) => {
   const real = Object.getOwnPropertyDescriptor(globalThis, 'navigator') ?? { value: undefined, configurable: true };
   t.after(() => Object.defineProperty(globalThis, 'navigator', real));
   Object.defineProperty(globalThis, 'navigator', { value: { userAgent: 'Cloudflare-Workers' }, configurable: true });

@@ -1,5 +1,5 @@
-// The import rules of keys as vectors: a name, the keys of a set, and the kids
-// that are usable, or the word that the set is refused with.
+// The import rules of keys as vectors: a name, the keys of a set, and the usable
+// kids, or a part of the error message.
 
 import { newKey } from './support.mjs';
 
@@ -11,7 +11,7 @@ const ec = newKey('ES256', 'x').jwk;
 const rsa = newKey('RS256', 'x').jwk;
 const bare = ({ alg, use, ...jwk }) => jwk;
 
-/** An Ed25519 key by its number, which is written with the least byte first. */
+/** An Ed25519 key from its number, which is encoded little-endian. */
 const edOf = (n) => ({
   ...bare(ed),
   x: base64url(Buffer.from(n.toString(16).padStart(64, '0'), 'hex').reverse()),
@@ -20,7 +20,7 @@ const p = (1n << 255n) - 19n;
 const y8 = 0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7n; // of order 8
 const withBothSigns = (n) => [n, n | (1n << 255n)];
 
-/** An RSA key of so many bits, all of them set. */
+/** An RSA key with a number of bits, all of them set. */
 const rsaOf = (bits, e = 65537) => {
   const n = Buffer.alloc(Math.ceil(bits / 8), 0xff);
   n[0] >>= 8 * n.length - bits;
@@ -50,7 +50,7 @@ export const keyVectors = [
   ],
   ['65 keys', Array.from({ length: 65 }, (_, i) => ({ ...ed, kid: `${i}` })), 'more than 64'],
   ['no keys', [], 'no usable key'],
-  ['no key that is an object', [null, 7, 'x', [ed]], 'no usable key'],
+  ['only keys that are not objects', [null, 7, 'x', [ed]], 'no usable key'],
 
   // Points of Ed25519.
   ...[3n, 4n, 9n].map((y) => accepted(`y = ${y}`, edOf(y))),

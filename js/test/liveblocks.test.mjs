@@ -3,16 +3,14 @@ import { test } from 'node:test';
 import { createVerifier } from '@usher-auth/sdk';
 import { admit, closeAtExpiry } from '@usher-auth/sdk/liveblocks';
 
-import { audience, issuer, newKey, start } from './support.mjs';
+import { audience, full, issuer, newKey, read, start } from './support.mjs';
 
 const key = newKey();
 const verifier = createVerifier({ issuer, audience, jwks: { keys: [key.jwk] }, now: () => start * 1000 });
 
-const full = ['room:write', 'comments:write'];
-const read = ['room:read', 'room:presence:write', 'comments:read'];
 const token = (claims) => key.token({ k: 'acc', pid: 'usher', uid: 'alice', ...claims });
 
-test('a token that opens the room gives a ticket', async () => {
+test('a token for the room gives a ticket', async () => {
   const ui = { name: 'José 🎉' };
   const admission = await admit(verifier, token({ perms: { 'acme:*': full }, ui }), 'acme:1');
   assert.equal(admission.ok, true);
@@ -20,7 +18,7 @@ test('a token that opens the room gives a ticket', async () => {
   assert.equal(admission.claims.exp, start + 300);
 });
 
-test('scopes come from all patterns that match', async () => {
+test('scopes come from all matching patterns', async () => {
   for (const [perms, scopes] of [
     [{ '*': full }, full],
     [{ '*': read }, read],
@@ -43,7 +41,7 @@ test('scopes come from all patterns that match', async () => {
   }
 });
 
-test('anybody else is closed with the code that their client understands', async () => {
+test('other connections are closed with a code that clients understand', async () => {
   const good = token({ perms: { 'acme:*': full } });
   const stranger = newKey('EdDSA', key.jwk.kid);
   for (const [name, tok, room, code] of [
@@ -52,9 +50,9 @@ test('anybody else is closed with the code that their client understands', async
     ['garbage', 'garbage', 'acme:1', 4001],
     ['alg none', key.token({}, { alg: 'none' }), 'acme:1', 4001],
     ['wrong key', stranger.token({ uid: 'alice', perms: { '*': full } }), 'acme:1', 4001],
-    ['another backend’s', token({ aud: 'other', perms: { '*': full } }), 'acme:1', 4001],
+    ['another audience', token({ aud: 'other', perms: { '*': full } }), 'acme:1', 4001],
     ['another room', good, 'beta:1', 4001],
-    ['no room at all', good, 'acme:*', 4001],
+    ['a pattern as room', good, 'acme:*', 4001],
     ['nothing granted', token({ perms: { '*': [] } }), 'acme:1', 4001],
     ['presence alone', token({ perms: { '*': ['room:presence:write'] } }), 'acme:1', 4001],
     ['a feature without a base', token({ perms: { '*': ['storage:write'] } }), 'acme:1', 4001],
@@ -71,7 +69,7 @@ test('anybody else is closed with the code that their client understands', async
   }
 });
 
-test('where keys cannot be fetched, clients are asked to come back', async () => {
+test('while keys cannot be fetched, clients are told to reconnect', async () => {
   const cold = createVerifier({
     issuer,
     audience,
@@ -82,18 +80,18 @@ test('where keys cannot be fetched, clients are asked to come back', async () =>
   assert.deepEqual([ok, code], [false, 1013]);
 });
 
-test('a fault that is no refusal is not taken for one', async () => {
+test('other errors are not treated as refusals', async () => {
   const broken = { verify: () => Promise.reject(new RangeError('bug')) };
   await assert.rejects(admit(broken, 'x', 'acme:1'), RangeError);
 });
 
-/** A socket that remembers how it was closed. */
+/** A socket that records how it was closed. */
 const fakeSocket = () => {
   const closed = [];
   return { closed, close: (...args) => closed.push(args) };
 };
 
-test('an open socket is closed when its token would not be let in again', (t) => {
+test('an open socket is closed when its token would no longer be accepted', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: start * 1000 });
   const [socket, strict] = [fakeSocket(), fakeSocket()];
   closeAtExpiry(socket, { exp: start + 300 });
@@ -109,7 +107,7 @@ test('an open socket is closed when its token would not be let in again', (t) =>
   assert.equal(socket.closed.length + strict.closed.length, 2, 'once each');
 });
 
-test('what was called off closes nothing', (t) => {
+test('a cancelled timer closes nothing', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: start * 1000 });
   const socket = fakeSocket();
   closeAtExpiry(socket, { exp: start + 300 })();
@@ -117,7 +115,7 @@ test('what was called off closes nothing', (t) => {
   assert.deepEqual(socket.closed, []);
 });
 
-test('a life beyond what a timer can wait closes nothing early', (t) => {
+test('a lifetime beyond the limit of timers closes nothing early', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: start * 1000 });
   const socket = fakeSocket();
   const days = 60;
@@ -129,7 +127,7 @@ test('a life beyond what a timer can wait closes nothing early', (t) => {
   assert.equal(socket.closed.length, 1);
 });
 
-test('a clock of the caller’s own decides', (t) => {
+test('the caller’s clock is used', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   let seconds = start;
   const socket = fakeSocket();

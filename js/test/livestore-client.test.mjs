@@ -11,7 +11,7 @@ const key = newKey();
 const args = { storeId: 'acme_notes', clientId: 'laptop', payload: { theme: 'dark' } };
 const tokenFor = (seconds) => key.token({ iat: start, exp: start + seconds });
 
-/** A sync backend that does what the test says, and records its connections. */
+/** A sync backend that the test controls, and that records its connections. */
 function fakeBackend() {
   const connections = [];
   const make = ({ payload }) =>
@@ -49,7 +49,7 @@ function fakeBackend() {
   return { connections, make };
 }
 
-/** Runs an open store against a fake backend; time stands still but for {@link wait}. */
+/** Runs an open store with a fake backend. Only {@link wait} moves the clock. */
 async function withStore(getToken, body, onError = () => {}) {
   const { connections, make } = fakeBackend();
   const program = Effect.gen(function* () {
@@ -67,7 +67,7 @@ async function withStore(getToken, body, onError = () => {}) {
   }
 }
 
-/** Lets everything run that can run without the clock moving on. */
+/** Runs everything that can run without moving the clock. */
 const settle = Effect.promise(async () => {
   for (let turn = 0; turn < 10; turn++) await setImmediate();
 });
@@ -102,7 +102,7 @@ test('the store opens without a token, and connects when there is one', async ()
   });
 });
 
-test('at three quarters of its life a token is replaced, by its own count of time', async () => {
+test('a token is replaced at three quarters of its lifetime, whatever the clock says', async () => {
   const tokens = [tokenFor(300), tokenFor(300)];
   let asked = 0;
   await withStore(async () => tokens[asked++] ?? tokens[1], function* ({ backend, connections }) {
@@ -126,7 +126,7 @@ test('at three quarters of its life a token is replaced, by its own count of tim
   });
 });
 
-test('a push that is under way at the change is given back, to be repeated', async () => {
+test('an unfinished push fails when the token changes, so that LiveStore repeats it', async () => {
   await withStore(async () => tokenFor(300), function* ({ backend, connections }) {
     yield* settle;
     const pushing = yield* fork(backend.push(['event']));
@@ -140,10 +140,10 @@ test('a push that is under way at the change is given back, to be repeated', asy
   });
 });
 
-test('of a token in a cookie nothing is sent but what the browser sends', async () => {
+test('with a token in a cookie, the payload holds no token', async () => {
   const expiresAt = (seconds) => new Date((start + seconds) * 1000).toISOString();
   const cases = [
-    // the end as usher says it, seconds until the next question at most and at least
+    // expiresAt, then the maximum and minimum seconds until the next request
     ['five minutes', 300, [210, 240]],
     ['by a clock an hour ahead', -3300, [42, 48]],
     ['by a clock a day behind', 86_400, [2520, 2880]],
@@ -160,7 +160,7 @@ test('of a token in a cookie nothing is sent but what the browser sends', async 
   }
 });
 
-test('without a new token the old connection stays, and the question is repeated', async () => {
+test('without a new token the old connection stays, and the request is repeated', async () => {
   const errors = new Set();
   const faults = [() => Promise.reject(new Error('usher answered 503')), async () => 'no token', async () => 'e.e30.s', async () => ({}), async () => null];
   let asked = 0;
@@ -172,8 +172,8 @@ test('without a new token the old connection stays, and the question is repeated
       yield* settle;
       down = true;
       yield* wait(300);
-      const neither = 'withFreshToken: getToken gave no token, nor the end of one in a cookie';
-      assert.deepEqual(errors, new Set(['usher answered 503', 'withFreshToken: getToken gave no token', neither]));
+      const neither = 'withFreshToken: getToken returned neither a token nor the expiresAt of a cookie';
+      assert.deepEqual(errors, new Set(['usher answered 503', 'withFreshToken: getToken did not return a token', neither]));
       assert.deepEqual(connections.map(({ open }) => open), [true]);
       down = false;
       yield* wait(36);
@@ -183,7 +183,7 @@ test('without a new token the old connection stays, and the question is repeated
   );
 });
 
-test('while nobody is signed in, the question comes at most every half minute', async () => {
+test('while nobody is signed in, a token is requested every 30 seconds at most', async () => {
   let asked = 0;
   const getToken = async () => {
     asked++;
@@ -191,12 +191,12 @@ test('while nobody is signed in, the question comes at most every half minute', 
   };
   await withStore(getToken, function* () {
     yield* wait(3600);
-    // 1, 2, 4, 8 and 16 seconds, then 30, each give or take a fifth.
+    // 1, 2, 4, 8 and 16 seconds, then 30, each with a jitter of 20 percent.
     assert.ok(asked >= 100 && asked <= 160, `asked ${asked} times in an hour`);
   });
 });
 
-test('after a sleep of the machine, during which timers stood still, the token is replaced soon', async () => {
+test('after the machine slept and timers stopped, the token is replaced soon', async () => {
   let asked = 0;
   const getToken = async () => {
     asked++;
@@ -211,7 +211,7 @@ test('after a sleep of the machine, during which timers stood still, the token i
   });
 });
 
-test('a socket closed over its token asks for another, but not in a storm', async () => {
+test('a socket closed because of its token causes a request for another, but not at once', async () => {
   for (const [code, want] of [[4001, 2], [4003, 2], [1006, 1], [undefined, 1]]) {
     let asked = 0;
     const getToken = async () => {

@@ -10,7 +10,7 @@ const storeId = 'acme_notes';
 const read = (claims) => key.token({ stores: { [storeId]: 'read' }, ...claims });
 const full = (claims) => key.token({ stores: { [storeId]: 'full' }, ...claims });
 
-/** Hooks whose clock the test sets, in seconds. */
+/** Hooks with a clock that the test sets, in seconds. */
 function newAuth(options = {}, jwks = { keys: [key.jwk] }) {
   const clock = { seconds: start };
   const now = () => clock.seconds * 1000;
@@ -55,7 +55,7 @@ test('a token is taken from the header, then the cookie, then the payload', asyn
     ['cookie', { headers: fromPage }, 'allowed'],
     ['cookie before payload', { headers: { ...fromPage, cookie: `store_token=${bad}` }, authToken: good }, 'token_invalid'],
     ['two cookies', { headers: { ...fromPage, cookie: `store_token=${good}; store_token=${bad}` } }, 'cookie_duplicate'],
-    ['a cookie and a foreign origin', { headers: { ...fromPage, origin: 'https://evil.example.test' } }, 'origin_refused'],
+    ['a cookie and another origin', { headers: { ...fromPage, origin: 'https://evil.example.test' } }, 'origin_refused'],
     ['a cookie and a longer origin', { headers: { ...fromPage, origin: `${origin}.evil.test` } }, 'origin_refused'],
     ['a cookie and no origin', { headers: { cookie: fromPage.cookie } }, 'origin_refused'],
     ['an origin that may not use the cookie', { headers: { ...fromPage, origin: 'null' }, authToken: good }, 'origin_refused'],
@@ -79,7 +79,7 @@ test('a token is taken from the header, then the cookie, then the payload', asyn
   assert.equal(await outcome(auth.onPull({}, { storeId, payload: null })), 'token_missing');
 });
 
-test('cookies are not read unless one is named', async () => {
+test('cookies are not read unless one is configured', async () => {
   const { auth } = newAuth();
   const headers = headersOf({ cookie: `store_token=${read()}`, origin: 'https://app.example.test' });
   assert.equal(await outcome(auth.validatePayload(undefined, { storeId, headers })), 'token_missing');
@@ -89,16 +89,16 @@ test('a cookie needs its name and its origins', () => {
   for (const cookie of [{ name: '', origins: ['https://app.example.test'] }, { name: 'store_token', origins: [] }]) {
     assert.throws(() => newAuth({ cookie }), TypeError);
   }
-  // What no browser would ever send, and so refuse everybody.
+  // No browser sends these, so they would refuse everyone.
   const odd = ['app.example.test', 'https://app.example.test/', 'https://APP.example.test', 'https://app.example.test:443', '*', 'null', ''];
   for (const origin of odd) {
     const cookie = { name: 'store_token', origins: ['https://app.example.test', origin] };
-    assert.throws(() => newAuth({ cookie }), { name: 'TypeError', message: /no origin as browsers send it/ }, origin);
+    assert.throws(() => newAuth({ cookie }), { name: 'TypeError', message: /is not an origin/ }, origin);
   }
   newAuth({ cookie: { name: 'store_token', origins: ['http://localhost:3000', 'https://app.example.test:8443'] } });
 });
 
-test('a push needs FULL and a pull READ, on the store of the context', async () => {
+test('a push requires FULL and a pull READ, for the store of the context', async () => {
   const tokens = {
     read: read(),
     full: full(),
@@ -117,7 +117,7 @@ test('a push needs FULL and a pull READ, on the store of the context', async () 
     pattern: /*       */ ['allowed', /**/ 'allowed', /* */ 'allowed'],
     'another store': ['forbidden', 'forbidden', 'forbidden'],
     'rooms alone': ['forbidden', 'forbidden', 'forbidden'],
-    // The verifier forgives 30 seconds; a socket would be closed again at once.
+    // The verifier has a leeway of 30 seconds; a socket would be closed immediately.
     expired: ['token_expired', 'token_expired', 'token_expired'],
     'another audience': ['token_invalid', 'token_invalid', 'token_invalid'],
     'another key': ['token_invalid', 'token_invalid', 'token_invalid'],
@@ -135,7 +135,7 @@ test('a push needs FULL and a pull READ, on the store of the context', async () 
   }
 });
 
-test('a refusal says no more than its code, and the log all of it', async () => {
+test('the client gets only the code, and the log gets the whole error', async () => {
   const { auth, refusals } = newAuth();
   await outcome(auth.onPush({}, { storeId, payload: { authToken: full({ aud: 'liveblocks' }) } }));
   await outcome(auth.onPush({}, { storeId, payload: { authToken: read() } }));
@@ -148,12 +148,12 @@ test('a refusal says no more than its code, and the log all of it', async () => 
   assert.deepEqual(refusals, want);
 });
 
-test('keys that cannot be had are not the token’s fault', async () => {
+test('unavailable keys are reported as such', async () => {
   const { auth } = newAuth({}, 'https://usher.example.test/.well-known/jwks.json');
   assert.equal(await outcome(auth.onPull({}, { storeId, payload: { authToken: read() } })), 'keys_unavailable');
 });
 
-test('authorize gives a hook the claims of the caller', async () => {
+test('authorize gives a hook the claims of the token', async () => {
   const { auth } = newAuth();
   const claims = await auth.authorize({ storeId, payload: { authToken: full({ sub: 'ada' }) } }, 'full');
   assert.equal(claims.sub, 'ada');
@@ -161,19 +161,19 @@ test('authorize gives a hook the claims of the caller', async () => {
 
 const request = (authToken, headers = {}, transport = 'ws') => {
   const params = new URLSearchParams({ storeId, transport });
-  // LiveStore encodes the payload once more than a URL needs.
+  // LiveStore encodes the payload twice.
   if (authToken !== undefined) params.set('payload', encodeURIComponent(JSON.stringify({ authToken })));
   return new Request(`https://sync.example.test/?${params}`, { headers });
 };
 
-test('of a request’s headers only the token is forwarded', () => {
+test('only the token of a request’s headers is forwarded', () => {
   const { auth } = newAuth({ cookie: { name: 'store_token', origins: ['https://app.example.test'] } });
   const page = { origin: 'https://app.example.test', cookie: 'session=secret; store_token=t.o.k', 'user-agent': 'x' };
   assert.deepEqual(auth.forwardHeaders(request(undefined, page)), { authorization: 'Bearer t.o.k' });
   assert.deepEqual(auth.forwardHeaders(request(undefined, { authorization: 'bearer t.o.k' })), {
     authorization: 'Bearer t.o.k',
   });
-  // Over HTTP LiveStore 0.4 gives onPush no payload: here is its token.
+  // Over HTTP, LiveStore 0.4 gives onPush no payload: the header has the token.
   assert.deepEqual(auth.forwardHeaders(request('t.o.k', {}, 'http')), { authorization: 'Bearer t.o.k' });
   assert.deepEqual(auth.forwardHeaders(request()), {});
 });
@@ -218,7 +218,7 @@ async function newObject(auth, sockets = [], stored = new Map()) {
     sockets,
     stored,
     alarms,
-    /** Resolves to the server's end of the socket, or to the refusal. */
+    /** Resolves to the server's end of the socket, or to the refusal's response. */
     async connect(token, headers) {
       const response = await object.fetch(request(token, headers));
       return response.status === 101 ? sockets.at(-1) : `${response.status} ${await response.text()}`;
@@ -245,7 +245,7 @@ function newSocket(attachment) {
         socket.received.push(message);
       }
     },
-    // The peer never answers, so the socket stays in the list, closing.
+    // The peer never answers, so the closing socket stays in the list.
     close(code, reason) {
       socket.readyState = 2;
       socket.closed = [code, reason];
@@ -254,7 +254,7 @@ function newSocket(attachment) {
   return socket;
 }
 
-test('a guarded object admits nobody without READ, whatever the worker checked', async () => {
+test('a guarded object requires READ, whatever the worker checked', async () => {
   const { auth } = newAuth();
   const { connect, sockets, object } = await newObject(auth);
   assert.equal(await connect(), '403 token_missing');
@@ -268,7 +268,7 @@ test('a guarded object admits nobody without READ, whatever the worker checked',
   assert.equal(await cold.connect(read()), '503 keys_unavailable');
 });
 
-test('a socket is closed at its token’s exp, by the alarm', async () => {
+test('the alarm closes a socket at its token’s exp', async () => {
   const { auth, clock } = newAuth();
   const { connect, object, alarms } = await newObject(auth);
   const late = await connect(read({ exp: start + 300 }));
@@ -288,7 +288,7 @@ test('a socket is closed at its token’s exp, by the alarm', async () => {
   assert.deepEqual(late.closed, [closeCode.expired, 'token_expired']);
 });
 
-test('after its exp a socket gets nothing, however late the alarm, and the others get all', async () => {
+test('after its exp a socket gets nothing, even if the alarm is late, and the others get everything', async () => {
   const { auth, clock } = newAuth();
   const { connect, object } = await newObject(auth);
   const short = await connect(read({ exp: start + 60 }));
@@ -298,7 +298,7 @@ test('after its exp a socket gets nothing, however late the alarm, and the other
   await object.webSocketMessage(writer, 'one');
   clock.seconds = start + 60;
   await object.webSocketMessage(writer, 'two');
-  // What is left of the socket asks again, and is not heard.
+  // The closing socket pulls again, and is ignored.
   await object.webSocketMessage(short, 'pull');
   await object.webSocketMessage(short, 'three');
   await object.webSocketMessage(writer, 'four');
@@ -306,7 +306,7 @@ test('after its exp a socket gets nothing, however late the alarm, and the other
   assert.deepEqual(reader.received, ['one', 'two', 'four']);
 });
 
-test('over HTTP nothing passes an expired socket either', async () => {
+test('a request over HTTP closes expired sockets, too', async () => {
   const { auth, clock } = newAuth();
   const { connect, object } = await newObject(auth);
   const short = await connect(read({ exp: start + 60 }));
@@ -315,7 +315,7 @@ test('over HTTP nothing passes an expired socket either', async () => {
   assert.deepEqual(short.closed, [closeCode.expired, 'token_expired']);
 });
 
-test('an object that wakes from hibernation finds out what has expired', async () => {
+test('an object that wakes from hibernation closes expired sockets', async () => {
   const { auth, clock } = newAuth();
   const before = await newObject(auth);
   const short = await before.connect(read({ exp: start + 60 }));
@@ -327,7 +327,7 @@ test('an object that wakes from hibernation finds out what has expired', async (
   assert.deepEqual(awake.alarms, [start + 300]);
 });
 
-test('a socket whose token cannot be read counts as expired', async () => {
+test('a socket with an unreadable token is treated as expired', async () => {
   const { auth } = newAuth();
   const stray = { storeId, pullRequestIds: ['1'] };
   const sockets = [newSocket(stray), newSocket({ ...stray, payload: { authToken: 'garbage' } }), newSocket(null)];
@@ -336,7 +336,7 @@ test('a socket whose token cannot be read counts as expired', async () => {
   for (const { closed } of sockets) assert.deepEqual(closed, [closeCode.expired, 'token_expired']);
 });
 
-test('a kick closes the sockets of one holder and bars the tokens issued so far', async () => {
+test('a kick closes the sockets of one user or session and refuses their earlier tokens', async () => {
   const cases = [
     ['sub', { sub: 'mallory' }],
     ['sid', { sid: 'session-1' }],
@@ -362,11 +362,11 @@ test('a kick closes the sockets of one holder and bars the tokens issued so far'
   }
 });
 
-test('who is let in just when kicked is closed before LiveStore hears of it', async () => {
+test('a socket that is accepted during a kick is closed before LiveStore gets a message', async () => {
   const { auth } = newAuth();
   const { object, sockets, connect } = await newObject(auth);
   const socket = await connect(read({ sub: 'mallory' }));
-  // As if the kick had come after the check of the token, and before the socket was in the list.
+  // As if the kick came after the token was checked, and before the socket was in the list.
   sockets.length = 0;
   assert.equal(await object.kick({ sub: 'mallory' }), 0);
   sockets.push(socket);
@@ -374,7 +374,7 @@ test('who is let in just when kicked is closed before LiveStore hears of it', as
   assert.deepEqual(socket.closed, [closeCode.revoked, 'token_revoked']);
 });
 
-test('a kick is kept for longer than any token lives, and not for ever', async () => {
+test('a kick is stored for longer than the lifetime of any token, then deleted', async () => {
   const { auth, clock } = newAuth();
   const { object, stored } = await newObject(auth);
   await object.kick({ sub: 'first' });
@@ -386,7 +386,7 @@ test('a kick is kept for longer than any token lives, and not for ever', async (
   assert.deepEqual([...stored.keys()], ['usher:kick:sub:second', 'usher:kick:sub:third']);
 });
 
-test('a kick names one user or one session', async () => {
+test('a kick requires either a user or a session', async () => {
   const { object } = await newObject(newAuth().auth);
   for (const holder of [{}, { sub: 'ada', sid: 'session-1' }, { sub: 7 }]) {
     await assert.rejects(object.kick(holder), TypeError);

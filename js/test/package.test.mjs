@@ -1,4 +1,4 @@
-// What `npm pack` makes, another project can install, type-check and run.
+// Another project can install, type-check and run the package that `npm pack` makes.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -26,7 +26,7 @@ import { createTestIssuer, type TestIssuer, type TestToken } from '@usher-auth/s
 const config: VerifierConfig = { issuer: 'https://usher.example.com', audience: 'x', jwks: JSON.parse(process.argv[2]!) };
 const verifier: Verifier = createVerifier(config);
 const want: Want = { store: 'notes', access: 'read' };
-// @ts-expect-error one resource, not two
+// @ts-expect-error both resources
 const both: Want = { room: 'a', store: 'b', access: 'read' };
 // @ts-expect-error no such access
 const odd: Want = { room: 'a', access: 'write' };
@@ -100,7 +100,7 @@ test('the package installs, type-checks and runs in another project', async (t) 
     assert.equal(output, 'token_malformed function function object read write\n', moduleResolution);
   }
 
-  // With the optional peers, every entry loads.
+  // With the optional peer dependencies, every entry loads.
   for (const name of Object.keys(manifest.peerDependencies ?? {})) {
     symlinkSync(join(packageDir, 'node_modules', name), join(dir, 'node_modules', name));
   }

@@ -1,5 +1,5 @@
-// Go and JavaScript give the same verdict on every vector there is, and on
-// thousands made at random.
+// Go and JavaScript give the same verdict on every vector and on thousands of
+// random inputs.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -52,7 +52,7 @@ function fixedSuites() {
   return [...suites, { issuer, audience, now: start, leeway: 30, jwks, tokens: policy }];
 }
 
-/** Tokens with random claims and headers, signed, and tokens with random damage. */
+/** Signed tokens with random claims and headers, and tokens with random changes. */
 function randomSuite() {
   const { issuer, audience } = config;
   const name = fc.constantFrom(
@@ -120,7 +120,7 @@ function keySets() {
     ...keyVectors.map(([, keys]) => JSON.stringify({ keys })),
     ...readJSON(inCheckout('session/testdata/jwks_bad.json')).cases.map(({ jwks }) => jwks),
   ];
-  // Single bytes and lengths at random: points, numbers and spellings.
+  // Random changes of single bytes and lengths.
   const seeds = [newKey('EdDSA').jwk, newKey('ES256').jwk, newKey('RS256').jwk];
   const changed = fc.tuple(
     fc.constantFrom(...seeds),
@@ -182,7 +182,7 @@ function usableKeys(bytes) {
   }
 }
 
-/** Go keeps keys whose kid no token may have; here they are left out. Neither verifies anything with them. */
+/** Go keeps keys whose kid is not allowed in tokens; JavaScript leaves them out. Neither uses them. */
 function nameable(keys) {
   const named = (keys ?? []).filter((key) => kidShape.test(key.slice(0, key.lastIndexOf(' '))));
   return named.length > 0 ? named.sort() : null;

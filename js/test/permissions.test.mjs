@@ -8,7 +8,7 @@ import { inCheckout, readJSON } from './support.mjs';
 
 const spec = readJSON(inCheckout('permissions/testdata/permissions.json'));
 
-test('ids, patterns, matching and access are those of permissions.json', () => {
+test('ids, patterns, matching and access follow permissions.json', () => {
   for (const { id, valid } of spec.ids) assert.equal(checkId(id), valid, id);
   for (const { pattern, valid } of spec.patterns) assert.equal(parsePattern(pattern) !== undefined, valid, pattern);
   for (const { pattern, id, match } of spec.match)
@@ -32,11 +32,11 @@ test('store ids are LiveStore’s', () => {
   for (const id of ['', 'a:b', 'a b', 'a*', 'ä', 'a\n', 'x'.repeat(129)]) assert.ok(!checkStoreId(id), id);
 });
 
-test('no pattern covers what is no id', () => {
+test('no pattern matches an invalid id', () => {
   for (const id of ['', '*', 'a*', 'a\n', '\ud800', 'x'.repeat(129)]) assert.ok(!matches(parsePattern('*'), id), id);
 });
 
-// A small alphabet, so that patterns and ids meet.
+// A small alphabet, so that patterns often match.
 const literal = fc.string({ unit: fc.constantFrom('a', 'b', ':', '_', '😀'), minLength: 1, maxLength: 4 });
 const pattern = fc.oneof(
   literal,
@@ -44,14 +44,14 @@ const pattern = fc.oneof(
   fc.constant('*'),
 );
 
-/** Written as unlike the code under test as it can be: by regular expression. */
+/** Uses regular expressions, to differ from the code under test. */
 function oracle(grants, id) {
   const covers = (text) => new RegExp(`^${text.replace(/\*$/, '.*')}$`, 'su').test(id);
   const given = grants.filter(([text]) => covers(text)).map(([, granted]) => granted);
   return ['full', 'read'].find((level) => given.includes(level)) ?? 'none';
 }
 
-test('access agrees with a naive oracle, in any order of grants', () => {
+test('access agrees with a naive implementation, in any order of grants', () => {
   const grants = fc.array(fc.tuple(pattern, fc.constantFrom('none', 'read', 'full')), { maxLength: 6 });
   fc.assert(
     fc.property(grants, literal, (rows, id) => {
@@ -63,7 +63,7 @@ test('access agrees with a naive oracle, in any order of grants', () => {
   );
 });
 
-test('permission names read back as access, as perms_access.json says', () => {
+test('permission names are read as access by the rules of perms_access.json', () => {
   const { cases } = readJSON(inCheckout('session/testdata/perms_access.json'));
   for (const { perms, access: want } of cases) {
     assert.equal(accessOf(perms), want, JSON.stringify(perms));
@@ -71,7 +71,7 @@ test('permission names read back as access, as perms_access.json says', () => {
   assert.ok(cases.length >= 45, `${cases.length} cases`);
 });
 
-test('no name that is not known gives more', () => {
+test('unknown names never give more access', () => {
   const known = ['*:read', '*:write', 'room:read', 'room:write'];
   const unknown = fc.string().filter((name) => !known.includes(name));
   const rank = ['none', 'read', 'full'];

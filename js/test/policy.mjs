@@ -1,7 +1,7 @@
-// The policy of tokens as vectors: a name, a token, and the verdict on it.
-// They are signed afresh in each run; the fixed corpora are in corpora.test.mjs.
+// The policy of tokens as vectors: a name, a token, and its verdict. The tokens
+// are signed in each run; fixed corpora are in corpora.test.mjs.
 
-import { audience, goodClaims, issuer, newKey, start } from './support.mjs';
+import { audience, full, goodClaims, issuer, newKey, read, start } from './support.mjs';
 
 const keys = Object.fromEntries(['EdDSA', 'Ed25519', 'ES256', 'RS256', 'PS256'].map((alg) => [alg, newKey(alg)]));
 const stranger = newKey('EdDSA', keys.EdDSA.jwk.kid);
@@ -11,7 +11,7 @@ const raw = keys.EdDSA.signRaw.bind(keys.EdDSA);
 const header = { alg: 'EdDSA', kid: jwk.kid, typ: 'at+jwt' };
 const json = (changes) => JSON.stringify(goodClaims(changes));
 
-/** A payload whose JSON text the caller changes. */
+/** A token whose payload's JSON text the caller changes. */
 const text = (change, changes) => raw(header, change(json(changes)));
 const headerText = (change) => raw(change(JSON.stringify(header)), goodClaims());
 const nested = (levels) => JSON.parse('['.repeat(levels) + ']'.repeat(levels));
@@ -20,7 +20,7 @@ const padTo = (length) => {
   return good({ pad: 'x'.repeat(Math.floor(((length - unpadded) * 3) / 4)) });
 };
 
-/** The verifier that the vectors are for. */
+/** The configuration of the verifier for the vectors. */
 export const config = {
   issuer,
   audience,
@@ -28,7 +28,7 @@ export const config = {
   now: () => start * 1000,
 };
 
-/** A good token. */
+/** A valid token. */
 export const goodToken = good();
 
 /** Rows of [name, token, verdict]: "valid", or the code of the refusal. */
@@ -36,8 +36,8 @@ export const vectors = [
   ...Object.entries(keys).map(([alg, key]) => [`signed ${alg}`, key.token(), 'valid']),
   ['16 KiB', padTo(16_384), 'valid'],
 
-  // The shape of the text.
-  ['no string', 7, 'token_malformed'],
+  // The form of the text.
+  ['a number', 7, 'token_malformed'],
   ['empty', '', 'token_malformed'],
   ['over 16 KiB', padTo(16_388), 'token_malformed'],
   ['100,000 dots', '.'.repeat(100_000), 'token_malformed'],
@@ -59,7 +59,7 @@ export const vectors = [
   ['one lone character', `${goodToken}AAA`, 'token_malformed'],
 
   // The header.
-  ['header no JSON', headerText((t) => t.slice(1)), 'token_malformed'],
+  ['header not JSON', headerText((t) => t.slice(1)), 'token_malformed'],
   ['header an array', headerText((t) => `[${t}]`), 'token_malformed'],
   ['header null', headerText(() => 'null'), 'token_malformed'],
   ['header names twice', headerText((t) => t.replace('{', '{"alg":"none",')), 'token_malformed'],
@@ -97,7 +97,7 @@ export const vectors = [
   ]),
   ['EdDSA where the key says Ed25519', keys.Ed25519.token({}, { alg: 'EdDSA' }), 'algorithm_mismatch'],
   ['PS256 where the key says RS256', keys.RS256.token({}, { alg: 'PS256' }), 'algorithm_mismatch'],
-  ['signed by a stranger', stranger.token(), 'signature_invalid'],
+  ['signed by another key', stranger.token(), 'signature_invalid'],
   ['signature of another token', good().replace(/[^.]+$/, goodToken.split('.')[2]), 'signature_invalid'],
   ['signature of 63 bytes', goodToken.slice(0, -2), 'signature_invalid'],
   ['ES256 of zeros', keys.ES256.token().replace(/[^.]+$/, 'A'.repeat(86)), 'signature_invalid'],
@@ -105,11 +105,11 @@ export const vectors = [
   ['expired and forged', stranger.token({ iat: 1, exp: 2 }), 'signature_invalid'],
 
   // The payload as JSON.
-  ['payload no JSON', text((t) => t.slice(1)), 'token_malformed'],
+  ['payload not JSON', text((t) => t.slice(1)), 'token_malformed'],
   ['payload an array', text((t) => `[${t}]`), 'token_malformed'],
   ['payload a string', text((t) => JSON.stringify(t)), 'token_malformed'],
   ['payload null', text(() => 'null'), 'token_malformed'],
-  ['payload with more after it', text((t) => `${t}{}`), 'token_malformed'],
+  ['payload with trailing data', text((t) => `${t}{}`), 'token_malformed'],
   ['payload with a BOM', text((t) => `\ufeff${t}`), 'token_malformed'],
   ['payload in Latin-1', raw(header, Buffer.from(json({ org: 'é' }), 'latin1')), 'token_malformed'],
   ['payload names twice', text((t) => t.replace('{', '{"exp":1,')), 'token_malformed'],
@@ -139,7 +139,7 @@ export const vectors = [
   ['aud another', good({ aud: 'other' }), 'audience_mismatch'],
   ['aud longer', good({ aud: `${audience}2` }), 'audience_mismatch'],
   ['aud in upper case', good({ aud: audience.toUpperCase() }), 'audience_mismatch'],
-  ['aud of none', good({ aud: [] }), 'audience_mismatch'],
+  ['aud empty', good({ aud: [] }), 'audience_mismatch'],
   ['aud an array in an array', good({ aud: [[audience]] }), 'audience_mismatch'],
   ['aud with a number', good({ aud: [audience, 1] }), 'audience_mismatch'],
 
@@ -194,8 +194,6 @@ export const vectors = [
   ['a claim __proto__', text((t) => t.replace('{', '{"__proto__":{"aud":"x"},')), 'valid'],
 ];
 
-const full = ['room:write', 'comments:write'];
-const read = ['room:read', 'room:presence:write', 'comments:read'];
 const both = {
   perms: { 'acme:*': read, 'acme:1': full },
   stores: { 'acme_*': 'read', acme_notes: 'full', odd: 'owner', 'a*b': 'full', 'a:b': 'full', 'über*': 'full' },

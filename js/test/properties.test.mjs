@@ -9,7 +9,7 @@ const keys = ['EdDSA', 'ES256', 'RS256', 'PS256'].map((alg) => newKey(alg));
 const now = () => start * 1000;
 const verifier = createVerifier({ issuer, audience, jwks: { keys: keys.map((key) => key.jwk) }, now });
 
-test('no changed byte of an accepted token is accepted', async () => {
+test('an accepted token with a changed byte is refused', async () => {
   for (const key of keys) {
     const token = key.token({ perms: { 'acme:*': ['room:write'] } });
     assert.equal(await verdict(verifier.verify(token)), 'valid');
@@ -31,7 +31,7 @@ test('no changed byte of an accepted token is accepted', async () => {
   }
 });
 
-test('no text at all is accepted, and each is refused with a code', async () => {
+test('random text is refused with a code', async () => {
   const [header, payload, signature] = keys[0].token().split('.');
   const part = fc.oneof(fc.base64String(), fc.string(), fc.constantFrom(header, payload, signature, '', 'e30'));
   const text = fc.oneof(
@@ -47,7 +47,7 @@ test('no text at all is accepted, and each is refused with a code', async () => 
   );
 });
 
-test('any JSON as header or payload is accepted or refused with a code', async () => {
+test('any JSON as header or payload is accepted, or refused with a code', async () => {
   const [key] = keys;
   const header = { alg: key.jwk.alg, kid: key.jwk.kid, typ: 'at+jwt' };
   const value = fc.jsonValue({ maxDepth: 3 });

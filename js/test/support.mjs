@@ -1,10 +1,10 @@
-// What several tests need: where things are, and an issuer of tokens.
+// Shared by the tests: paths and a signer of tokens.
 
 import { createPrivateKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** The directory of the package. */
+/** The package's directory. */
 export const packageDir = fileURLToPath(new URL('..', import.meta.url));
 
 /** A path in the checkout. */
@@ -21,6 +21,10 @@ export const readJSON = (path) => JSON.parse(readFileSync(path, 'utf8'));
 export const issuer = 'https://usher.example.test';
 export const audience = 'livestore';
 export const start = 1_800_000_000; // seconds: the time in most tests
+
+/** Liveblocks' names for each access, as usher writes them. */
+export const full = ['room:write', 'comments:write'];
+export const read = ['room:read', 'room:presence:write', 'comments:read'];
 
 const base64url = (value) =>
   Buffer.from(typeof value === 'string' || value instanceof Uint8Array ? value : JSON.stringify(value)).toString(
@@ -49,30 +53,30 @@ function keyOf(alg, jwk, privateKey) {
   };
   return {
     jwk,
-    /** Signs any two texts, objects or bytes; says exactly what it is given. */
+    /** Signs any header and payload, given as text, object or bytes, unchanged. */
     signRaw(header, payload) {
       const input = `${base64url(header)}.${base64url(payload)}`;
       return `${input}.${signBytes(input).toString('base64url')}`;
     },
-    /** A good token, but for what the caller changes; undefined takes a name out. */
+    /** A valid token with changes; undefined removes a name. */
     token(claims = {}, header = {}) {
       return this.signRaw({ alg, kid: jwk.kid, typ: 'at+jwt', ...header }, goodClaims(claims));
     },
   };
 }
 
-/** The claims of a good token, but for what the caller changes. */
+/** The claims of a valid token with changes. */
 export function goodClaims(changes = {}) {
   return { iss: issuer, aud: audience, sub: 'alice', iat: start, exp: start + 300, jti: randomUUID(), ...changes };
 }
 
-/** Signs with a private JWK of a test vector. */
+/** A signing key from a private JWK of a test vector. */
 export function vectorKey(jwk) {
   const { d, ...publicJWK } = jwk;
   return keyOf(jwk.alg, publicJWK, createPrivateKey({ key: jwk, format: 'jwk' }));
 }
 
-/** Resolves to the code of the refusal, or "valid". Other errors are the test's. */
+/** Resolves to the code of the refusal, or "valid". Other errors reject. */
 export async function verdict(promise) {
   try {
     await promise;

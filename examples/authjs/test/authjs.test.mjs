@@ -1,14 +1,13 @@
 // Auth.js' own cookies, at a real usher.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { Auth } from '@auth/core';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 
-import { configuration, Cookies, startUsher } from '../../usher.mjs';
+import { configuration, Cookies, freePort, startUsher } from '../../usher.mjs';
 import { createConfig, createPool, startApp } from '../server.mjs';
 
 const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
@@ -20,9 +19,11 @@ before(async () => {
   url = `http://127.0.0.1:${await freePort()}`;
   const { USHER_SESSION_COOKIE, ...guide } = await configuration('authjs.env');
   assert.deepEqual(Object.keys(guide), ['USHER_ORIGINS']);
-  usher = await startUsher(here('node_modules/.cache/usher'), {
-    USHER_SESSION_COOKIE: USHER_SESSION_COOKIE.replace('__Secure-', ''), // here is no TLS
-    USHER_ORIGINS: url,
+  usher = await startUsher({
+    env: {
+      USHER_SESSION_COOKIE: USHER_SESSION_COOKIE.replace('__Secure-', ''), // here is no TLS
+      USHER_ORIGINS: url,
+    },
   });
   pool = createPool(usher.databaseUrl);
   await pool.query(await readFile(here('schema.sql'), 'utf8'));
@@ -39,14 +40,6 @@ after(async () => {
   app?.stop();
   await usher?.stop();
 });
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** A browser that follows no redirects. `call` is how it reaches Auth.js. */
 function newBrowser(call = fetch) {

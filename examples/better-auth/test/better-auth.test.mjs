@@ -1,7 +1,6 @@
 // Better Auth's own cookies, at a real usher.
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { dirname } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import pg from 'pg';
 
-import { configuration, Cookies, startUsher } from '../../usher.mjs';
+import { configuration, Cookies, freePort, startUsher } from '../../usher.mjs';
 import { createAuth, startApp } from '../server.mjs';
 
 const secret = 'aM2Yx0v7Qk4wT9rB5nE8uJ1sD6hF3gLz';
@@ -26,10 +25,12 @@ before(async () => {
   const file = here('node_modules/.cache/secret');
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, `${secret},${oldSecret}\n`);
-  usher = await startUsher(here('node_modules/.cache/usher'), {
-    USHER_SESSION_COOKIE: USHER_SESSION_COOKIE.replace('__Secure-', ''), // here is no TLS
-    USHER_SESSION_COOKIE_SECRET_FILE: file,
-    USHER_ORIGINS: url,
+  usher = await startUsher({
+    env: {
+      USHER_SESSION_COOKIE: USHER_SESSION_COOKIE.replace('__Secure-', ''), // here is no TLS
+      USHER_SESSION_COOKIE_SECRET_FILE: file,
+      USHER_ORIGINS: url,
+    },
   });
   app = await startApp({ url, secret, databaseUrl: usher.databaseUrl });
   usher.command('directory', 'use', 'better-auth');
@@ -44,14 +45,6 @@ after(async () => {
   await app?.stop();
   await usher?.stop();
 });
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** A page of the application, where a new user has signed up and is signed in. */
 async function signUp(name, call = fetch) {

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 
+import { startUsher } from '../../usher.mjs';
 import { startApp } from '../server.mjs';
-import { startChromium, startTap, startUsher } from './support.mjs';
+import { startChromium, startTap } from './support.mjs';
 
 const dev = {}; // of the usher that runs, once it does
 const origins = {};
@@ -34,7 +35,8 @@ after(async () => {
 async function start(...flags) {
   await usher?.stop();
   const url = new URL(auth).origin;
-  usher = await startUsher('--url', url, '--origins', `${origins.listed},${origins.crossSite}`, ...flags);
+  const list = `${origins.listed},${origins.crossSite}`;
+  usher = await startUsher({ flags: ['--url', url, '--origins', list, ...flags] });
   Object.assign(dev, usher);
   tap.to(usher.url);
 }

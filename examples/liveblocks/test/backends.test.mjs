@@ -11,7 +11,8 @@ import { after, before, test } from 'node:test';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import pg from 'pg';
 
-import { here, startUsher } from './support.mjs';
+import { binDirectory, startUsher } from '../../usher.mjs';
+import { here } from './support.mjs';
 
 /** The programs of each language, which print a token by usher's grants and one by the backend's. */
 const languages = {
@@ -48,7 +49,7 @@ async function run([program, ...args], environment) {
     cwd: here('../..'), // whose module the Go program imports
     env: {
       ...process.env,
-      PATH: [here('node_modules/.cache'), process.env.PATH].join(delimiter), // where usher was built
+      PATH: [binDirectory, process.env.PATH].join(delimiter),
       USHER_URL: usher.url,
       USHER_API_KEY: usher.apiKey,
       USHER_DATABASE_URL: usher.databaseUrl,

@@ -4,7 +4,8 @@ import { after, before, test } from 'node:test';
 
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 
-import { refuseConnections, stands, startClient, startServer, startUsher, until } from './support.mjs';
+import { startUsher, until } from '../../usher.mjs';
+import { refuseConnections, stands, startClient, startServer } from './support.mjs';
 
 const versions = ['client-1.12', 'client-2.24', 'client-3.12', 'client-3.19', '@liveblocks/client'];
 
@@ -103,7 +104,7 @@ test('503 is retried until usher is back', async () => {
 });
 
 test('a rate limit is waited out', async () => {
-  const limited = await startUsher('--rate-limit', '60'); // all at once, and then one a second
+  const limited = await startUsher({ flags: ['--rate-limit', '60'] }); // all at once, and then one a second
   const started = [];
   try {
     const config = { usher: limited, baseUrl: server.url };

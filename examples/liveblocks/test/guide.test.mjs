@@ -8,7 +8,8 @@ import { pathToFileURL } from 'node:url';
 
 import { decodeJwt } from 'jose';
 
-import { here, refuseConnections, stands, startPage, startServer, startUsher, until } from './support.mjs';
+import { startUsher, until } from '../../usher.mjs';
+import { here, refuseConnections, stands, startPage, startServer } from './support.mjs';
 
 const app = 'https://app.example.com';
 const room = 'acme:design:1';
@@ -21,7 +22,7 @@ before(async () => {
   blocks = new Map([...guide.matchAll(/^```\w+ (\S+)\n(.*?)^```$/gms)].map(([, name, text]) => [name, text]));
   directory = await mkdtemp(join(tmpdir(), 'usher-guide-'));
   await symlink(here('node_modules'), join(directory, 'node_modules'));
-  usher = await startUsher('--origins', app);
+  usher = await startUsher({ flags: ['--origins', app] });
   server = await startServer(usher);
 });
 

@@ -7,8 +7,9 @@ import { crc32 } from 'node:zlib';
 import { createClient } from '@liveblocks/client';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 
+import { startUsher, until } from '../../usher.mjs';
 import { recordingClient } from './client.mjs';
-import { refuseConnections, stands, startSDK, startServer, startUsher, until } from './support.mjs';
+import { refuseConnections, stands, startSDK, startServer } from './support.mjs';
 
 const newest = '@liveblocks/node';
 const legacy = ['room:write', 'room:read', 'room:presence:write', 'comments:write', 'comments:read'];
@@ -296,7 +297,7 @@ test('while the database is away every version gets 503, and afterwards a token'
 });
 
 test('beyond a rate limit every version gets 503, not a 403 that stops clients', async () => {
-  const limited = await startUsher('--rate-limit-api-key', '1');
+  const limited = await startUsher({ flags: ['--rate-limit-api-key', '1'] });
   try {
     const session = { userId: 'ada', allow: [['acme:*', 'FULL_ACCESS']], secret: limited.apiKey, baseUrl: limited.url };
     assert.equal((await sdks.get(newest).call('authorize', session)).status, 200);

@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 
 import { createClient } from '@liveblocks/client';
+import { createTestIssuer } from '@usher-auth/sdk/testing';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import WebSocket from 'ws';
 
+import { startUsher, until } from '../../usher.mjs';
 import { recordingClient } from './client.mjs';
-import { forge, newIssuer, unsigned } from './issuer.mjs';
-import { stands, startProgram, startServer, startServerWithClock, startUsher, until } from './support.mjs';
+import { stands, startProgram, startServer, startServerWithClock } from './support.mjs';
 
 let usher, server;
 const opened = []; // to be closed after each test
@@ -41,6 +42,15 @@ async function enter(client, id, initialStorage) {
   const room = client.enter(id, initialStorage);
   await settled(room, 'connected');
   return room;
+}
+
+/** A sync server whose clock stands still, and an issuer that it trusts. */
+async function startClocked(options) {
+  const issuer = await createTestIssuer({ audience: 'liveblocks' });
+  const { issuer: name, audience, jwks } = issuer;
+  const other = await startServerWithClock({ issuer: name, audience, jwks, ...options }, issuer.now());
+  opened.push(other.stop);
+  return { issuer, other };
 }
 
 /** A socket that speaks the protocol without a client, and so without its checks. */
@@ -134,13 +144,11 @@ test('the same messages are FULL’s to send', async () => {
 });
 
 test('features of their own are kept to, in tokens of /v2/authorize-user', async () => {
-  const issuer = await newIssuer();
-  const at = 1_800_000_000;
-  const other = await startServerWithClock(issuer.config, at * 1000);
-  opened.push(other.stop);
+  const { issuer, other } = await startClocked();
   const room = 'acme:design:1';
   const join = async (...names) => {
-    const socket = rawSocket(room, await issuer.mint({ room, at, life: 300, names }), other);
+    const token = await issuer.issue({ rooms: {}, claims: { perms: { [room]: names } } });
+    const socket = rawSocket(room, token, other);
     await socket.next(104);
     return socket;
   };
@@ -184,12 +192,13 @@ test('what usher did not sign for this room closes 4001, and the client stops', 
   const good = await usher.token('ada', { room });
   const header = decodeProtectedHeader(good);
   const payload = decodeJwt(good);
-  const stranger = await newIssuer();
+  const stranger = await createTestIssuer({ audience: usher.audience });
+  const unsigned = [{ ...header, alg: 'none' }, payload].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'));
   const cases = {
     'no grant for the room': ['globex:1', good, 'You have no access to this room'],
-    'another key under usher’s kid': [room, await forge(header.kid, payload), 'Invalid token'],
-    'alg none': [room, unsigned(header, payload), 'Invalid token'],
-    'another issuer': [room, await stranger.mint({ room, at: payload.iat, life: 300 }), 'Invalid token'],
+    'another key under usher’s kid': [room, await stranger.issue({ header: { kid: header.kid }, claims: payload }), 'Invalid token'],
+    'alg none': [room, `${unsigned.join('.')}.`, 'Invalid token'],
+    'another issuer': [room, await stranger.issue({ rooms: { [room]: 'full' } }), 'Invalid token'],
     'another signature': [room, changed(good), 'Invalid token'],
   };
   for (const [name, [id, token, reason]] of Object.entries(cases)) {
@@ -205,8 +214,7 @@ test('what usher did not sign for this room closes 4001, and the client stops', 
 });
 
 test('without usher’s keys the client is told to come back', async () => {
-  const other = await startServerWithClock({ ...(await newIssuer()).config, jwks: 'http://127.0.0.1:1' }, Date.now());
-  opened.push(other.stop);
+  const { other } = await startClocked({ jwks: 'http://127.0.0.1:1' });
   const socket = rawSocket('acme:design:1', await usher.token('ada', {}), other);
   assert.equal((await socket.closed())[0], 1013);
 });
@@ -221,22 +229,19 @@ function changed(token) {
 
 test('a token that expires closes 4109, and the client comes back with a new one', async () => {
   const room = 'acme:design:1';
-  const issuer = await newIssuer();
-  let at = 1_800_000_000;
-  const { url, setClock, stop } = await startServerWithClock({ ...issuer.config, leeway: 0 }, at * 1000);
-  opened.push(stop);
+  const { issuer, other } = await startClocked({ leeway: 0 });
   let asked = 0;
   const client = open('ada', {
-    baseUrl: url,
+    baseUrl: other.url,
     // The client keeps no token as short as this: as if its time had passed there, too.
-    authEndpoint: async () => (asked++, { token: await issuer.mint({ room, at, life: 1 }) }),
+    authEndpoint: async () => (asked++, { token: await issuer.issue({ rooms: { [room]: 'full' }, lifetime: 1 }) }),
   });
   const entered = await enter(client, room, { n: 1 });
   (await entered.getStorage()).root.set('n', 42);
   await until('its confirmation', () => entered.getStorageStatus() === 'synchronized');
 
-  at += 2;
-  await setClock(at * 1000);
+  issuer.advance(2);
+  await other.setClock(issuer.now());
   await until('a second socket', () => client.sockets.length === 2);
   await settled(entered, 'connected');
   assert.deepEqual(client.sockets.map(({ closed }) => closed?.code), [4109, undefined]);
@@ -246,20 +251,19 @@ test('a token that expires closes 4109, and the client comes back with a new one
 
 test('after its token has expired nothing that a client sends counts, though it ignores the close', async () => {
   const room = 'acme:design:1';
-  const issuer = await newIssuer();
-  const at = 1_800_000_000;
-  const other = await startServerWithClock({ ...issuer.config, leeway: 0 }, at * 1000);
-  opened.push(other.stop);
-  const authEndpoint = async () => ({ token: await issuer.mint({ room, at, life: 300 }) });
+  const { issuer, other } = await startClocked({ leeway: 0 });
+  const rooms = { [room]: 'full' };
+  const authEndpoint = async () => ({ token: await issuer.issue({ rooms }) });
   const ada = await enter(open('ada', { baseUrl: other.url, authEndpoint }), room, { n: 42 });
   const { root } = await ada.getStorage();
 
-  const socket = rawSocket(room, await issuer.mint({ room, at, life: 1 }), other);
+  const socket = rawSocket(room, await issuer.issue({ rooms, lifetime: 1 }), other);
   await socket.next(104);
   socket.send({ type: 100, targetActor: -1, data: {} });
   await until('the other one', () => ada.getOthers().length === 1);
   socket.pause();
-  await other.setClock((at + 2) * 1000);
+  issuer.advance(2);
+  await other.setClock(issuer.now());
   await until('ada alone', () => ada.getOthers().length === 0);
   socket.send({ type: 201, ops: [{ opId: '1:0', type: 3, id: 'root', data: { n: 666 } }] });
   socket.resume();
@@ -272,19 +276,17 @@ test('after its token has expired nothing that a client sends counts, though it 
 
 test('a token that is expired at connect closes 4100, and the client comes back more and more slowly', async () => {
   const room = 'acme:design:1';
-  const issuer = await newIssuer();
-  const at = 1_800_000_000;
-  const life = 300; // which the client counts on its own clock: it keeps the token
-  const { url, setClock, stop } = await startServerWithClock(issuer.config, (at + life + 31) * 1000);
-  opened.push(stop);
+  const { issuer, other } = await startClocked();
+  const lifetime = 300; // which the client counts on its own clock: it keeps the token
+  await other.setClock(issuer.now() + (lifetime + 31) * 1000);
   let asked = 0;
   const client = open('ada', {
-    baseUrl: url,
-    authEndpoint: async () => (asked++, { token: await issuer.mint({ room, at, life }) }),
+    baseUrl: other.url,
+    authEndpoint: async () => (asked++, { token: await issuer.issue({ rooms: { [room]: 'full' }, lifetime }) }),
   });
   const entered = client.enter(room);
   await until('a fourth refusal', () => client.sockets[3]?.closed);
-  await setClock(at * 1000);
+  await other.setClock(issuer.now());
   await settled(entered, 'connected');
 
   // Five connects in 3.75 s at the least, whatever the machine's speed; with

@@ -7,10 +7,9 @@ import { after, before, test } from 'node:test';
 
 import { chromium, type Browser, type BrowserContext, type Page as Tab } from 'playwright-core';
 
+import { startUsher, until, type Usher } from '../../usher.mjs';
 import { readBlocks, startBlock } from './guide.ts';
 import { buildPage, servePage, type Page } from './page.ts';
-import { until } from './store.ts';
-import { startUsher, type Usher } from './usher.ts';
 import type { Worker } from './workerd.ts';
 
 let folder: string;

@@ -4,10 +4,10 @@ import { spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 
+import { startUsher } from '../../usher.mjs';
 import { readBlocks, startBlock } from './guide.ts';
 import { startIssuer, type Issuer } from './issuer.ts';
 import { pull, push } from './sync.ts';
-import { startUsher } from './usher.ts';
 import { startWorker } from './workerd.ts';
 
 const storeId = 'acme_notes';
@@ -42,7 +42,7 @@ test('the packages are those that are installed', async () => {
 test('cookie.ts takes the token from its cookie, with a page of the list alone', async () => {
   const worker = await startBlock(folder, 'cookie.ts', blocks.get('ts cookie.ts')!, issuer);
   try {
-    const cookie = `__Host-usher=${await issuer.mint({ stores: { [storeId]: 'full' } })}`;
+    const cookie = `__Host-usher=${await issuer.issue({ stores: { [storeId]: 'full' } })}`;
     const origin = 'https://app.example.com';
     const good = { headers: { cookie, origin } };
     assert.equal((await pull(worker.address, storeId, good)).status, 200);
@@ -59,7 +59,7 @@ test('cookie.ts takes the token from its cookie, with a page of the list alone',
 test('author.ts takes events from their author alone', async () => {
   const worker = await startBlock(folder, 'author.ts', blocks.get('ts author.ts')!, issuer);
   try {
-    const authToken = await issuer.mint({ sub: 'ada', stores: { [storeId]: 'full' } });
+    const authToken = await issuer.issue({ user: 'ada', stores: { [storeId]: 'full' } });
     const by = (author: string) => ({ name: 'v1.TodoAdded', args: { id: '1', text: `by ${author}`, author } });
     assert.match((await push(worker.address, storeId, { authToken }, by('grace'))).body, /author_mismatch/);
     assert.match((await push(worker.address, storeId, { authToken }, by('ada'))).body, /"Success"/);

@@ -1,7 +1,7 @@
 import { copyFile, readFile } from 'node:fs/promises';
 import { createServer, request, type IncomingMessage, type RequestOptions } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
-import { extname, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 
 import { build } from 'esbuild';
 
@@ -27,7 +27,7 @@ export async function buildPage(folder: string): Promise<void> {
 
 export type Page = Awaited<ReturnType<typeof servePage>>;
 
-/** One host for all: the page's files, /api/auth passed on to usher, /sync to the sync backend. */
+/** One host for everything: the page's files, /api/auth forwarded to usher, /sync to the sync backend. */
 export async function servePage(folder: string) {
   const requests: { url: string; headers: IncomingMessage['headers'] }[] = [];
   const sockets = new Set<Socket>();
@@ -36,9 +36,10 @@ export async function servePage(folder: string) {
   const server = createServer(async (incoming, answer) => {
     const { method, headers, url = '/' } = incoming;
     requests.push({ url, headers });
-    if (url.startsWith('/api/auth')) {
+    const [path] = url.split('?', 1) as [string];
+    if (path === '/api/auth') {
       const options: RequestOptions = { method, headers };
-      const onward = request(new URL(url, targets.usher), options, (theirs) => {
+      const onward = request(`${targets.usher}${path}${url.slice(path.length)}`, options, (theirs) => {
         answer.writeHead(theirs.statusCode!, theirs.headers);
         theirs.pipe(answer);
       });
@@ -46,7 +47,7 @@ export async function servePage(folder: string) {
       incoming.pipe(onward);
       return;
     }
-    const file = url === '/' ? 'index.html' : url.slice(1);
+    const file = path === '/' ? 'index.html' : basename(path);
     const content = await readFile(join(folder, file)).catch(() => undefined);
     answer.writeHead(content ? 200 : 404, { 'content-type': types[extname(file)] ?? 'text/plain' }).end(content ?? 'no such file');
   });

@@ -50,11 +50,3 @@ export function todos(store: Awaited<ReturnType<typeof createStorePromise<typeof
     close: () => store.shutdownPromise(),
   };
 }
-
-/** Waits for a condition; the limit is only there to end a test that fails. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, seconds = 45): Promise<void> {
-  for (const end = Date.now() + seconds * 1000; !(await condition()); ) {
-    if (Date.now() > end) throw new Error(`waited ${seconds} s for: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

@@ -1,7 +1,7 @@
 // LiveStore's wire format, for what its own client would not do.
 import { connect } from 'node:net';
 
-import { until } from './store.ts';
+import { until } from '../../usher.mjs';
 
 function syncPath(transport: 'http' | 'ws', storeId: string, authToken: string | undefined): string {
   const params = new URLSearchParams({ storeId, transport });

@@ -6,8 +6,9 @@ import { after, before, test } from 'node:test';
 import { makeHttpSync, makeWsSync } from '@livestore/sync-cf/client';
 import { withFreshToken, type GetToken } from '@usher-auth/sdk/livestore-client';
 
+import { until } from '../../usher.mjs';
 import { startIssuer, type Issuer } from './issuer.ts';
-import { openTodos, until } from './store.ts';
+import { openTodos } from './store.ts';
 import { openSocket, pull } from './sync.ts';
 import { startWorker, type Worker } from './workerd.ts';
 
@@ -36,11 +37,11 @@ const withOnly = (token: string) => {
     return token;
   });
 };
-const full = (storeId: string, life?: number) => issuer.mint({ stores: { [storeId]: 'full' }, life });
+const full = (storeId: string, lifetime?: number) => issuer.issue({ stores: { [storeId]: 'full' }, lifetime });
 
 test('a token that is over is refused, to the second', async () => {
   const storeId = newStore();
-  const token = await issuer.mint({ stores: { [storeId]: 'full' }, life: 60, age: 61 });
+  const token = await issuer.issue({ stores: { [storeId]: 'full' }, lifetime: 60, age: 61 });
   // Within the verifier's leeway, which LiveStore's sockets do not get.
   assert.equal((await pull(worker.address, storeId, { authToken: token })).code, 'token_expired');
 });
@@ -49,7 +50,7 @@ test('at the expiry of its token a socket is closed, and gets nothing more', asy
   const storeId = newStore();
   const writer = await openTodos({ storeId, backend: backend(), authToken: await full(storeId) });
   writer.add('before');
-  const short = await issuer.mint({ sub: 'grace', stores: { [storeId]: 'read' }, life: 8 });
+  const short = await issuer.issue({ user: 'grace', stores: { [storeId]: 'read' }, lifetime: 8 });
   const device = await openTodos({ storeId, backend: withOnly(short) });
   const rude = await openSocket(worker.address, storeId, short);
   await rude.pull();
@@ -106,7 +107,7 @@ test('over HTTP too, where LiveStore 0.4 drops the payload of a push', async () 
 test('a kick closes a user’s sockets and bars the tokens issued so far', async () => {
   const storeId = newStore();
   const ada = await openTodos({ storeId, backend: backend(), authToken: await full(storeId) });
-  const token = await issuer.mint({ sub: 'mallory', stores: { [storeId]: 'full' } });
+  const token = await issuer.issue({ user: 'mallory', stores: { [storeId]: 'full' } });
   const device = await openTodos({ storeId, backend: withOnly(token) });
   const rude = await openSocket(worker.address, storeId, token);
   await rude.pull();
@@ -129,7 +130,7 @@ test('a kick closes a user’s sockets and bars the tokens issued so far', async
 
   // The next token is usher's decision again.
   await until('a later token to serve', async () => {
-    const later = await issuer.mint({ sub: 'mallory', stores: { [storeId]: 'full' } });
+    const later = await issuer.issue({ user: 'mallory', stores: { [storeId]: 'full' } });
     return (await pull(worker.address, storeId, { authToken: later })).status === 200;
   });
   rude.end();

@@ -1,6 +1,6 @@
-// Parity tells what Go makes of test vectors, for parity.test.mjs to compare
-// with what the npm package makes of them. It reads one JSON document from
-// stdin and writes one to stdout.
+// Parity prints Go's verdicts on test vectors, for parity.test.mjs to compare with
+// those of the npm package. It reads one JSON document from stdin and writes one
+// to stdout.
 package main
 
 import (
@@ -22,7 +22,7 @@ type questions struct {
 	Documents [][]byte
 }
 
-// suite is tokens for one verifier, and resources to open with each.
+// suite holds tokens for one verifier, and resources to check with each.
 type suite struct {
 	Issuer, Audience string
 	Now, Leeway      int64
@@ -32,7 +32,7 @@ type suite struct {
 }
 
 type answers struct {
-	Suites    [][]verdict // of each suite, one a token
+	Suites    [][]verdict // for each suite, one per token
 	KeySets   [][]string  // the usable kids, null for a set that is refused
 	Documents []bool      // whether it is strict JSON
 }
@@ -105,8 +105,8 @@ func (s suite) verdicts() ([]verdict, error) {
 	return verdicts, nil
 }
 
-// usableKeys takes a set without any usable key for one that is refused, as
-// both languages do when they fetch it.
+// usableKeys returns nil for a set without a usable key, which both languages
+// refuse when they fetch it.
 func usableKeys(data []byte) []string {
 	set, err := session.ParseJWKS(data)
 	if err != nil || set.Len() == 0 {
