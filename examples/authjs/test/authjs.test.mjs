@@ -1,6 +1,8 @@
 // Auth.js' own cookies, at a real usher.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { request } from 'node:http';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -97,6 +99,20 @@ test('who is signed in gets a token, until signed out', async () => {
 
   await ada.signIn('ada@example.com');
   assert.equal((await ada.claims()).sub, sub);
+});
+
+test('a request target that is not a path is refused', async () => {
+  for (const path of ['http://evil.example.com/auth/session', '*', 'http://[']) {
+    const outgoing = request(url, { method: 'OPTIONS', path }).end();
+    const [answer] = await once(outgoing, 'response');
+    answer.resume();
+    assert.equal(answer.statusCode, 400, path);
+  }
+  // Another host in the path does not change where Auth.js thinks it runs.
+  const outgoing = request(url, { path: '//evil.example.com/auth/providers' }).end();
+  const [answer] = await once(outgoing, 'response');
+  assert.doesNotMatch(await new Response(answer).text(), /"signinUrl":"https?:..evil/);
+  assert.equal((await fetch(`${url}/auth/csrf`)).status, 200, 'the application still answers');
 });
 
 test('with TLS the cookie has another name', async () => {
