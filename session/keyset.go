@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/usher-auth/usher/internal/strictjson"
+	"github.com/usher-auth/usher/internal/jwk"
 )
 
 var (
@@ -36,7 +36,7 @@ type KeySet struct{ keys map[string]JWK }
 func NewKeySet(keys ...JWK) (KeySet, error) {
 	byID := make(map[string]JWK, len(keys))
 	for _, k := range keys {
-		if _, twice := byID[k.KeyID]; twice || k.public == nil {
+		if _, twice := byID[k.KeyID]; twice || k.Public() == nil {
 			return KeySet{}, fmt.Errorf("session: key %q is there twice, or empty", k.KeyID)
 		}
 		byID[k.KeyID] = k
@@ -57,35 +57,16 @@ func ParseJWKS(data []byte) (KeySet, error) {
 }
 
 func parseJWKS(data []byte) (KeySet, error) {
-	if len(data) > maxJWKSBytes {
-		return KeySet{}, fmt.Errorf("longer than %d bytes", maxJWKSBytes)
-	}
-	members, err := strictjson.Object(data, jwksDepth)
+	set, err := jwk.Own.ParseSet(data)
 	if err != nil {
 		return KeySet{}, err
 	}
-	list, _ := members.Get("keys")
-	elements, ok := list.Elements()
-	if !ok {
-		return KeySet{}, errors.New("keys is not an array")
-	}
-	if len(elements) > maxJWKSKeys {
-		return KeySet{}, fmt.Errorf("more than %d keys", maxJWKSKeys)
-	}
-	keys := make(map[string]JWK, len(elements))
+	keys := make(map[string]JWK, len(set.Keys))
 	twice := map[string]bool{}
-	for _, e := range elements {
-		m, _ := e.Members()
-		k, err := parseJWK(m)
-		if errors.Is(err, ErrPrivateKey) {
-			return KeySet{}, err
-		}
-		if err != nil {
-			continue // RFC 7517, section 5: ignore what is not understood
-		}
-		_, seen := keys[k.KeyID]
-		twice[k.KeyID] = seen
-		keys[k.KeyID] = k
+	for _, k := range set.Keys {
+		_, seen := keys[k.ID]
+		twice[k.ID] = seen
+		keys[k.ID] = JWK{k.ID, k.Algorithm, k}
 	}
 	for kid, is := range twice {
 		if is {

@@ -19,7 +19,9 @@ import (
 
 // checked are the files whose refusals TestMutants switches off one by one.
 var checked = []string{
-	"verifier.go", "claims.go", "jwk.go", "keyset.go", "middleware.go",
+	"verifier.go", "claims.go", "keyset.go", "middleware.go",
+	filepath.Join("..", "internal", "jwk", "key.go"),
+	filepath.Join("..", "internal", "jwk", "parse.go"),
 	filepath.Join("..", "internal", "jws", "base64url.go"),
 	filepath.Join("..", "internal", "jws", "claims.go"),
 	filepath.Join("..", "internal", "jws", "jws.go"),
@@ -32,18 +34,19 @@ const byVectors = "^(TestAttackVectors|TestBadKeySets|TestAccessOfPermissionName
 // byOthers are those that see what no vector can: configurations, sources of
 // keys, requests.
 const byOthers = "^(TestNewVerifierFaults|TestTokenErrorText|TestKeySource|TestMemo$|TestVerifyTimes|TestCan|TestKindsOfToken|TestParseJWK|" +
-	"TestNewJWK|TestWeakEd25519|TestKeysOfOneKid|TestKeysFromFile|TestURLKeysFirstFetch|TestMiddleware$|TestAccepted|TestValueKinds)"
+	"TestNewJWK|TestWeakEd25519|TestKeysOfOneKid|TestKeysFromFile|TestURLKeysFirstFetch|TestMiddleware$|TestAccepted|TestValueKinds|" +
+	"TestLenient|TestAlgorithms|TestWrongHash|TestAlgorithmOfAKeyWithoutOne|TestUnusableKeys|TestZeroKey)"
 
 // redundant are the checks without which the next one refuses the same, and
 // why they stand all the same.
 var redundant = map[string]string{
-	"verifier.go: holds: err == nil":                         "with an error comes the zero key, which equals none",
-	"verifier.go: open: err != nil: return nil, errPayload":  "no members, no iss",
-	"jws.go: Open: err != nil: return nil, errHeader":        "no members, no kid",
-	"jws.go: Open: !signatureOK: return nil, errBase64":      "what does not decode has not a signature's length",
-	"verifier.go: checkClaims: !ok: return errIssuedAt":      "the zero time is too long ago for a token's life",
-	"verifier.go: checkClaims: !ok: return errExpiresAt":     "the zero time is before iat",
-	"keyset.go: parseJWKS: err != nil: return KeySet{}, err": "no members, no keys",
+	"verifier.go: holds: err == nil":                        "with an error comes the zero key, which equals none",
+	"verifier.go: open: err != nil: return nil, errPayload": "no members, no iss",
+	"jws.go: Open: err != nil: return nil, errHeader":       "no members, no kid",
+	"jws.go: Open: !signatureOK: return nil, errBase64":     "what does not decode has not a signature's length",
+	"verifier.go: checkClaims: !ok: return errIssuedAt":     "the zero time is too long ago for a token's life",
+	"verifier.go: checkClaims: !ok: return errExpiresAt":    "the zero time is before iat",
+	"parse.go: ParseSet: err != nil: return Set{}, err":     "no members, no keys",
 }
 
 // TestMutants builds the package once more with a switch in each refusal, and
@@ -57,7 +60,9 @@ func TestMutants(t *testing.T) {
 	dir := t.TempDir()
 	mutants := writeMutants(t, dir)
 	var binaries []string
-	for _, pkg := range []string{".", "../internal/strictjson"} {
+	packages := []string{".", "../internal/strictjson", "../internal/jwk"}
+	files := [][]string{nil, {"strictjson.go"}, {"key.go", "parse.go"}} // nil: all
+	for _, pkg := range packages {
 		binary := filepath.Join(dir, fmt.Sprintf("%d.test", len(binaries)))
 		binaries = append(binaries, binary)
 		build := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary, pkg)
@@ -65,12 +70,12 @@ func TestMutants(t *testing.T) {
 			t.Fatalf("build: %v\n%s", err, out)
 		}
 	}
-	// noticed runs tests with one check off: those of the package, and for
-	// strictjson its own too.
+	// noticed runs tests with one check off: those of the package, and those of
+	// the package that the check is in.
 	noticed := func(mutant int, tests string) bool {
 		for i, binary := range binaries {
-			if i > 0 && mutant > 0 && !strings.HasPrefix(mutants[mutant-1], "strictjson.go") {
-				break
+			if i > 0 && mutant > 0 && !slices.ContainsFunc(files[i], func(file string) bool { return strings.HasPrefix(mutants[mutant-1], file+":") }) {
+				continue
 			}
 			patience := 20 * time.Second // one mutant never ends
 			if mutant == 0 {
@@ -79,7 +84,7 @@ func TestMutants(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			run := exec.CommandContext(ctx, binary, "-test.run", tests, "-test.failfast")
 			run.Env = append(os.Environ(), fmt.Sprintf("USHER_TEST_MUTANT=%d", mutant))
-			run.Dir = []string{".", "../internal/strictjson"}[i]
+			run.Dir = packages[i]
 			err := run.Run()
 			cancel()
 			if _, failed := errors.AsType[*exec.ExitError](err); failed {
@@ -270,7 +275,7 @@ func refuses(path string, body []ast.Stmt) bool {
 	}
 	switch s := body[len(body)-1].(type) {
 	case *ast.BranchStmt:
-		return s.Tok == token.CONTINUE && path == "keyset.go"
+		return s.Tok == token.CONTINUE && strings.HasSuffix(path, "parse.go")
 	case *ast.ReturnStmt:
 		if len(s.Results) == 0 {
 			return false

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/usher-auth/usher/internal/jwk"
 	"github.com/usher-auth/usher/internal/jws"
 	"github.com/usher-auth/usher/internal/strictjson"
 )
@@ -262,7 +263,7 @@ func isTokenKeyID(kid string) bool {
 			return false
 		}
 	}
-	return kid != "" && len(kid) <= maxKeyIDBytes
+	return kid != "" && len(kid) <= jwk.MaxKeyIDBytes
 }
 
 // checkClaims checks and takes the claims of RFC 7519, all but against the
