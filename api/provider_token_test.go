@@ -292,7 +292,7 @@ func TestBadUpstreamTokens(t *testing.T) {
 		"an empty array":             {by(key, nil, map[string]any{"aud": []string{}}), 401, "upstream_audience", idp, invalid},
 		"an empty aud":               {by(key, nil, map[string]any{"aud": ""}), 401, "upstream_audience", idp, invalid},
 		"alg none":                   {by(key, map[string]any{"alg": "none"}, nil), 401, "upstream_algorithm", idp, invalid},
-		"the public key as a secret": {by(identitytest.SecretKey(string(session.MarshalJWKS([]session.JWK{key.JWK()}))), map[string]any{"kid": "key-1"}, nil), 401, "upstream_algorithm", idp, invalid},
+		"the public key as a secret": {by(identitytest.SecretKey(string(identitytest.JWKS(key))), map[string]any{"kid": "key-1"}, nil), 401, "upstream_algorithm", idp, invalid},
 		"another issuer":             {by(key, nil, map[string]any{"iss": "https://evil.example.com"}), 401, "upstream_issuer_unknown", "", invalid},
 		"a slash at the end":         {by(key, nil, map[string]any{"iss": idp + "/"}), 401, "upstream_issuer_unknown", "", invalid},
 		"another typ":                {by(key, map[string]any{"typ": "logout+jwt"}, nil), 401, "upstream_type", idp, invalid},

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/internal/secret"
-	"github.com/usher-auth/usher/session"
 )
 
 // A preset is what is known of a provider's tokens, as settings that a line may
@@ -227,10 +226,8 @@ func (c *ProviderConfig) setOne(name string, values []string) (err error) {
 	}
 	switch name {
 	case "keys-file":
-		if c.Keys, err = session.KeysFromFile(value); err != nil {
-			return errors.New(plain(err))
-		}
-		return nil
+		c.Keys, err = c.readKeys(value)
+		return err
 	case "secret-file":
 		content, err := os.ReadFile(value)
 		c.Secret = secret.New(strings.TrimRight(string(content), "\r\n"))

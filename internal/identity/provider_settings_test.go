@@ -79,7 +79,7 @@ func TestParseProvidersFaults(t *testing.T) {
 		"a short secret":         {[]string{"authjs issuer=https://id.example.com aud=a secret-file=" + short}, []string{id + "secret-file: the secret is shorter than 32 bytes"}},
 		"an empty secret":        {[]string{"authjs issuer=https://id.example.com aud=a secret-file=" + empty}, []string{id + "secret-file: " + empty + " is empty"}},
 		"a secret that is gone":  {[]string{"authjs issuer=https://id.example.com aud=a secret-file=" + dir + "/none"}, []string{id + "secret-file: open " + dir + "/none: no such file"}},
-		"a file without keys":    {[]string{"authjs issuer=https://id.example.com aud=a keys-file=" + noKeys}, []string{id + "keys-file: JWK Set: no usable key"}},
+		"a file without keys":    {[]string{"authjs issuer=https://id.example.com aud=a keys-file=" + noKeys}, []string{id + "keys-file: no usable key at " + noKeys + ": the set is empty"}},
 		"HS256 for public keys":  {[]string{"oidc issuer=https://id.example.com aud=a alg=HS256"}, []string{id + `alg: "HS256" is not one of EdDSA`}},
 		"RS256 for a secret":     {[]string{"authjs issuer=https://id.example.com aud=a alg=RS256 secret-file=" + long}, []string{id + `alg: "RS256" is not one of HS256`}},
 		"none":                   {[]string{"oidc issuer=https://id.example.com aud=a alg=none"}, []string{id + `alg: "none"`}},
@@ -286,10 +286,7 @@ func FuzzParseProviders(f *testing.F) {
 func FuzzProviderToken(f *testing.F) {
 	p := identitytest.New(issuerURL, keysURL)
 	key := identitytest.NewKey(session.EdDSA, "key-1")
-	keys, err := session.NewKeySet(key.JWK())
-	if err != nil {
-		f.Fatal(err)
-	}
+	keys := identity.NewKeySet(key.JWK())
 	u, err := identity.NewProviders(identity.ProvidersConfig{Providers: []identity.ProviderConfig{{Issuers: []string{issuerURL}, Keys: keys, Audiences: []string{"usher"}}}})
 	if err != nil {
 		f.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/internal/jwk"
 	"github.com/usher-auth/usher/internal/jws"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/internal/strictjson"
@@ -22,7 +23,6 @@ const HS256 = "HS256"
 
 const (
 	minSecret      = 32 // bytes: as many as the hash has (RFC 7518, section 3.2)
-	maxKeyID       = 128
 	defaultMaxLife = time.Hour
 	longestLife    = 7 * 24 * time.Hour
 	defaultLeeway  = 30 * time.Second
@@ -47,7 +47,7 @@ type ProviderConfig struct {
 	// of at least 32 bytes, for HS256.
 	JWKS     string
 	Discover bool
-	Keys     session.KeySet
+	Keys     KeySet
 	Secret   secret.Text
 	// AllowPrivate allows the keys to be at a private address, as inside of a
 	// company's network. A loopback address needs no leave.
@@ -105,7 +105,7 @@ func (c *ProviderConfig) prefix() string { return strings.TrimSuffix(c.ID, idPla
 
 func (c *ProviderConfig) setDefaults() {
 	if c.Algorithms == nil {
-		c.Algorithms = []string{session.EdDSA, session.Ed25519, session.ES256, session.RS256, session.PS256}
+		c.Algorithms = jwk.Algorithms()
 		if !c.Secret.IsEmpty() {
 			c.Algorithms = []string{HS256}
 		}
@@ -139,7 +139,7 @@ func (c *ProviderConfig) faults() (faults []error) {
 		add("issuer", "it is missing: write the iss of the tokens, exactly")
 	}
 	sources := 0
-	for _, there := range []bool{c.JWKS != "", c.Discover, c.Keys.Len() > 0, !c.Secret.IsEmpty()} {
+	for _, there := range []bool{c.JWKS != "", c.Discover, len(c.Keys.Keys) > 0, !c.Secret.IsEmpty()} {
 		if there {
 			sources++
 		}
@@ -150,7 +150,7 @@ func (c *ProviderConfig) faults() (faults []error) {
 	if !c.Secret.IsEmpty() && len(c.Secret.Reveal()) < minSecret {
 		add("secret-file", "the secret is shorter than %d bytes: openssl rand -base64 32 makes one", minSecret)
 	}
-	known := []string{session.EdDSA, session.Ed25519, session.ES256, session.RS256, session.PS256}
+	known := jwk.Algorithms()
 	if !c.Secret.IsEmpty() {
 		known = []string{HS256}
 	}
@@ -232,13 +232,13 @@ type ProvidersConfig struct {
 // use.
 type Providers struct {
 	providers map[string]*provider // by iss
-	keys      []*session.URLKeys
+	keys      []fetchedKeys
 	now       func() time.Time
 }
 
 type provider struct {
 	ProviderConfig
-	keys session.KeySource // nil with a secret
+	keys keySource // nil with a secret
 }
 
 // NewProviders begins to fetch the issuers' keys, or returns every fault of the
@@ -289,14 +289,14 @@ func complete(issuers []ProviderConfig) ([]ProviderConfig, error) {
 }
 
 // keysOf returns where the keys of one issuer come from; no other's are in it.
-func (p *Providers) keysOf(c *ProviderConfig, cfg *ProvidersConfig) (session.KeySource, error) {
+func (p *Providers) keysOf(c *ProviderConfig, cfg *ProvidersConfig) (keySource, error) {
 	switch {
 	case !c.Secret.IsEmpty():
 		return nil, nil //nolint:nilnil // see issuer
-	case c.Keys.Len() > 0:
+	case len(c.Keys.Keys) > 0:
 		return c.Keys, nil
 	}
-	fetch := session.URLKeysConfig{Transport: cfg.Transport, MaxWaiting: maxWaiting}
+	fetch := jwk.FetchConfig{Transport: cfg.Transport, MaxWaiting: maxWaiting}
 	if fetch.Transport == nil {
 		fetch.Transport = keyTransport(c)
 	}
@@ -304,16 +304,17 @@ func (p *Providers) keysOf(c *ProviderConfig, cfg *ProvidersConfig) (session.Key
 		name := c.name()
 		fetch.OnError = func(err error) { cfg.OnError(name, err) }
 	}
-	var keys *session.URLKeys
+	var fetcher *jwk.Fetcher[KeySet]
 	var err error
 	if c.Discover {
-		keys, err = session.KeysFromIssuer(c.name(), fetch)
+		fetcher, err = jwk.FetchFromIssuer(c.name(), fetch, c.parseSet)
 	} else {
-		keys, err = session.KeysFromURL(c.JWKS, fetch)
+		fetcher, err = jwk.Fetch(c.JWKS, fetch, nil, c.parseSet)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("bad key URL: %w", err)
 	}
+	keys := fetchedKeys{fetcher}
 	p.keys = append(p.keys, keys)
 	return keys, nil
 }
@@ -428,21 +429,22 @@ func (p *provider) key(ctx context.Context, m *jws.Message) (jws.Key, error) {
 	if !p.Secret.IsEmpty() {
 		return jws.Key{Algorithm: HS256, Verify: p.verifyHS256}, nil
 	}
-	if m.KeyID == "" || len(m.KeyID) > maxKeyID {
-		return jws.Key{}, p.refuse(ReasonUnknownKey, "kid is not a string of 1 to %d bytes", maxKeyID)
+	value, named := m.Header.Get("kid")
+	if kid, _ := value.Text(); named && (kid == "" || len(kid) > jwk.MaxKeyIDBytes) {
+		return jws.Key{}, p.refuse(ReasonUnknownKey, "kid is not a string of 1 to %d bytes", jwk.MaxKeyIDBytes)
 	}
-	key, err := p.keys.Key(ctx, m.KeyID)
+	key, err := p.keys.key(ctx, keyName{m.KeyID, named, m.Algorithm})
 	if err == nil {
 		return jws.Key{Algorithm: key.Algorithm, Verify: key.Verify}, nil
 	}
 	unavailable := &KeysUnavailableError{Issuer: p.name(), err: err}
-	if retry, ok := errors.AsType[*session.RetryError](err); ok {
+	if retry, ok := errors.AsType[*jwk.RetryError](err); ok {
 		// The key may be a new one: to refuse it would sign good users out.
 		unavailable.RetryAfter = retry.After
 		return jws.Key{}, unavailable
 	}
-	if errors.Is(err, session.ErrUnknownKey) {
-		return jws.Key{}, p.refuse(ReasonUnknownKey, "kid is none of the issuer's keys")
+	if unknown, ok := errors.AsType[*unknownKeyError](err); ok {
+		return jws.Key{}, p.refuse(ReasonUnknownKey, "%s", unknown.reason)
 	}
 	return jws.Key{}, unavailable
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/identity/identitytest"
+	"github.com/usher-auth/usher/internal/jwk"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )
@@ -260,8 +261,11 @@ func TestProviderTokenRefusals(t *testing.T) {
 		"alg in other case":              {by(key, m{"alg": "eddsa"}, nil), "upstream_algorithm"},
 		"no alg":                         {by(key, m{"alg": nil}, nil), "upstream_algorithm"},
 		"alg of the other key":           {by(ec, m{"kid": "key-1"}, nil), "upstream_algorithm"},
-		"a public key as a secret":       {by(identitytest.SecretKey(string(session.MarshalJWKS([]session.JWK{key.JWK()}))), m{"kid": "key-1"}, nil), "upstream_algorithm"},
-		"no kid":                         {by(key, m{"kid": nil}, nil), "upstream_key_unknown"},
+		"a public key as a secret":       {by(identitytest.SecretKey(string(identitytest.JWKS(key))), m{"kid": "key-1"}, nil), "upstream_algorithm"},
+		"no kid, and one key fits":       {by(key, m{"kid": nil}, nil), ""},
+		"no kid, by a stranger":          {by(stranger, m{"kid": nil}, nil), "upstream_signature"},
+		"kid is null":                    {by(key, m{"kid": json.RawMessage("null")}, nil), "upstream_key_unknown"},
+		"kid is empty":                   {by(key, m{"kid": ""}, nil), "upstream_key_unknown"},
 		"kid is a number":                {by(key, m{"kid": 1}, nil), "upstream_key_unknown"},
 		"a long kid":                     {by(key, m{"kid": strings.Repeat("k", 129)}, nil), "upstream_key_unknown"},
 		"a stranger's key of that kid":   {by(stranger, nil, nil), "upstream_signature"},
@@ -527,12 +531,12 @@ func TestWithdrawnKey(t *testing.T) {
 // nobody waits; without any, its tokens are a fault, and nobody else's are.
 func TestBadKeySources(t *testing.T) {
 	t.Parallel()
-	good := string(session.MarshalJWKS([]session.JWK{identitytest.NewKey(session.EdDSA, "key-9").JWK()}))
-	thousand := make([]session.JWK, 1_000)
+	good := string(identitytest.JWKS(identitytest.NewKey(session.EdDSA, "key-9")))
+	thousand := make([]identitytest.Key, 1_000)
 	for n := range thousand {
-		thousand[n] = identitytest.NewKey(session.EdDSA, fmt.Sprint("key-", n)).JWK()
+		thousand[n] = identitytest.NewKey(session.EdDSA, fmt.Sprint("key-", n))
 	}
-	many := session.MarshalJWKS(thousand)
+	many := identitytest.JWKS(thousand...)
 	for name, handler := range map[string]http.HandlerFunc{
 		"hangs": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"redirects": func(w http.ResponseWriter, r *http.Request) {
@@ -685,9 +689,9 @@ func TestHangingFetchKeepsFewWaiting(t *testing.T) {
 func TestAttackVectorsOfProviders(t *testing.T) {
 	t.Parallel()
 	// What providers may do and usher does not: other claims of the same names,
-	// a kid of any characters, a header that changes nothing. And there is no
-	// leeway after exp.
-	lawful := regexp.MustCompile(`^(own-|jti-|kid-path$|hdr-x5t$)`)
+	// a kid of any characters or none, a header that changes nothing, a key twice
+	// or with padding. And there is no leeway after exp.
+	lawful := regexp.MustCompile(`^(own-|jti-|kid-path$|kid-missing$|hdr-x5t$|key-1[12]-same-twice$|key-14-x-padded$)`)
 	stricter := regexp.MustCompile(`^exp-in-leeway`)
 	for _, name := range []string{"jwt_attacks.json", "jwt_attacks_more.json"} {
 		t.Run(name, func(t *testing.T) {
@@ -705,12 +709,12 @@ func TestAttackVectorsOfProviders(t *testing.T) {
 			if err := json.Unmarshal(data, &f); err != nil || len(f.Vectors) == 0 {
 				t.Fatal(err)
 			}
-			keys, err := session.ParseJWKS(f.JWKS)
+			set, err := jwk.Profile{Algorithms: jwk.Algorithms(), Lenient: true}.ParseSet(f.JWKS)
 			if err != nil {
 				t.Fatal(err)
 			}
 			u, err := identity.NewProviders(identity.ProvidersConfig{
-				Providers: []identity.ProviderConfig{{Issuers: []string{f.Iss}, Keys: keys, Audiences: []string{f.Aud}, Types: []string{"at+jwt"}}},
+				Providers: []identity.ProviderConfig{{Issuers: []string{f.Iss}, Keys: identity.NewKeySet(set.Keys...), Audiences: []string{f.Aud}, Types: []string{"at+jwt"}}},
 				Now:       func() time.Time { return time.Unix(f.Now, 0) },
 			})
 			if err != nil {

@@ -72,6 +72,18 @@ func (p Profile) parse(m strictjson.Members) (Key, error) {
 	return k, err
 }
 
+// Unnamed makes a key that says neither its ID nor its algorithm.
+func (p Profile) Unnamed(public crypto.PublicKey) (Key, error) {
+	return p.New(p.algorithmOf(public), public)
+}
+
+// IsSet reports whether data looks like a JWK Set rather than one JWK.
+func IsSet(data []byte) bool {
+	members, err := strictjson.Object(data, maxDepth)
+	_, there := members.Get("keys")
+	return err == nil && there
+}
+
 func (p Profile) public(m strictjson.Members) (crypto.PublicKey, error) {
 	kty, _ := jws.Text(m, "kty")
 	crv, _ := jws.Text(m, "crv")

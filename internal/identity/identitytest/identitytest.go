@@ -15,6 +15,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	_ "crypto/sha512" // for SHA-384 and SHA-512
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -26,8 +27,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/usher-auth/usher/internal/jwk"
 	"github.com/usher-auth/usher/internal/secret"
-	"github.com/usher-auth/usher/session"
 )
 
 // A Provider is an identity provider. Its fields are set before it is used; its
@@ -45,7 +46,7 @@ type Provider struct {
 
 // New returns a provider with one key, an Ed25519 one of kid "key-1".
 func New(issuer, keysURL string) *Provider {
-	return &Provider{Issuer: issuer, KeysURL: keysURL, keys: []Key{NewKey(session.EdDSA, "key-1")}}
+	return &Provider{Issuer: issuer, KeysURL: keysURL, keys: []Key{NewKey(jwk.EdDSA, "key-1")}}
 }
 
 // A Key signs.
@@ -69,10 +70,14 @@ func NewKey(alg, id string) Key {
 	k := Key{Algorithm: alg, ID: id}
 	var err error
 	switch alg {
-	case session.EdDSA:
+	case jwk.EdDSA, jwk.Ed25519:
 		_, k.private, err = ed25519.GenerateKey(rand.Reader)
-	case session.ES256:
+	case jwk.ES256:
 		k.private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case jwk.ES384:
+		k.private, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case jwk.ES512:
+		k.private, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	default:
 		k.private = rsaKey()
 	}
@@ -85,14 +90,34 @@ func NewKey(alg, id string) Key {
 // SecretKey is a key of HS256, without an ID.
 func SecretKey(secret string) Key { return Key{Algorithm: "HS256", secret: []byte(secret)} }
 
+// KeyOf makes a Key of a private key that is at hand.
+func KeyOf(alg, id string, private crypto.Signer) Key {
+	return Key{Algorithm: alg, ID: id, private: private}
+}
+
 // JWK returns the public half.
-func (k Key) JWK() session.JWK {
-	jwk, err := session.NewJWK(k.Algorithm, k.private.Public())
+func (k Key) JWK() jwk.Key {
+	key, err := jwk.Profile{Algorithms: jwk.Algorithms()}.New(k.Algorithm, k.private.Public())
 	if err != nil {
 		panic(err)
 	}
-	jwk.KeyID = k.ID
-	return jwk
+	key.ID = k.ID
+	return key
+}
+
+// JWKS returns the public halves as a JWK Set.
+func JWKS(keys ...Key) []byte {
+	set := struct {
+		Keys []jwk.Key `json:"keys"`
+	}{[]jwk.Key{}}
+	for _, k := range keys {
+		set.Keys = append(set.Keys, k.JWK())
+	}
+	text, err := json.Marshal(set)
+	if err != nil {
+		panic(err)
+	}
+	return text
 }
 
 // SetKeys publishes these keys, of which the first signs, in place of those
@@ -128,11 +153,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case handler != nil:
 		handler.ServeHTTP(w, r)
 	case strings.HasSuffix(p.KeysURL, at):
-		jwks := make([]session.JWK, len(keys))
-		for i, k := range keys {
-			jwks[i] = k.JWK()
-		}
-		_, _ = w.Write(session.MarshalJWKS(jwks))
+		_, _ = w.Write(JWKS(keys...))
 	case strings.HasSuffix(strings.TrimSuffix(p.Issuer, "/")+"/.well-known/openid-configuration", at):
 		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": p.Issuer, "jwks_uri": p.KeysURL})
 	default:
@@ -190,7 +211,16 @@ func encode(members map[string]any) string {
 }
 
 func (k Key) sign(input string) []byte {
-	digest := sha256.Sum256([]byte(input))
+	hash := crypto.SHA256
+	switch k.Algorithm[max(0, len(k.Algorithm)-3):] {
+	case "384":
+		hash = crypto.SHA384
+	case "512":
+		hash = crypto.SHA512
+	}
+	h := hash.New()
+	h.Write([]byte(input))
+	digest := h.Sum(nil)
 	var signature []byte
 	var err error
 	switch private := k.private.(type) {
@@ -202,17 +232,18 @@ func (k Key) sign(input string) []byte {
 		return ed25519.Sign(private, []byte(input))
 	case *ecdsa.PrivateKey:
 		var r, s *big.Int
-		r, s, err = ecdsa.Sign(rand.Reader, private, digest[:])
+		r, s, err = ecdsa.Sign(rand.Reader, private, digest)
 		if err == nil {
-			signature = make([]byte, 64)
-			r.FillBytes(signature[:32])
-			s.FillBytes(signature[32:])
+			half := (private.Curve.Params().BitSize + 7) / 8
+			signature = make([]byte, 2*half)
+			r.FillBytes(signature[:half])
+			s.FillBytes(signature[half:])
 		}
 	case *rsa.PrivateKey:
-		if k.Algorithm == session.PS256 {
-			signature, err = rsa.SignPSS(rand.Reader, private, crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+		if k.Algorithm == jwk.PS256 {
+			signature, err = rsa.SignPSS(rand.Reader, private, hash, digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
 		} else {
-			signature, err = rsa.SignPKCS1v15(nil, private, crypto.SHA256, digest[:])
+			signature, err = rsa.SignPKCS1v15(nil, private, hash, digest)
 		}
 	}
 	if err != nil {
