@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"time"
@@ -19,17 +18,6 @@ import (
 const adminTimeout = 30 * time.Second
 
 const insufficientPrivilege = "42501" // PostgreSQL, appendix A
-
-var (
-	//go:embed queries/act_as.sql
-	actAsSQL string
-	//go:embed queries/taken_along.sql
-	takenAlongSQL string
-	//go:embed queries/lock_subject.sql
-	lockSubjectSQL string
-	//go:embed queries/subject_is_listed.sql
-	subjectIsListedSQL string
-)
 
 func refuse(sort error, format string, args ...any) error {
 	return admin.Refuse(sort, format, args...)
@@ -125,7 +113,7 @@ func (db *DB) transactAs(ctx context.Context, actor, operation string, fn func(c
 		return refuse(admin.ErrInvalid, "%s: the actor is empty: say who does this", operation)
 	}
 	return db.transact(ctx, operation, func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, actAsSQL, pgx.StrictNamedArgs{"actor": actor}); err != nil {
+		if _, err := tx.Exec(ctx, statement("act_as"), pgx.StrictNamedArgs{"actor": actor}); err != nil {
 			return err
 		}
 		return fn(ctx, actingTx{tx, actor})
@@ -141,7 +129,7 @@ func deleteSubject(ctx context.Context, tx pgx.Tx, s admin.Subject, sql string) 
 	if deleted.RowsAffected() == 0 {
 		return admin.Deletion{}, refuseMissing(s)
 	}
-	return queryRow[admin.Deletion](ctx, tx, takenAlongSQL, nil)
+	return queryRow[admin.Deletion](ctx, tx, statement("taken_along"), nil)
 }
 
 // lockSubject refuses a subject that is not there, and keeps one that is from
@@ -153,12 +141,12 @@ func lockSubject(ctx context.Context, tx pgx.Tx, s admin.Subject) (warning strin
 	if s.Kind == admin.EveryoneKind {
 		return "", nil
 	}
-	locked, err := tx.Exec(ctx, lockSubjectSQL, pgx.StrictNamedArgs{"kind": s.Kind, "id": s.ID})
+	locked, err := tx.Exec(ctx, statement("lock_subject"), pgx.StrictNamedArgs{"kind": s.Kind, "id": s.ID})
 	if err != nil || locked.RowsAffected() > 0 {
 		return "", err
 	}
 	var foreign, listed bool
-	if err := tx.QueryRow(ctx, subjectIsListedSQL, pgx.StrictNamedArgs{"kind": s.Kind, "id": s.ID}).Scan(&foreign, &listed); err != nil {
+	if err := tx.QueryRow(ctx, statement("subject_is_listed"), pgx.StrictNamedArgs{"kind": s.Kind, "id": s.ID}).Scan(&foreign, &listed); err != nil {
 		return "", err
 	}
 	switch {
@@ -175,7 +163,7 @@ func lockSubject(ctx context.Context, tx pgx.Tx, s admin.Subject) (warning strin
 func (db *DB) checkOwnDirectory(ctx context.Context, operation string) error {
 	return db.transact(ctx, operation, func(ctx context.Context, tx pgx.Tx) error {
 		var directory string
-		err := tx.QueryRow(ctx, directoryInForceSQL).Scan(&directory)
+		err := tx.QueryRow(ctx, statement("directory_in_force")).Scan(&directory)
 		if err == nil && directory != OwnDirectory {
 			return refuse(admin.ErrInvalid, "the directory is %s: users, organizations, groups, members and sessions are listed there", directory)
 		}

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"crypto/sha256"
-	_ "embed"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
@@ -11,30 +10,15 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-var (
-	//go:embed queries/admin_key.sql
-	adminKeySQL string
-	//go:embed queries/note_admin_key_use.sql
-	noteAdminKeyUseSQL string
-	//go:embed queries/lock_admin_key_name.sql
-	lockAdminKeyNameSQL string
-	//go:embed queries/add_admin_key.sql
-	addAdminKeySQL string
-	//go:embed queries/list_admin_keys.sql
-	listAdminKeysSQL string
-	//go:embed queries/revoke_admin_key.sql
-	revokeAdminKeySQL string
-)
-
 // AddAdminKey keeps a key of the admin API. A third live one of a name is
 // [admin.ErrExists]: two are for rotation. The role must own the table: that of usher
 // serve may not add keys.
 func (db *DB) AddAdminKey(ctx context.Context, actor string, k admin.NewKey) (added admin.Key, err error) {
 	err = db.transactAs(ctx, actor, "add admin key", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if _, err := tx.Exec(ctx, lockAdminKeyNameSQL, pgx.StrictNamedArgs{"name": k.Name}); err != nil {
+		if _, err := tx.Exec(ctx, statement("lock_admin_key_name"), pgx.StrictNamedArgs{"name": k.Name}); err != nil {
 			return err
 		}
-		added, err = queryRow[admin.Key](ctx, tx, addAdminKeySQL, pgx.StrictNamedArgs{
+		added, err = queryRow[admin.Key](ctx, tx, statement("add_admin_key"), pgx.StrictNamedArgs{
 			"id": k.ID, "name": k.Name, "role": k.Role, "secret_hash": k.SecretHash[:],
 			"expires_at": nullableTime(k.ExpiresAt), "created_by": actor,
 		})
@@ -52,14 +36,14 @@ func (db *DB) AddAdminKey(ctx context.Context, actor string, k admin.NewKey) (ad
 // AdminKeys lists the keys by name, with the revoked ones where all are asked
 // for.
 func (db *DB) AdminKeys(ctx context.Context, all bool) ([]admin.Key, error) {
-	return list[admin.Key](ctx, db.pool, "list admin keys", listAdminKeysSQL, pgx.StrictNamedArgs{"all": all})
+	return list[admin.Key](ctx, db.pool, "list admin keys", statement("list_admin_keys"), pgx.StrictNamedArgs{"all": all})
 }
 
 // RevokeAdminKey ends a key at the next request. One that is not there, or is
 // revoked already, is [admin.ErrNotFound]. The role must own the table.
 func (db *DB) RevokeAdminKey(ctx context.Context, actor, id string) (revoked admin.Key, err error) {
 	err = db.transactAs(ctx, actor, "revoke admin key", func(ctx context.Context, tx pgx.Tx) (err error) {
-		revoked, err = queryRow[admin.Key](ctx, tx, revokeAdminKeySQL, pgx.StrictNamedArgs{"id": id, "actor": actor})
+		revoked, err = queryRow[admin.Key](ctx, tx, statement("revoke_admin_key"), pgx.StrictNamedArgs{"id": id, "actor": actor})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return refuse(admin.ErrNotFound, "there is no live admin key %q: see usher adminkey list", id)
 		}
@@ -83,7 +67,7 @@ func (db *DB) AdminKey(ctx context.Context, id string, secretHash [sha256.Size]b
 		SecretHash                []byte
 		Revoked, Expired, NoteUse bool
 	}
-	row, err := queryRow[adminKeyRow](ctx, db.pool, adminKeySQL, pgx.StrictNamedArgs{"id": id})
+	row, err := queryRow[adminKeyRow](ctx, db.pool, statement("admin_key"), pgx.StrictNamedArgs{"id": id})
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return admin.Key{}, unavailable("look up admin key", err)
 	}
@@ -96,7 +80,7 @@ func (db *DB) AdminKey(ctx context.Context, id string, secretHash [sha256.Size]b
 		return admin.Key{}, admin.ErrKeyExpired
 	}
 	if row.NoteUse {
-		_, _ = db.pool.Exec(ctx, noteAdminKeyUseSQL, pgx.StrictNamedArgs{"id": id}) // losing it loses nothing
+		_, _ = db.pool.Exec(ctx, statement("note_admin_key_use"), pgx.StrictNamedArgs{"id": id}) // losing it loses nothing
 	}
 	return admin.Key{ID: row.ID, Name: row.Name, Role: row.Role}, nil
 }

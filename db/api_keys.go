@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	_ "embed"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
@@ -13,29 +12,14 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-var (
-	//go:embed queries/api_key.sql
-	apiKeySQL string
-	//go:embed queries/note_api_key_use.sql
-	noteAPIKeyUseSQL string
-	//go:embed queries/lock_api_key_name.sql
-	lockAPIKeyNameSQL string
-	//go:embed queries/add_api_key.sql
-	addAPIKeySQL string
-	//go:embed queries/list_api_keys.sql
-	listAPIKeysSQL string
-	//go:embed queries/revoke_api_key.sql
-	revokeAPIKeySQL string
-)
-
 // AddAPIKey keeps a key. A third live one of a name is [admin.ErrExists]: two are
 // for rotation.
 func (db *DB) AddAPIKey(ctx context.Context, actor string, k admin.NewAPIKey) (added admin.APIKey, err error) {
 	err = db.transactAs(ctx, actor, "add API key", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if _, err := tx.Exec(ctx, lockAPIKeyNameSQL, pgx.StrictNamedArgs{"name": k.Name}); err != nil {
+		if _, err := tx.Exec(ctx, statement("lock_api_key_name"), pgx.StrictNamedArgs{"name": k.Name}); err != nil {
 			return err
 		}
-		added, err = queryRow[admin.APIKey](ctx, tx, addAPIKeySQL, pgx.StrictNamedArgs{
+		added, err = queryRow[admin.APIKey](ctx, tx, statement("add_api_key"), pgx.StrictNamedArgs{
 			"id": k.ID, "name": k.Name, "secret_hash": k.SecretHash[:], "routes": k.Routes, "organizations": k.Organizations,
 			"patterns": k.Patterns, "expires_at": nullableTime(k.ExpiresAt), "created_by": actor,
 		})
@@ -52,7 +36,7 @@ func (db *DB) AddAPIKey(ctx context.Context, actor string, k admin.NewAPIKey) (a
 
 // APIKeys lists the keys by name, with the revoked ones where all are asked for.
 func (db *DB) APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPlace]) ([]admin.APIKey, error) {
-	return list[admin.APIKey](ctx, db.pool, "list API keys", listAPIKeysSQL, pgx.StrictNamedArgs{
+	return list[admin.APIKey](ctx, db.pool, "list API keys", statement("list_api_keys"), pgx.StrictNamedArgs{
 		"all": all, "after_name": page.After.Name, "after": page.After.CreatedAt, "after_id": page.After.ID, "limit": page.Limit,
 	})
 }
@@ -61,7 +45,7 @@ func (db *DB) APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPl
 // revoked already, is [admin.ErrNotFound].
 func (db *DB) RevokeAPIKey(ctx context.Context, actor, id string) (revoked admin.APIKey, err error) {
 	err = db.transactAs(ctx, actor, "revoke API key", func(ctx context.Context, tx pgx.Tx) (err error) {
-		revoked, err = queryRow[admin.APIKey](ctx, tx, revokeAPIKeySQL, pgx.StrictNamedArgs{"id": id, "actor": actor})
+		revoked, err = queryRow[admin.APIKey](ctx, tx, statement("revoke_api_key"), pgx.StrictNamedArgs{"id": id, "actor": actor})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return refuse(admin.ErrNotFound, "there is no live API key %q: see usher apikey list", id)
 		}
@@ -95,9 +79,9 @@ func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	batch := new(pgx.Batch)
-	batch.Queue(apiKeySQL, id)
+	batch.Queue(statement("api_key"), id)
 	if user != "" {
-		batch.Queue(lookUpPrincipalsSQL, []*string{nil}, []*string{&user}, []*string{nullable(organization)})
+		batch.Queue(statement("look_up_principals"), []*string{nil}, []*string{&user}, []*string{nullable(organization)})
 	}
 	results := d.db.pool.SendBatch(ctx, batch)
 	defer results.Close()
@@ -158,6 +142,6 @@ func (d *Directory) noteUse(ctx context.Context, results pgx.BatchResults, id st
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 		defer cancel()
-		_, _ = d.db.pool.Exec(ctx, noteAPIKeyUseSQL, pgx.StrictNamedArgs{"id": id})
+		_, _ = d.db.pool.Exec(ctx, statement("note_api_key_use"), pgx.StrictNamedArgs{"id": id})
 	}()
 }

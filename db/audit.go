@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"time"
 
@@ -12,27 +11,6 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
-)
-
-var (
-	//go:embed queries/who_can.sql
-	whoCanSQL string
-	//go:embed queries/who_could.sql
-	whoCouldSQL string
-	//go:embed queries/what_can.sql
-	whatCanSQL string
-	//go:embed queries/why.sql
-	whySQL string
-	//go:embed queries/holders.sql
-	holdersSQL string
-	//go:embed queries/tokens_of.sql
-	tokensOfSQL string
-	//go:embed queries/unused_grants.sql
-	unusedGrantsSQL string
-	//go:embed queries/risky_grants.sql
-	riskyGrantsSQL string
-	//go:embed queries/membership_history.sql
-	membershipHistorySQL string
 )
 
 // Codes of PostgreSQL, appendix A.
@@ -45,7 +23,7 @@ const (
 // that is none, or an access other than Read and Full, is [admin.ErrInvalid]. An
 // opening is its own place in the list.
 func (db *DB) WhoCan(ctx context.Context, r permissions.Resource, access permissions.Access, page admin.Page[admin.Opening]) ([]admin.Opening, error) {
-	return ask[admin.Opening](ctx, db, "who can", whoCanSQL, openingArgs(r, access, page))
+	return ask[admin.Opening](ctx, db, "who can", statement("who_can"), openingArgs(r, access, page))
 }
 
 func openingArgs(r permissions.Resource, access permissions.Access, page admin.Page[admin.Opening]) pgx.StrictNamedArgs {
@@ -63,14 +41,14 @@ func openingArgs(r permissions.Resource, access permissions.Access, page admin.P
 func (db *DB) WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access, page admin.Page[admin.Opening]) ([]admin.Opening, error) {
 	args := openingArgs(r, access, page)
 	args["at"] = at
-	return ask[admin.Opening](ctx, db, "who could", whoCouldSQL, args)
+	return ask[admin.Opening](ctx, db, "who could", statement("who_could"), args)
 }
 
 // WhatCan lists what a user may open now: nothing, where the directory does not
 // list the user or calls him disabled. A reach is its own place in the list.
 func (db *DB) WhatCan(ctx context.Context, user string, page admin.Page[admin.Reach]) ([]admin.Reach, error) {
 	after := page.After
-	return ask[admin.Reach](ctx, db, "what can", whatCanSQL, pgx.StrictNamedArgs{
+	return ask[admin.Reach](ctx, db, "what can", statement("what_can"), pgx.StrictNamedArgs{
 		"user_id": user, "limit": page.Limit, "after_resource_kind": after.ResourceKind, "after_pattern": after.Pattern,
 		"after_access": after.Access, "after_grant_id": after.GrantID, "after_organization_id": after.OrganizationID,
 		"after_through_kind": after.ThroughKind, "after_through_id": after.ThroughID,
@@ -80,7 +58,7 @@ func (db *DB) WhatCan(ctx context.Context, user string, page admin.Page[admin.Re
 // ExplainAccess explains what a user can do with a room or a store now: what
 // counts comes first, then what names the id and does not count.
 func (db *DB) ExplainAccess(ctx context.Context, user string, r permissions.Resource) (admin.Explanation, error) {
-	rows, err := ask[admin.ExplainedGrant](ctx, db, "explain access", whySQL,
+	rows, err := ask[admin.ExplainedGrant](ctx, db, "explain access", statement("why"),
 		pgx.StrictNamedArgs{"user_id": user, "kind": r.Kind.String(), "id": r.ID})
 	if err != nil {
 		return admin.Explanation{}, err
@@ -91,7 +69,7 @@ func (db *DB) ExplainAccess(ctx context.Context, user string, r permissions.Reso
 // Holders lists the tokens that opened a room or a store at a time: issued then
 // or before, and not yet expired. A verifier's leeway comes on top.
 func (db *DB) Holders(ctx context.Context, r permissions.Resource, at time.Time, page admin.Page[admin.HolderPlace]) ([]admin.Holder, error) {
-	return ask[admin.Holder](ctx, db, "holders", holdersSQL, pgx.StrictNamedArgs{
+	return ask[admin.Holder](ctx, db, "holders", statement("holders"), pgx.StrictNamedArgs{
 		"kind": r.Kind.String(), "id": r.ID, "at": at, "limit": page.Limit,
 		"after_user_id": page.After.UserID, "after_issued_at": page.After.IssuedAt, "after_jti": page.After.JTI,
 	})
@@ -119,14 +97,14 @@ type IssuedToken struct {
 
 // TokensOf lists the tokens that a user was given since a time, newest first.
 func (db *DB) TokensOf(ctx context.Context, user string, since time.Time) ([]IssuedToken, error) {
-	return ask[IssuedToken](ctx, db, "tokens of", tokensOfSQL, pgx.StrictNamedArgs{"user_id": user, "since": since})
+	return ask[IssuedToken](ctx, db, "tokens of", statement("tokens_of"), pgx.StrictNamedArgs{"user_id": user, "since": since})
 }
 
 // UnusedGrants lists grants that have held since a time and of which no token
 // since then made use; audit.unused_grants says exactly when. It reads all
 // those tokens, which takes minutes where they are millions.
 func (db *DB) UnusedGrants(ctx context.Context, since time.Time) ([]admin.Grant, error) {
-	return askWithin[admin.Grant](ctx, reportTimeout, db, "unused grants", unusedGrantsSQL, pgx.StrictNamedArgs{"since": since})
+	return askWithin[admin.Grant](ctx, reportTimeout, db, "unused grants", statement("unused_grants"), pgx.StrictNamedArgs{"since": since})
 }
 
 // A RiskyGrant is a grant, or an API key, that somebody should look at.
@@ -147,7 +125,7 @@ type RiskyGrant struct {
 // RiskyGrants lists what holds now or will, by reason. One grant may have
 // several.
 func (db *DB) RiskyGrants(ctx context.Context) ([]RiskyGrant, error) {
-	return askWithin[RiskyGrant](ctx, reportTimeout, db, "risky grants", riskyGrantsSQL, nil)
+	return askWithin[RiskyGrant](ctx, reportTimeout, db, "risky grants", statement("risky_grants"), nil)
 }
 
 // A PastMembership is one that goes on or has ended.
@@ -165,7 +143,7 @@ type PastMembership struct {
 // organization ever had, oldest first. Over a directory that keeps no history
 // it is [admin.ErrNoHistory].
 func (db *DB) MembershipHistory(ctx context.Context, of admin.Subject) ([]PastMembership, error) {
-	return ask[PastMembership](ctx, db, "membership history", membershipHistorySQL, pgx.StrictNamedArgs{"kind": of.Kind, "id": of.ID})
+	return ask[PastMembership](ctx, db, "membership history", statement("membership_history"), pgx.StrictNamedArgs{"kind": of.Kind, "id": of.ID})
 }
 
 // reportTimeout bounds a question whose answer takes reading the whole audit,

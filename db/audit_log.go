@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	_ "embed"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -19,9 +18,6 @@ import (
 
 	"github.com/usher-auth/usher/session"
 )
-
-//go:embed queries/insert_decisions.sql
-var insertDecisionsSQL string
 
 const (
 	// maxBatch bounds the rows of one group commit: enough that the writers
@@ -282,7 +278,7 @@ func (a *AuditLog) insert(ctx context.Context, q execer, batch []*pendingRow) er
 	for c, name := range names {
 		args[name] = cells[c*n : (c+1)*n]
 	}
-	_, err := q.Exec(ctx, insertDecisionsSQL, args)
+	_, err := q.Exec(ctx, statement("insert_decisions"), args)
 	return err
 }
 

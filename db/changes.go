@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 
@@ -11,16 +10,9 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-var (
-	//go:embed queries/record_change.sql
-	recordChangeSQL string
-	//go:embed queries/list_changes.sql
-	listChangesSQL string
-)
-
 // Changes lists what was changed, the newest first.
 func (db *DB) Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page[int64]) ([]admin.Change, error) {
-	return list[admin.Change](ctx, db.pool, "list changes", listChangesSQL, pgx.StrictNamedArgs{
+	return list[admin.Change](ctx, db.pool, "list changes", statement("list_changes"), pgx.StrictNamedArgs{
 		"actor": f.Actor, "action": f.Action, "target": f.Target, "since": nullableTime(f.Since), "until": nullableTime(f.Until),
 		"before": page.After, "limit": page.Limit,
 	})
@@ -56,7 +48,7 @@ func queueRecord(changes *pgx.Batch, tx pgx.Tx, action, target string, details a
 	}
 	text := string(encoded)
 	digest := changeDigest(acting.actor, action, target, &text)
-	changes.Queue(recordChangeSQL, pgx.StrictNamedArgs{
+	changes.Queue(statement("record_change"), pgx.StrictNamedArgs{
 		"actor": acting.actor, "action": action, "target": target, "details": text, "digest": digest[:],
 	})
 	return nil

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"crypto/rand"
-	_ "embed"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,15 +13,6 @@ import (
 
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/session"
-)
-
-var (
-	//go:embed queries/checkpoint_key.sql
-	checkpointKeySQL string
-	//go:embed queries/add_checkpoint_key.sql
-	addCheckpointKeySQL string
-	//go:embed queries/list_checkpoint_keys.sql
-	listCheckpointKeysSQL string
 )
 
 // ErrNoCheckpointKey says that nothing signs the audit's checkpoints: its rows
@@ -39,7 +29,7 @@ type CheckpointKey struct {
 
 // CheckpointKeys lists the keys, the newest first: that one signs.
 func (db *DB) CheckpointKeys(ctx context.Context) ([]CheckpointKey, error) {
-	return list[CheckpointKey](ctx, db.pool, "list checkpoint keys", listCheckpointKeysSQL, nil)
+	return list[CheckpointKey](ctx, db.pool, "list checkpoint keys", statement("list_checkpoint_keys"), nil)
 }
 
 // EnsureCheckpointKey makes the key that signs the audit's checkpoints, its
@@ -52,10 +42,10 @@ func (db *DB) EnsureCheckpointKey(ctx context.Context, encryption *session.KeyEn
 		return fmt.Errorf("db: make checkpoint key: %w", err)
 	}
 	return db.transactAs(ctx, actor, "make checkpoint key", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, lockSigningKeysSQL); err != nil {
+		if _, err := tx.Exec(ctx, statement("lock_signing_keys")); err != nil {
 			return err
 		}
-		added, err := tx.Exec(ctx, addCheckpointKeySQL, pgx.StrictNamedArgs{
+		added, err := tx.Exec(ctx, statement("add_checkpoint_key"), pgx.StrictNamedArgs{
 			"name": name, "public_key": public, "encrypted_key": encryption.Seal([]byte(private), checkpointKeyContext(name)),
 		})
 		if err != nil || added.RowsAffected() == 0 {
@@ -73,7 +63,7 @@ func (db *DB) checkpointSigner(ctx context.Context, encryption *session.KeyEncry
 	defer cancel()
 	var name string
 	var sealed []byte
-	err := db.pool.QueryRow(ctx, checkpointKeySQL).Scan(&name, &sealed)
+	err := db.pool.QueryRow(ctx, statement("checkpoint_key")).Scan(&name, &sealed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNoCheckpointKey
 	}

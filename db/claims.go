@@ -3,7 +3,6 @@ package db
 import (
 	"cmp"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -13,25 +12,6 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
-)
-
-var (
-	//go:embed queries/own_directory.sql
-	ownDirectorySQL string
-	//go:embed queries/add_user_if_new.sql
-	addUserIfNewSQL string
-	//go:embed queries/lock_user.sql
-	lockUserSQL string
-	//go:embed queries/update_user_info.sql
-	updateUserInfoSQL string
-	//go:embed queries/memberships_of.sql
-	membershipsOfSQL string
-	//go:embed queries/add_organization_if_new.sql
-	addOrganizationIfNewSQL string
-	//go:embed queries/add_group_if_new.sql
-	addGroupIfNewSQL string
-	//go:embed queries/add_membership_if_new.sql
-	addMembershipIfNewSQL string
 )
 
 // Foreign reports whether the directory is an application's: claims then
@@ -132,7 +112,7 @@ type membershipRow struct {
 
 // changesOf returns the memberships that the claims add and end.
 func (d *Directory) changesOf(ctx context.Context, q querier, c *session.UpstreamClaims) (add, end []admin.Subject, err error) {
-	rows, err := q.Query(ctx, membershipsOfSQL, pgx.StrictNamedArgs{"user_id": c.UserID, "actor": actorOf(c)})
+	rows, err := q.Query(ctx, statement("memberships_of"), pgx.StrictNamedArgs{"user_id": c.UserID, "actor": actorOf(c)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -174,7 +154,7 @@ func actorOf(c *session.UpstreamClaims) string { return "issuer " + c.Issuer }
 func (d *Directory) learn(ctx context.Context, c *session.UpstreamClaims) error {
 	return d.db.transactAs(ctx, actorOf(c), "write claims", func(ctx context.Context, tx pgx.Tx) error {
 		var own bool
-		if err := tx.QueryRow(ctx, ownDirectorySQL).Scan(&own); err != nil {
+		if err := tx.QueryRow(ctx, statement("own_directory")).Scan(&own); err != nil {
 			return err
 		}
 		if !own {
@@ -211,18 +191,18 @@ func learnUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disab
 			return false, err
 		}
 	}
-	user, err := queryRow[admin.User](ctx, tx, addUserIfNewSQL, pgx.StrictNamedArgs{"id": c.UserID, "info": info, "actor": actorOf(c)})
+	user, err := queryRow[admin.User](ctx, tx, statement("add_user_if_new"), pgx.StrictNamedArgs{"id": c.UserID, "info": info, "actor": actorOf(c)})
 	if err == nil {
 		err = recordUser(ctx, tx, "user.add", user)
 	}
 	if ignoreNoRows(err) != nil {
 		return false, err
 	}
-	err = tx.QueryRow(ctx, lockUserSQL, pgx.StrictNamedArgs{"id": c.UserID}).Scan(&disabled)
+	err = tx.QueryRow(ctx, statement("lock_user"), pgx.StrictNamedArgs{"id": c.UserID}).Scan(&disabled)
 	if err != nil || disabled || info == nil {
 		return disabled, err
 	}
-	user, err = queryRow[admin.User](ctx, tx, updateUserInfoSQL, pgx.StrictNamedArgs{"id": c.UserID, "info": info})
+	user, err = queryRow[admin.User](ctx, tx, statement("update_user_info"), pgx.StrictNamedArgs{"id": c.UserID, "info": info})
 	if err != nil {
 		return false, ignoreNoRows(err)
 	}
@@ -236,9 +216,9 @@ func learnMembership(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims, 
 	var err error
 	args := pgx.StrictNamedArgs{"id": of.ID, "actor": actorOf(c)}
 	if of.Kind == admin.OrganizationKind {
-		made, err = queryRow[admin.Organization](ctx, tx, addOrganizationIfNewSQL, args)
+		made, err = queryRow[admin.Organization](ctx, tx, statement("add_organization_if_new"), args)
 	} else {
-		made, err = queryRow[admin.Group](ctx, tx, addGroupIfNewSQL, args)
+		made, err = queryRow[admin.Group](ctx, tx, statement("add_group_if_new"), args)
 	}
 	if err == nil {
 		err = record(ctx, tx, of.Kind+".add", of.ID, made)
@@ -246,7 +226,7 @@ func learnMembership(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims, 
 	if ignoreNoRows(err) != nil {
 		return err
 	}
-	membership, err := queryRow[admin.Membership](ctx, tx, addMembershipIfNewSQL,
+	membership, err := queryRow[admin.Membership](ctx, tx, statement("add_membership_if_new"),
 		pgx.StrictNamedArgs{"user_id": c.UserID, "kind": of.Kind, "id": of.ID, "actor": actorOf(c)})
 	if err != nil {
 		return ignoreNoRows(err)

@@ -2,23 +2,11 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/internal/secret"
-)
-
-var (
-	//go:embed queries/demo_is_seeded.sql
-	demoIsSeededSQL string
-	//go:embed queries/seed_demo.sql
-	seedDemoSQL string
-	//go:embed queries/seed_demo_members.sql
-	seedDemoMembersSQL string
-	//go:embed queries/seed_demo_session.sql
-	seedDemoSessionSQL string
 )
 
 // SeedDemo fills a new [Dev] database with the demo's users and grants, and
@@ -32,11 +20,11 @@ func SeedDemo(ctx context.Context, url secret.Text, sessions map[string]secret.T
 	defer conn.Close(ctx)
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		var seeded bool
-		if err := tx.QueryRow(ctx, demoIsSeededSQL).Scan(&seeded); err != nil {
+		if err := tx.QueryRow(ctx, statement("demo_is_seeded")).Scan(&seeded); err != nil {
 			return err
 		}
 		if !seeded {
-			for _, sql := range []string{seedDemoSQL, seedDemoMembersSQL} {
+			for _, sql := range []string{statement("seed_demo"), statement("seed_demo_members")} {
 				if _, err := tx.Exec(ctx, sql); err != nil {
 					return err
 				}
@@ -44,7 +32,7 @@ func SeedDemo(ctx context.Context, url secret.Text, sessions map[string]secret.T
 		}
 		for user, token := range sessions {
 			args := pgx.StrictNamedArgs{"token": token.Reveal(), "user_id": user}
-			if _, err := tx.Exec(ctx, seedDemoSessionSQL, args); err != nil {
+			if _, err := tx.Exec(ctx, statement("seed_demo_session"), args); err != nil {
 				return err
 			}
 		}

@@ -25,37 +25,6 @@ import (
 var (
 	//go:embed directories/*.sql
 	directories embed.FS
-
-	//go:embed queries/lock_directory.sql
-	lockDirectorySQL string
-	//go:embed queries/set_local.sql
-	setLocalSQL string
-	//go:embed queries/run_directory.sql
-	runDirectorySQL string
-	//go:embed queries/directory_objects.sql
-	directoryObjectsSQL string
-	//go:embed queries/directory_rows.sql
-	directoryRowsSQL string
-	//go:embed queries/directory_lists.sql
-	directoryListsSQL string
-	//go:embed queries/directory_samples.sql
-	directorySamplesSQL string
-	//go:embed queries/directory_faults.sql
-	directoryFaultsSQL string
-	//go:embed queries/directory_agrees.sql
-	directoryAgreesSQL string
-	//go:embed queries/table_scans.sql
-	tableScansSQL string
-	//go:embed queries/lock_look_ups.sql
-	lockLookUpsSQL string
-	//go:embed queries/set_directory.sql
-	setDirectorySQL string
-	//go:embed queries/directory_in_force.sql
-	directoryInForceSQL string
-	//go:embed queries/users_gone.sql
-	usersGoneSQL string
-	//go:embed queries/revoke_grants_of_users.sql
-	revokeGrantsOfUsersSQL string
 )
 
 // Names of the directories that come with usher.
@@ -140,14 +109,14 @@ var directoryColumns = map[string]string{
 func (db *DB) DirectoryInForce(ctx context.Context) (DirectoryDefinition, error) {
 	var d DirectoryDefinition
 	err := db.transact(ctx, "directory", func(ctx context.Context, tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, directoryInForceSQL).Scan(&d.Name); err != nil {
+		if err := tx.QueryRow(ctx, statement("directory_in_force")).Scan(&d.Name); err != nil {
 			return err
 		}
 		// Postgres then writes the schema of every table.
 		if err := setLocal(ctx, tx, "search_path", ownPath); err != nil {
 			return err
 		}
-		objects, err := list[directoryObject](ctx, tx, "directory", directoryObjectsSQL, nil)
+		objects, err := list[directoryObject](ctx, tx, "directory", statement("directory_objects"), nil)
 		for _, o := range objects {
 			d.SQL += strings.TrimRight(o.Definition, ";\n ") + ";\n\n"
 		}
@@ -167,7 +136,7 @@ func (db *DB) DirectoryInForce(ctx context.Context) (DirectoryDefinition, error)
 func (db *DB) UseDirectory(ctx context.Context, d DirectoryDefinition, actor string) (warnings []string, err error) {
 	err = db.transactAs(ctx, actor, "use directory", func(ctx context.Context, tx pgx.Tx) error {
 		var before string
-		if err := tx.QueryRow(ctx, lockDirectorySQL).Scan(&before); err != nil {
+		if err := tx.QueryRow(ctx, statement("lock_directory")).Scan(&before); err != nil {
 			return err
 		}
 		if err := d.define(ctx, tx); err != nil {
@@ -176,7 +145,7 @@ func (db *DB) UseDirectory(ctx context.Context, d DirectoryDefinition, actor str
 		if err := d.check(ctx, tx); err != nil {
 			return err
 		}
-		has, err := queryRow[grantHolders](ctx, tx, usersGoneSQL, nil)
+		has, err := queryRow[grantHolders](ctx, tx, statement("users_gone"), nil)
 		if err != nil {
 			return err
 		}
@@ -184,7 +153,7 @@ func (db *DB) UseDirectory(ctx context.Context, d DirectoryDefinition, actor str
 		if err := lockLookUps(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, setDirectorySQL, pgx.StrictNamedArgs{"name": d.Name}); err != nil {
+		if _, err := tx.Exec(ctx, statement("set_directory"), pgx.StrictNamedArgs{"name": d.Name}); err != nil {
 			return err
 		}
 		hash := sha256.Sum256([]byte(d.SQL))
@@ -198,7 +167,7 @@ func (db *DB) UseDirectory(ctx context.Context, d DirectoryDefinition, actor str
 
 // define runs the definition's SQL and refuses what is not the five objects.
 func (d *DirectoryDefinition) define(ctx context.Context, tx pgx.Tx) error {
-	before, err := list[directoryObject](ctx, tx, "directory", directoryObjectsSQL, nil)
+	before, err := list[directoryObject](ctx, tx, "directory", statement("directory_objects"), nil)
 	if err != nil {
 		return err
 	}
@@ -211,14 +180,14 @@ func (d *DirectoryDefinition) define(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 	}
-	if _, err := tx.Exec(ctx, runDirectorySQL); err != nil {
+	if _, err := tx.Exec(ctx, statement("run_directory")); err != nil {
 		return d.failed(err)
 	}
 	// What the SQL may have set must not sway the checks.
 	if err := setLocal(ctx, tx, "search_path", ownPath); err != nil {
 		return err
 	}
-	after, err := list[directoryObject](ctx, tx, "directory", directoryObjectsSQL, nil)
+	after, err := list[directoryObject](ctx, tx, "directory", statement("directory_objects"), nil)
 	if err != nil {
 		return err
 	}
@@ -275,14 +244,14 @@ var malformed = []string{
 
 // check calls the functions as look-ups do, on the data that is there.
 func (d *DirectoryDefinition) check(ctx context.Context, tx pgx.Tx) error {
-	faults, err := column(ctx, tx, directoryFaultsSQL)
+	faults, err := column(ctx, tx, statement("directory_faults"))
 	if err != nil {
 		return d.failed(err)
 	}
 	if len(faults) > 0 {
 		return d.refuse("%s", strings.Join(faults, "; "))
 	}
-	samples, err := column(ctx, tx, directorySamplesSQL)
+	samples, err := column(ctx, tx, statement("directory_samples"))
 	if err != nil {
 		return d.failed(err)
 	}
@@ -293,7 +262,7 @@ func (d *DirectoryDefinition) check(ctx context.Context, tx pgx.Tx) error {
 	texts := slices.Clone(malformed)
 	for _, id := range samples {
 		var agrees struct{ UserAgrees, MembershipsAgree bool }
-		err := tx.QueryRow(ctx, directoryAgreesSQL, pgx.StrictNamedArgs{"id": id}).Scan(&agrees.UserAgrees, &agrees.MembershipsAgree)
+		err := tx.QueryRow(ctx, statement("directory_agrees"), pgx.StrictNamedArgs{"id": id}).Scan(&agrees.UserAgrees, &agrees.MembershipsAgree)
 		if err != nil {
 			return d.failed(err)
 		}
@@ -318,7 +287,7 @@ func (d *DirectoryDefinition) check(ctx context.Context, tx pgx.Tx) error {
 func (d *DirectoryDefinition) checkNobody(ctx context.Context, tx pgx.Tx, text string) error {
 	for _, function := range []string{"directory_session", "directory_user", "directory_memberships"} {
 		var rows int64
-		err := tx.QueryRow(ctx, directoryRowsSQL, pgx.StrictNamedArgs{"function": function, "text": text}).Scan(&rows)
+		err := tx.QueryRow(ctx, statement("directory_rows"), pgx.StrictNamedArgs{"function": function, "text": text}).Scan(&rows)
 		if err != nil {
 			return d.refuse("usher.%s(%.64q) fails, where what is malformed must be no row: %s", function, text, message(err))
 		}
@@ -327,7 +296,7 @@ func (d *DirectoryDefinition) checkNobody(ctx context.Context, tx pgx.Tx, text s
 		}
 		listed := false
 		if function != "directory_session" {
-			if err := tx.QueryRow(ctx, directoryListsSQL, pgx.StrictNamedArgs{"id": text}).Scan(&listed); err != nil {
+			if err := tx.QueryRow(ctx, statement("directory_lists"), pgx.StrictNamedArgs{"id": text}).Scan(&listed); err != nil {
 				return err
 			}
 		}
@@ -356,7 +325,7 @@ func (d *DirectoryDefinition) checkScans(ctx context.Context, tx pgx.Tx, ids []s
 		}
 		for _, id := range ids {
 			var rows int64
-			err := tx.QueryRow(ctx, directoryRowsSQL, pgx.StrictNamedArgs{"function": function, "text": id}).Scan(&rows)
+			err := tx.QueryRow(ctx, statement("directory_rows"), pgx.StrictNamedArgs{"function": function, "text": id}).Scan(&rows)
 			if err != nil {
 				return d.refuse("usher.%s(%.64q) fails: %s", function, id, message(err))
 			}
@@ -394,7 +363,7 @@ func tableScans(ctx context.Context, tx pgx.Tx) (map[string]int64, error) {
 		Name  string
 		Scans int64
 	}
-	rows, err := list[scan](ctx, tx, "table scans", tableScansSQL, nil)
+	rows, err := list[scan](ctx, tx, "table scans", statement("table_scans"), nil)
 	scans := map[string]int64{}
 	for _, r := range rows {
 		scans[r.Name] = r.Scans
@@ -411,7 +380,7 @@ func column(ctx context.Context, tx pgx.Tx, sql string) ([]string, error) {
 }
 
 func setLocal(ctx context.Context, tx pgx.Tx, name, value string) error {
-	_, err := tx.Exec(ctx, setLocalSQL, pgx.StrictNamedArgs{"name": name, "value": value})
+	_, err := tx.Exec(ctx, statement("set_local"), pgx.StrictNamedArgs{"name": name, "value": value})
 	return err
 }
 
@@ -421,7 +390,7 @@ func lockLookUps(ctx context.Context, tx pgx.Tx) error {
 	if err := setLocal(ctx, tx, "lock_timeout", "200ms"); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, lockLookUpsSQL)
+	_, err := tx.Exec(ctx, statement("lock_look_ups"))
 	if hasCode(err, lockNotAvailable) {
 		return refuse(admin.ErrInUse, "a long query reads usher.grants, and changing the directory now would hold up every request behind it: try again when it has ended")
 	}
@@ -481,7 +450,7 @@ func (h *grantHolders) warnings(before, now string) (warnings []string) {
 func (db *DB) GoneUsers(ctx context.Context) ([]string, error) {
 	var holders grantHolders
 	err := db.transact(ctx, "gone users", func(ctx context.Context, tx pgx.Tx) (err error) {
-		holders, err = queryRow[grantHolders](ctx, tx, usersGoneSQL, nil)
+		holders, err = queryRow[grantHolders](ctx, tx, statement("users_gone"), nil)
 		return err
 	})
 	return holders.Gone, err
@@ -491,7 +460,7 @@ func (db *DB) GoneUsers(ctx context.Context) ([]string, error) {
 // that whoever gets the same id later inherits nothing.
 func (db *DB) RevokeGone(ctx context.Context, actor string) (revoked []admin.Grant, err error) {
 	err = db.transactAs(ctx, actor, "revoke gone", func(ctx context.Context, tx pgx.Tx) error {
-		holders, err := queryRow[grantHolders](ctx, tx, usersGoneSQL, nil)
+		holders, err := queryRow[grantHolders](ctx, tx, statement("users_gone"), nil)
 		if err != nil {
 			return err
 		}
@@ -509,10 +478,10 @@ func (db *DB) RevokeGone(ctx context.Context, actor string) (revoked []admin.Gra
 func (db *DB) Sweep(ctx context.Context, actor string) (revoked []admin.Grant, err error) {
 	err = db.transactAs(ctx, actor, "sweep", func(ctx context.Context, tx pgx.Tx) error {
 		var directory string
-		if err := tx.QueryRow(ctx, directoryInForceSQL).Scan(&directory); err != nil || directory == OwnDirectory {
+		if err := tx.QueryRow(ctx, statement("directory_in_force")).Scan(&directory); err != nil || directory == OwnDirectory {
 			return err
 		}
-		holders, err := queryRow[grantHolders](ctx, tx, usersGoneSQL, nil)
+		holders, err := queryRow[grantHolders](ctx, tx, statement("users_gone"), nil)
 		if err != nil {
 			return err
 		}
@@ -530,7 +499,7 @@ func (h *grantHolders) revoke(ctx context.Context, tx pgx.Tx, actor string) ([]a
 	if len(h.Gone) == 0 {
 		return nil, nil
 	}
-	revoked, err := list[admin.Grant](ctx, tx, "revoke", revokeGrantsOfUsersSQL, pgx.StrictNamedArgs{"users": h.Gone, "actor": actor})
+	revoked, err := list[admin.Grant](ctx, tx, "revoke", statement("revoke_grants_of_users"), pgx.StrictNamedArgs{"users": h.Gone, "actor": actor})
 	if err != nil {
 		return nil, err
 	}

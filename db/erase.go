@@ -2,21 +2,11 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/internal/admin"
-)
-
-var (
-	//go:embed queries/forget_decisions.sql
-	forgetDecisionsSQL string
-	//go:embed queries/months_before.sql
-	monthsBeforeSQL string
-	//go:embed queries/drop_decisions.sql
-	dropDecisionsSQL string
 )
 
 // Actions of the changes by which parts of the audit go.
@@ -43,7 +33,7 @@ func (db *DB) Forget(ctx context.Context, user, actor string) (rows int64, err e
 		var erased int64
 		err := db.transactAs(ctx, actor, "forget", func(ctx context.Context, tx pgx.Tx) error {
 			args := pgx.StrictNamedArgs{"user_id": user, "at_most": forgottenAtOnce}
-			if err := tx.QueryRow(ctx, forgetDecisionsSQL, args).Scan(&erased); err != nil || erased == 0 {
+			if err := tx.QueryRow(ctx, statement("forget_decisions"), args).Scan(&erased); err != nil || erased == 0 {
 				return err
 			}
 			return record(ctx, tx, forgetAction, user, map[string]int64{"rows": erased})
@@ -71,7 +61,7 @@ type Pruning struct {
 // not all sealed is [admin.ErrInUse], and so is one that somebody reads for long. The
 // role must own the tables.
 func (db *DB) Prune(ctx context.Context, before time.Time, actor string) (pruned []Pruning, err error) {
-	rows, err := db.pool.Query(ctx, monthsBeforeSQL, pgx.StrictNamedArgs{"before": before})
+	rows, err := db.pool.Query(ctx, statement("months_before"), pgx.StrictNamedArgs{"before": before})
 	if err != nil {
 		return nil, failed("prune", err)
 	}
@@ -96,7 +86,7 @@ func (db *DB) pruneMonth(ctx context.Context, month time.Time, actor string) (Pr
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		args := pgx.StrictNamedArgs{"month": month, "tries": dropTries}
 		var first, last *int64 // null: the month had no rows
-		if err := tx.QueryRow(ctx, dropDecisionsSQL, args).Scan(&p.Rows, &first, &last, &p.Staying); err != nil {
+		if err := tx.QueryRow(ctx, statement("drop_decisions"), args).Scan(&p.Rows, &first, &last, &p.Staying); err != nil {
 			return err
 		}
 		if p.Rows > 0 {

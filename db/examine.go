@@ -2,24 +2,16 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 )
 
-var (
-	//go:embed queries/missing_partitions.sql
-	missingPartitionsSQL string
-	//go:embed queries/probe_audit.sql
-	probeAuditSQL string
-)
-
 // MissingPartitions returns the months, written 2026-11, of this one and the
 // next three, for which the audit has no partition.
 func (db *DB) MissingPartitions(ctx context.Context) ([]string, error) {
-	rows, err := db.pool.Query(ctx, missingPartitionsSQL)
+	rows, err := db.pool.Query(ctx, statement("missing_partitions"))
 	if err != nil {
 		return nil, failed("missing partitions", err)
 	}
@@ -31,7 +23,7 @@ func (db *DB) MissingPartitions(ctx context.Context) ([]string, error) {
 // decision could be recorded now.
 func (db *DB) ProbeAudit(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, probeAuditSQL); err != nil {
+		if _, err := tx.Exec(ctx, statement("probe_audit")); err != nil {
 			return err
 		}
 		return errTakeBack

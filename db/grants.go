@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,19 +14,6 @@ import (
 
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/permissions"
-)
-
-var (
-	//go:embed queries/add_grant.sql
-	addGrantSQL string
-	//go:embed queries/list_grants.sql
-	listGrantsSQL string
-	//go:embed queries/revoke_grant.sql
-	revokeGrantSQL string
-	//go:embed queries/lock_templates.sql
-	lockTemplatesSQL string
-	//go:embed queries/live_templates.sql
-	liveTemplatesSQL string
 )
 
 // AddGrant adds a grant. The warnings are sentences about a grant that was
@@ -102,7 +88,7 @@ func addGrant(ctx context.Context, tx pgx.Tx, g *admin.NewGrant, template permis
 	if err := checkTemplate(ctx, tx, template); err != nil {
 		return admin.Grant{}, nil, err
 	}
-	added, err = queryRow[admin.Grant](ctx, tx, addGrantSQL, pgx.StrictNamedArgs{
+	added, err = queryRow[admin.Grant](ctx, tx, statement("add_grant"), pgx.StrictNamedArgs{
 		"subject_kind": g.Subject.Kind, "subject_id": g.Subject.ID, "organization_id": g.Organization,
 		"resource_kind": g.Kind.String(), "pattern": g.Pattern, "access": g.Access.String(),
 		"valid_from": nullableTime(g.From), "valid_until": nullableTime(g.Until), "reason": g.Reason, "actor": actor,
@@ -158,14 +144,14 @@ func checkTemplate(ctx context.Context, tx pgx.Tx, template permissions.Template
 		return nil
 	}
 	args := pgx.StrictNamedArgs{"kind": template.Kind().String()}
-	if _, err := tx.Exec(ctx, lockTemplatesSQL, args); err != nil {
+	if _, err := tx.Exec(ctx, statement("lock_templates"), args); err != nil {
 		return err
 	}
 	type liveTemplate struct {
 		ID      int64
 		Pattern string
 	}
-	others, err := list[liveTemplate](ctx, tx, "list templates", liveTemplatesSQL, args)
+	others, err := list[liveTemplate](ctx, tx, "list templates", statement("live_templates"), args)
 	if err != nil {
 		return err
 	}
@@ -228,7 +214,7 @@ func listGrants(ctx context.Context, q querier, filter admin.GrantFilter, page a
 	if filter.Kind != 0 {
 		kind = filter.Kind.String()
 	}
-	return list[admin.Grant](ctx, q, "list grants", listGrantsSQL, pgx.StrictNamedArgs{
+	return list[admin.Grant](ctx, q, "list grants", statement("list_grants"), pgx.StrictNamedArgs{
 		"id": filter.ID, "subject_kind": filter.Subject.Kind, "subject_id": filter.Subject.ID,
 		"resource_kind": kind, "pattern": filter.Pattern, "ended": filter.Ended,
 		"after": page.After, "limit": page.Limit,
@@ -240,7 +226,7 @@ func listGrants(ctx context.Context, q querier, filter admin.GrantFilter, page a
 func (db *DB) RevokeGrant(ctx context.Context, id int64, reason, actor string) (admin.Grant, error) {
 	var revoked admin.Grant
 	err := db.transactAs(ctx, actor, "revoke grant", func(ctx context.Context, tx pgx.Tx) (err error) {
-		revoked, err = queryRow[admin.Grant](ctx, tx, revokeGrantSQL, pgx.StrictNamedArgs{"id": id, "reason": reason, "actor": actor})
+		revoked, err = queryRow[admin.Grant](ctx, tx, statement("revoke_grant"), pgx.StrictNamedArgs{"id": id, "reason": reason, "actor": actor})
 		if err == nil {
 			return record(ctx, tx, "grant.revoke", strconv.FormatInt(id, 10), revoked)
 		}

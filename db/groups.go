@@ -2,22 +2,10 @@ package db
 
 import (
 	"context"
-	_ "embed"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/internal/admin"
-)
-
-var (
-	//go:embed queries/add_group.sql
-	addGroupSQL string
-	//go:embed queries/group.sql
-	groupSQL string
-	//go:embed queries/list_groups.sql
-	listGroupsSQL string
-	//go:embed queries/delete_group.sql
-	deleteGroupSQL string
 )
 
 // AddGroup adds a group to usher's own directory: of an organization, where one
@@ -29,7 +17,7 @@ func (db *DB) AddGroup(ctx context.Context, id, organization, name, actor string
 	}
 	var group admin.Group
 	err := db.transactAs(ctx, actor, "add group", func(ctx context.Context, tx pgx.Tx) (err error) {
-		group, err = queryRow[admin.Group](ctx, tx, addGroupSQL,
+		group, err = queryRow[admin.Group](ctx, tx, statement("add_group"),
 			pgx.StrictNamedArgs{"id": id, "organization_id": organization, "name": name, "actor": actor})
 		switch {
 		case violates(err, uniqueViolation, "groups_pkey"):
@@ -49,7 +37,7 @@ func (db *DB) Group(ctx context.Context, id string) (admin.Group, error) {
 	if err := db.checkOwnDirectory(ctx, "get group"); err != nil {
 		return admin.Group{}, err
 	}
-	return get[admin.Group](ctx, db.pool, admin.Subject{Kind: admin.GroupKind, ID: id}, groupSQL)
+	return get[admin.Group](ctx, db.pool, admin.Subject{Kind: admin.GroupKind, ID: id}, statement("group"))
 }
 
 // Groups lists the groups of usher's own directory by id.
@@ -57,7 +45,7 @@ func (db *DB) Groups(ctx context.Context, page admin.Page[string]) ([]admin.Grou
 	if err := db.checkOwnDirectory(ctx, "list groups"); err != nil {
 		return nil, err
 	}
-	return list[admin.Group](ctx, db.pool, "list groups", listGroupsSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
+	return list[admin.Group](ctx, db.pool, "list groups", statement("list_groups"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // DeleteGroup deletes a group, ends its memberships and revokes its grants. One
@@ -65,7 +53,7 @@ func (db *DB) Groups(ctx context.Context, page admin.Page[string]) ([]admin.Grou
 func (db *DB) DeleteGroup(ctx context.Context, id, actor string) (admin.Deletion, error) {
 	var gone admin.Deletion
 	err := db.transactAs(ctx, actor, "delete group", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if gone, err = deleteSubject(ctx, tx, admin.Subject{Kind: admin.GroupKind, ID: id}, deleteGroupSQL); err != nil {
+		if gone, err = deleteSubject(ctx, tx, admin.Subject{Kind: admin.GroupKind, ID: id}, statement("delete_group")); err != nil {
 			return err
 		}
 		return record(ctx, tx, "group.delete", id, gone)

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"crypto/sha256"
-	_ "embed"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -16,9 +15,6 @@ import (
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
-
-//go:embed queries/look_up_principals.sql
-var lookUpPrincipalsSQL string
 
 // principalRow is one row of look_up_principals.sql, in the order of its columns.
 type principalRow struct {
@@ -151,7 +147,7 @@ func (d *Directory) query(batch []*pendingLookUp, results []lookUpResult) error 
 	for i, l := range batch {
 		tokens[i], users[i], organizations[i] = l.token, l.user, l.organization
 	}
-	rows, err := d.db.pool.Query(ctx, lookUpPrincipalsSQL, tokens, users, organizations)
+	rows, err := d.db.pool.Query(ctx, statement("look_up_principals"), tokens, users, organizations)
 	if err != nil {
 		return err
 	}

@@ -2,20 +2,10 @@ package db
 
 import (
 	"context"
-	_ "embed"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/internal/admin"
-)
-
-var (
-	//go:embed queries/add_membership.sql
-	addMembershipSQL string
-	//go:embed queries/list_members.sql
-	listMembersSQL string
-	//go:embed queries/end_membership.sql
-	endMembershipSQL string
 )
 
 // AddMember makes a user of usher's own directory a member of an organization
@@ -28,7 +18,7 @@ func (db *DB) AddMember(ctx context.Context, of admin.Subject, user, actor strin
 	}
 	var membership admin.Membership
 	err := db.transactAs(ctx, actor, "add member", func(ctx context.Context, tx pgx.Tx) (err error) {
-		membership, err = queryRow[admin.Membership](ctx, tx, addMembershipSQL,
+		membership, err = queryRow[admin.Membership](ctx, tx, statement("add_membership"),
 			pgx.StrictNamedArgs{"user_id": user, "kind": of.Kind, "id": of.ID, "actor": actor})
 		switch {
 		case violates(err, uniqueViolation, "memberships_live"):
@@ -59,7 +49,7 @@ func (db *DB) Members(ctx context.Context, of admin.Subject, page admin.Page[str
 		if _, err := lockSubject(ctx, tx, of); err != nil {
 			return err
 		}
-		members, err = list[admin.Membership](ctx, tx, "list members", listMembersSQL, pgx.StrictNamedArgs{
+		members, err = list[admin.Membership](ctx, tx, "list members", statement("list_members"), pgx.StrictNamedArgs{
 			"kind": of.Kind, "id": of.ID, "after": page.After, "limit": page.Limit,
 		})
 		return err
@@ -84,7 +74,7 @@ func (db *DB) RemoveMember(ctx context.Context, of admin.Subject, user, actor st
 func endMembership(ctx context.Context, tx pgx.Tx, of admin.Subject, user, actor string) (groupsLeft int64, err error) {
 	var ended int64
 	args := pgx.StrictNamedArgs{"user_id": user, "kind": of.Kind, "id": of.ID, "actor": actor}
-	if err := tx.QueryRow(ctx, endMembershipSQL, args).Scan(&ended, &groupsLeft); err != nil {
+	if err := tx.QueryRow(ctx, statement("end_membership"), args).Scan(&ended, &groupsLeft); err != nil {
 		return 0, err
 	}
 	if ended == 0 {

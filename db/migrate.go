@@ -25,21 +25,6 @@ var (
 	//
 	//go:embed roles.sql
 	RolesSQL string
-
-	//go:embed queries/make_migrations_table.sql
-	makeMigrationsTableSQL string
-	//go:embed queries/lock_migrations.sql
-	lockMigrationsSQL string
-	//go:embed queries/add_migration.sql
-	addMigrationSQL string
-	//go:embed queries/has_foreign_tables.sql
-	hasForeignTablesSQL string
-	//go:embed queries/mark_deployment.sql
-	markDeploymentSQL string
-	//go:embed queries/migrations_applied.sql
-	migrationsAppliedSQL string
-	//go:embed queries/deployment.sql
-	deploymentSQL string
 )
 
 // Mode says what a database is to usher. It is written once, at the first
@@ -88,7 +73,7 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 	}
 	if mode == Dev {
 		var foreign bool
-		if err := conn.QueryRow(ctx, hasForeignTablesSQL).Scan(&foreign); err != nil {
+		if err := conn.QueryRow(ctx, statement("has_foreign_tables")).Scan(&foreign); err != nil {
 			return nil, fmt.Errorf("db: migrate: %w", err)
 		}
 		if foreign {
@@ -115,7 +100,7 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 func makeMigrationsTable(ctx context.Context, conn *pgx.Conn) (err error) {
 	for range 10 {
 		if _, err = conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS usher"); err == nil {
-			_, err = conn.Exec(ctx, makeMigrationsTableSQL)
+			_, err = conn.Exec(ctx, statement("make_migrations_table"))
 		}
 		if !hasCode(err, uniqueViolation, duplicateSchema, duplicateTable, internalError) {
 			return err
@@ -125,7 +110,7 @@ func makeMigrationsTable(ctx context.Context, conn *pgx.Conn) (err error) {
 }
 
 func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
-	if _, err := tx.Exec(ctx, lockMigrationsSQL); err != nil {
+	if _, err := tx.Exec(ctx, statement("lock_migrations")); err != nil {
 		return nil, err
 	}
 	done, err := appliedMigrations(ctx, tx)
@@ -135,7 +120,7 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 	if len(done) > 0 {
 		// Before anything changes in a database of the other program.
 		var d Deployment
-		if err := tx.QueryRow(ctx, deploymentSQL).Scan(d.columns()...); err != nil {
+		if err := tx.QueryRow(ctx, statement("deployment")).Scan(d.columns()...); err != nil {
 			return nil, err
 		}
 		if d.Mode != mode {
@@ -160,7 +145,7 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 		if _, err := tx.Exec(ctx, string(text)); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.Name, err)
 		}
-		if _, err := tx.Exec(ctx, addMigrationSQL, pgx.StrictNamedArgs{"version": m.Version, "name": m.Name}); err != nil {
+		if _, err := tx.Exec(ctx, statement("add_migration"), pgx.StrictNamedArgs{"version": m.Version, "name": m.Name}); err != nil {
 			return nil, err
 		}
 		m.Applied = true
@@ -169,7 +154,7 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 	if len(done) == 0 {
 		salt := make([]byte, 32)
 		_, _ = rand.Read(salt) // never fails
-		if _, err := tx.Exec(ctx, markDeploymentSQL, pgx.StrictNamedArgs{"mode": mode, "salt": salt}); err != nil {
+		if _, err := tx.Exec(ctx, statement("mark_deployment"), pgx.StrictNamedArgs{"mode": mode, "salt": salt}); err != nil {
 			return nil, err
 		}
 	}
@@ -181,7 +166,7 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 		applied = append(applied, Migration{Version: SchemaVersion(), Name: schemaStep, Applied: true})
 	}
 	if len(done) == 0 {
-		if _, err := tx.Exec(ctx, makePartitionsSQL); err != nil {
+		if _, err := tx.Exec(ctx, statement("make_partitions")); err != nil {
 			return nil, err
 		}
 	}
@@ -190,7 +175,7 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 
 // appliedMigrations returns the versions that the database has.
 func appliedMigrations(ctx context.Context, q querier) ([]int64, error) {
-	rows, err := q.Query(ctx, migrationsAppliedSQL)
+	rows, err := q.Query(ctx, statement("migrations_applied"))
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +205,7 @@ func MigrationStatus(ctx context.Context, url secret.Text) ([]Migration, error) 
 	step := Migration{Version: SchemaVersion(), Name: schemaStep}
 	if len(applied) > 0 {
 		var hash string
-		err := conn.QueryRow(ctx, schemaAppliedSQL).Scan(&hash, nil)
+		err := conn.QueryRow(ctx, statement("schema_applied")).Scan(&hash, nil)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return nil, fmt.Errorf("db: migration status: %w", err)
 		}
@@ -297,7 +282,7 @@ func (d *Deployment) columns() []any {
 // there is none.
 func (db *DB) Deployment(ctx context.Context) (Deployment, error) {
 	var d Deployment
-	err := db.pool.QueryRow(ctx, deploymentSQL).Scan(d.columns()...)
+	err := db.pool.QueryRow(ctx, statement("deployment")).Scan(d.columns()...)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), hasCode(err, undefinedTable, undefinedSchema, undefinedColumn):
 		return Deployment{}, ErrNotMigrated

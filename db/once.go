@@ -3,23 +3,11 @@ package db
 import (
 	"bytes"
 	"context"
-	_ "embed"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/internal/admin"
-)
-
-var (
-	//go:embed queries/lock_idempotency_key.sql
-	lockIdempotencyKeySQL string
-	//go:embed queries/kept_answer.sql
-	keptAnswerSQL string
-	//go:embed queries/keep_answer.sql
-	keepAnswerSQL string
-	//go:embed queries/forget_answers.sql
-	forgetAnswersSQL string
 )
 
 // txKey is what a transaction stands under in the context of what it runs.
@@ -36,11 +24,11 @@ func (db *DB) Once(ctx context.Context, r admin.Request, change func(context.Con
 	var refused error
 	err = db.transact(ctx, "change once", func(ctx context.Context, tx pgx.Tx) error {
 		key := pgx.StrictNamedArgs{"admin_key_id": r.AdminKeyID, "key": r.IdempotencyKey}
-		if _, err := tx.Exec(ctx, lockIdempotencyKeySQL, key); err != nil {
+		if _, err := tx.Exec(ctx, statement("lock_idempotency_key"), key); err != nil {
 			return err
 		}
 		type keptAnswer struct{ RequestHash, Answer []byte }
-		kept, err := queryRow[keptAnswer](ctx, tx, keptAnswerSQL, key)
+		kept, err := queryRow[keptAnswer](ctx, tx, statement("kept_answer"), key)
 		switch {
 		case err == nil && !bytes.Equal(kept.RequestHash, r.Hash[:]):
 			return refuse(admin.ErrKeyReused, "this idempotency key came with another request before: take a new one for each change")
@@ -53,7 +41,7 @@ func (db *DB) Once(ctx context.Context, r admin.Request, change func(context.Con
 		if answer, refused = change(context.WithValue(ctx, txKey{db}, tx)); refused != nil {
 			return refused
 		}
-		_, err = tx.Exec(ctx, keepAnswerSQL, pgx.StrictNamedArgs{
+		_, err = tx.Exec(ctx, statement("keep_answer"), pgx.StrictNamedArgs{
 			"admin_key_id": r.AdminKeyID, "key": r.IdempotencyKey, "request_hash": r.Hash[:], "answer": string(answer),
 		})
 		return err
@@ -68,6 +56,6 @@ func (db *DB) Once(ctx context.Context, r admin.Request, change func(context.Con
 func (db *DB) ForgetAnswers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	_, err := db.pool.Exec(ctx, forgetAnswersSQL)
+	_, err := db.pool.Exec(ctx, statement("forget_answers"))
 	return failed("forget answers", err)
 }

@@ -2,22 +2,10 @@ package db
 
 import (
 	"context"
-	_ "embed"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/internal/admin"
-)
-
-var (
-	//go:embed queries/add_organization.sql
-	addOrganizationSQL string
-	//go:embed queries/organization.sql
-	organizationSQL string
-	//go:embed queries/list_organizations.sql
-	listOrganizationsSQL string
-	//go:embed queries/delete_organization.sql
-	deleteOrganizationSQL string
 )
 
 // AddOrganization adds an organization to usher's own directory. The id is as
@@ -28,7 +16,7 @@ func (db *DB) AddOrganization(ctx context.Context, id, name, actor string) (admi
 	}
 	var organization admin.Organization
 	err := db.transactAs(ctx, actor, "add organization", func(ctx context.Context, tx pgx.Tx) (err error) {
-		organization, err = queryRow[admin.Organization](ctx, tx, addOrganizationSQL,
+		organization, err = queryRow[admin.Organization](ctx, tx, statement("add_organization"),
 			pgx.StrictNamedArgs{"id": id, "name": name, "actor": actor})
 		if violates(err, uniqueViolation, "organizations_pkey") {
 			return refuseExisting(admin.Subject{Kind: admin.OrganizationKind, ID: id})
@@ -46,7 +34,7 @@ func (db *DB) Organization(ctx context.Context, id string) (admin.Organization, 
 	if err := db.checkOwnDirectory(ctx, "get organization"); err != nil {
 		return admin.Organization{}, err
 	}
-	return get[admin.Organization](ctx, db.pool, admin.Subject{Kind: admin.OrganizationKind, ID: id}, organizationSQL)
+	return get[admin.Organization](ctx, db.pool, admin.Subject{Kind: admin.OrganizationKind, ID: id}, statement("organization"))
 }
 
 // Organizations lists the organizations of usher's own directory by id.
@@ -54,7 +42,7 @@ func (db *DB) Organizations(ctx context.Context, page admin.Page[string]) ([]adm
 	if err := db.checkOwnDirectory(ctx, "list organizations"); err != nil {
 		return nil, err
 	}
-	return list[admin.Organization](ctx, db.pool, "list organizations", listOrganizationsSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
+	return list[admin.Organization](ctx, db.pool, "list organizations", statement("list_organizations"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // DeleteOrganization deletes an organization, ends its memberships, and revokes
@@ -63,7 +51,7 @@ func (db *DB) Organizations(ctx context.Context, page admin.Page[string]) ([]adm
 func (db *DB) DeleteOrganization(ctx context.Context, id, actor string) (admin.Deletion, error) {
 	var gone admin.Deletion
 	err := db.transactAs(ctx, actor, "delete organization", func(ctx context.Context, tx pgx.Tx) (err error) {
-		gone, err = deleteSubject(ctx, tx, admin.Subject{Kind: admin.OrganizationKind, ID: id}, deleteOrganizationSQL)
+		gone, err = deleteSubject(ctx, tx, admin.Subject{Kind: admin.OrganizationKind, ID: id}, statement("delete_organization"))
 		if violates(err, foreignKeyViolation, "groups_organization_id_fkey") {
 			return refuse(admin.ErrInUse, "organization %q still has groups: delete those first", id)
 		}

@@ -2,11 +2,7 @@ package db
 
 import (
 	"context"
-	_ "embed"
 )
-
-//go:embed queries/make_partitions.sql
-var makePartitionsSQL string
 
 // Partitions says what [DB.MakePartitions] found and did.
 type Partitions struct {
@@ -21,7 +17,7 @@ type Partitions struct {
 func (db *DB) MakePartitions(ctx context.Context) (p Partitions, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*queryTimeout)
 	defer cancel()
-	if err := db.pool.QueryRow(ctx, makePartitionsSQL).Scan(&p.Made, &p.InDefault); err != nil {
+	if err := db.pool.QueryRow(ctx, statement("make_partitions")).Scan(&p.Made, &p.InDefault); err != nil {
 		return Partitions{}, unavailable("make partitions", err)
 	}
 	return p, nil

@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,15 +11,6 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/usher-auth/usher/internal/admin"
-)
-
-var (
-	//go:embed queries/token_leaf.sql
-	tokenLeafSQL string
-	//go:embed queries/seal_of_decision.sql
-	sealOfDecisionSQL string
-	//go:embed queries/last_checkpoint.sql
-	lastCheckpointSQL string
 )
 
 // An InclusionProof shows to whoever has the audit's public key, and nothing
@@ -42,7 +32,7 @@ type InclusionProof struct {
 func (db *DB) ProveToken(ctx context.Context, jti string) (*InclusionProof, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	row, err := queryRow[decisionLeaf](ctx, db.pool, tokenLeafSQL, pgx.StrictNamedArgs{"jti": jti})
+	row, err := queryRow[decisionLeaf](ctx, db.pool, statement("token_leaf"), pgx.StrictNamedArgs{"jti": jti})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, refuse(admin.ErrNotFound, "the audit has no token %q: check the jti; or its month was pruned", jti)
 	}
@@ -56,7 +46,7 @@ func (db *DB) ProveToken(ctx context.Context, jti string) (*InclusionProof, erro
 	p := &InclusionProof{ID: row.ID, RecordedAt: micros(row.RecordedAt), Decision: facts}
 	var first int64
 	var ids []int64
-	err = db.pool.QueryRow(ctx, sealOfDecisionSQL, pgx.StrictNamedArgs{"id": row.ID}).Scan(&first, &ids)
+	err = db.pool.QueryRow(ctx, statement("seal_of_decision"), pgx.StrictNamedArgs{"id": row.ID}).Scan(&first, &ids)
 	position := slices.Index(ids, row.ID)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -68,7 +58,7 @@ func (db *DB) ProveToken(ctx context.Context, jti string) (*InclusionProof, erro
 	}
 	p.Leaf = first + int64(position)
 	var size int64
-	if err := db.pool.QueryRow(ctx, lastCheckpointSQL).Scan(&size, &p.Checkpoint); err != nil {
+	if err := db.pool.QueryRow(ctx, statement("last_checkpoint")).Scan(&size, &p.Checkpoint); err != nil {
 		return nil, failed("prove token", err)
 	}
 	path, err := tlog.ProveRecord(size, p.Leaf, storedHashes(ctx, db.pool))

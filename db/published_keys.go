@@ -3,16 +3,12 @@ package db
 import (
 	"context"
 	"crypto/x509"
-	_ "embed"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/session"
 )
-
-//go:embed queries/published_keys.sql
-var publishedKeysSQL string
 
 type publicKeyRow struct {
 	Alg       string
@@ -22,7 +18,7 @@ type publicKeyRow struct {
 // PublishedKeys returns the public keys that usher serves now. It needs no
 // private half, and so no key ring.
 func (db *DB) PublishedKeys(ctx context.Context) (session.KeySet, error) {
-	rows, err := list[publicKeyRow](ctx, db.pool, "published keys", publishedKeysSQL, pgx.StrictNamedArgs{})
+	rows, err := list[publicKeyRow](ctx, db.pool, "published keys", statement("published_keys"), pgx.StrictNamedArgs{})
 	if err != nil {
 		return session.KeySet{}, err
 	}

@@ -3,6 +3,7 @@ package db_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -11,58 +12,78 @@ import (
 	"github.com/usher-auth/usher/db/dbtest"
 )
 
+// queries returns the statements of ./queries by name.
+func queries(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, file := range glob(t, "queries/*.sql") {
+		for _, one := range regexp.MustCompile(`(?m)^-- name: `).Split(read(t, file), -1)[1:] {
+			name, sql, _ := strings.Cut(one, "\n")
+			all[name] = sql
+		}
+	}
+	return all
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("found %d files %s: %v", len(files), pattern, err)
+	}
+	return files
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
 // Postgres parses every statement against the migrated schema: a column that is
 // misspelt or of the wrong type does not wait for the first call.
 func TestQueriesPrepare(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("queries/*.sql")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("found %d queries: %v", len(files), err)
-	}
 	pool := dbtest.New(t).Pool
-	for _, file := range files {
-		content, err := os.ReadFile(file)
+	for name, text := range queries(t) {
+		sql, _, err := pgx.NamedArgs{}.RewriteQuery(t.Context(), nil, text, nil)
 		if err != nil {
-			t.Fatal(err)
-		}
-		sql, _, err := pgx.NamedArgs{}.RewriteQuery(t.Context(), nil, string(content), nil)
-		if err != nil {
-			t.Errorf("%s: %v", file, err)
+			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		conn, err := pool.Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := conn.Conn().Prepare(t.Context(), file, sql); err != nil {
-			t.Errorf("%s: %v", file, err)
+		if _, err := conn.Conn().Prepare(t.Context(), name, sql); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 		conn.Release()
 	}
 }
 
-// A query that no method embeds is one that nobody runs.
-func TestQueriesAreEmbedded(t *testing.T) {
+// A statement that the code does not name is one that nobody runs, and a name
+// without a statement is a call that panics.
+func TestQueriesAreUsed(t *testing.T) {
 	t.Parallel()
-	sources, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var code strings.Builder
-	for _, source := range sources {
-		content, err := os.ReadFile(source)
-		if err != nil {
-			t.Fatal(err)
+	used := map[string]bool{}
+	for _, source := range glob(t, "*.go") {
+		for _, name := range regexp.MustCompile(`statement\("(\w+)"\)`).FindAllStringSubmatch(read(t, source), -1) {
+			used[name[1]] = true
 		}
-		code.Write(content)
 	}
-	files, err := filepath.Glob("queries/*.sql")
-	if err != nil {
-		t.Fatal(err)
+	there := queries(t)
+	for name := range there {
+		if !used[name] {
+			t.Errorf("the statement %s is used nowhere", name)
+		}
 	}
-	for _, file := range files {
-		if !strings.Contains(code.String(), "//go:embed "+file+"\n") {
-			t.Errorf("%s is embedded nowhere", file)
+	for name := range used {
+		if _, ok := there[name]; !ok {
+			t.Errorf("there is no statement %s", name)
 		}
 	}
 }

@@ -18,19 +18,6 @@ import (
 //go:embed schema/*.sql
 var schemaFS embed.FS
 
-var (
-	//go:embed queries/schema_applied.sql
-	schemaAppliedSQL string
-	//go:embed queries/set_schema_applied.sql
-	setSchemaAppliedSQL string
-	//go:embed queries/schema_objects.sql
-	schemaObjectsSQL string
-	//go:embed queries/foreign_objects.sql
-	foreignObjectsSQL string
-	//go:embed queries/schema_privileges.sql
-	schemaPrivilegesSQL string
-)
-
 // schemaStep is the name of the step that applies the files of ./schema.
 const schemaStep = "views and functions"
 
@@ -68,7 +55,7 @@ var (
 func schemaObjects() []schemaObject {
 	var objects []schemaObject
 	for _, file := range schemaFiles {
-		for _, sql := range statements(readSchemaFile(file)) {
+		for _, sql := range splitSchema(readSchemaFile(file)) {
 			o := schemaObject{sql: sql}
 			if m := madeObject.FindStringSubmatch(sql); m != nil {
 				o.kind, o.name = m[1], m[2]
@@ -93,9 +80,9 @@ func readSchemaFile(file string) string {
 	return string(text)
 }
 
-// statements splits SQL that is written as the files of ./schema are: a
+// splitSchema splits SQL that is written as the files of ./schema are: a
 // statement begins a line and ends with one, and quotes bodies with $$.
-func statements(text string) []string {
+func splitSchema(text string) []string {
 	var all []string
 	var one strings.Builder
 	quoted := false
@@ -140,7 +127,7 @@ type placedObject struct {
 func applySchema(ctx context.Context, tx pgx.Tx) (changed bool, err error) {
 	var hash string
 	var recorded []string
-	err = tx.QueryRow(ctx, schemaAppliedSQL).Scan(&hash, &recorded)
+	err = tx.QueryRow(ctx, statement("schema_applied")).Scan(&hash, &recorded)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return false, err
 	}
@@ -153,7 +140,7 @@ func applySchema(ctx context.Context, tx pgx.Tx) (changed bool, err error) {
 		}
 	}
 	var directory string
-	if err := tx.QueryRow(ctx, directoryInForceSQL).Scan(&directory); err != nil {
+	if err := tx.QueryRow(ctx, statement("directory_in_force")).Scan(&directory); err != nil {
 		return false, err
 	}
 	s := schemaUpdate{tx: tx, ours: map[string]bool{}, replaced: map[string]bool{}}
@@ -176,7 +163,7 @@ func applySchema(ctx context.Context, tx pgx.Tx) (changed bool, err error) {
 		}
 		return false, err
 	}
-	_, err = tx.Exec(ctx, setSchemaAppliedSQL, pgx.StrictNamedArgs{"sha256": schemaHash(), "objects": wanted})
+	_, err = tx.Exec(ctx, statement("set_schema_applied"), pgx.StrictNamedArgs{"sha256": schemaHash(), "objects": wanted})
 	return true, err
 }
 
@@ -188,7 +175,7 @@ type schemaUpdate struct {
 }
 
 func (s *schemaUpdate) run(ctx context.Context, wanted []string) error {
-	before, err := list[placedObject](ctx, s.tx, "schema objects", schemaObjectsSQL, nil)
+	before, err := list[placedObject](ctx, s.tx, "schema objects", statement("schema_objects"), nil)
 	if err != nil {
 		return err
 	}
@@ -208,7 +195,7 @@ func (s *schemaUpdate) run(ctx context.Context, wanted []string) error {
 	if err != nil {
 		return err
 	}
-	objects, err := list[placedObject](ctx, s.tx, "schema objects", schemaObjectsSQL, nil)
+	objects, err := list[placedObject](ctx, s.tx, "schema objects", statement("schema_objects"), nil)
 	if err != nil {
 		return err
 	}
@@ -292,7 +279,7 @@ func sameType(ctx context.Context, tx pgx.Tx, o *schemaObject) (exists, same boo
 }
 
 func typeColumns(ctx context.Context, tx pgx.Tx, name string) (columns string, err error) {
-	err = tx.QueryRow(ctx, typeColumnsSQL, pgx.StrictNamedArgs{"name": name}).Scan(&columns)
+	err = tx.QueryRow(ctx, statement("type_columns"), pgx.StrictNamedArgs{"name": name}).Scan(&columns)
 	return columns, err
 }
 
@@ -330,7 +317,7 @@ func (s *schemaUpdate) drop(ctx context.Context, o *schemaObject) error {
 }
 
 func (s *schemaUpdate) idsOf(ctx context.Context, o *schemaObject) ([]string, error) {
-	objects, err := list[placedObject](ctx, s.tx, "schema objects", schemaObjectsSQL, nil)
+	objects, err := list[placedObject](ctx, s.tx, "schema objects", statement("schema_objects"), nil)
 	var ids []string
 	for _, p := range objects {
 		if p.Kind == o.kind && p.Name == o.name {
@@ -346,7 +333,7 @@ func (s *schemaUpdate) others(ctx context.Context) ([]string, error) {
 		Name        *string
 		Description string
 	}
-	objects, err := list[object](ctx, s.tx, "foreign objects", foreignObjectsSQL, nil)
+	objects, err := list[object](ctx, s.tx, "foreign objects", statement("foreign_objects"), nil)
 	var others []string
 	for _, o := range objects {
 		isOurs := func(kind string) bool { return o.Name != nil && s.ours[kind+" "+*o.Name] }
@@ -360,7 +347,7 @@ func (s *schemaUpdate) others(ctx context.Context) ([]string, error) {
 // privileges returns the statements that give others what they have, by text.
 func (s *schemaUpdate) privileges(ctx context.Context) (map[string]string, error) {
 	type privilege struct{ SQL, Object string }
-	found, err := list[privilege](ctx, s.tx, "schema privileges", schemaPrivilegesSQL, nil)
+	found, err := list[privilege](ctx, s.tx, "schema privileges", statement("schema_privileges"), nil)
 	privileges := map[string]string{}
 	for _, p := range found {
 		privileges[p.SQL] = p.Object
@@ -374,7 +361,7 @@ func (s *schemaUpdate) privileges(ctx context.Context) (map[string]string, error
 func (s *schemaUpdate) dropStale(ctx context.Context, before []placedObject, wanted []string) error {
 	var last error
 	for range len(before) + 1 {
-		now, err := list[placedObject](ctx, s.tx, "schema objects", schemaObjectsSQL, nil)
+		now, err := list[placedObject](ctx, s.tx, "schema objects", statement("schema_objects"), nil)
 		if err != nil {
 			return err
 		}

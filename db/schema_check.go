@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"regexp"
@@ -10,15 +9,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-)
-
-var (
-	//go:embed queries/type_columns.sql
-	typeColumnsSQL string
-	//go:embed queries/table_columns.sql
-	tableColumnsSQL string
-	//go:embed queries/schema_definitions.sql
-	schemaDefinitionsSQL string
 )
 
 // SchemaDifferences returns a line for each view, function, type and trigger
@@ -50,7 +40,7 @@ func schemaDifferences(ctx context.Context, tx pgx.Tx) ([]string, error) {
 		}
 	}
 	var directory string
-	if err := tx.QueryRow(ctx, directoryInForceSQL).Scan(&directory); err != nil {
+	if err := tx.QueryRow(ctx, statement("directory_in_force")).Scan(&directory); err != nil {
 		return nil, err
 	}
 	found, err := definitions(ctx, tx, "usher", "audit")
@@ -124,7 +114,7 @@ func wantedDefinition(ctx context.Context, tx pgx.Tx, o *schemaObject) (definiti
 func makeTriggerParts(ctx context.Context, tx pgx.Tx, o *schemaObject) error {
 	table := o.name[:strings.LastIndex(o.name, ".")]
 	var columns string
-	if err := tx.QueryRow(ctx, tableColumnsSQL, pgx.StrictNamedArgs{"name": table}).Scan(&columns); err != nil {
+	if err := tx.QueryRow(ctx, statement("table_columns"), pgx.StrictNamedArgs{"name": table}).Scan(&columns); err != nil {
 		return err
 	}
 	function := triggerFunction.FindStringSubmatch(o.sql)[1]
@@ -158,5 +148,5 @@ type definition struct{ Kind, Name, Definition string }
 // definitions returns what Postgres says of each object of some schemas, with
 // the schema of a trigger's table and function left out.
 func definitions(ctx context.Context, tx pgx.Tx, schemas ...string) ([]definition, error) {
-	return list[definition](ctx, tx, "definitions", schemaDefinitionsSQL, pgx.StrictNamedArgs{"schemas": schemas})
+	return list[definition](ctx, tx, "definitions", statement("schema_definitions"), pgx.StrictNamedArgs{"schemas": schemas})
 }

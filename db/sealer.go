@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -17,25 +16,6 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/usher-auth/usher/session"
-)
-
-var (
-	//go:embed queries/unsealed.sql
-	unsealedSQL string
-	//go:embed queries/settled_decisions.sql
-	settledDecisionsSQL string
-	//go:embed queries/settled_changes.sql
-	settledChangesSQL string
-	//go:embed queries/lock_seals.sql
-	lockSealsSQL string
-	//go:embed queries/last_seal.sql
-	lastSealSQL string
-	//go:embed queries/unsealed_decisions.sql
-	unsealedDecisionsSQL string
-	//go:embed queries/unsealed_changes.sql
-	unsealedChangesSQL string
-	//go:embed queries/add_seal.sql
-	addSealSQL string
 )
 
 const (
@@ -110,8 +90,8 @@ func (s *Sealer) seal(ctx context.Context, mayRest bool) (sealed int, err error)
 		return 0, err
 	}
 	// A table whose barrier a slow writer holds up does not hold up the other.
-	decisions, decisionsErr := s.settled(ctx, settledDecisionsSQL)
-	changes, changesErr := s.settled(ctx, settledChangesSQL)
+	decisions, decisionsErr := s.settled(ctx, statement("settled_decisions"))
+	changes, changesErr := s.settled(ctx, statement("settled_changes"))
 	err = errors.Join(decisionsErr, changesErr)
 	for {
 		n, sealErr := s.sealSome(ctx, decisions, changes)
@@ -129,7 +109,7 @@ func (s *Sealer) measure(ctx context.Context) (rows int64, resting bool, err err
 	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
 	defer cancel()
 	var oldest *time.Time
-	if err := s.db.pool.QueryRow(ctx, unsealedSQL).Scan(&rows, &oldest, &resting); err != nil {
+	if err := s.db.pool.QueryRow(ctx, statement("unsealed")).Scan(&rows, &oldest, &resting); err != nil {
 		return 0, false, unavailable("seal", err)
 	}
 	if oldest == nil { // ids that no row got are not rows
@@ -175,10 +155,10 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 	var signed string
 	err = pgx.BeginFunc(ctx, s.db.pool, func(tx pgx.Tx) error {
 		var turn bool
-		if err := tx.QueryRow(ctx, lockSealsSQL).Scan(&turn); err != nil || !turn {
+		if err := tx.QueryRow(ctx, statement("lock_seals")).Scan(&turn); err != nil || !turn {
 			return err
 		}
-		last, err := queryRow[lastSeal](ctx, tx, lastSealSQL, nil)
+		last, err := queryRow[lastSeal](ctx, tx, statement("last_seal"), nil)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
@@ -186,11 +166,11 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 		if err != nil {
 			return err
 		}
-		decisions, decisionsThrough, err := unsealed(ctx, tx, unsealedDecisionsSQL, last.DecisionsThrough, decisionsSettled, maxSealed)
+		decisions, decisionsThrough, err := unsealed(ctx, tx, statement("unsealed_decisions"), last.DecisionsThrough, decisionsSettled, maxSealed)
 		if err != nil {
 			return err
 		}
-		changes, changesThrough, err := unsealed(ctx, tx, unsealedChangesSQL, last.ChangesThrough, changesSettled, maxSealed-len(decisions))
+		changes, changesThrough, err := unsealed(ctx, tx, statement("unsealed_changes"), last.ChangesThrough, changesSettled, maxSealed-len(decisions))
 		if err != nil {
 			return err
 		}
@@ -204,7 +184,7 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 		if signed, err = next.sign(s.signer); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, addSealSQL, pgx.StrictNamedArgs{
+		_, err = tx.Exec(ctx, statement("add_seal"), pgx.StrictNamedArgs{
 			"first_leaf": last.TreeSize, "tree_size": t.size, "decisions_through": decisionsThrough, "changes_through": changesThrough,
 			"decision_ids": decisionIDs, "change_ids": changeIDs, "first_hash": tlog.StoredHashCount(last.TreeSize), "hashes": hashes,
 			"checkpoint": signed,
@@ -229,7 +209,7 @@ func (s *Sealer) resume(ctx context.Context, tx pgx.Tx, last *lastSeal) (*tree, 
 	if err != nil || last.TreeSize == 0 {
 		return t, err
 	}
-	keys, err := list[CheckpointKey](ctx, tx, "list checkpoint keys", listCheckpointKeysSQL, nil)
+	keys, err := list[CheckpointKey](ctx, tx, "list checkpoint keys", statement("list_checkpoint_keys"), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func MakeServiceLogin(ctx context.Context, url secret.Text, name string, passwor
 	role := pgx.Identifier{name}.Sanitize()
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		// Of two who change a role at the same time, Postgres fails one.
-		if _, err := tx.Exec(ctx, lockMigrationsSQL); err != nil {
+		if _, err := tx.Exec(ctx, statement("lock_migrations")); err != nil {
 			return err
 		}
 		var exists bool

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	_ "embed"
 	"encoding/base64"
 	"errors"
 	"time"
@@ -13,15 +12,6 @@ import (
 
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/secret"
-)
-
-var (
-	//go:embed queries/add_session.sql
-	addSessionSQL string
-	//go:embed queries/list_sessions.sql
-	listSessionsSQL string
-	//go:embed queries/end_sessions.sql
-	endSessionsSQL string
 )
 
 // AddSession signs a user in for ttl, with one of the user's organizations
@@ -41,7 +31,7 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 		if _, err := lockSubject(ctx, tx, admin.Subject{Kind: admin.UserKind, ID: user}); err != nil {
 			return err
 		}
-		added, err = queryRow[admin.Session](ctx, tx, addSessionSQL, pgx.StrictNamedArgs{
+		added, err = queryRow[admin.Session](ctx, tx, statement("add_session"), pgx.StrictNamedArgs{
 			"token_hash": hash[:], "user_id": user, "organization_id": organization, "ttl": ttl,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -64,7 +54,7 @@ func (db *DB) Sessions(ctx context.Context, user string, page admin.Page[admin.S
 	if err := db.checkOwnDirectory(ctx, "list sessions"); err != nil {
 		return nil, err
 	}
-	return list[admin.Session](ctx, db.pool, "list sessions", listSessionsSQL, pgx.StrictNamedArgs{
+	return list[admin.Session](ctx, db.pool, "list sessions", statement("list_sessions"), pgx.StrictNamedArgs{
 		"user_id": user, "after": nullableTime(page.After.CreatedAt), "after_hash": page.After.Hash, "limit": page.Limit,
 	})
 }
@@ -85,6 +75,6 @@ func (db *DB) EndSessions(ctx context.Context, user, actor string) (ended int64,
 }
 
 func endSessions(ctx context.Context, tx pgx.Tx, user string) (ended int64, err error) {
-	err = tx.QueryRow(ctx, endSessionsSQL, pgx.StrictNamedArgs{"user_id": user}).Scan(&ended)
+	err = tx.QueryRow(ctx, statement("end_sessions"), pgx.StrictNamedArgs{"user_id": user}).Scan(&ended)
 	return ended, err
 }

@@ -2,26 +2,12 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/session"
-)
-
-var (
-	//go:embed queries/signing_keys.sql
-	signingKeysSQL string
-	//go:embed queries/add_signing_key.sql
-	addSigningKeySQL string
-	//go:embed queries/list_signing_keys.sql
-	listSigningKeysSQL string
-	//go:embed queries/lock_signing_keys.sql
-	lockSigningKeysSQL string
-	//go:embed queries/has_signing_key.sql
-	hasSigningKeySQL string
 )
 
 // clockSkew is how far the clocks of replicas may be apart.
@@ -42,7 +28,7 @@ type signingKeyRow struct {
 // SigningKeys loads the keys that are published or will be. A key that cannot
 // be opened is left out and reported in unusable: the others go on.
 func (db *DB) SigningKeys(ctx context.Context, encryption *session.KeyEncryption) (keys []*session.SigningKey, unusable []error, err error) {
-	rows, err := db.pool.Query(ctx, signingKeysSQL)
+	rows, err := db.pool.Query(ctx, statement("signing_keys"))
 	if err != nil {
 		return nil, nil, unavailable("signing keys", err)
 	}
@@ -87,14 +73,14 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *sess
 		return nil, err
 	}
 	err = db.transactAs(ctx, actor, "ensure signing key", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, lockSigningKeysSQL); err != nil {
+		if _, err := tx.Exec(ctx, statement("lock_signing_keys")); err != nil {
 			return err
 		}
 		var exists bool
-		if err := tx.QueryRow(ctx, hasSigningKeySQL, pgx.StrictNamedArgs{"alg": alg, "now": now}).Scan(&exists); err != nil || exists {
+		if err := tx.QueryRow(ctx, statement("has_signing_key"), pgx.StrictNamedArgs{"alg": alg, "now": now}).Scan(&exists); err != nil || exists {
 			return err
 		}
-		added, err := queryRow[admin.SigningKeyTimes](ctx, tx, addSigningKeySQL, pgx.StrictNamedArgs{
+		added, err := queryRow[admin.SigningKeyTimes](ctx, tx, statement("add_signing_key"), pgx.StrictNamedArgs{
 			"kid": key.ID(), "alg": alg, "public_key": public, "encrypted_key": sealed,
 			"published_at": key.PublishedAt, "signs_from": key.SignsFrom,
 		})
@@ -113,7 +99,7 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *sess
 // ListSigningKeys lists all keys, those of the past too, in the order in which
 // they began to sign. It opens none.
 func (db *DB) ListSigningKeys(ctx context.Context, page admin.Page[admin.SigningKeyPlace]) ([]admin.SigningKeyTimes, error) {
-	return list[admin.SigningKeyTimes](ctx, db.pool, "list signing keys", listSigningKeysSQL, pgx.StrictNamedArgs{
+	return list[admin.SigningKeyTimes](ctx, db.pool, "list signing keys", statement("list_signing_keys"), pgx.StrictNamedArgs{
 		"after": page.After.SignsFrom, "after_kid": page.After.ID, "limit": page.Limit,
 	})
 }

@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -14,9 +13,6 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
-
-//go:embed queries/tree_hashes.sql
-var treeHashesSQL string
 
 // A tree is the right edge of an RFC 6962 Merkle tree: all that appending to it
 // takes. The zero tree is empty.
@@ -66,7 +62,7 @@ func storedHashes(ctx context.Context, q querier) tlog.HashReader {
 		if len(indexes) == 0 {
 			return nil, nil
 		}
-		rows, err := q.Query(ctx, treeHashesSQL, pgx.StrictNamedArgs{"indexes": indexes})
+		rows, err := q.Query(ctx, statement("tree_hashes"), pgx.StrictNamedArgs{"indexes": indexes})
 		if err != nil {
 			return nil, err
 		}

@@ -2,26 +2,12 @@ package db
 
 import (
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/internal/admin"
-)
-
-var (
-	//go:embed queries/add_user.sql
-	addUserSQL string
-	//go:embed queries/user.sql
-	userSQL string
-	//go:embed queries/list_users.sql
-	listUsersSQL string
-	//go:embed queries/set_user_disabled.sql
-	setUserDisabledSQL string
-	//go:embed queries/delete_user.sql
-	deleteUserSQL string
 )
 
 // AddUser adds a user to usher's own directory. The id is 1 to 128 UTF-16
@@ -39,7 +25,7 @@ func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, acto
 	}
 	var user admin.User
 	err := db.transactAs(ctx, actor, "add user", func(ctx context.Context, tx pgx.Tx) (err error) {
-		user, err = queryRow[admin.User](ctx, tx, addUserSQL, pgx.StrictNamedArgs{"id": id, "info": info, "actor": actor})
+		user, err = queryRow[admin.User](ctx, tx, statement("add_user"), pgx.StrictNamedArgs{"id": id, "info": info, "actor": actor})
 		if violates(err, uniqueViolation, "users_pkey") {
 			return refuseExisting(admin.Subject{Kind: admin.UserKind, ID: id})
 		}
@@ -56,7 +42,7 @@ func (db *DB) User(ctx context.Context, id string) (admin.User, error) {
 	if err := db.checkOwnDirectory(ctx, "get user"); err != nil {
 		return admin.User{}, err
 	}
-	return get[admin.User](ctx, db.pool, admin.Subject{Kind: admin.UserKind, ID: id}, userSQL)
+	return get[admin.User](ctx, db.pool, admin.Subject{Kind: admin.UserKind, ID: id}, statement("user"))
 }
 
 // recordUser records a change without the user's info: it is personal data, and
@@ -71,7 +57,7 @@ func (db *DB) Users(ctx context.Context, page admin.Page[string]) ([]admin.User,
 	if err := db.checkOwnDirectory(ctx, "list users"); err != nil {
 		return nil, err
 	}
-	return list[admin.User](ctx, db.pool, "list users", listUsersSQL, pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
+	return list[admin.User](ctx, db.pool, "list users", statement("list_users"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // SetUserDisabled disables a user, or enables one again. A disabled user gets
@@ -84,7 +70,7 @@ func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool, act
 	}
 	var user admin.User
 	err := db.transactAs(ctx, actor, "set user disabled", func(ctx context.Context, tx pgx.Tx) (err error) {
-		user, err = queryRow[admin.User](ctx, tx, setUserDisabledSQL, pgx.StrictNamedArgs{"id": id, "disabled": disabled})
+		user, err = queryRow[admin.User](ctx, tx, statement("set_user_disabled"), pgx.StrictNamedArgs{"id": id, "disabled": disabled})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return refuseMissing(admin.Subject{Kind: admin.UserKind, ID: id})
 		}
@@ -105,7 +91,7 @@ func (db *DB) DeleteUser(ctx context.Context, id, actor string) (admin.Deletion,
 		if err != nil {
 			return err
 		}
-		gone, err = deleteSubject(ctx, tx, admin.Subject{Kind: admin.UserKind, ID: id}, deleteUserSQL)
+		gone, err = deleteSubject(ctx, tx, admin.Subject{Kind: admin.UserKind, ID: id}, statement("delete_user"))
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,17 +16,6 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/usher-auth/usher/internal/admin"
-)
-
-var (
-	//go:embed queries/page_seals.sql
-	pageSealsSQL string
-	//go:embed queries/decision_leaves.sql
-	decisionLeavesSQL string
-	//go:embed queries/change_leaves.sql
-	changeLeavesSQL string
-	//go:embed queries/erasures.sql
-	erasuresSQL string
 )
 
 // Kinds of [AuditFinding].
@@ -172,10 +160,10 @@ func (v *verification) run(ctx context.Context, keys, checkpoints []string) erro
 			return err
 		}
 	}
-	if err := unsealedRows(ctx, v, decisionLeavesSQL, v.decisions.through, foundInDecisions, v.decision); err != nil {
+	if err := unsealedRows(ctx, v, statement("decision_leaves"), v.decisions.through, foundInDecisions, v.decision); err != nil {
 		return err
 	}
-	if err := unsealedRows(ctx, v, changeLeavesSQL, v.changes.through, foundInChanges, v.change); err != nil {
+	if err := unsealedRows(ctx, v, statement("change_leaves"), v.changes.through, foundInChanges, v.change); err != nil {
 		return err
 	}
 	if err := v.reloadErasures(ctx); err != nil {
@@ -215,7 +203,7 @@ type seal struct {
 // page verifies the next seals and their rows, and reports whether there may
 // be more.
 func (v *verification) page(ctx context.Context) (more bool, err error) {
-	rows, err := v.db.pool.Query(ctx, pageSealsSQL, pgx.StrictNamedArgs{"from": v.tree.size})
+	rows, err := v.db.pool.Query(ctx, statement("page_seals"), pgx.StrictNamedArgs{"from": v.tree.size})
 	if err != nil {
 		return false, err
 	}
@@ -230,10 +218,10 @@ func (v *verification) page(ctx context.Context) (more bool, err error) {
 			break
 		}
 	}
-	if err := compareRows(ctx, v, decisionLeavesSQL, &v.decisions, decisionsFrom, foundInDecisions, v.decision); err != nil {
+	if err := compareRows(ctx, v, statement("decision_leaves"), &v.decisions, decisionsFrom, foundInDecisions, v.decision); err != nil {
 		return false, err
 	}
-	return more, compareRows(ctx, v, changeLeavesSQL, &v.changes, changesFrom, foundInChanges, v.change)
+	return more, compareRows(ctx, v, statement("change_leaves"), &v.changes, changesFrom, foundInChanges, v.change)
 }
 
 // seal verifies one seal against its checkpoint and takes its leaves over. It
@@ -471,7 +459,7 @@ func (db *DB) erasures(ctx context.Context) (erasures, error) {
 		ID                      int64
 		Action, Target, Details string
 	}
-	found, err := list[erasure](ctx, db.pool, "verify audit", erasuresSQL, nil)
+	found, err := list[erasure](ctx, db.pool, "verify audit", statement("erasures"), nil)
 	if err != nil {
 		return erasures{}, err
 	}

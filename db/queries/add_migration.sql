@@ -1,1 +1,0 @@
-INSERT INTO usher.migrations (version, name) VALUES (@version, @name)

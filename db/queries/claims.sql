@@ -1,0 +1,50 @@
+-- name: own_directory
+SELECT directory = 'usher' FROM usher.deployment
+
+-- name: add_user_if_new
+-- Of two at the same time, the second waits for the first and adds nothing.
+INSERT INTO usher.users (id, info, created_by)
+VALUES (@id::text, @info::jsonb, @actor)
+ON CONFLICT (id) DO NOTHING
+RETURNING id, info, disabled_at, created_at, created_by
+
+-- name: lock_user
+-- Keeps others from writing down claims of this user meanwhile, and nobody from
+-- adding grants and memberships.
+SELECT disabled_at IS NOT NULL AS disabled
+  FROM usher.users
+ WHERE id = @id::text
+   FOR NO KEY UPDATE
+
+-- name: update_user_info
+-- Sets members of the info and keeps the others; no row where nothing changes.
+UPDATE usher.users
+   SET info = coalesce(info, '{}') || @info::jsonb
+ WHERE id = @id::text
+   AND NOT coalesce(info, '{}') @> @info::jsonb
+RETURNING id, info, disabled_at, created_at, created_by
+
+-- name: memberships_of
+-- What a user is in now, and which of that the actor made.
+SELECT member_of_kind, member_of_id, created_by = @actor AS own
+  FROM usher.memberships
+ WHERE user_id = @user_id::text AND ended_at IS NULL
+
+-- name: add_organization_if_new
+INSERT INTO usher.organizations (id, created_by)
+VALUES (@id::text, @actor)
+ON CONFLICT (id) DO NOTHING
+RETURNING id, coalesce(name, '') AS name, created_at, created_by
+
+-- name: add_group_if_new
+INSERT INTO usher.groups (id, created_by)
+VALUES (@id::text, @actor)
+ON CONFLICT (id) DO NOTHING
+RETURNING id, coalesce(organization_id, '') AS organization_id, coalesce(name, '') AS name, created_at, created_by
+
+-- name: add_membership_if_new
+-- Somebody else may have made the same meanwhile.
+INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by)
+VALUES (@user_id::text, @kind, @id::text, @actor)
+ON CONFLICT (user_id, member_of_kind, member_of_id) WHERE ended_at IS NULL DO NOTHING
+RETURNING user_id, member_of_kind, member_of_id, created_at, created_by

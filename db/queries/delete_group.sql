@@ -1,1 +1,0 @@
-DELETE FROM usher.groups WHERE id = @id::text

@@ -1,1 +1,0 @@
-DELETE FROM usher.organizations WHERE id = @id::text

@@ -1,1 +1,0 @@
-DELETE FROM usher.users WHERE id = @id::text

@@ -1,0 +1,129 @@
+-- name: lock_directory
+-- The directory in force. Two who change it do so one after the other.
+SELECT directory FROM usher.deployment FOR UPDATE
+
+-- name: set_local
+-- Sets a parameter until the transaction ends.
+SELECT set_config(@name, @value, true)
+
+-- name: run_directory
+-- Runs the statements of usher.directory_sql. A COMMIT among them, which would
+-- keep what has not been checked, is refused here as EXECUTE refuses it.
+DO $$ BEGIN EXECUTE current_setting('usher.directory_sql'); END $$
+
+-- name: directory_objects
+-- The five objects that are the directory, as they stand now. version changes
+-- with every CREATE OR REPLACE.
+SELECT wanted.name, true AS is_function,
+       p.ctid::text || ' ' || p.xmin::text AS version,
+       pg_get_function_result(p.oid) AS columns,
+       p.provolatile IN ('s', 'i') AS stable,
+       p.prosecdef AS definer,
+       p.prorows::integer AS rows,
+       coalesce((SELECT substr(c, 13) FROM unnest(p.proconfig) c WHERE c LIKE 'search\_path=%'), '') AS search_path,
+       has_function_privilege('usher_service', p.oid, 'EXECUTE')
+       AND NOT EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) WHERE grantee = 0) AS privileges,
+       pg_get_functiondef(p.oid) AS definition
+  FROM unnest(ARRAY['directory_session', 'directory_user', 'directory_memberships'],
+              ARRAY['token', 'id', 'user_id']) WITH ORDINALITY AS wanted (name, argument, n)
+  JOIN pg_proc p ON p.oid = to_regprocedure('usher.' || wanted.name || '(text)') AND p.proargnames[1] = wanted.argument
+UNION ALL
+SELECT wanted.name, false,
+       r.ctid::text || ' ' || r.xmin::text,
+       (SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+          FROM pg_attribute a WHERE a.attrelid = r.ev_class AND a.attnum > 0),
+       true, true, 0, '',
+       wanted.name = 'directory_users' OR has_table_privilege('usher_service', r.ev_class, 'SELECT'),
+       format(E'CREATE OR REPLACE VIEW usher.%I AS\n%s', wanted.name, pg_get_viewdef(r.ev_class))
+  FROM unnest(ARRAY['directory_users', 'directory_members']) AS wanted (name)
+  JOIN pg_rewrite r ON r.ev_class = to_regclass('usher.' || wanted.name) AND r.rulename = '_RETURN'
+
+-- name: directory_rows
+-- How many rows one of the directory's functions returns for a text.
+SELECT CASE @function::text
+           WHEN 'directory_session' THEN (SELECT count(*) FROM usher.directory_session(@text))
+           WHEN 'directory_user' THEN (SELECT count(*) FROM usher.directory_user(@text))
+           ELSE (SELECT count(*) FROM usher.directory_memberships(@text))
+       END
+
+-- name: directory_lists
+SELECT EXISTS (SELECT FROM usher.directory_users WHERE id = @id COLLATE "C")
+
+-- name: directory_samples
+-- A user who is a member of something, where there is one, and any other.
+SELECT DISTINCT sample.id
+  FROM ((SELECT user_id AS id FROM usher.directory_members LIMIT 1)
+        UNION ALL
+        (SELECT id FROM usher.directory_users LIMIT 1)) AS sample
+ WHERE sample.id IS NOT NULL
+
+-- name: directory_faults
+-- What the views must not hold: nothing else could make sense of it.
+SELECT 'usher.directory_users has an id that is null, empty or longer than 128 characters' AS fault
+ WHERE EXISTS (SELECT FROM usher.directory_users WHERE (char_length(id) BETWEEN 1 AND 128) IS NOT TRUE)
+UNION ALL
+SELECT 'usher.directory_users has an info that is no JSON object'
+ WHERE EXISTS (SELECT FROM usher.directory_users WHERE jsonb_typeof(info) <> 'object')
+UNION ALL
+SELECT 'usher.directory_users has a disabled that is null'
+ WHERE EXISTS (SELECT FROM usher.directory_users WHERE disabled IS NULL)
+UNION ALL
+SELECT 'usher.directory_members has a kind that is neither organization nor group'
+ WHERE EXISTS (SELECT FROM usher.directory_members WHERE (kind IN ('organization', 'group')) IS NOT TRUE)
+UNION ALL
+SELECT 'usher.directory_members has an id or user_id that is null, empty or longer than 128 characters'
+ WHERE EXISTS (SELECT FROM usher.directory_members
+                WHERE (char_length(id) BETWEEN 1 AND 128 AND char_length(user_id) BETWEEN 1 AND 128) IS NOT TRUE)
+UNION ALL
+SELECT 'usher.directory_members has an organization whose organization_id is not its own id'
+ WHERE EXISTS (SELECT FROM usher.directory_members WHERE kind = 'organization' AND organization_id IS DISTINCT FROM id)
+
+-- name: directory_agrees
+-- Whether tokens and audit see the same of one user.
+SELECT (SELECT count(*) FROM usher.directory_user(@id)) = 1
+       AND (SELECT (f.info, f.disabled) IS NOT DISTINCT FROM (v.info, v.disabled)
+              FROM usher.directory_user(@id) f, usher.directory_users v
+             WHERE v.id = @id) AS user_agrees,
+       NOT EXISTS ((SELECT kind, id, organization_id FROM usher.directory_memberships(@id)
+                    EXCEPT SELECT kind, id, organization_id FROM usher.directory_members WHERE user_id = @id)
+                   UNION ALL
+                   (SELECT kind, id, organization_id FROM usher.directory_members WHERE user_id = @id
+                    EXCEPT SELECT kind, id, organization_id FROM usher.directory_memberships(@id))) AS memberships_agree
+
+-- name: table_scans
+-- How often this transaction has read each table from end to end.
+SELECT format('%I.%I', schemaname, relname) AS name, seq_scan AS scans
+  FROM pg_stat_xact_all_tables
+ WHERE seq_scan > 0 AND relid >= 16384 -- none of Postgres' own
+
+-- name: lock_look_ups
+-- Waits for the look-ups on their way, and has the next ones wait for the
+-- commit: a look-up calls three functions, which must be of one directory.
+-- Every look-up reads the grants.
+LOCK TABLE usher.grants IN ACCESS EXCLUSIVE MODE
+
+-- name: set_directory
+UPDATE usher.deployment SET directory = @name
+
+-- name: directory_in_force
+SELECT directory FROM usher.deployment
+
+-- name: users_gone
+-- The users whom the directory does not list, of those who have grants.
+WITH holder AS (
+    SELECT DISTINCT subject_id AS id FROM usher.grants WHERE subject_kind = 'user' AND revoked_at IS NULL
+), asked AS (
+    SELECT id, NOT EXISTS (SELECT FROM usher.directory_user(holder.id)) AS gone FROM holder
+)
+SELECT count(*) AS holders, coalesce(array_agg(id ORDER BY id) FILTER (WHERE gone), '{}') AS gone
+  FROM asked
+
+-- name: revoke_grants_of_users
+-- A row can be younger than this transaction, hence greatest().
+UPDATE usher.grants
+   SET revoked_at = greatest(now(), created_at), revoked_by = @actor, revoke_reason = 'user gone'
+ WHERE subject_kind = 'user' AND subject_id = ANY(@users) AND revoked_at IS NULL
+   AND NOT EXISTS (SELECT FROM usher.directory_user(subject_id))
+RETURNING id, subject_kind, subject_id, coalesce(organization_id, '') AS organization_id, resource_kind, pattern, access,
+          valid_from, valid_until, coalesce(reason, '') AS reason, created_at, created_by,
+          revoked_at, coalesce(revoked_by, '') AS revoked_by, coalesce(revoke_reason, '') AS revoke_reason

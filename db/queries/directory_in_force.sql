@@ -1,1 +1,0 @@
-SELECT directory FROM usher.deployment

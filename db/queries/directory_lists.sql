@@ -1,1 +1,0 @@
-SELECT EXISTS (SELECT FROM usher.directory_users WHERE id = @id COLLATE "C")

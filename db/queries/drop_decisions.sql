@@ -1,1 +1,0 @@
-SELECT rows, first_id, last_id, staying FROM usher.drop_decisions(@month, @tries)

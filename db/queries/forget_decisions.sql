@@ -1,1 +1,0 @@
-SELECT usher.forget_decisions(@user_id, @at_most)

@@ -1,2 +1,0 @@
-INSERT INTO usher.idempotency_keys (admin_key_id, key, request_hash, answer)
-VALUES (@admin_key_id, @key, @request_hash, @answer)

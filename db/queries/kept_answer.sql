@@ -1,4 +1,0 @@
-SELECT request_hash, answer
-  FROM usher.idempotency_keys
- WHERE admin_key_id = @admin_key_id
-   AND key = @key

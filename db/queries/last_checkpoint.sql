@@ -1,4 +1,0 @@
-SELECT tree_size, checkpoint
-  FROM audit.seals
- ORDER BY first_leaf DESC
- LIMIT 1

@@ -1,5 +1,0 @@
-SELECT id, coalesce(organization_id, '') AS organization_id, coalesce(name, '') AS name, created_at, created_by
-  FROM usher.groups
- WHERE id > @after::text
- ORDER BY id
- LIMIT nullif(@limit::integer, 0)

@@ -1,1 +1,0 @@
-SELECT pg_advisory_xact_lock(hashtextextended('usher.admin_keys ' || @name, 0))

@@ -1,0 +1,62 @@
+-- name: look_up_principals
+-- All that a token rests on, as one row: the session, its user, the memberships
+-- that count, and the grants that hold now. One statement serves all requests
+-- that wait: to start it costs Postgres as much as one look-up.
+--
+-- A session that names an organization is confined to it: organizations,
+-- groups and confined grants of that one alone. When the directory no longer
+-- lists the membership, no organization and no group counts.
+--
+-- $1: session tokens; where one is null, $2 and $3: a user whom somebody else
+-- vouches for (an API key, an identity provider, a proxy) and the organization,
+-- which count like a session's. By number,
+-- since named arguments are parsed anew at each call; and in sub-selects, since
+-- Postgres would else see how long the arrays are and plan anew for each length.
+SELECT asked.n, p.*
+  FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[])) WITH ORDINALITY AS asked (token, user_id, organization_id, n)
+ CROSS JOIN LATERAL (
+    WITH session AS MATERIALIZED (
+        SELECT user_id, organization_id, expires_at FROM usher.directory_session(asked.token) WHERE asked.token IS NOT NULL
+        UNION ALL
+        SELECT asked.user_id, asked.organization_id, NULL WHERE asked.token IS NULL
+    ), listed AS MATERIALIZED (
+        SELECT m.kind, m.id, m.organization_id
+          FROM session s, usher.directory_memberships(s.user_id) m
+    ), active AS MATERIALIZED (
+        SELECT s.organization_id IS NOT NULL AS confined,
+               (SELECT l.id FROM listed l WHERE l.kind = 'organization' AND l.id = s.organization_id) AS organization_id
+          FROM session s
+    ), member AS MATERIALIZED (
+        SELECT l.kind, l.id
+          FROM listed l, active a
+         WHERE NOT a.confined OR l.organization_id = a.organization_id
+    ), subject AS (
+        SELECT 'user' AS kind, user_id AS id FROM session
+        UNION ALL SELECT 'everyone', '' FROM session
+        UNION ALL SELECT kind, id FROM member
+    )
+    SELECT s.user_id, s.expires_at, coalesce(s.expires_at <= now(), false) AS expired,
+           a.organization_id,
+           clock_timestamp() AS at,
+           u.disabled IS NOT NULL AS known, u.info, coalesce(u.disabled, false) AS disabled,
+           (SELECT coalesce(array_agg(id), '{}') FROM member WHERE kind = 'organization') AS organizations,
+           (SELECT coalesce(array_agg(id), '{}') FROM member WHERE kind = 'group') AS groups,
+           g.*
+      FROM session s
+     CROSS JOIN active a
+      LEFT JOIN usher.directory_user(s.user_id) u ON true
+     CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(g.id), '{}') AS grant_ids,
+               coalesce(array_agg(g.subject_kind), '{}') AS grant_subject_kinds,
+               coalesce(array_agg(g.subject_id), '{}') AS grant_subject_ids,
+               coalesce(array_agg(g.resource_kind), '{}') AS grant_kinds,
+               coalesce(array_agg(g.pattern), '{}') AS grant_patterns,
+               coalesce(array_agg(g.access), '{}') AS grant_access
+          FROM subject
+          JOIN usher.grants g ON g.subject_kind = subject.kind AND g.subject_id = subject.id
+         WHERE g.revoked_at IS NULL
+           AND g.valid_from <= now()
+           AND (g.valid_until IS NULL OR g.valid_until > now())
+           AND (g.organization_id IS NULL OR g.organization_id = a.organization_id)
+     ) g
+ ) p

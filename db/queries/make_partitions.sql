@@ -1,1 +1,0 @@
-SELECT made, in_default FROM usher.make_decision_partitions()

@@ -1,1 +1,0 @@
-INSERT INTO usher.deployment (mode, session_salt) VALUES (@mode, @salt)

@@ -1,0 +1,39 @@
+-- name: make_migrations_table
+-- Which steps of ../migrations were applied.
+CREATE TABLE IF NOT EXISTS usher.migrations (
+    version    bigint      PRIMARY KEY,
+    name       text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+
+-- name: lock_migrations
+-- One at a time migrates. Who only reads the table is not held up, and nobody
+-- but the owner can take this lock.
+LOCK TABLE usher.migrations IN SHARE ROW EXCLUSIVE MODE
+
+-- name: add_migration
+INSERT INTO usher.migrations (version, name) VALUES (@version, @name)
+
+-- name: has_foreign_tables
+-- Whether an unmarked database holds somebody's tables.
+SELECT to_regclass('usher.deployment') IS NULL
+   AND EXISTS (SELECT FROM pg_class c
+                 JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relkind IN ('r', 'p')
+                  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'usher'))
+
+-- name: mark_deployment
+INSERT INTO usher.deployment (mode, session_salt) VALUES (@mode, @salt)
+
+-- name: migrations_applied
+SELECT version FROM usher.migrations
+
+-- name: deployment
+SELECT d.mode,
+       (SELECT coalesce(max(version), 0) FROM usher.migrations) AS schema_version,
+       has_table_privilege('usher.decisions', 'UPDATE, DELETE, TRUNCATE') AS may_rewrite_audit,
+       current_setting('synchronous_commit') IN ('off', 'local')
+       OR current_setting('fsync') = 'off' AS loses_commits,
+       d.session_salt, d.directory,
+       coalesce((SELECT a.sha256 FROM usher.applied_schema a), '') AS schema_sha256
+  FROM usher.deployment d

@@ -1,4 +1,0 @@
-UPDATE usher.admin_keys
-   SET last_used_at = now()
- WHERE id = @id
-   AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')

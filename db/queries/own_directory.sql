@@ -1,1 +1,0 @@
-SELECT directory = 'usher' FROM usher.deployment

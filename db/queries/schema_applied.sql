@@ -1,1 +1,0 @@
-SELECT sha256, objects FROM usher.applied_schema

@@ -1,0 +1,111 @@
+-- name: token_leaf
+SELECT id, recorded_at, issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store,
+       patterns, partial, skipped_grants, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt,
+       personal_digest, digest
+  FROM audit.decision_leaves
+ WHERE jti = @jti
+ LIMIT 1
+
+-- name: seal_of_decision
+SELECT first_leaf, decision_ids
+  FROM audit.seals
+ WHERE decisions_through >= @id
+ ORDER BY decisions_through, first_leaf
+ LIMIT 1
+
+-- name: last_checkpoint
+SELECT tree_size, checkpoint
+  FROM audit.seals
+ ORDER BY first_leaf DESC
+ LIMIT 1
+
+-- name: unsealed
+-- What no checkpoint covers: how many rows, at most, since an id may have no
+-- row; when the oldest of them was written; and whether a seal was just made.
+WITH last AS (
+    SELECT tree_size, decisions_through, changes_through, sealed_at
+      FROM usher.seals
+     ORDER BY first_leaf DESC
+     LIMIT 1
+), through AS (
+    SELECT coalesce((SELECT decisions_through FROM last), 0) AS decisions, coalesce((SELECT changes_through FROM last), 0) AS changes
+)
+SELECT (SELECT last_value FROM usher.decisions_id_seq) - t.decisions + (SELECT last_value FROM usher.changes_id_seq) - t.changes AS rows,
+       least((SELECT d.recorded_at FROM usher.decisions d WHERE d.id > t.decisions ORDER BY d.id LIMIT 1),
+             (SELECT c.changed_at FROM usher.changes c WHERE c.id > t.changes ORDER BY c.id LIMIT 1)) AS oldest,
+       coalesce((SELECT sealed_at > clock_timestamp() - interval '0.9 s' FROM last), false) AS resting
+  FROM through t
+
+-- name: settled_decisions
+SELECT usher.settled_decisions()
+
+-- name: settled_changes
+SELECT usher.settled_changes()
+
+-- name: lock_seals
+-- One sealer at a time; the others come again.
+SELECT pg_try_advisory_xact_lock(hashtextextended('usher.seals', 0))
+
+-- name: last_seal
+SELECT tree_size, decisions_through, changes_through, checkpoint
+  FROM usher.seals
+ ORDER BY first_leaf DESC
+ LIMIT 1
+
+-- name: unsealed_decisions
+SELECT id, recorded_at, digest
+  FROM usher.decisions
+ WHERE id > @after AND id <= @through
+ ORDER BY id
+ LIMIT @at_most
+
+-- name: unsealed_changes
+SELECT id, changed_at AS recorded_at, digest
+  FROM usher.changes
+ WHERE id > @after AND id <= @through
+ ORDER BY id
+ LIMIT @at_most
+
+-- name: add_seal
+INSERT INTO usher.seals (first_leaf, tree_size, decisions_through, changes_through, decision_ids, change_ids, first_hash, hashes, checkpoint)
+VALUES (@first_leaf, @tree_size, @decisions_through, @changes_through, @decision_ids, @change_ids, @first_hash, @hashes, @checkpoint)
+
+-- name: tree_hashes
+-- Hashes by their places in the tree's storage, in the order asked for. Each
+-- seal holds a run of them.
+SELECT substring(s.hashes FROM ((i.place - s.first_hash) * 32 + 1)::integer FOR 32)
+  FROM unnest(@indexes::bigint[]) WITH ORDINALITY AS i (place, position)
+ CROSS JOIN LATERAL (SELECT first_hash, hashes
+                       FROM audit.seals
+                      WHERE first_hash <= i.place
+                      ORDER BY first_hash DESC
+                      LIMIT 1) s
+ ORDER BY i.position
+
+-- name: page_seals
+SELECT first_leaf, tree_size, decisions_through, changes_through, decision_ids, change_ids, hashes, checkpoint
+  FROM audit.seals
+ WHERE first_leaf >= @from
+ ORDER BY first_leaf
+ LIMIT 100
+
+-- name: decision_leaves
+SELECT id, recorded_at, issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store,
+       patterns, partial, skipped_grants, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt,
+       personal_digest, digest
+  FROM audit.decision_leaves
+ WHERE id > @after AND id <= @through
+ ORDER BY id
+
+-- name: change_leaves
+SELECT id, recorded_at, actor, action, target, details, digest
+  FROM audit.change_leaves
+ WHERE id > @after AND id <= @through
+ ORDER BY id
+
+-- name: erasures
+-- The recorded ways in which parts of the audit may go.
+SELECT id, action, target, details
+  FROM audit.change_leaves
+ WHERE action IN ('audit.forget', 'audit.prune')
+ ORDER BY id

@@ -1,1 +1,0 @@
-UPDATE usher.deployment SET directory = @name

@@ -1,1 +1,0 @@
-SELECT usher.settled_decisions()
