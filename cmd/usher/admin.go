@@ -13,8 +13,8 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// adminFlags are what the subcommands over the database have in common. kong
-// gives their Run what ProvideDB returns.
+// adminFlags are common to the subcommands that use the database. kong passes
+// what ProvideDB returns to their Run.
 type adminFlags struct {
 	databaseFlags
 	JSON bool `xor:"format" help:"Print JSON."`
@@ -32,7 +32,7 @@ func (f *adminFlags) ProvideDB() (*db.DB, error) {
 	return f.database, err
 }
 
-// AfterRun closes the database, where Run got so far.
+// AfterRun closes the database if it was opened.
 func (f *adminFlags) AfterRun() error { //nolint:unparam // kong wants an error
 	if f.database != nil {
 		f.database.Close()
@@ -40,10 +40,10 @@ func (f *adminFlags) AfterRun() error { //nolint:unparam // kong wants an error
 	return nil
 }
 
-// changeFlags are adminFlags for what is recorded under somebody's name.
+// changeFlags are adminFlags for changes, which are recorded under an actor's name.
 type changeFlags struct {
 	adminFlags
-	Actor string `env:"USHER_ACTOR" default:"${user}" placeholder:"WHO" help:"Who does this, for the record (${default})."`
+	Actor string `env:"USHER_ACTOR" default:"${user}" placeholder:"WHO" help:"Actor, recorded in the audit."`
 }
 
 // actorName names the person at this terminal.
@@ -68,7 +68,7 @@ func (f *adminFlags) done(out *console, object any, sentence string, args ...any
 	return nil
 }
 
-// warn says what the command did all the same.
+// warn prints a warning about something that the command did.
 func (c *console) warn(warning string) { fmt.Fprintf(c.err, "usher: warning: %s\n", warning) }
 
 // deleted is the JSON of a deletion.
@@ -77,7 +77,7 @@ type deleted struct {
 	admin.Deletion
 }
 
-// wentAlong says what went with something that was deleted.
+// wentAlong says what was removed together with what was deleted.
 func wentAlong(d admin.Deletion) string {
 	parts := []string{count(d.GrantsRevoked, "grant") + " revoked", count(d.MembershipsEnded, "membership") + " ended"}
 	if d.SessionsEnded > 0 {

@@ -353,7 +353,7 @@ func TestWarnings(t *testing.T) {
 	u := terminal{t, dbtest.New(t).ServiceURL}
 	for line, part := range map[string]string{
 		"grant add --everyone --store acme-notes --access read":    "usher: warning: store pattern \"acme-notes\" holds '-'",
-		"user add verbose --name " + strings.Repeat("x", 1_024-10): "takes 1025 characters: over 1024 it is left out of tokens",
+		"user add verbose --name " + strings.Repeat("x", 1_024-10): "takes 1025 characters, over the limit of 1024",
 		"user add wide --name " + strings.Repeat("😀", 600):         "takes 1211 characters",
 	} {
 		code, stdout, stderr := u.run(strings.Fields(line)...)
@@ -404,7 +404,7 @@ ID  ALG  PUBLISHED  SIGNS FROM  SIGNS UNTIL  UNPUBLISHED  COMPROMISED
 `+keys[1].ID+`  ES256  TIME  TIME  -  -  -`)
 }
 
-func TestVersion(t *testing.T) {
+func TestVersionCommand(t *testing.T) {
 	t.Parallel()
 	var out, errs bytes.Buffer
 	if code := run(t.Context(), []string{"version"}, &out, &errs); code != 0 || !regexp.MustCompile(`^usher \S+( \(\S+\))?, go1\.\S+\n$`).Match(out.Bytes()) {

@@ -11,26 +11,26 @@ import (
 )
 
 type adminKeyCmd struct {
-	Create adminKeyCreateCmd `cmd:"" help:"Make an admin key, and print it: it is shown this once."`
+	Create adminKeyCreateCmd `cmd:"" help:"Make an admin key and print it. It is not shown again."`
 	List   adminKeyListCmd   `cmd:"" help:"List the admin keys, without their secrets."`
-	Revoke adminKeyRevokeCmd `cmd:"" help:"Revoke an admin key: it is refused at the next request."`
+	Revoke adminKeyRevokeCmd `cmd:"" help:"Revoke an admin key, from the next request on."`
 }
 
 type adminKeyCreateCmd struct {
 	changeFlags
-	Name string        `arg:"" help:"Whose it is. Two live keys may have one name, for rotation."`
-	Role admin.Role    `required:"" enum:"admin,auditor" placeholder:"admin|auditor" help:"admin: everything; auditor: reads everything, changes nothing."`
-	Env  string        `default:"live" help:"Stands in the key, to tell keys apart: ak_live_…"`
-	TTL  time.Duration `name:"ttl" placeholder:"DURATION" help:"How long it lasts, for example 2160h; for ever where absent."`
+	Name string        `arg:"" help:"Name of the owner. Two active keys may have the same name, for rotation."`
+	Role admin.Role    `required:"" enum:"admin,auditor" placeholder:"admin|auditor" help:"admin: reads and changes everything; auditor: reads everything."`
+	Env  string        `default:"live" help:"Label inside the key: ak_live_…"`
+	TTL  time.Duration `name:"ttl" placeholder:"DURATION" help:"Lifetime, for example 90d (default: never expires)."`
 }
 
-// createdAdminKey is the one place where a key's text is shown.
+// createdAdminKey is the only output with a key's text.
 type createdAdminKey struct {
 	Text string `json:"key"`
 	admin.Key
 }
 
-// Run prints the key alone on stdout, for scripts, and the sentence beside it.
+// Run prints only the key on stdout, for scripts, and a sentence on stderr.
 func (c *adminKeyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	text, key, err := identity.NewAdminKey(c.Env)
 	if err != nil {
@@ -51,8 +51,8 @@ func (c *adminKeyCreateCmd) Run(ctx context.Context, out *console, database *db.
 }
 
 type adminKeyListCmd struct {
-	adminFlags
-	All bool `help:"With the revoked ones."`
+	listFlags
+	All bool `help:"Include revoked keys."`
 }
 
 func (c *adminKeyListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -61,7 +61,7 @@ func (c *adminKeyListCmd) Run(ctx context.Context, out *console, database *db.DB
 		return err
 	}
 	header := []string{"ID", "NAME", "ROLE", "CREATED", "BY", "EXPIRES", "LAST USED", "REVOKED"}
-	return printList(out.out, c.JSON, keys, header, func(k admin.Key) []string {
+	return printList(out, &c.listFlags, keys, header, func(k admin.Key) []string {
 		return []string{
 			k.ID, k.Name, string(k.Role), timeCell(&k.CreatedAt), k.CreatedBy,
 			timeCell(k.ExpiresAt), timeCell(k.LastUsedAt), timeCell(k.RevokedAt),
@@ -71,7 +71,7 @@ func (c *adminKeyListCmd) Run(ctx context.Context, out *console, database *db.DB
 
 type adminKeyRevokeCmd struct {
 	changeFlags
-	ID string `arg:"" help:"As usher adminkey list shows it."`
+	ID string `arg:"" help:"Key ID, from usher adminkey list."`
 }
 
 func (c *adminKeyRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {

@@ -15,29 +15,29 @@ import (
 )
 
 type apiKeyCmd struct {
-	Create apiKeyCreateCmd `cmd:"" help:"Make an API key for another backend, and print it: it is shown this once."`
+	Create apiKeyCreateCmd `cmd:"" help:"Make an API key for another backend and print it. It is not shown again."`
 	List   apiKeyListCmd   `cmd:"" help:"List the API keys, without their secrets."`
-	Revoke apiKeyRevokeCmd `cmd:"" help:"Revoke an API key: it is refused at the next request."`
+	Revoke apiKeyRevokeCmd `cmd:"" help:"Revoke an API key, from the next request on."`
 }
 
 type apiKeyCreateCmd struct {
 	changeFlags
-	Name   string        `arg:"" help:"What it is for. Two live keys may have one name, for rotation."`
-	Env    string        `default:"live" help:"Stands in the key, to tell keys apart: sk_live_…"`
-	Routes []string      `default:"auth,authorize-user,identify-user" enum:"auth,authorize-user,identify-user" help:"What it may call: ${enum}."`
-	Room   []string      `sep:"none" placeholder:"PATTERN=read|full" help:"The most it may grant in rooms; may be given several times."`
-	Store  []string      `sep:"none" placeholder:"PATTERN=read|full" help:"The same, in stores."`
-	Org    []string      `placeholder:"ID" help:"It speaks for members of these organizations alone, and must name one."`
-	TTL    time.Duration `name:"ttl" placeholder:"DURATION" help:"How long it lasts, for example 2160h; for ever where absent."`
+	Name   string        `arg:"" help:"Name of the purpose. Two active keys may have the same name, for rotation."`
+	Env    string        `default:"live" help:"Label inside the key: sk_live_…"`
+	Routes []string      `default:"auth,authorize-user,identify-user" enum:"auth,authorize-user,identify-user" help:"Routes that it may call: ${enum}."`
+	Room   []string      `sep:"none" placeholder:"PATTERN=read|full" help:"Rooms it may grant, and the maximum access. Repeatable."`
+	Store  []string      `sep:"none" placeholder:"PATTERN=read|full" help:"Stores it may grant, and the maximum access. Repeatable."`
+	Org    []string      `placeholder:"ID" help:"Restrict the key to members of these organizations. Each request must then name one."`
+	TTL    time.Duration `name:"ttl" placeholder:"DURATION" help:"Lifetime, for example 90d (default: never expires)."`
 }
 
-// createdAPIKey is the one place where a key's text is shown.
+// createdAPIKey is the only output with a key's text.
 type createdAPIKey struct {
 	Key string `json:"key"`
 	admin.APIKey
 }
 
-// Run prints the key alone on stdout, for scripts, and the sentence beside it.
+// Run prints only the key on stdout, for scripts, and a sentence on stderr.
 func (c *apiKeyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	scope, err := parseScope(c.Room, c.Store)
 	if err != nil {
@@ -92,14 +92,14 @@ func parseScope(rooms, stores []string) (session.Patterns, error) {
 		return scope, err
 	}
 	if len(scope.Rooms)+len(scope.Stores) == 0 {
-		return scope, fmt.Errorf("a key without a scope could grant nothing: give --room or --store, for example --room '*=full'")
+		return scope, fmt.Errorf("a key without a scope cannot grant anything: give --room or --store, for example --room '*=full'")
 	}
 	return scope, nil
 }
 
 type apiKeyListCmd struct {
-	adminFlags
-	All bool `help:"With the revoked ones."`
+	listFlags
+	All bool `help:"Include revoked keys."`
 }
 
 func (c *apiKeyListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -108,7 +108,7 @@ func (c *apiKeyListCmd) Run(ctx context.Context, out *console, database *db.DB) 
 		return err
 	}
 	header := []string{"ID", "NAME", "ROUTES", "MAY GRANT", "ORGS", "CREATED", "EXPIRES", "LAST USED", "REVOKED"}
-	return printList(out.out, c.JSON, keys, header, func(k admin.APIKey) []string {
+	return printList(out, &c.listFlags, keys, header, func(k admin.APIKey) []string {
 		patterns, _ := json.Marshal(k.Patterns) // rules always marshal
 		return []string{
 			k.ID, k.Name, strings.Join(k.Routes, ","), string(patterns), strings.Join(k.Organizations, ","),
@@ -119,7 +119,7 @@ func (c *apiKeyListCmd) Run(ctx context.Context, out *console, database *db.DB) 
 
 type apiKeyRevokeCmd struct {
 	changeFlags
-	ID string `arg:"" help:"As usher apikey list shows it."`
+	ID string `arg:"" help:"Key ID, from usher apikey list."`
 }
 
 func (c *apiKeyRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {

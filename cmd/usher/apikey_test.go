@@ -61,7 +61,7 @@ TIME  denied  1  no_grant  bob  b:1  -  -  -
 TIME  issued  1  -  ada  a:1  -  {"rooms":{"a:*":"full"}}  J1
 TIME  denied  4711  no_credential  -  -  -  -  -
 `)
-	u.shows("audit log --user ada --at-most 1", `
+	u.shows("audit log --user ada --limit 1", `
 AT  RESULT  COUNT  REASON  USER  ROOM  STORE  PATTERNS  JTI
 TIME  issued  1  -  ada  a:1  -  {"rooms":{"a:*":"full"}}  J1
 `)

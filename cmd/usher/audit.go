@@ -1,59 +1,50 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"strconv"
-
-	"github.com/usher-auth/usher/db"
-	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/permissions"
 )
 
 type auditCmd struct {
-	Log          auditLogCmd     `cmd:"" help:"List the newest decisions: tokens issued, and denials."`
-	Explain      auditExplainCmd `cmd:"" help:"Say which token a user would get, and why. Issues none."`
-	WhoCan       whoCanCmd       `cmd:"" aliases:"who-could" help:"List who may open a room or a store, or could at a time in the past."`
-	WhatCan      whatCanCmd      `cmd:"" help:"List what a user may open."`
-	Why          whyCmd          `cmd:"" help:"Say why a user may open a room or a store or not, grant by grant, with those that do not count."`
-	Holders      holdersCmd      `cmd:"" help:"List whose token opened a room or a store at some time."`
-	Tokens       tokensCmd       `cmd:"" help:"List the tokens that a user was given."`
-	Members      membersCmd      `cmd:"" help:"List who was ever a member, of what, and since when."`
-	UnusedGrants unusedGrantsCmd `cmd:"" help:"List the grants that no token has made use of."`
-	RiskyGrants  riskyGrantsCmd  `cmd:"" help:"List the grants and keys that somebody should look at."`
+	Log          auditLogCmd          `cmd:"" help:"List the newest decisions: tokens issued, and denials."`
+	WhoCan       auditWhoCanCmd       `cmd:"" aliases:"who-could" help:"List who can open a room or a store, or could at a time in the past."`
+	WhatCan      auditWhatCanCmd      `cmd:"" help:"List what a user can open."`
+	Why          auditWhyCmd          `cmd:"" help:"Say why a user can or cannot open a room or a store, grant by grant."`
+	Holders      auditHoldersCmd      `cmd:"" help:"List the users whose token opened a room or a store at a given time."`
+	Tokens       auditTokensCmd       `cmd:"" help:"List the tokens issued to a user."`
+	Members      auditMembersCmd      `cmd:"" help:"List past and present memberships."`
+	UnusedGrants auditUnusedGrantsCmd `cmd:"" help:"List the grants that no token used since a given time."`
+	RiskyGrants  auditRiskyGrantsCmd  `cmd:"" help:"List the grants and API keys that need a review."`
 
-	Verify     auditVerifyCmd     `cmd:"" help:"Find whatever was changed, deleted or inserted since it was sealed; exit code 1 where something was."`
+	Verify     auditVerifyCmd     `cmd:"" help:"Check that nothing sealed was changed, deleted or inserted since. Exit code 1 if something was."`
 	Prove      auditProveCmd      `cmd:"" help:"Print a proof that a token is in the audit."`
 	CheckProof auditCheckProofCmd `cmd:"" help:"Check such a proof, offline."`
-	PublicKey  auditPublicKeyCmd  `cmd:"" help:"Print the public key of the audit's checkpoints."`
+	PublicKey  auditPublicKeyCmd  `cmd:"" help:"Print the public keys of the audit's checkpoints."`
 	Forget     auditForgetCmd     `cmd:"" help:"Erase a user's personal data from the audit."`
-	Prune      auditPruneCmd      `cmd:"" help:"Drop the audit's old months. Run as the database's owner."`
+	Prune      auditPruneCmd      `cmd:"" help:"Drop old months of the audit. Run as the database's owner."`
 }
 
-type auditLogCmd struct {
-	adminFlags
-	User   string `placeholder:"ID" help:"Of this user alone."`
-	AtMost int    `default:"20" help:"How many."`
+// askFlags are what the auditors' questions have in common. Each is one
+// function or view of schema audit: docs/audit.md explains them.
+type askFlags struct {
+	listFlags
+	CSV bool `name:"csv" xor:"format" help:"Print CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front."`
 }
 
-func (c *auditLogCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	decisions, err := database.Decisions(ctx, admin.DecisionFilter{User: c.User}, admin.Page[admin.DecisionPlace]{Limit: c.AtMost})
-	if err != nil {
-		return err
+// answer prints what was found: as a table unless it is asked for otherwise.
+func answer[T any](out *console, flags *askFlags, found []T, header []string, row func(T) []string) error {
+	if flags.CSV {
+		return printCSV(out.out, found, header, row)
 	}
-	header := []string{"AT", "RESULT", "COUNT", "REASON", "USER", "ROOM", "STORE", "PATTERNS", "JTI"}
-	return printList(out.out, c.JSON, decisions, header, func(d admin.Decision) []string {
-		patterns := ""
-		if d.Patterns != nil {
-			text, _ := json.Marshal(d.Patterns) // rules always marshal
-			patterns = string(text)
-		}
-		count := "1"
-		if d.Count != nil {
-			count = strconv.FormatInt(*d.Count, 10)
-		}
-		return []string{
-			timeCell(&d.IssuedAt), d.Result, count, textCell(d.Reason), textCell(d.UserID), textCell(d.Room), textCell(d.Store),
-			patterns, textCell(d.JTI),
-		}
-	})
+	return printList(out, &flags.listFlags, found, header, row)
+}
+
+// resourceFlags name one room or store.
+type resourceFlags struct {
+	Room  string `required:"" xor:"resource" placeholder:"ID" help:"The room."`
+	Store string `required:"" xor:"resource" placeholder:"ID" help:"The store."`
+}
+
+func (f *resourceFlags) resource() (permissions.Resource, error) {
+	kind, id := resource(f.Room, f.Store)
+	return permissions.Resource{Kind: kind, ID: id}, permissions.CheckID(kind, id)
 }

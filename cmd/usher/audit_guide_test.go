@@ -500,7 +500,7 @@ func TestAuditGuideAccess(t *testing.T) {
 	record("after", now)
 	record("stray", now.AddDate(-10, 0, 0)) // into the default partition
 	holds("the copy has all rows", "SELECT array_agg(user_id ORDER BY id) = '{before,after,stray}' AND count(ip) = 3 FROM usher.decisions")
-	if code, _, stderr := (terminal{t, server.URL("postgres")}).run("audit", "forget", "--user", "after"); code != 0 {
+	if code, _, stderr := (terminal{t, server.URL("postgres")}).run("audit", "forget", "after"); code != 0 {
 		t.Fatal(stderr)
 	}
 	holds("what was forgotten is so in the copy", "SELECT ip IS NULL FROM usher.decisions WHERE user_id = 'after'")

@@ -222,20 +222,20 @@ func TestAuditCommands(t *testing.T) {
 	}
 	exec(`INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, ip, request_id, replica, salt, personal_digest, digest)
 		VALUES (now(), 'denied', 'no_grant', 'session', 'ada', '192.0.2.1', 'r', 'test', substring(sha256('') FOR 16), sha256(''), sha256(''))`)
-	u.does("audit forget --user ada", "erased ip, user agent and origin from 1 row of user ada\n")
-	u.does("audit forget --user nobody", "erased ip, user agent and origin from 0 rows of user nobody\n")
-	u.refuses("audit prune --keep 400", 2, "as 400d")
-	u.refuses("audit prune --keep 0d", 2, "as 400d")
+	u.does("audit forget ada", "erased IP address, user agent and origin from 1 row of user ada\n")
+	u.does("audit forget nobody", "erased IP address, user agent and origin from 0 rows of user nobody\n")
+	u.refuses("audit prune --keep 400", 2, "write it as 90d")
+	u.refuses("audit prune --keep 0d", 2, "such as 400d")
 	owner := terminal{t, pg.URL}
-	owner.does("audit prune --keep 400d", "no month was over 400 days ago\n")
+	owner.does("audit prune --keep 400d", "no month ended more than 400 days ago\n")
 	owner.does("audit prune --keep 400d --json", "[]\n")
 	u.refuses("audit public-key", 1, "usher migrate up with the key encryption key")
-	u.refuses("audit prove --jti J", 1, `no token "J"`)
+	u.refuses("audit prove J", 1, `no token "J"`)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u.refuses("audit verify --checkpoint "+file, 1, "holds none")
+	u.refuses("audit verify --checkpoint "+file, 1, "holds no checkpoint")
 	u.refuses("audit verify --public-key "+file, 1, "is empty")
 	u.refuses("audit verify --public-key "+file+".none", 2, "--public-key")
 	if err := os.WriteFile(file, []byte("garbage\n"), 0o600); err != nil {

@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// checkpointFlags say where the audit's checkpoints go.
+// checkpointFlags name a copy of the audit's checkpoints outside the database.
 type checkpointFlags struct {
-	AuditCheckpoints string `env:"USHER_AUDIT_CHECKPOINTS" placeholder:"FILE" help:"Append the audit's signed checkpoints to this file too, or to - (standard output): somewhere that nobody of the database can change."`
+	AuditCheckpoints string `env:"USHER_AUDIT_CHECKPOINTS" placeholder:"FILE" help:"Also append the audit's signed checkpoints to this file, or to standard output (-). Keep it where database administrators cannot change it."`
 }
 
 // openCheckpoints returns where checkpoints are appended, or nil.
@@ -26,8 +26,7 @@ func (f *checkpointFlags) openCheckpoints(stdout io.Writer) (io.Writer, error) {
 	return durableFile{file}, nil
 }
 
-// A durableFile has on disk what was written to it. It is open as long as the
-// process.
+// A durableFile syncs every write to disk. It stays open as long as the process.
 type durableFile struct{ file *os.File }
 
 func (f durableFile) Write(b []byte) (int, error) {

@@ -59,6 +59,7 @@ type devFile struct {
 
 func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	logger := slog.New(slog.NewTextHandler(out.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	warnOfUnknownVariables(ctx, logger)
 	if c.URL != "" {
 		if err := checkPublicURL(c.URL); err != nil {
 			return err
@@ -395,7 +396,7 @@ func (d *devFile) auditCommand() string {
 	if err != nil {
 		self = "usher"
 	}
-	return fmt.Sprintf("%s audit log --at-most 5 --database-url '%s'", self, d.DatabaseURL)
+	return fmt.Sprintf("%s audit log --limit 5 --database-url '%s'", self, d.DatabaseURL)
 }
 
 func isFile(name string) bool {

@@ -11,14 +11,14 @@ import (
 )
 
 type directoryCmd struct {
-	Use   directoryUseCmd   `cmd:"" help:"Point the directory at an application's tables, or back at usher's own. Needs the database's owner."`
-	Show  directoryShowCmd  `cmd:"" help:"Print the SQL in force, or that of a directory which comes with usher."`
-	Sweep directorySweepCmd `cmd:"" help:"List the users who have grants and whom the directory does not list."`
+	Use   directoryUseCmd   `cmd:"" help:"Read users, organizations and groups from the application's tables, or from usher's own again. Run as the database's owner."`
+	Show  directoryShowCmd  `cmd:"" help:"Print the SQL in use, or that of a built-in directory."`
+	Sweep directorySweepCmd `cmd:"" help:"List users who have grants but are not in the directory."`
 }
 
 // directoryName is an argument: a directory that comes with usher, or a file.
 type directoryName struct {
-	Schema string `default:"public" help:"Where the application's tables are: {schema} in the SQL."`
+	Schema string `default:"public" help:"Schema of the application's tables: {schema} in the SQL."`
 }
 
 func (n *directoryName) definition(name string) (db.DirectoryDefinition, error) {
@@ -35,7 +35,7 @@ func (n *directoryName) definition(name string) (db.DirectoryDefinition, error) 
 type directoryUseCmd struct {
 	changeFlags
 	directoryName
-	Directory string `arg:"" help:"better-auth, authjs, usher, or a file of SQL that ends in .sql."`
+	Directory string `arg:"" help:"better-auth, authjs, usher, or an SQL file whose name ends in .sql."`
 }
 
 // usedDirectory is the JSON of usher directory use.
@@ -62,7 +62,7 @@ func (c *directoryUseCmd) Run(ctx context.Context, out *console, database *db.DB
 type directoryShowCmd struct {
 	adminFlags
 	directoryName
-	Directory string `arg:"" optional:"" help:"better-auth, authjs or usher, as a beginning for a file of your own; what is in force where none is named."`
+	Directory string `arg:"" optional:"" help:"better-auth, authjs or usher, as a start for a file of your own. Default: the directory in use."`
 }
 
 func (c *directoryShowCmd) Run(ctx context.Context, out *console, database *db.DB) (err error) {
@@ -84,7 +84,7 @@ func (c *directoryShowCmd) Run(ctx context.Context, out *console, database *db.D
 
 type directorySweepCmd struct {
 	changeFlags
-	Revoke bool `help:"Revoke their grants, so that whoever gets the same id later inherits nothing."`
+	Revoke bool `help:"Revoke their grants, so that a later user with the same id inherits nothing."`
 }
 
 // sweptDirectory is the JSON of usher directory sweep.
@@ -99,11 +99,11 @@ func (c *directorySweepCmd) Run(ctx context.Context, out *console, database *db.
 		if err != nil {
 			return err
 		}
-		return c.done(out, sweptDirectory{Revoked: revoked}, "revoked %s of users whom the directory does not list", count(int64(len(revoked)), "grant"))
+		return c.done(out, sweptDirectory{Revoked: revoked}, "revoked %s of users who are not in the directory", count(int64(len(revoked)), "grant"))
 	}
 	gone, err := database.GoneUsers(ctx)
 	if err != nil {
 		return err
 	}
-	return printList(out.out, c.JSON, gone, []string{"USER"}, func(id string) []string { return []string{id} })
+	return printList(out, &listFlags{adminFlags: c.adminFlags}, gone, []string{"USER"}, func(id string) []string { return []string{id} })
 }

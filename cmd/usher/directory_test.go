@@ -50,8 +50,8 @@ func TestDirectoryCommands(t *testing.T) {
 	if got := decode[[]string](service, "directory sweep --json"); len(got) != 1 || got[0] != "gone" {
 		t.Errorf("directory sweep --json = %q", got)
 	}
-	service.does("directory sweep --revoke --actor me", "revoked 1 grant of users whom the directory does not list\n")
-	service.does("directory sweep --revoke --actor me", "revoked 0 grants of users whom the directory does not list\n")
+	service.does("directory sweep --revoke --actor me", "revoked 1 grant of users who are not in the directory\n")
+	service.does("directory sweep --revoke --actor me", "revoked 0 grants of users who are not in the directory\n")
 
 	type definition struct{ Name, SQL string }
 	shown := decode[definition](service, "directory show --json")

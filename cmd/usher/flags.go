@@ -41,18 +41,17 @@ func (f *serviceFlags) serviceConfig(url string) (cfg service.Config, err error)
 	return cfg, err
 }
 
-// databaseFlags name the database that a subcommand works on.
+// databaseFlags name the database that a subcommand uses.
 type databaseFlags struct {
-	DatabaseURL     secret.Text `env:"USHER_DATABASE_URL" placeholder:"URL" help:"Postgres, as postgres://user:password@host/database."`
-	DatabaseURLFile string      `env:"USHER_DATABASE_URL_FILE" placeholder:"FILE" help:"A file that holds the URL."`
+	DatabaseURL     secret.Text `env:"USHER_DATABASE_URL" placeholder:"URL" help:"Postgres: postgres://user:password@host/database."`
+	DatabaseURLFile string      `env:"USHER_DATABASE_URL_FILE" placeholder:"FILE" help:"File that holds the URL."`
 }
 
 func (f *databaseFlags) url() (secret.Text, error) {
 	return oneSecret("database-url", f.DatabaseURL, f.DatabaseURLFile)
 }
 
-// oneSecret returns a secret that is given as itself or as a file, and says
-// what is missing where it is neither.
+// oneSecret returns a secret that is given as text or as a file.
 func oneSecret(flag string, text secret.Text, file string) (secret.Text, error) {
 	switch {
 	case file != "" && !text.IsEmpty():
@@ -71,10 +70,10 @@ func oneSecret(flag string, text secret.Text, file string) (secret.Text, error) 
 	return text, nil
 }
 
-// keyEncryptionFlags name the key ring that seals private signing keys.
+// keyEncryptionFlags give the key ring that encrypts private signing keys.
 type keyEncryptionFlags struct {
-	KeyEncryptionKey     secret.Text `env:"USHER_KEY_ENCRYPTION_KEY" placeholder:"KEYS" help:"Seals the signing keys: openssl rand -base64 32. Several, separated by commas: the first seals, all open."`
-	KeyEncryptionKeyFile string      `env:"USHER_KEY_ENCRYPTION_KEY_FILE" placeholder:"FILE" help:"A file that holds it."`
+	KeyEncryptionKey     secret.Text `env:"USHER_KEY_ENCRYPTION_KEY" placeholder:"KEYS" help:"Encrypts the signing keys: openssl rand -base64 32. Of several, separated by commas, the first encrypts and all decrypt."`
+	KeyEncryptionKeyFile string      `env:"USHER_KEY_ENCRYPTION_KEY_FILE" placeholder:"FILE" help:"File that holds the key encryption keys."`
 }
 
 func (f *keyEncryptionFlags) encryption() (*session.KeyEncryption, error) {
@@ -85,15 +84,15 @@ func (f *keyEncryptionFlags) encryption() (*session.KeyEncryption, error) {
 	return session.ParseKeyEncryption(text)
 }
 
-// tokenFlags say what is written into tokens.
+// tokenFlags say what tokens hold.
 type tokenFlags struct {
 	Project    string        `env:"USHER_PROJECT" default:"usher" help:"The pid claim."`
-	Audiences  string        `env:"USHER_AUDIENCES" default:"liveblocks=rooms,livestore=stores" help:"The sync backends and what each may get: rooms, stores or rooms+stores."`
-	TokenTTL   time.Duration `name:"token-ttl" env:"USHER_TOKEN_TTL" default:"5m" help:"Life of a token, 1m to 1h."`
-	SigningAlg string        `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"EdDSA, or ES256 for verifiers without Ed25519."`
+	Audiences  string        `env:"USHER_AUDIENCES" default:"liveblocks=rooms,livestore=stores" help:"Sync backends and what their tokens may hold: rooms, stores or rooms+stores."`
+	TokenTTL   time.Duration `name:"token-ttl" env:"USHER_TOKEN_TTL" default:"5m" help:"Token lifetime, 1m to 1h."`
+	SigningAlg string        `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"Signing algorithm: EdDSA, or ES256 for verifiers without Ed25519."`
 }
 
-// issuerConfig says how tokens are issued, with keys still to be added.
+// issuerConfig says how to issue tokens. The caller adds the keys.
 func (f *tokenFlags) issuerConfig(url string) (session.IssuerConfig, error) {
 	audiences, err := session.ParseAudiences(f.Audiences)
 	return session.IssuerConfig{Issuer: url, Algorithm: f.SigningAlg, Project: f.Project, Audiences: audiences, TTL: f.TokenTTL}, err
@@ -110,17 +109,17 @@ func (f *tokenFlags) issuer(url string, keys *session.Keyring) (*session.Issuer,
 
 // webFlags say who may call.
 type webFlags struct {
-	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie; it may come with the prefix __Secure- or __Host-, too."`
+	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie, with or without the prefix __Secure- or __Host-."`
 	Origins       []string `env:"USHER_ORIGINS" help:"Other origins whose pages may call with the user's cookie, for example https://app.example.com."`
 
 	cookieSecretFlags
 
-	TokenCookieDomain string `env:"USHER_TOKEN_COOKIE_DOMAIN" placeholder:"DOMAIN" help:"Parent domain of usher's host and the sync backend's, for mode=cookie where they differ: example.com."`
+	TokenCookieDomain string `env:"USHER_TOKEN_COOKIE_DOMAIN" placeholder:"DOMAIN" help:"Common parent domain of usher and the sync backend, for mode=cookie: example.com."`
 
-	TrustedProxies          []string `env:"USHER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Addresses and networks of the proxies in front: their headers are believed."`
-	ProxyUserHeader         string   `env:"USHER_PROXY_USER_HEADER" placeholder:"NAME" help:"Header in which a trusted proxy names the user whom it signed in, such as X-Auth-Request-User."`
-	ProxyOrganizationHeader string   `env:"USHER_PROXY_ORGANIZATION_HEADER" placeholder:"NAME" help:"Header in which it names the user's active organization."`
-	ProxyAddressHeader      string   `env:"USHER_PROXY_ADDRESS_HEADER" default:"X-Forwarded-For" enum:"X-Forwarded-For,Forwarded" help:"Header to which the trusted proxies append their client's address, for the audit: X-Forwarded-For or Forwarded."`
+	TrustedProxies          []string `env:"USHER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Addresses and networks of the proxies in front, whose headers usher trusts."`
+	ProxyUserHeader         string   `env:"USHER_PROXY_USER_HEADER" placeholder:"NAME" help:"Header in which a trusted proxy names the signed-in user, such as X-Auth-Request-User."`
+	ProxyOrganizationHeader string   `env:"USHER_PROXY_ORGANIZATION_HEADER" placeholder:"NAME" help:"Header in which a trusted proxy names the user's active organization."`
+	ProxyAddressHeader      string   `env:"USHER_PROXY_ADDRESS_HEADER" default:"X-Forwarded-For" enum:"X-Forwarded-For,Forwarded" help:"Header to which trusted proxies append the client's address: ${enum}."`
 }
 
 // credentials says how callers are recognized.
@@ -138,28 +137,29 @@ func (f *webFlags) credentials() (identity.Config, error) {
 	}, err
 }
 
-// limitFlags say how much is too much. Each usher process counts for itself.
+// limitFlags set the rate limits. Each usher process counts for itself.
 type limitFlags struct {
-	RateLimit         int            `env:"USHER_RATE_LIMIT" default:"600" placeholder:"N" help:"Requests a minute that one session may make, all at once or spread (${default}); 0 is no limit. Each usher process counts for itself: with N of them, a caller has up to N times as much."`
-	RateLimitAPIKey   int            `name:"rate-limit-api-key" env:"USHER_RATE_LIMIT_API_KEY" default:"60000" placeholder:"N" help:"The same of one API key (${default})."`
-	RateLimitFailures int            `env:"USHER_RATE_LIMIT_FAILURES" default:"120" placeholder:"N" help:"Requests a minute from one address, or one IPv6 /56, that are refused before it is known who calls (${default}). Beyond it, only credentials pass that were good when last seen."`
-	RateLimitProxies  []netip.Prefix `env:"USHER_RATE_LIMIT_PROXIES" default:"${proxies}" placeholder:"CIDR" help:"Addresses that stand for many callers, which the limit of failures is not for, beside the trusted proxies: loopback and private ones unless given."`
+	RateLimit         int            `env:"USHER_RATE_LIMIT" default:"600" placeholder:"N" help:"Maximum requests per minute per session, per usher process; 0 for no limit."`
+	RateLimitAPIKey   int            `name:"rate-limit-api-key" env:"USHER_RATE_LIMIT_API_KEY" default:"60000" placeholder:"N" help:"Maximum requests per minute per API key, per usher process; 0 for no limit."`
+	RateLimitFailures int            `env:"USHER_RATE_LIMIT_FAILURES" default:"120" placeholder:"N" help:"Maximum failed requests per minute per address (per /56 in IPv6) before the caller is known. Above it, only recently valid credentials pass."`
+	RateLimitProxies  []netip.Prefix `env:"USHER_RATE_LIMIT_PROXIES" default:"${proxies}" placeholder:"CIDR" help:"Addresses shared by many callers, exempt from the failure limit like the trusted proxies."`
 }
 
-// privateAddresses are where a proxy in front of usher stands.
+// privateAddresses are loopback and private networks: a proxy in front of usher
+// usually has one of them.
 const privateAddresses = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
 
 func (f *limitFlags) limits() api.Limits {
 	return api.Limits{Session: f.RateLimit, APIKey: f.RateLimitAPIKey, Failures: f.RateLimitFailures, Proxies: f.RateLimitProxies}
 }
 
-// cookieSecretFlags name what signs the application's session cookie.
+// cookieSecretFlags give the secret of the application's session cookie.
 type cookieSecretFlags struct {
-	SessionCookieSecret     secret.Text `env:"USHER_SESSION_COOKIE_SECRET" placeholder:"TEXT" help:"What the application signs the cookie with (Better Auth: BETTER_AUTH_SECRET). Several, separated by commas, while it changes: any may have signed."`
-	SessionCookieSecretFile string      `env:"USHER_SESSION_COOKIE_SECRET_FILE" placeholder:"FILE" help:"A file that holds it."`
+	SessionCookieSecret     secret.Text `env:"USHER_SESSION_COOKIE_SECRET" placeholder:"TEXT" help:"Secret that signs the session cookie (Better Auth: BETTER_AUTH_SECRET). Separate several by commas during a rotation: each one is accepted."`
+	SessionCookieSecretFile string      `env:"USHER_SESSION_COOKIE_SECRET_FILE" placeholder:"FILE" help:"File that holds the cookie secret."`
 }
 
-// cookieSecrets returns none where the cookie is not signed.
+// cookieSecrets returns no secret if the cookie is not signed.
 func (f *cookieSecretFlags) cookieSecrets() (secrets []secret.Text, err error) {
 	if f.SessionCookieSecret.IsEmpty() && f.SessionCookieSecretFile == "" {
 		return nil, nil
@@ -174,13 +174,13 @@ func (f *cookieSecretFlags) cookieSecrets() (secrets []secret.Text, err error) {
 	return secrets, nil
 }
 
-// issuerFlags name the identity providers whose tokens usher takes.
+// issuerFlags name the identity providers whose tokens usher accepts.
 type issuerFlags struct {
-	Issuers []string `name:"issuer" env:"USHER_ISSUERS" sep:"\n" placeholder:"\"PRESET NAME=VALUE ...\"" help:"An identity provider whose tokens callers may show, as in \"clerk issuer=https://clerk.example.com azp=https://app.example.com\"; see docs/identity.md. Repeat it for several; in the environment, one a line."`
+	Issuers []string `name:"issuer" env:"USHER_ISSUERS" sep:"\n" placeholder:"\"PRESET NAME=VALUE ...\"" help:"Identity provider whose tokens usher accepts, such as \"clerk issuer=https://clerk.example.com azp=https://app.example.com\"; see docs/identity.md. Repeatable; in the environment, one per line."`
 }
 
-// parse refuses, beside what is wrong with an issuer, one that is usher itself:
-// with its tokens anybody could have new ones for ever.
+// parse also refuses usher itself as an issuer: anyone could renew its tokens
+// without end.
 func (f *issuerFlags) parse(ownURL string) ([]identity.ProviderConfig, error) {
 	issuers, err := identity.ParseProviders(f.Issuers)
 	for i := range issuers {

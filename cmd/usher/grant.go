@@ -12,31 +12,31 @@ import (
 )
 
 type grantCmd struct {
-	Add    grantAddCmd    `cmd:"" help:"Give one of --user, --group, --org and --everyone access to --room or --store."`
+	Add    grantAddCmd    `cmd:"" help:"Give a user, a group, an organization or everyone access to rooms or stores."`
 	List   grantListCmd   `cmd:"" help:"List the grants."`
-	Revoke grantRevokeCmd `cmd:"" help:"Revoke a grant: it is gone at the next request."`
+	Revoke grantRevokeCmd `cmd:"" help:"Revoke a grant, from the next request on."`
 }
 
-// The subject and the pattern of a grant are one flag each out of several; what
-// usher grant add requires, usher grant list narrows by. kong reads that from
-// the tags, so the flags stand there twice.
+// The subject and the pattern of a grant are each one flag out of several:
+// required in usher grant add, optional in usher grant list. kong reads that
+// from the tags, so the flags are declared twice.
 
 type grantAddCmd struct {
 	changeFlags
-	User     string `required:"" xor:"subject" placeholder:"ID" help:"For this user."`
-	Group    string `required:"" xor:"subject" placeholder:"ID" help:"For the members of this group."`
-	Org      string `required:"" xor:"subject" placeholder:"ID" help:"For the members of this organization."`
-	Everyone bool   `required:"" xor:"subject" help:"For every user."`
+	User     string `required:"" xor:"subject" placeholder:"ID" help:"Grant to this user."`
+	Group    string `required:"" xor:"subject" placeholder:"ID" help:"Grant to the members of this group."`
+	Org      string `required:"" xor:"subject" placeholder:"ID" help:"Grant to the members of this organization."`
+	Everyone bool   `required:"" xor:"subject" help:"Grant to every user."`
 
-	Room  string `required:"" xor:"pattern" placeholder:"PATTERN" help:"An id, a prefix and *, or *. May hold {user}, {organization} and {group}."`
-	Store string `required:"" xor:"pattern" placeholder:"PATTERN" help:"The same, of stores."`
+	Room  string `required:"" xor:"pattern" placeholder:"PATTERN" help:"Room ID, prefix followed by *, or *. {user}, {organization} and {group} stand for the caller's own: {group} for each group of the user, also in a grant to a group."`
+	Store string `required:"" xor:"pattern" placeholder:"PATTERN" help:"The same for stores."`
 
-	Access     permissions.Access `required:"" enum:"read,full" placeholder:"read|full" help:"read or full."`
-	InOrg      string             `placeholder:"ID" help:"Only in sessions in which this organization is active."`
-	From       instant            `placeholder:"TIME" help:"Not before this time, for example 2030-01-31T18:00:00Z."`
-	Until      instant            `placeholder:"TIME" help:"Only until this time."`
-	Reason     string             `placeholder:"TEXT" help:"For the record."`
-	OpenPrefix bool               `help:"Allow a * that does not end a segment: acme* matches acme-evil, too."`
+	Access     permissions.Access `required:"" enum:"read,full" placeholder:"read|full" help:"Access: ${enum}."`
+	InOrg      string             `placeholder:"ID" help:"Only in sessions where this organization is active."`
+	From       instant            `placeholder:"TIME" help:"Start, for example 2030-01-31T18:00:00Z (default: now)."`
+	Until      instant            `placeholder:"TIME" help:"End (default: never expires)."`
+	Reason     string             `placeholder:"TEXT" help:"Reason, stored in the audit."`
+	OpenPrefix bool               `help:"Allow a * that does not end a segment: acme* also matches acme-evil."`
 }
 
 func (c *grantAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -64,7 +64,7 @@ func (c *grantAddCmd) Run(ctx context.Context, out *console, database *db.DB) er
 	return c.done(out, grant, "added grant %d: %s", grant.ID, sentence(&grant))
 }
 
-// subject returns the one that the flags name, or the zero Subject.
+// subject returns the subject that the flags name, or the zero Subject.
 func subject(user, group, organization string, everyone bool) admin.Subject {
 	switch {
 	case user != "":
@@ -109,16 +109,16 @@ func sentence(g *admin.Grant) string {
 func subjectCell(g *admin.Grant) string { return strings.TrimSpace(g.SubjectKind + " " + g.SubjectID) }
 
 type grantListCmd struct {
-	adminFlags
-	User     string `xor:"subject" placeholder:"ID" help:"The grants of this user, not those of everyone or of groups."`
-	Group    string `xor:"subject" placeholder:"ID" help:"The grants of this group."`
-	Org      string `xor:"subject" placeholder:"ID" help:"The grants of this organization."`
-	Everyone bool   `xor:"subject" help:"The grants of everyone."`
+	listFlags
+	User     string `xor:"subject" placeholder:"ID" help:"Only grants to this user, without those to everyone and to groups."`
+	Group    string `xor:"subject" placeholder:"ID" help:"Only grants to this group."`
+	Org      string `xor:"subject" placeholder:"ID" help:"Only grants to this organization."`
+	Everyone bool   `xor:"subject" help:"Only grants to everyone."`
 
-	Room  string `xor:"pattern" placeholder:"PATTERN" help:"The grants with this very pattern."`
-	Store string `xor:"pattern" placeholder:"PATTERN" help:"The grants with this very pattern."`
+	Room  string `xor:"pattern" placeholder:"PATTERN" help:"Only grants with exactly this room pattern."`
+	Store string `xor:"pattern" placeholder:"PATTERN" help:"Only grants with exactly this store pattern."`
 
-	All bool `help:"Also those that were revoked or are over."`
+	All bool `help:"Include revoked and expired grants."`
 }
 
 func (c *grantListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -132,7 +132,7 @@ func (c *grantListCmd) Run(ctx context.Context, out *console, database *db.DB) e
 	if c.All {
 		header = append(header, "REVOKED", "BY", "REASON")
 	}
-	return printList(out.out, c.JSON, grants, header, func(g admin.Grant) []string {
+	return printList(out, &c.listFlags, grants, header, func(g admin.Grant) []string {
 		cells := []string{
 			fmt.Sprint(g.ID), subjectCell(&g), g.Access, g.ResourceKind, g.Pattern, g.OrganizationID,
 			timeCell(&g.ValidFrom), timeCell(g.ValidUntil), g.CreatedBy, g.Reason,
@@ -146,8 +146,8 @@ func (c *grantListCmd) Run(ctx context.Context, out *console, database *db.DB) e
 
 type grantRevokeCmd struct {
 	changeFlags
-	ID     int64  `arg:"" help:"As usher grant list shows it."`
-	Reason string `placeholder:"TEXT" help:"For the record."`
+	ID     int64  `arg:"" help:"Grant ID, from usher grant list."`
+	Reason string `placeholder:"TEXT" help:"Reason, stored in the audit."`
 }
 
 func (c *grantRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {

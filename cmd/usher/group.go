@@ -10,17 +10,17 @@ import (
 type groupCmd struct {
 	Add          groupAddCmd          `cmd:"" help:"Add a group."`
 	List         groupListCmd         `cmd:"" help:"List the groups."`
-	Delete       groupDeleteCmd       `cmd:"" help:"Delete a group, with its grants and memberships."`
-	AddMember    groupAddMemberCmd    `cmd:"" help:"Make a user a member."`
-	RemoveMember groupRemoveMemberCmd `cmd:"" help:"End a user's membership."`
+	Delete       groupDeleteCmd       `cmd:"" help:"Delete a group, and end its grants and memberships."`
+	AddMember    groupAddMemberCmd    `cmd:"" help:"Add a user to a group."`
+	RemoveMember groupRemoveMemberCmd `cmd:"" help:"Remove a user from a group."`
 	Members      groupMembersCmd      `cmd:"" help:"List the members."`
 }
 
 type groupAddCmd struct {
 	changeFlags
-	ID   string `arg:"" help:"Opaque, at most 128 UTF-16 units: what {group} stands for."`
-	Org  string `help:"The organization whose group it is. Its grants count in that one's sessions."`
-	Name string `help:"For people."`
+	ID   string `arg:"" help:"Group ID ({group} in grants), at most 128 UTF-16 code units."`
+	Org  string `placeholder:"ID" help:"Organization that the group belongs to. Its grants then count only in sessions of that organization."`
+	Name string `help:"Display name."`
 }
 
 func (c *groupAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -34,21 +34,21 @@ func (c *groupAddCmd) Run(ctx context.Context, out *console, database *db.DB) er
 	return c.done(out, group, "added group %s", group.ID)
 }
 
-type groupListCmd struct{ adminFlags }
+type groupListCmd struct{ listFlags }
 
 func (c *groupListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	groups, err := database.Groups(ctx, admin.Page[string]{})
 	if err != nil {
 		return err
 	}
-	return printList(out.out, c.JSON, groups, []string{"ID", "ORGANIZATION", "NAME", "CREATED", "BY"}, func(g admin.Group) []string {
+	return printList(out, &c.listFlags, groups, []string{"ID", "ORGANIZATION", "NAME", "CREATED", "BY"}, func(g admin.Group) []string {
 		return []string{g.ID, g.OrganizationID, g.Name, timeCell(&g.CreatedAt), g.CreatedBy}
 	})
 }
 
 type groupDeleteCmd struct {
 	changeFlags
-	ID string `arg:""`
+	ID string `arg:"" help:"ID, from the list command."`
 }
 
 func (c *groupDeleteCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -61,8 +61,8 @@ func (c *groupDeleteCmd) Run(ctx context.Context, out *console, database *db.DB)
 
 type groupAddMemberCmd struct {
 	changeFlags
-	Group string `arg:""`
-	User  string `arg:""`
+	Group string `arg:"" help:"Group ID."`
+	User  string `arg:"" help:"User ID."`
 }
 
 func (c *groupAddMemberCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -71,8 +71,8 @@ func (c *groupAddMemberCmd) Run(ctx context.Context, out *console, database *db.
 
 type groupRemoveMemberCmd struct {
 	changeFlags
-	Group string `arg:""`
-	User  string `arg:""`
+	Group string `arg:"" help:"Group ID."`
+	User  string `arg:"" help:"User ID."`
 }
 
 func (c *groupRemoveMemberCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -80,10 +80,10 @@ func (c *groupRemoveMemberCmd) Run(ctx context.Context, out *console, database *
 }
 
 type groupMembersCmd struct {
-	adminFlags
-	Group string `arg:""`
+	listFlags
+	Group string `arg:"" help:"Group ID."`
 }
 
 func (c *groupMembersCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	return listMembers(ctx, out, database, &c.adminFlags, admin.Subject{Kind: admin.GroupKind, ID: c.Group})
+	return listMembers(ctx, out, database, &c.listFlags, admin.Subject{Kind: admin.GroupKind, ID: c.Group})
 }

@@ -16,7 +16,7 @@ type keyCmd struct {
 type keyCreateCmd struct {
 	changeFlags
 	keyEncryptionFlags
-	Alg string `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"EdDSA, or ES256 for verifiers without Ed25519."`
+	Alg string `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"Algorithm: EdDSA, or ES256 for verifiers without Ed25519."`
 }
 
 func (c *keyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -37,7 +37,7 @@ func (c *keyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) e
 	return c.done(out, made, "made %s signing key %s: it signs from now on", made.Alg, made.ID)
 }
 
-type keyListCmd struct{ adminFlags }
+type keyListCmd struct{ listFlags }
 
 func (c *keyListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	keys, err := database.ListSigningKeys(ctx, admin.Page[admin.SigningKeyPlace]{})
@@ -45,7 +45,7 @@ func (c *keyListCmd) Run(ctx context.Context, out *console, database *db.DB) err
 		return err
 	}
 	header := []string{"ID", "ALG", "PUBLISHED", "SIGNS FROM", "SIGNS UNTIL", "UNPUBLISHED", "COMPROMISED"}
-	return printList(out.out, c.JSON, keys, header, func(k admin.SigningKeyTimes) []string {
+	return printList(out, &c.listFlags, keys, header, func(k admin.SigningKeyTimes) []string {
 		return []string{
 			k.ID, k.Alg, timeCell(&k.PublishedAt), timeCell(&k.SignsFrom),
 			timeCell(k.SignsUntil), timeCell(k.UnpublishedAt), timeCell(k.CompromisedAt),

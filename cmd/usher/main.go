@@ -10,8 +10,10 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"reflect"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -19,27 +21,35 @@ import (
 // cli is the whole configuration: every flag of serve and dev has an
 // environment variable, and there are no configuration files.
 type cli struct {
-	Dev      devCmd      `cmd:"" help:"Run usher on this machine with a private Postgres and demo data."`
-	Serve    serveCmd    `cmd:"" help:"Run usher in production."`
-	Migrate  migrateCmd  `cmd:"" help:"Bring the database schema up to date."`
-	User     userCmd     `cmd:"" help:"Users of usher's own directory."`
-	Org      orgCmd      `cmd:"" help:"Organizations and their members."`
-	Group    groupCmd    `cmd:"" help:"Groups and their members."`
-	Grant    grantCmd    `cmd:"" help:"Who may open which rooms and stores."`
-	Session  sessionCmd  `cmd:"" help:"Sign-in sessions of usher's own directory."`
-	APIKey   apiKeyCmd   `cmd:"" name:"apikey" help:"Credentials of other backends."`
-	AdminKey adminKeyCmd `cmd:"" name:"adminkey" help:"Credentials of the admin API."`
-	Audit    auditCmd    `cmd:"" help:"What was decided."`
-	Token    tokenCmd    `cmd:"" help:"Tokens, by hand."`
-	Key      keyCmd      `cmd:"" help:"Signing keys."`
-	Doctor   doctorCmd   `cmd:"" help:"Look whether all is in order, and say what to do where it is not; exit code 1 on a fault."`
-	Ready    readyCmd    `cmd:"" help:"Ask a running usher whether it is ready; exit code 1 where it is not."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	VersionFlag versionFlag `name:"version" help:"Print the version."`
 
-	Directory directoryCmd `cmd:"" help:"Whose tables say who exists: usher's own, or the application's."`
+	Dev    devCmd    `cmd:"" group:"run" help:"Run usher on this machine, with a private Postgres and demo data."`
+	Serve  serveCmd  `cmd:"" group:"run" help:"Run usher in production."`
+	Ready  readyCmd  `cmd:"" group:"run" help:"Ask a running usher whether it is ready. Exit code 1 if it is not."`
+	Doctor doctorCmd `cmd:"" group:"run" help:"Check configuration, database and keys, and suggest fixes. Exit code 1 on a fault."`
+
+	Migrate   migrateCmd   `cmd:"" group:"database" help:"Bring the database schema up to date."`
+	Directory directoryCmd `cmd:"" group:"database" help:"Choose the tables that users and organizations come from: usher's or the application's."`
+
+	User    userCmd    `cmd:"" group:"directory" help:"Manage users of usher's own directory."`
+	Org     orgCmd     `cmd:"" group:"directory" help:"Manage organizations and their members."`
+	Group   groupCmd   `cmd:"" group:"directory" help:"Manage groups and their members."`
+	Session sessionCmd `cmd:"" group:"directory" help:"Manage sign-in sessions of usher's own directory."`
+
+	Grant grantCmd `cmd:"" group:"access" help:"Manage who can open which rooms and stores."`
+	Token tokenCmd `cmd:"" group:"access" help:"Issue, preview, inspect and verify tokens."`
+	Audit auditCmd `cmd:"" group:"audit" help:"Query and verify the audit."`
+
+	Key      keyCmd      `cmd:"" group:"keys" help:"Manage signing keys."`
+	APIKey   apiKeyCmd   `cmd:"" group:"keys" name:"apikey" help:"Manage credentials of other backends."`
+	AdminKey adminKeyCmd `cmd:"" group:"keys" name:"adminkey" help:"Manage credentials of the admin API."`
+
+	Help       helpCmd       `cmd:"" group:"other" help:"Show help for a command."`
+	Completion completionCmd `cmd:"" group:"other" help:"Print a completion script for a shell."`
+	Version    versionCmd    `cmd:"" group:"other" help:"Print the version."`
 }
 
-// console is what a subcommand may touch of the process.
+// console is the part of the process that a subcommand may use.
 type console struct {
 	in     io.Reader
 	out    io.Writer // answers
@@ -54,31 +64,29 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main without the process around it. It returns the exit code: 0, 1
-// for what went wrong, 2 for a command line that cannot be understood.
+// run is main without the process around it. It returns the exit code: 0; 1 if
+// the command failed, 2 if the command line is wrong.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	var c cli
+	unsetEmpty()
 	exited := -1
-	parser, err := kong.New(&c,
-		kong.Name("usher"),
-		kong.Description("Short-lived access tokens for realtime and sync backends."),
+	var c cli
+	out := &console{in: os.Stdin, out: stdout, err: stderr, logger: slog.New(slog.NewJSONHandler(stderr, nil))}
+	parser := newParser(&c,
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }), // after --help
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"user": actorName(), "proxies": privateAddresses},
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&console{in: os.Stdin, out: stdout, err: stderr, logger: slog.New(slog.NewJSONHandler(stderr, nil))}),
+		kong.Bind(out),
 	)
-	if err != nil {
-		panic(err) // the struct above is wrong
+	if len(args) == 0 {
+		args = []string{"--help"}
 	}
 	command, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited
 	}
 	if err != nil {
-		parser.Errorf("%s", err)
+		usage(stderr, err)
+		fmt.Fprintf(stderr, "usher: %s\n", err)
 		return 2
 	}
 	if err := command.Run(); errors.Is(err, errSaid) {
@@ -90,11 +98,62 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// errSaid is the error of a command that has said what is wrong.
-var errSaid = errors.New("said already")
+// newParser returns the parser of the whole command line.
+func newParser(c *cli, options ...kong.Option) *kong.Kong {
+	parser, err := kong.New(c, append(options,
+		kong.Name("usher"),
+		kong.Description("Short-lived access tokens for realtime and sync backends.\n\nExit codes: 0 success (also if there was nothing to change), 1 the command failed or found a fault, 2 the command line is wrong."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoAppDescFormat: true}),
+		kong.ValueFormatter(helpText),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(decodeDuration)),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "run", Title: "Run:"},
+			{Key: "database", Title: "Database:"},
+			{Key: "directory", Title: "Users and organizations:"},
+			{Key: "access", Title: "Access:"},
+			{Key: "audit", Title: "Audit:"},
+			{Key: "keys", Title: "Keys:"},
+			{Key: "other", Title: "Other:"},
+		}),
+		kong.Vars{"user": actorName(), "proxies": privateAddresses},
+	)...)
+	if err != nil {
+		panic(err) // the struct is wrong
+	}
+	return parser
+}
 
-// plain takes the package names off an error's front: they help who reads the
-// code, not who typed the command.
+// usage prints the usage line of the command that could not be parsed.
+func usage(w io.Writer, err error) {
+	failed, ok := errors.AsType[*kong.ParseError](err)
+	if !ok {
+		return
+	}
+	name, summary := "usher", "<command> [flags]"
+	if node := failed.Context.Selected(); node != nil {
+		name, summary = node.FullPath(), strings.TrimPrefix(node.Summary(), node.Path())
+	}
+	fmt.Fprintf(w, "Usage: %s %s\nRun \"%s --help\" for its flags.\n\n", name, strings.TrimSpace(summary), name)
+}
+
+// helpText adds the default and the environment variable to a flag's help.
+func helpText(value *kong.Value) string {
+	var notes []string
+	if value.HasDefault && value.Default != "" && !value.IsBool() {
+		notes = append(notes, "default: "+value.Default)
+	}
+	notes = append(notes, value.Tag.Envs...)
+	if len(notes) == 0 {
+		return value.Help
+	}
+	return fmt.Sprintf("%s (%s).", strings.TrimSuffix(value.Help, "."), strings.Join(notes, "; "))
+}
+
+// errSaid is returned by a command that has printed what is wrong.
+var errSaid = errors.New("printed already")
+
+// plain removes package names from the start of an error's lines: they are of
+// no use at a terminal.
 func plain(err error) string {
 	var lines []string
 	for line := range strings.Lines(err.Error()) {

@@ -38,12 +38,12 @@ func removeMember(ctx context.Context, out *console, database *db.DB, flags *cha
 	return flags.done(out, removedMember{user, of.Kind, of.ID, groups}, "%s", sentence)
 }
 
-func listMembers(ctx context.Context, out *console, database *db.DB, flags *adminFlags, of admin.Subject) error {
+func listMembers(ctx context.Context, out *console, database *db.DB, flags *listFlags, of admin.Subject) error {
 	members, err := database.Members(ctx, of, admin.Page[string]{})
 	if err != nil {
 		return err
 	}
-	return printList(out.out, flags.JSON, members, []string{"USER", "SINCE", "BY"}, func(m admin.Membership) []string {
+	return printList(out, flags, members, []string{"USER", "SINCE", "BY"}, func(m admin.Membership) []string {
 		return []string{m.UserID, timeCell(&m.CreatedAt), m.CreatedBy}
 	})
 }

@@ -10,18 +10,18 @@ import (
 )
 
 type migrateCmd struct {
-	Up     migrateUpCmd     `cmd:"" help:"Apply what is missing. Run as the database's owner; serve runs as a lesser role."`
-	Status migrateStatusCmd `cmd:"" help:"List the steps and which of them are applied."`
-	Roles  migrateRolesCmd  `cmd:"" help:"Print the SQL that makes the roles, for a server on which the database's owner may not."`
+	Up     migrateUpCmd     `cmd:"" help:"Apply the missing migrations. Run as the database's owner; usher serve runs as a role with fewer rights."`
+	Status migrateStatusCmd `cmd:"" help:"List the migrations and which of them are applied."`
+	Roles  migrateRolesCmd  `cmd:"" help:"Print the SQL that creates the roles, for a database owner without CREATEROLE."`
 }
 
 type migrateUpCmd struct {
 	databaseFlags
 	keyEncryptionFlags
-	SigningAlg          string      `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"Algorithm of the first signing key, which is made where there is none and a key encryption key is given."`
-	ServiceUser         string      `env:"USHER_SERVICE_USER" default:"usher" help:"Name of the login role that is made for usher serve where a password is given."`
-	ServicePassword     secret.Text `env:"USHER_SERVICE_PASSWORD" placeholder:"TEXT" help:"Make that login role, with this password."`
-	ServicePasswordFile string      `env:"USHER_SERVICE_PASSWORD_FILE" placeholder:"FILE" help:"A file that holds it."`
+	SigningAlg          string      `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"Algorithm of the first signing key, which is made if there is none and a key encryption key is given."`
+	ServiceUser         string      `env:"USHER_SERVICE_USER" default:"usher" help:"Login role for usher serve, created if a password is given."`
+	ServicePassword     secret.Text `env:"USHER_SERVICE_PASSWORD" placeholder:"TEXT" help:"Password of that login role."`
+	ServicePasswordFile string      `env:"USHER_SERVICE_PASSWORD_FILE" placeholder:"FILE" help:"File that holds the password."`
 	JSON                bool        `help:"Print JSON."`
 }
 
@@ -77,7 +77,7 @@ func (c *migrateUpCmd) firstSigningKey(ctx context.Context, url secret.Text) err
 
 type migrateRolesCmd struct{}
 
-// Run asks no database.
+// Run needs no database.
 func (*migrateRolesCmd) Run(out *console) error {
 	_, err := io.WriteString(out.out, db.RolesSQL)
 	return err

@@ -10,16 +10,16 @@ import (
 type orgCmd struct {
 	Add          orgAddCmd          `cmd:"" help:"Add an organization."`
 	List         orgListCmd         `cmd:"" help:"List the organizations."`
-	Delete       orgDeleteCmd       `cmd:"" help:"Delete an organization, with its grants and memberships. Its groups must be gone."`
-	AddMember    orgAddMemberCmd    `cmd:"" help:"Make a user a member."`
-	RemoveMember orgRemoveMemberCmd `cmd:"" help:"End a user's membership, and that in the organization's groups."`
+	Delete       orgDeleteCmd       `cmd:"" help:"Delete an organization, and end its grants and memberships. Delete its groups first."`
+	AddMember    orgAddMemberCmd    `cmd:"" help:"Add a user to an organization."`
+	RemoveMember orgRemoveMemberCmd `cmd:"" help:"Remove a user from an organization and from its groups."`
 	Members      orgMembersCmd      `cmd:"" help:"List the members."`
 }
 
 type orgAddCmd struct {
 	changeFlags
-	ID   string `arg:"" help:"Opaque, at most 128 UTF-16 units: what {organization} stands for."`
-	Name string `help:"For people."`
+	ID   string `arg:"" help:"Organization ID ({organization} in grants), at most 128 UTF-16 code units."`
+	Name string `help:"Display name."`
 }
 
 func (c *orgAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -30,21 +30,21 @@ func (c *orgAddCmd) Run(ctx context.Context, out *console, database *db.DB) erro
 	return c.done(out, organization, "added organization %s", organization.ID)
 }
 
-type orgListCmd struct{ adminFlags }
+type orgListCmd struct{ listFlags }
 
 func (c *orgListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	organizations, err := database.Organizations(ctx, admin.Page[string]{})
 	if err != nil {
 		return err
 	}
-	return printList(out.out, c.JSON, organizations, []string{"ID", "NAME", "CREATED", "BY"}, func(o admin.Organization) []string {
+	return printList(out, &c.listFlags, organizations, []string{"ID", "NAME", "CREATED", "BY"}, func(o admin.Organization) []string {
 		return []string{o.ID, o.Name, timeCell(&o.CreatedAt), o.CreatedBy}
 	})
 }
 
 type orgDeleteCmd struct {
 	changeFlags
-	ID string `arg:""`
+	ID string `arg:"" help:"ID, from the list command."`
 }
 
 func (c *orgDeleteCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -57,8 +57,8 @@ func (c *orgDeleteCmd) Run(ctx context.Context, out *console, database *db.DB) e
 
 type orgAddMemberCmd struct {
 	changeFlags
-	Org  string `arg:""`
-	User string `arg:""`
+	Org  string `arg:"" help:"Organization ID."`
+	User string `arg:"" help:"User ID."`
 }
 
 func (c *orgAddMemberCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -67,8 +67,8 @@ func (c *orgAddMemberCmd) Run(ctx context.Context, out *console, database *db.DB
 
 type orgRemoveMemberCmd struct {
 	changeFlags
-	Org  string `arg:""`
-	User string `arg:""`
+	Org  string `arg:"" help:"Organization ID."`
+	User string `arg:"" help:"User ID."`
 }
 
 func (c *orgRemoveMemberCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -76,10 +76,10 @@ func (c *orgRemoveMemberCmd) Run(ctx context.Context, out *console, database *db
 }
 
 type orgMembersCmd struct {
-	adminFlags
-	Org string `arg:""`
+	listFlags
+	Org string `arg:"" help:"Organization ID."`
 }
 
 func (c *orgMembersCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	return listMembers(ctx, out, database, &c.adminFlags, admin.Subject{Kind: admin.OrganizationKind, ID: c.Org})
+	return listMembers(ctx, out, database, &c.listFlags, admin.Subject{Kind: admin.OrganizationKind, ID: c.Org})
 }

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// readyCmd is the health check of containers, which have no shell and no curl.
+// readyCmd is the health check of containers that have no shell and no curl.
 type readyCmd struct {
-	OpsURL string `env:"USHER_OPS_URL" default:"http://127.0.0.1:9090" help:"Of the operators' listener."`
+	OpsURL string `env:"USHER_OPS_URL" default:"http://127.0.0.1:9090" help:"URL of the operators' listener."`
 }
 
 func (c *readyCmd) Run(ctx context.Context, out *console) error {

@@ -17,13 +17,14 @@ type serveCmd struct {
 	serviceFlags
 	keyEncryptionFlags
 	tlsFlags
-	URL       string        `required:"" env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim: https://auth.example.com."`
-	Listen    string        `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Give --tls-cert and --tls-key, or put a proxy with TLS in front of it."`
-	OpsListen string        `env:"USHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Listener for /livez, /readyz, /metrics, /debug/pprof and /v1/admin. Never public."`
-	Drain     time.Duration `env:"USHER_DRAIN" default:"10s" help:"How long to wait for requests in flight at shutdown."`
+	URL       string        `required:"" env:"USHER_URL" placeholder:"URL" help:"Public address, and the iss claim: https://auth.example.com."`
+	Listen    string        `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Give --tls-cert and --tls-key, or put a proxy with TLS in front."`
+	OpsListen string        `env:"USHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Listener for /livez, /readyz, /metrics, /debug/pprof and /v1/admin. Keep it private."`
+	Drain     time.Duration `env:"USHER_DRAIN" default:"10s" help:"How long shutdown waits for requests in flight."`
 }
 
 func (c *serveCmd) Run(ctx context.Context, out *console) error {
+	warnOfUnknownVariables(ctx, out.logger)
 	if err := checkPublicURL(c.URL); err != nil {
 		return err
 	}

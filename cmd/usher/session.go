@@ -17,18 +17,18 @@ type sessionCmd struct {
 
 type sessionAddCmd struct {
 	changeFlags
-	User string        `arg:""`
-	Org  string        `placeholder:"ID" help:"The active organization: the session is confined to it."`
-	TTL  time.Duration `name:"ttl" default:"720h" help:"How long the session lasts."`
+	User string        `arg:"" help:"User ID."`
+	Org  string        `placeholder:"ID" help:"Active organization: the session is limited to it."`
+	TTL  time.Duration `name:"ttl" default:"30d" help:"Lifetime of the session."`
 }
 
-// addedSession is the one place where a session's token is shown.
+// addedSession is the only output with a session's token.
 type addedSession struct {
 	Token string `json:"token"`
 	admin.Session
 }
 
-// Run prints the token alone on stdout, for scripts, and the sentence beside it.
+// Run prints only the token on stdout, for scripts, and a sentence on stderr.
 func (c *sessionAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	token, added, err := database.AddSession(ctx, c.User, c.Org, c.TTL, c.Actor)
 	if err != nil {
@@ -41,8 +41,8 @@ func (c *sessionAddCmd) Run(ctx context.Context, out *console, database *db.DB) 
 }
 
 type sessionListCmd struct {
-	adminFlags
-	User string `placeholder:"ID" help:"Of this user alone."`
+	listFlags
+	User string `placeholder:"ID" help:"Only this user."`
 }
 
 func (c *sessionListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -50,14 +50,14 @@ func (c *sessionListCmd) Run(ctx context.Context, out *console, database *db.DB)
 	if err != nil {
 		return err
 	}
-	return printList(out.out, c.JSON, sessions, []string{"USER", "ORGANIZATION", "CREATED", "EXPIRES"}, func(s admin.Session) []string {
+	return printList(out, &c.listFlags, sessions, []string{"USER", "ORGANIZATION", "CREATED", "EXPIRES"}, func(s admin.Session) []string {
 		return []string{s.UserID, s.OrganizationID, timeCell(&s.CreatedAt), timeCell(&s.ExpiresAt)}
 	})
 }
 
 type sessionRevokeCmd struct {
 	changeFlags
-	User string `arg:""`
+	User string `arg:"" help:"User ID."`
 }
 
 // endedSessions is the JSON of usher session revoke.

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// tlsFlags let usher end TLS itself.
+// tlsFlags let usher terminate TLS itself.
 type tlsFlags struct {
-	TLSCert string `name:"tls-cert" env:"USHER_TLS_CERT" placeholder:"FILE" help:"Certificate chain, PEM. It is read again when it changes."`
-	TLSKey  string `name:"tls-key" env:"USHER_TLS_KEY" placeholder:"FILE" help:"Its private key, PEM."`
+	TLSCert string `name:"tls-cert" env:"USHER_TLS_CERT" placeholder:"FILE" help:"Certificate chain in PEM, reloaded when it changes."`
+	TLSKey  string `name:"tls-key" env:"USHER_TLS_KEY" placeholder:"FILE" help:"Private key in PEM, reloaded when it changes."`
 }
 
-// config returns nil where no certificate was given.
+// config returns nil if no certificate was given.
 func (f *tlsFlags) config() (*tls.Config, error) {
 	if f.TLSCert == "" && f.TLSKey == "" {
 		return nil, nil //nolint:nilnil // no TLS is not an error

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -10,136 +9,39 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/db"
-	"github.com/usher-auth/usher/internal/service"
 	"github.com/usher-auth/usher/session"
 )
 
 type tokenCmd struct {
-	Issue   tokenIssueCmd   `cmd:"" help:"Issue a token for a user, on record under your name, and print it."`
-	Inspect tokenInspectCmd `cmd:"" help:"Say what a token holds and whether it is valid; exit code 1 where it is not."`
-	Verify  tokenVerifyCmd  `cmd:"" help:"Say whether a token is valid, by exit code 0 or 1."`
+	Issue   tokenIssueCmd   `cmd:"" help:"Issue a token for a user, recorded in the audit under your name, and print it."`
+	Preview tokenPreviewCmd `cmd:"" help:"Show the token that a user would get, and why. Issues no token."`
+	Inspect tokenInspectCmd `cmd:"" help:"Show a token's contents and whether it is valid. Exit code 1 if it is invalid."`
+	Verify  tokenVerifyCmd  `cmd:"" help:"Check whether a token is valid. Exit code 1 if it is invalid."`
 }
 
-type tokenIssueCmd struct {
-	changeFlags
-	keyEncryptionFlags
-	tokenFlags
-	URL      string `required:"" env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim."`
-	User     string `required:"" placeholder:"ID" help:"Whose token it is."`
-	Org      string `placeholder:"ID" help:"The active organization of the session."`
-	Room     string `placeholder:"ID" help:"A room that it must open."`
-	Store    string `placeholder:"ID" help:"A store that it must open."`
-	Audience string `placeholder:"NAME" help:"The sync backend; where absent, the first that takes what is asked for."`
+// requestFlags say what token a user asks for.
+type requestFlags struct {
+	User     string `arg:"" help:"User ID (becomes sub)."`
+	Org      string `placeholder:"ID" help:"Active organization of the session."`
+	Room     string `placeholder:"ID" help:"Room that the token must open (default: everything the user has)."`
+	Store    string `placeholder:"ID" help:"Store that the token must open (default: everything the user has)."`
+	Audience string `placeholder:"NAME" help:"Sync backend (default: the first that takes what is asked for)."`
 }
 
-// issuedToken is the JSON of usher token issue.
-type issuedToken struct {
-	Token     string           `json:"token"`
-	JTI       string           `json:"jti"`
-	UserID    string           `json:"userId"`
-	Audience  string           `json:"audience"`
-	ExpiresAt time.Time        `json:"expiresAt"`
-	Patterns  session.Patterns `json:"patterns"`
-	Partial   bool             `json:"partial,omitempty"`
+func (f *requestFlags) request() session.Request {
+	return session.Request{Room: f.Room, Store: f.Store, Audience: f.Audience}
 }
 
-// Run prints the token alone on stdout, for scripts, and the sentence beside it.
-func (c *tokenIssueCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	if err := checkPublicURL(c.URL); err != nil {
-		return err
-	}
-	encryption, err := c.encryption()
-	if err != nil {
-		return err
-	}
-	d, err := database.Deployment(ctx)
-	if err != nil {
-		return err
-	}
-	if err := service.CheckDatabase(d); err != nil {
-		return err
-	}
-	keys, _, err := database.SigningKeys(ctx, encryption)
-	if err != nil {
-		return err
-	}
-	issuer, err := c.issuer(c.URL, session.NewKeyring(keys...))
-	if err != nil {
-		return err
-	}
-	request := session.Request{Room: c.Room, Store: c.Store, Audience: c.Audience}
-	if err := issuer.Check(request); err != nil {
-		return err
-	}
-	token, err := c.issue(ctx, database, issuer, request)
-	if err != nil {
-		return err
-	}
-	if !c.JSON {
-		fmt.Fprintf(out.err, "issued a token of user %s for %s until %s, on record as %s:\n", cell(c.User), token.Audience, timeCell(&token.ExpiresAt), token.ID)
-	}
-	text := token.Text.Reveal()
-	return c.done(out, issuedToken{text, token.ID, c.User, token.Audience, token.ExpiresAt.UTC(), token.Patterns, token.Partial}, "%s", text)
-}
-
-// issue decides and records as the API does: no token without its row, and a
-// refusal has one too.
-func (c *tokenIssueCmd) issue(ctx context.Context, database *db.DB, issuer *session.Issuer, request session.Request) (session.Token, error) {
-	directory, err := database.Directory(ctx)
-	if err != nil {
-		return session.Token{}, err
-	}
-	p, err := directory.PrincipalByUser(ctx, c.User, c.Org)
-	if err != nil {
-		return session.Token{}, err
-	}
-	d := &session.Decision{
-		At: p.At, CallerKind: session.CallerOperator, CallerID: c.Actor,
-		UserID: c.User, Organization: c.Org, Request: request, RequestID: rand.Text(),
-	}
-	token, err := decideFor(issuer, p, d)
-	if err == nil {
-		d.Token = &token
-	} else if d.Reason = api.Reason(err); d.Reason == "" {
-		return session.Token{}, err // a fault
-	}
-	audit := database.AuditLog(service.ReplicaName(), prometheus.NewRegistry())
-	defer audit.Close()
-	if err := audit.Record(ctx, d); err != nil {
-		return session.Token{}, err
-	}
-	if err != nil {
-		return session.Token{}, fmt.Errorf("refused (%s): %s; usher audit explain says more", d.Reason, plain(err))
-	}
-	return token, nil
-}
-
-// decideFor returns a principal's token, or the refusal.
-func decideFor(issuer *session.Issuer, p *session.Principal, d *session.Decision) (session.Token, error) {
-	if !p.Known {
-		return session.Token{}, session.ErrUserUnknown
-	}
-	if err := p.Err(); err != nil {
-		return session.Token{}, err
-	}
-	s, skipped := issuer.PrepareFor(p, d.Request)
-	d.Skipped = skipped
-	return s.Authorize()
-}
-
-// keySourceFlags say where the keys come from that a token is checked with.
-// Never the token itself, unless asked: whoever made it chose what it says.
+// keySourceFlags name the keys that a token is checked with. The token's own
+// issuer is used only on request: the token's maker chose what it says.
 type keySourceFlags struct {
 	databaseFlags
-	URL         string `env:"USHER_URL" placeholder:"URL" help:"The issuer: the token must name it, and its key set is fetched from URL/.well-known/jwks.json."`
-	JWKS        string `name:"jwks" type:"path" placeholder:"FILE" help:"A file with the key set, instead of fetching it. Without it and --url, the keys are those of the database."`
-	TrustIssuer bool   `help:"Fetch the key set from the issuer that the token names, over https or from this machine. It proves that this issuer signed it, whoever that is."`
-	Audience    string `placeholder:"NAME" help:"The sync backend that the token must be for."`
-	Token       string `arg:"" optional:"" help:"The token; read from stdin where absent, since arguments show in the list of processes."`
+	URL         string `env:"USHER_URL" placeholder:"URL" help:"The issuer that the token must name. Its key set is fetched from URL/.well-known/jwks.json."`
+	JWKS        string `name:"jwks" type:"path" placeholder:"FILE" help:"File with the key set, instead of fetching it. Without it and --url, the database's keys are used."`
+	TrustIssuer bool   `help:"Fetch the key set from the issuer that the token names, over https or from this machine. This proves that the named issuer signed it, whoever that is."`
+	Audience    string `placeholder:"NAME" help:"Sync backend that the token must be for."`
+	Token       string `arg:"" optional:"" help:"The token (default: standard input, because arguments show in the process list)."`
 }
 
 const (
@@ -159,13 +61,13 @@ func (f *keySourceFlags) read(in io.Reader) (string, error) {
 		text = string(content)
 	}
 	if text = strings.TrimSpace(text); text == "" {
-		return "", errors.New("there is no token: give it as an argument or on stdin")
+		return "", errors.New("no token: give it as an argument or on standard input")
 	}
 	return text, nil
 }
 
-// keys returns where the keys come from, in words, and the keys; "" where
-// nobody said. The caller calls done after use.
+// keys returns the keys, and in words where they come from: "" if no flag says
+// so. The caller calls done after use.
 func (f *keySourceFlags) keys(ctx context.Context, issuer string) (from string, keys session.KeySource, done func(), err error) {
 	done = func() {}
 	switch {
@@ -181,7 +83,7 @@ func (f *keySourceFlags) keys(ctx context.Context, issuer string) (from string, 
 		}
 		u, err := url.Parse(address)
 		if err != nil || u.Host == "" {
-			return "", nil, done, fmt.Errorf("the issuer %.200q is no URL to fetch keys from", address)
+			return "", nil, done, fmt.Errorf("the issuer %.200q is not a URL to fetch keys from", address)
 		}
 		keys, err := session.KeysFromURL(address+jwksPath, session.URLKeysConfig{})
 		if err != nil {
@@ -204,8 +106,8 @@ func (f *keySourceFlags) keys(ctx context.Context, issuer string) (from string, 
 	return "", nil, done, nil
 }
 
-// check reads a token and says what is wrong with it. A fault, after which
-// nothing is known of the token, is an error.
+// check reads a token and says what is wrong with it. It returns an error if
+// that could not be found out.
 func (f *keySourceFlags) check(ctx context.Context, in io.Reader) (*inspection, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
@@ -221,12 +123,12 @@ func (f *keySourceFlags) check(ctx context.Context, in io.Reader) (*inspection, 
 	defer done()
 	i.KeysFrom = from
 	if keys == nil && i.unread != nil {
-		return nil, fmt.Errorf("this is no token of usher's: %w", i.unread)
+		return nil, fmt.Errorf("this is not an usher token: %w", i.unread)
 	}
 	if keys == nil {
 		return i, nil
 	}
-	// What nobody named is not compared.
+	// Without a flag, the token's own claim is compared with itself.
 	config := session.VerifierConfig{Keys: keys, Issuer: f.URL, Audience: f.Audience}
 	if config.Issuer == "" {
 		config.Issuer = orUnnamed(i.Claims.Issuer)
@@ -240,56 +142,18 @@ func (f *keySourceFlags) check(ctx context.Context, in io.Reader) (*inspection, 
 	}
 	_, err = verifier.Verify(ctx, text)
 	if err != nil && !errors.Is(err, session.ErrInvalidToken) {
-		return nil, fmt.Errorf("whether the token is valid is not known: %w", err)
+		return nil, fmt.Errorf("the token could not be checked: %w", err)
 	}
 	i.named = f.URL != ""
 	i.judge(err, config)
 	return i, nil
 }
 
-// orUnnamed is a name that no token has, where a token names none: the verifier
-// refuses it by the claim that is missing.
+// orUnnamed returns a name that no token has if a token names none: the verifier
+// then reports the missing claim.
 func orUnnamed(name string) string {
 	if name == "" {
 		return "\x00"
 	}
 	return name
-}
-
-type tokenInspectCmd struct {
-	keySourceFlags
-	JSON bool `help:"Print JSON."`
-}
-
-func (c *tokenInspectCmd) Run(ctx context.Context, out *console) error {
-	i, err := c.check(ctx, out.in)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		err = printJSON(out.out, i)
-	} else {
-		i.print(out.out)
-	}
-	if err == nil && i.Valid != nil && !*i.Valid {
-		err = errSaid
-	}
-	return err
-}
-
-type tokenVerifyCmd struct{ keySourceFlags }
-
-func (c *tokenVerifyCmd) Run(ctx context.Context, out *console) error {
-	i, err := c.check(ctx, out.in)
-	if err != nil {
-		return err
-	}
-	switch {
-	case i.KeysFrom == "":
-		return errors.New("without keys nothing can be verified: give --url, --jwks or --database-url")
-	case !*i.Valid:
-		return errors.New(i.verdict())
-	}
-	fmt.Fprintln(out.out, i.verdict())
-	return nil
 }

@@ -49,7 +49,7 @@ func newIssuing(t *testing.T) (pg *dbtest.DB, u terminal, flags string) {
 func TestTokenIssueCommand(t *testing.T) {
 	t.Parallel()
 	pg, u, flags := newIssuing(t)
-	code, stdout, stderr := u.run(strings.Fields("token issue --user ada --room acme:design:1 --org acme --actor me" + flags)...)
+	code, stdout, stderr := u.run(strings.Fields("token issue ada --room acme:design:1 --org acme --actor me" + flags)...)
 	if code != 0 || strings.Count(stdout, ".") != 2 || strings.Count(stdout, "\n") != 1 || !strings.HasPrefix(stderr, "issued a token of user ada for liveblocks until ") {
 		t.Fatalf("exit %d, printed %q and %q", code, stdout, stderr)
 	}
@@ -70,22 +70,22 @@ func TestTokenIssueCommand(t *testing.T) {
 	if err != nil || claims.Subject != "ada" || claims.Organization != "acme" || !claims.Can(permissions.Room("acme:design:1"), permissions.Full) {
 		t.Fatalf("claims = %+v, %v", claims, err)
 	}
-	issued := decode[issuedToken](u, "token issue --user ada --store acme_notes --json --actor me"+flags)
+	issued := decode[issuedToken](u, "token issue ada --store acme_notes --json --actor me"+flags)
 	if issued.Audience != "livestore" || text(t, issued.Patterns) != `{"stores":{"acme_notes":"full"}}` {
 		t.Errorf("issued %+v", issued)
 	}
 
-	u.refuses("token issue --user ada --room globex:1 --actor me"+flags, 1, "refused (no_grant)")
-	u.refuses("token issue --user eve --actor me"+flags, 1, "refused (user_disabled)")
-	u.refuses("token issue --user zoe --actor me"+flags, 1, "refused (user_unknown)")
+	u.refuses("token issue ada --room globex:1 --actor me"+flags, 1, "refused (no_grant)")
+	u.refuses("token issue eve --actor me"+flags, 1, "refused (user_disabled)")
+	u.refuses("token issue zoe --actor me"+flags, 1, "refused (user_unknown)")
 	// What cannot be understood leaves no row.
-	u.refuses("token issue --user ada --room acme:*"+flags, 1, "'*'")
-	u.refuses("token issue --user ada --audience nobody"+flags, 1, "The audience must be one of")
-	u.refuses("token issue --user ada --room acme:1 --store acme_notes"+flags, 1, "two requests")
-	u.refuses("token issue"+flags, 2, "--user")
-	u.refuses("token issue --user ada", 2, "--url")
-	u.refuses("token issue --user ada --url http://auth.example.com", 1, "must be https")
-	u.refuses("token issue --user ada --url "+testIssuer, 1, "--key-encryption-key is missing")
+	u.refuses("token issue ada --room acme:*"+flags, 1, "'*'")
+	u.refuses("token issue ada --audience nobody"+flags, 1, "The audience must be one of")
+	u.refuses("token issue ada --room acme:1 --store acme_notes"+flags, 1, "two requests")
+	u.refuses("token issue"+flags, 2, "<user>")
+	u.refuses("token issue ada", 2, "--url")
+	u.refuses("token issue ada --url http://auth.example.com", 1, "must be https")
+	u.refuses("token issue ada --url "+testIssuer, 1, "--key-encryption-key is missing")
 
 	var rows string
 	err = pg.Pool.QueryRow(t.Context(), `SELECT string_agg(concat_ws(' ', result, reason, caller_kind, caller_id, user_id, organization_id, room, store), E'\n' ORDER BY id)
@@ -115,7 +115,7 @@ func TestTokenIssueWithoutAudit(t *testing.T) {
 		if _, err := pg.Pool.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
-		u.refuses("token issue --user ada"+flags, 1, "usher: ")
+		u.refuses("token issue ada"+flags, 1, "usher: ")
 	}
 }
 
@@ -172,7 +172,7 @@ func TestTokenInspectCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	const vouchless = "What it says, for which nobody vouches:"
+	const unverified = "Contents, not verified:"
 	for name, test := range map[string]struct {
 		args   string
 		code   int
@@ -182,22 +182,22 @@ func TestTokenInspectCommand(t *testing.T) {
 		"valid": {"--url " + server.URL + " " + good, 0, []string{
 			"Valid: signed by a key from " + server.URL + "/.well-known/jwks.json; expires in ", "user          ada\n", "organization  acme\n", "backend       liveblocks\n",
 			"issuer        " + server.URL + "\n", ", in ", `{"name":"Ada \u001b[31m"}`, "room          acme:*         read\n", "room          acme:design:*  full\n",
-		}, vouchless},
-		"by a file":             {"--jwks " + file + " " + good, 0, []string{"Valid: signed by a key from " + file, "(by its own word: no --url was given)"}, vouchless},
-		"by its own word":       {"--trust-issuer " + good, 0, []string{"Valid: signed by a key from " + server.URL, "(by its own word: no --url was given)"}, vouchless},
-		"without keys":          {good, 0, []string{"Not verified: nothing says who signed it.", vouchless, "ada"}, "Valid"},
-		"expired":               {"--url " + server.URL + " " + expired, 1, []string{"Invalid: it expired ", "all else of it is in order", "user          ada\n"}, vouchless},
-		"for somebody else":     {"--audience livestore --url " + server.URL + " " + good, 1, []string{"Invalid: it is for liveblocks, not for livestore."}, vouchless},
-		"of somebody else":      {"--jwks " + file + " --url https://other.example " + good, 1, []string{"Invalid: its issuer is " + server.URL + ", not https://other.example."}, vouchless},
-		"forged":                {"--url " + server.URL + " " + forged, 1, []string{"Invalid: its signature is wrong: it was changed, or forged.", vouchless, `"ro\x1b[31mot"`}, "Valid"},
-		"an unknown key":        {"--jwks " + otherFile + " " + good, 1, []string{"Invalid: its key " + key.ID() + " is none of those from " + otherFile, vouchless}, "Valid"},
-		"cut off":               {"--url " + server.URL + " " + parts[0] + "." + parts[1], 1, []string{"Invalid: it is not three parts with dots between."}, "user"},
-		"a word":                {"hello", 1, []string{"usher: this is no token of usher's"}, "user"},
-		"no key set":            {"--url " + server.URL + "/nowhere " + good, 1, []string{"usher: whether the token is valid is not known: ", "answered 404"}, "alid:"},
+		}, unverified},
+		"by a file":             {"--jwks " + file + " " + good, 0, []string{"Valid: signed by a key from " + file, "(as the token says: no --url was given)"}, unverified},
+		"by its own issuer":     {"--trust-issuer " + good, 0, []string{"Valid: signed by a key from " + server.URL, "(as the token says: no --url was given)"}, unverified},
+		"without keys":          {good, 0, []string{"Not verified, because no keys were given.", unverified, "ada"}, "Valid"},
+		"expired":               {"--url " + server.URL + " " + expired, 1, []string{"Invalid: it expired ", "everything else is valid", "user          ada\n"}, unverified},
+		"for somebody else":     {"--audience livestore --url " + server.URL + " " + good, 1, []string{"Invalid: it is for liveblocks, not for livestore."}, unverified},
+		"of somebody else":      {"--jwks " + file + " --url https://other.example " + good, 1, []string{"Invalid: its issuer is " + server.URL + ", not https://other.example."}, unverified},
+		"forged":                {"--url " + server.URL + " " + forged, 1, []string{"Invalid: its signature is invalid: the token was changed or forged.", unverified, `"ro\x1b[31mot"`}, "Valid"},
+		"an unknown key":        {"--jwks " + otherFile + " " + good, 1, []string{"Invalid: its key " + key.ID() + " is not among the keys from " + otherFile, unverified}, "Valid"},
+		"cut off":               {"--url " + server.URL + " " + parts[0] + "." + parts[1], 1, []string{"Invalid: it does not have three parts separated by dots."}, "user"},
+		"a word":                {"hello", 1, []string{"usher: this is not an usher token"}, "user"},
+		"no key set":            {"--url " + server.URL + "/nowhere " + good, 1, []string{"usher: the token could not be checked: ", "answered 404"}, "alid:"},
 		"no such file":          {"--jwks /nowhere " + good, 1, []string{"usher: "}, "alid:"},
 		"two sources":           {"--trust-issuer --url " + server.URL + " " + good, 1, []string{"--trust-issuer and --url, USHER_URL or --jwks: give one"}, "alid:"},
 		"in the clear":          {"--url http://auth.example.com " + good, 1, []string{"URL is http to another host"}, "alid:"},
-		"nobody to trust":       {"--trust-issuer a.b.c", 1, []string{"is no URL to fetch keys from"}, "alid:"},
+		"nobody to trust":       {"--trust-issuer a.b.c", 1, []string{"is not a URL to fetch keys from"}, "alid:"},
 		"an empty file of keys": {"--jwks " + os.DevNull + " " + good, 1, []string{"usher: "}, "alid:"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -257,7 +257,7 @@ func TestTokenInspectCommand(t *testing.T) {
 	t.Run("verify without keys", func(t *testing.T) {
 		t.Parallel()
 		var out, errs bytes.Buffer
-		if code := run(t.Context(), []string{"token", "verify", good}, &out, &errs); code != 1 || !strings.Contains(errs.String(), "without keys nothing can be verified") {
+		if code := run(t.Context(), []string{"token", "verify", good}, &out, &errs); code != 1 || !strings.Contains(errs.String(), "no keys to verify the token with") {
 			t.Errorf("exit %d: %s%s", code, &out, &errs)
 		}
 	})

@@ -15,18 +15,18 @@ import (
 type userCmd struct {
 	Add     userAddCmd     `cmd:"" help:"Add a user."`
 	List    userListCmd    `cmd:"" help:"List the users."`
-	Disable userDisableCmd `cmd:"" help:"Give a user no more tokens, until enabled again."`
-	Enable  userEnableCmd  `cmd:"" help:"Give a disabled user tokens again."`
-	Delete  userDeleteCmd  `cmd:"" help:"Delete a user, with the user's grants, memberships and sessions."`
+	Disable userDisableCmd `cmd:"" help:"Stop issuing tokens to a user."`
+	Enable  userEnableCmd  `cmd:"" help:"Issue tokens to a disabled user again."`
+	Delete  userDeleteCmd  `cmd:"" help:"Delete a user, and end the user's grants, memberships and sessions."`
 }
 
 type userAddCmd struct {
 	changeFlags
-	ID     string `arg:"" help:"Opaque, at most 128 UTF-16 units: what tokens call the user."`
+	ID     string `arg:"" help:"User ID (becomes sub), at most 128 UTF-16 code units."`
 	Name   string `help:"Shown to other users in a room."`
 	Avatar string `placeholder:"URL" help:"Shown to other users in a room."`
 	Color  string `help:"Shown to other users in a room."`
-	Info   string `placeholder:"JSON" help:"An object of more such things. No secrets: every client in the room sees it."`
+	Info   string `placeholder:"JSON" help:"More properties, as a JSON object. No secrets: every client in the room sees it."`
 }
 
 func (c *userAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -39,12 +39,13 @@ func (c *userAddCmd) Run(ctx context.Context, out *console, database *db.DB) err
 		return err
 	}
 	if n := infoUnits(user.Info); n > session.MaxInfoUnits {
-		out.warn(fmt.Sprintf("the info of user %q takes %d characters: over %d it is left out of tokens", user.ID, n, session.MaxInfoUnits))
+		out.warn(fmt.Sprintf("the info of user %q takes %d characters, over the limit of %d: tokens will not hold it", user.ID, n, session.MaxInfoUnits))
 	}
 	return c.done(out, user, "added user %s", user.ID)
 }
 
-// info joins the flags into one object; those of their own win.
+// info joins the flags into one object. --name, --avatar and --color take
+// precedence over --info.
 func (c *userAddCmd) info() (json.RawMessage, error) {
 	object := map[string]json.RawMessage{}
 	if c.Info != "" {
@@ -68,24 +69,23 @@ func (c *userAddCmd) info() (json.RawMessage, error) {
 	return json.Marshal(object)
 }
 
-// infoUnits measures info as the issuing of tokens does: without spaces, in
-// UTF-16 units.
+// infoUnits measures info as tokens do: without spaces, in UTF-16 code units.
 func infoUnits(info json.RawMessage) int {
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, info); err != nil {
-		return 0 // there is none
+		return 0 // no info
 	}
 	return len(utf16.Encode([]rune(compact.String())))
 }
 
-type userListCmd struct{ adminFlags }
+type userListCmd struct{ listFlags }
 
 func (c *userListCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	users, err := database.Users(ctx, admin.Page[string]{})
 	if err != nil {
 		return err
 	}
-	return printList(out.out, c.JSON, users, []string{"ID", "NAME", "DISABLED", "CREATED", "BY"}, func(u admin.User) []string {
+	return printList(out, &c.listFlags, users, []string{"ID", "NAME", "DISABLED", "CREATED", "BY"}, func(u admin.User) []string {
 		var info struct{ Name any }
 		name := ""
 		if err := json.Unmarshal(u.Info, &info); err == nil && info.Name != nil {
@@ -97,7 +97,7 @@ func (c *userListCmd) Run(ctx context.Context, out *console, database *db.DB) er
 
 type userDisableCmd struct {
 	changeFlags
-	ID string `arg:""`
+	ID string `arg:"" help:"ID, from the list command."`
 }
 
 func (c *userDisableCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -110,7 +110,7 @@ func (c *userDisableCmd) Run(ctx context.Context, out *console, database *db.DB)
 
 type userEnableCmd struct {
 	changeFlags
-	ID string `arg:""`
+	ID string `arg:"" help:"ID, from the list command."`
 }
 
 func (c *userEnableCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -123,7 +123,7 @@ func (c *userEnableCmd) Run(ctx context.Context, out *console, database *db.DB) 
 
 type userDeleteCmd struct {
 	changeFlags
-	ID string `arg:""`
+	ID string `arg:"" help:"ID, from the list command."`
 }
 
 func (c *userDeleteCmd) Run(ctx context.Context, out *console, database *db.DB) error {

@@ -3,13 +3,25 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+
+	"github.com/alecthomas/kong"
 )
+
+// versionFlag is --version.
+type versionFlag bool
+
+// BeforeReset prints the version and ends, as --help does.
+func (versionFlag) BeforeReset(app *kong.Kong, out *console) error {
+	err := (&versionCmd{}).Run(out)
+	app.Exit(0)
+	return err
+}
 
 type versionCmd struct {
 	JSON bool `help:"Print JSON."`
 }
 
-// build says what this program was built from.
+// build identifies the source that this program was built from.
 type build struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"` // of the source; "+dirty" where it was changed since

@@ -20,36 +20,36 @@ func TestAuditQuestions(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := terminal{t, pg.AuditorURL}
-	u.shows("audit who-can room acme:design:1", `
+	u.shows("audit who-can --room acme:design:1", `
 WHO  ACCESS  THROUGH  PATTERN  IN ORG  GRANT
 user ada  full  user ada  acme:design:*  -  2
 user ada  read  everyone  {organization}:*  -  1
 user grace  read  everyone  {organization}:*  -  1
 `)
-	u.shows("audit who-can room acme:design:1 --access full --csv", `
+	u.shows("audit who-can --room acme:design:1 --access full --csv", `
 who,access,through,pattern,in_org,grant
 user ada,full,user ada,acme:design:*,,2
 `)
-	u.shows("audit who-could room acme:design:1 --at 2020-01-01", "\nWHO  ACCESS  THROUGH  PATTERN  IN ORG  GRANT\n")
+	u.shows("audit who-could --room acme:design:1 --at 2020-01-01", "\nWHO  ACCESS  THROUGH  PATTERN  IN ORG  GRANT\n")
 	u.shows("audit what-can mallory", `
 KIND  PATTERN  ACCESS  THROUGH  GRANTED  IN ORG  GRANT
 room  globex:*  read  everyone  {organization}:*  -  1
 `)
-	u.shows("audit members user grace --csv", `
+	u.shows("audit members --user grace --csv", `
 user,of,since,added_by,until,ended_by
 grace,group reviewers,TIME,usher dev,,
 grace,organization acme,TIME,usher dev,,
 `)
-	u.shows("audit holders store acme_notes --json", "\n[]\n")
+	u.shows("audit holders --store acme_notes --json", "\n[]\n")
 	u.shows("audit tokens ada --since 2026-11-01T12:00Z --csv", "\nissued,expires,jti,org,audience,room,store,patterns,caller,ip\n")
 
 	for line, part := range map[string]string{
-		"audit who-can desk 1":              "must be one of",
-		"audit who-can room a*b":            "'*'",
-		"audit who-can room a --at noon":    "write a time as",
-		"audit who-can room a --access all": "must be one of",
-		"audit unused-grants":               "--since",
-		"audit who-can room a --json --csv": "can't be used together",
+		"audit who-can":                       "missing flags",
+		"audit who-can --room a*b":            "'*'",
+		"audit who-can --room a --at noon":    "write a time as",
+		"audit who-can --room a --access all": "must be one of",
+		"audit unused-grants":                 "--since",
+		"audit who-can --room a --json --csv": "can't be used together",
 	} {
 		code, _, stderr := u.run(strings.Fields(line)...)
 		if code == 0 || !strings.Contains(stderr, part) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -15,10 +16,31 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// An inspection is what a token says, and what is wrong with it. What it says
-// is its maker's word alone until it was verified.
+type tokenInspectCmd struct {
+	keySourceFlags
+	JSON bool `help:"Print JSON."`
+}
+
+func (c *tokenInspectCmd) Run(ctx context.Context, out *console) error {
+	i, err := c.check(ctx, out.in)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = printJSON(out.out, i)
+	} else {
+		i.print(out.out)
+	}
+	if err == nil && i.Valid != nil && !*i.Valid {
+		err = errSaid
+	}
+	return err
+}
+
+// An inspection is what a token says, and what is wrong with it. Until it is
+// verified, anyone may have written it.
 type inspection struct {
-	// Valid is nil where there were no keys to tell by.
+	// Valid is nil if there were no keys to verify with.
 	Valid    *bool       `json:"valid"`
 	Code     string      `json:"code,omitempty"` // as of session.TokenError
 	Problem  string      `json:"problem,omitempty"`
@@ -75,7 +97,7 @@ func inspect(text string, at time.Time) *inspection {
 	i := &inspection{at: at}
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
-		i.unread = errors.New("it is not three parts with dots between")
+		i.unread = errors.New("it does not have three parts separated by dots")
 		return i
 	}
 	for n, into := range []any{&i.Header, &i.Claims} {
@@ -115,62 +137,62 @@ func (i *inspection) problem() string {
 	case "too-long":
 		return "it is longer than 16 KiB"
 	case "form":
-		return "it is not three parts with dots between"
+		return "it does not have three parts separated by dots"
 	case "base64":
-		return "a part of it is not base64url, as RFC 4648 writes it"
+		return "a part of it is not valid base64url (RFC 4648)"
 	case "header":
-		return "its header is not the JSON of alg, kid and typ alone"
+		return "its header is not a JSON object of exactly alg, kid and typ"
 	case "kid":
 		return "its header names no key (kid)"
 	case "unknown-key":
-		return fmt.Sprintf("its key %s is none of those from %s: somebody else signed it, or the key was withdrawn", cell(i.Header.KeyID), i.KeysFrom)
+		return fmt.Sprintf("its key %s is not among the keys from %s: another issuer signed it, or the key was withdrawn", cell(i.Header.KeyID), i.KeysFrom)
 	case "alg":
 		return fmt.Sprintf("its alg %s is not that of its key", cell(i.Header.Algorithm))
 	case "signature":
-		return "its signature is wrong: it was changed, or forged"
+		return "its signature is invalid: the token was changed or forged"
 	case "typ":
-		return fmt.Sprintf("its typ %s is not at+jwt: it is no access token", cell(i.Header.Type))
+		return fmt.Sprintf("its typ %s is not at+jwt: it is not an access token", cell(i.Header.Type))
 	case "payload":
-		return "its payload is not a JSON object that says everything once"
+		return "its payload is not a JSON object with unique names"
 	case "iss":
 		return fmt.Sprintf("its issuer is %s, not %s", cell(i.Claims.Issuer), i.compared.Issuer)
 	case "aud":
 		return fmt.Sprintf("it is for %s, not for %s", cell(i.Claims.audience()), cell(i.compared.Audience))
 	case "sub", "jti", "iat", "exp", "nbf":
-		return fmt.Sprintf("its claim %s is missing, or not what it should be", i.Code)
+		return fmt.Sprintf("its claim %s is missing or malformed", i.Code)
 	case "lifetime":
-		return "it lives longer than an hour, or not at all"
+		return "its lifetime is more than an hour, or not positive"
 	case "issued-later":
 		return "it was issued in the future: a clock is wrong"
 	case "not-yet":
-		return "its time (nbf) has not come yet"
+		return "it is not valid yet (nbf)"
 	case "expired":
-		return fmt.Sprintf("it expired %s ago; all else of it is in order", i.since(i.Claims.ExpiresAt))
+		return fmt.Sprintf("it expired %s ago; everything else is valid", i.since(i.Claims.ExpiresAt))
 	}
-	return "one of its claims is not of its type"
+	return "one of its claims has the wrong type"
 }
 
 // verdict is the inspection in a sentence.
 func (i *inspection) verdict() string {
 	switch {
 	case i.Valid == nil:
-		return "not verified: nothing says who signed it. To check it, give --url, --jwks or --database-url"
+		return "not verified, because no keys were given. To verify it, give --url, --jwks or --database-url"
 	case !*i.Valid:
 		return "invalid: " + i.Problem
 	}
-	left := "expires in " + i.since(2*unix(i.at)-i.Claims.ExpiresAt)
-	if unix(i.at) >= i.Claims.ExpiresAt {
-		left = fmt.Sprintf("expired %s ago, which verifiers tolerate: clocks differ", i.since(i.Claims.ExpiresAt))
+	left := "expires in " + i.since(2*unixSeconds(i.at)-i.Claims.ExpiresAt)
+	if unixSeconds(i.at) >= i.Claims.ExpiresAt {
+		left = fmt.Sprintf("expired %s ago, which verifiers still accept: clocks differ", i.since(i.Claims.ExpiresAt))
 	}
 	return fmt.Sprintf("valid: signed by a key from %s; %s", i.KeysFrom, left)
 }
 
-func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 // since says how long ago a NumericDate is, to the second.
 func (i *inspection) since(date float64) string {
 	const century = 100 * 365 * 24 * 60 * 60
-	seconds := min(max(unix(i.at)-date, -century), century)
+	seconds := min(max(unixSeconds(i.at)-date, -century), century)
 	return (time.Duration(seconds) * time.Second).String()
 }
 
@@ -188,7 +210,7 @@ func (i *inspection) print(w io.Writer) {
 		}
 	}
 	if !i.isSigned() {
-		fmt.Fprintln(table, "\nWhat it says, for which nobody vouches:")
+		fmt.Fprintln(table, "\nContents, not verified:")
 	}
 	user := cell(c.Subject)
 	if c.UserID != "" && c.UserID != c.Subject {
@@ -199,7 +221,7 @@ func (i *inspection) print(w io.Writer) {
 	line("backend", cell(c.audience()))
 	issuer := cell(c.Issuer)
 	if i.isSigned() && !i.named {
-		issuer += " (by its own word: no --url was given)"
+		issuer += " (as the token says: no --url was given)"
 	}
 	line("issuer", issuer)
 	line("issued", i.dateCell(c.IssuedAt))
@@ -212,7 +234,7 @@ func (i *inspection) print(w io.Writer) {
 	}
 	switch {
 	case c.Kind == "id":
-		line("kind", "identity: it grants nothing by itself")
+		line("kind", "identity: it grants no access")
 		line("groups", listed(c.Groups))
 	case len(c.Rooms)+len(c.Stores) == 0:
 		line("opens", "nothing")
@@ -256,8 +278,8 @@ func (i *inspection) dateCell(date float64) string {
 		return "never"
 	}
 	t := time.Unix(int64(date), 0)
-	if ago := unix(i.at) - date; ago >= 0 {
+	if ago := unixSeconds(i.at) - date; ago >= 0 {
 		return fmt.Sprintf("%s, %s ago", timeCell(&t), i.since(date))
 	}
-	return fmt.Sprintf("%s, in %s", timeCell(&t), i.since(2*unix(i.at)-date))
+	return fmt.Sprintf("%s, in %s", timeCell(&t), i.since(2*unixSeconds(i.at)-date))
 }

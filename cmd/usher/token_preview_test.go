@@ -10,7 +10,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-func TestAuditExplainCommand(t *testing.T) {
+func TestTokenPreviewCommand(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
 	u := terminal{t, pg.ServiceURL}
@@ -32,14 +32,14 @@ func TestAuditExplainCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.shows("audit explain ada store acme_notes", `
+	u.shows("token preview ada --store acme_notes", `
 ada would get a token for livestore, with full access to store acme_notes.
 Organizations that count: acme; groups: none.
 
 In the token:
 store acme_*  full
 
-Grants in force:
+Active grants:
 GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
 1  user ada  room  acme:plan:1  full  acme:plan:1  -  no: it carries no rooms
 2  user ada  room  acme:plan:2  full  acme:plan:2  -  no: it carries no rooms
@@ -58,57 +58,57 @@ GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
 15  user ada  store  acme_*  full  acme_*  yes, decides  yes
 16  user ada  store  acme_*  read  acme_*  yes  no: the same is granted full
 17  user ada  store  acme_notes  read  acme_notes  yes  no: acme_* full covers it
-18  everyone  store  team_{group}  read  -  -  no: there is no value to fill in
+18  everyone  store  team_{group}  read  -  -  no: no value for the placeholder
 19  everyone  room  home:{user}:*  full  home:ada:*  -  no: it carries no rooms
 `)
 
-	_, room, _ := u.run("audit", "explain", "ada", "room", "acme:x")
+	_, room, _ := u.run("token", "preview", "ada", "--room", "acme:x")
 	for _, part := range []string{
-		"ada would get a token for liveblocks, with read access to room acme:x.\n", "\nThe token would be partial: the user has more than fits.\n",
-		"\n  room acme:x  read\n", "no: acme:* read covers it\n", "no: it would be one pattern too many\n",
-		"yes, decides  no: may not go without acme:plan:1, acme:plan:10, acme:plan:11 and 8 more, and they are too many; acme:x is there instead\n",
+		"ada would get a token for liveblocks, with read access to room acme:x.\n", "\nThe token would be partial: the user has more than fits into one.\n",
+		"\n  room acme:x  read\n", "no: acme:* read covers it\n", "no: over the limit of patterns\n",
+		"yes, decides  no: needs acme:plan:1, acme:plan:10, acme:plan:11 and 8 more in the token too, which are too many; acme:x is in it instead\n",
 	} {
 		if !strings.Contains(room, part) {
-			t.Errorf("the account of room acme:x lacks %q:\n%s", part, room)
+			t.Errorf("the preview of room acme:x lacks %q:\n%s", part, room)
 		}
 	}
-	u.shows("audit explain bob --org globex room acme:x", `
-bob would be refused (no_grant): none of the grants opens room acme:x.
+	u.shows("token preview bob --org globex --room acme:x", `
+bob would be refused (no_grant): no grant opens room acme:x.
 The directory does not list bob as a member of organization globex: no organization, group or {organization} grant counts.
 
-Grants in force:
+Active grants:
 GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
-12  everyone  room  {organization}:*  read  -  -  no: there is no value to fill in
-18  everyone  store  team_{group}  read  -  -  no: there is no value to fill in
+12  everyone  room  {organization}:*  read  -  -  no: no value for the placeholder
+18  everyone  store  team_{group}  read  -  -  no: no value for the placeholder
 19  everyone  room  home:{user}:*  full  home:bob:*  no  -
 `)
-	u.shows("audit explain a:b", `
+	u.shows("token preview a:b", `
 a:b would be refused (no_grant): no grant covers the request.
 Organizations that count: none; groups: none.
 
-Grants in force:
+Active grants:
 GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
-12  everyone  room  {organization}:*  read  -  -  no: there is no value to fill in
-18  everyone  store  team_{group}  read  -  -  no: there is no value to fill in
+12  everyone  room  {organization}:*  read  -  -  no: no value for the placeholder
+18  everyone  store  team_{group}  read  -  -  no: no value for the placeholder
 19  everyone  room  home:{user}:*  full  -  -  skipped: template "home:{user}:*": the value of {user} holds ':', which separates it from what follows
 `)
-	u.shows("audit explain eve room acme:x", "eve would be refused (user_disabled): user is disabled.")
-	u.shows("audit explain zoe", "zoe would be refused (user_unknown): no such user.")
+	u.shows("token preview eve --room acme:x", "eve would be refused (user_disabled): user is disabled.")
+	u.shows("token preview zoe", "zoe would be refused (user_unknown): no such user.")
 
-	e := decode[session.Explanation](u, "audit explain ada --org acme --json store acme_other")
+	e := decode[session.Explanation](u, "token preview ada --org acme --json --store acme_other")
 	want := []session.ExplainedRule{{Pattern: "acme_*", Matches: new(true), Decides: true, InToken: true}}
 	if diff := cmp.Diff(want, e.Grants[14].Rules); diff != "" || e.Organization != "acme" || e.Reason != "" {
 		t.Errorf("explained %+v; rules (-want +got):\n%s", e, diff)
 	}
-	if e := decode[session.Explanation](u, "audit explain zoe --json"); e.Reason != "user_unknown" {
+	if e := decode[session.Explanation](u, "token preview zoe --json"); e.Reason != "user_unknown" {
 		t.Errorf("reason = %q, want user_unknown", e.Reason)
 	}
 
-	for _, line := range []string{"room", "table x", "room x*", "store acme:x", "room x --audience nobody", "room x --audience livestore"} {
-		u.refuses("audit explain ada "+line, 1, "usher: ")
+	for _, line := range []string{"--room x*", "--store acme:x", "--room x --audience nobody", "--room x --audience livestore"} {
+		u.refuses("token preview ada "+line, 1, "usher: ")
 	}
 	var decisions int
 	if err := pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM usher.decisions").Scan(&decisions); err != nil || decisions != 0 {
-		t.Errorf("explaining left %d audit rows, %v", decisions, err)
+		t.Errorf("previewing left %d audit rows, %v", decisions, err)
 	}
 }

@@ -5,40 +5,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/db"
-	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
-type auditExplainCmd struct {
-	adminFlags
+type tokenPreviewCmd struct {
+	listFlags
 	tokenFlags
-	User     string `arg:""`
-	Kind     string `arg:"" optional:"" help:"room or store; without it, the token is for all that the user has."`
-	ID       string `arg:"" optional:"" help:"Of the room or the store."`
-	Org      string `placeholder:"ID" help:"The active organization of the session."`
-	Audience string `placeholder:"NAME" help:"The sync backend; where absent, the first that takes what is asked for."`
-	URL      string `env:"USHER_URL" default:"https://auth.example.com" help:"The public address, whose length counts towards the token's."`
+	requestFlags
+	URL string `env:"USHER_URL" default:"https://auth.example.com" help:"Public address: its length counts towards the token's."`
 }
 
-func (c *auditExplainCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	request := session.Request{Audience: c.Audience}
-	switch kind, err := permissions.ParseKind(c.Kind); {
-	case c.Kind == "":
-	case err != nil || c.ID == "":
-		return errors.New("name a room or a store, for example: usher audit explain ada room acme:design:1")
-	case kind == permissions.RoomKind:
-		request.Room = c.ID
-	default:
-		request.Store = c.ID
-	}
-	// Nothing is signed: any key will do, and none has to be opened.
+func (c *tokenPreviewCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	// Nothing is signed, so any key will do.
 	key, err := session.GenerateKey(c.SigningAlg, session.KeyTimes{})
 	if err != nil {
 		return err
@@ -51,17 +35,18 @@ func (c *auditExplainCmd) Run(ctx context.Context, out *console, database *db.DB
 	if err != nil {
 		return err
 	}
-	e, err := api.Explain(ctx, directory, issuer, c.User, c.Org, request)
+	e, err := api.Explain(ctx, directory, issuer, c.User, c.Org, c.request())
 	if err != nil {
 		return err
 	}
 	if c.JSON {
 		return printJSON(out.out, e)
 	}
-	return printExplanation(out.out, e, c.Org)
+	return c.print(out, e)
 }
 
-func printExplanation(w io.Writer, e *session.Explanation, org string) error {
+func (c *tokenPreviewCmd) print(out *console, e *session.Explanation) error {
+	w, org := out.out, c.Org
 	user := cell(e.UserID)
 	asked := ""
 	switch {
@@ -72,7 +57,7 @@ func printExplanation(w io.Writer, e *session.Explanation, org string) error {
 	}
 	switch {
 	case e.Refusal != nil && asked != "" && len(e.Grants) > 0:
-		fmt.Fprintf(w, "%s would be refused (%s): none of the grants opens %s.\n", user, e.Reason, asked)
+		fmt.Fprintf(w, "%s would be refused (%s): no grant opens %s.\n", user, e.Reason, asked)
 	case e.Refusal != nil:
 		fmt.Fprintf(w, "%s would be refused (%s): %s.\n", user, e.Reason, plain(e.Refusal))
 	case asked != "":
@@ -93,10 +78,10 @@ func printExplanation(w io.Writer, e *session.Explanation, org string) error {
 		fmt.Fprintf(w, "Organizations that count: %s; groups: %s.\n", listed(e.Organizations), listed(e.Groups))
 	}
 	if e.Partial {
-		fmt.Fprintln(w, "The token would be partial: the user has more than fits.")
+		fmt.Fprintln(w, "The token would be partial: the user has more than fits into one.")
 	}
 	if e.InfoOmitted {
-		fmt.Fprintln(w, "The user's info would be left out: it is larger than a token takes.")
+		fmt.Fprintln(w, "The user's info would be left out: it is too large for a token.")
 	}
 	if e.Patterns != nil {
 		fmt.Fprintln(w, "\nIn the token:")
@@ -105,16 +90,16 @@ func printExplanation(w io.Writer, e *session.Explanation, org string) error {
 		}
 	}
 	if len(e.Grants) == 0 {
-		fmt.Fprintln(w, "\nNo grant in force is for this user.")
+		fmt.Fprintln(w, "\nNo active grant applies to this user.")
 		return nil
 	}
-	fmt.Fprintln(w, "\nGrants in force:")
+	fmt.Fprintln(w, "\nActive grants:")
 	header := []string{"GRANT", "SUBJECT", "KIND", "PATTERN", "ACCESS", "GIVES", "MATCHES", "IN THE TOKEN"}
 	var rows [][]string
 	for n := range e.Grants {
 		rows = append(rows, grantRows(e, &e.Grants[n])...)
 	}
-	return printList(w, false, rows, header, func(row []string) []string { return row })
+	return printList(out, &c.listFlags, rows, header, func(row []string) []string { return row })
 }
 
 // listed writes ids in a sentence.
@@ -148,24 +133,24 @@ func grantRows(e *session.Explanation, g *session.ExplainedGrant) (rows [][]stri
 		default:
 			matches = "no"
 		}
-		row(r.Pattern, matches, fate(e, g, r))
+		row(r.Pattern, matches, inToken(e, g, r))
 	}
 	switch {
 	case g.Skipped != "":
 		row("", "", "skipped: "+g.Skipped)
 	case len(g.Rules) == 0:
-		row("", "", "no: there is no value to fill in")
+		row("", "", "no: no value for the placeholder")
 	}
 	return rows
 }
 
-// fate says whether a rule is in the token, and why not.
-func fate(e *session.Explanation, g *session.ExplainedGrant, r *session.ExplainedRule) string {
+// inToken says whether a rule is in the token, and why not.
+func inToken(e *session.Explanation, g *session.ExplainedGrant, r *session.ExplainedRule) string {
 	switch {
 	case r.InToken:
 		return "yes"
 	case e.Refusal != nil:
-		return "" // there is no token
+		return "" // no token
 	case !g.Carried:
 		return fmt.Sprintf("no: it carries no %ss", g.Kind)
 	case r.CoveredBy != nil && r.CoveredBy.Pattern == r.Pattern:
@@ -173,23 +158,23 @@ func fate(e *session.Explanation, g *session.ExplainedGrant, r *session.Explaine
 	case r.CoveredBy != nil:
 		return fmt.Sprintf("no: %s %s covers it", r.CoveredBy.Pattern, r.CoveredBy.Access)
 	}
-	why := "no: it would be one pattern too many"
+	why := "no: over the limit of patterns"
 	if r.LeftOut.Limit == "bytes" {
-		why = "no: it would make the token too long"
+		why = "no: over the limit of bytes"
 	}
-	if company := r.LeftOut.Company; len(company) > 0 {
+	if dependents := r.LeftOut.Company; len(dependents) > 0 {
 		const shown = 3
-		names := listed(company[:min(len(company), shown)])
-		if more := len(company) - shown; more > 0 {
+		names := listed(dependents[:min(len(dependents), shown)])
+		if more := len(dependents) - shown; more > 0 {
 			names += fmt.Sprintf(" and %d more", more)
 		}
-		why = fmt.Sprintf("no: may not go without %s, and they are too many", names)
+		why = fmt.Sprintf("no: needs %s in the token too, which are too many", names)
 		if r.LeftOut.Limit == "bytes" {
-			why = fmt.Sprintf("no: may not go without %s, and they are too long", names)
+			why = fmt.Sprintf("no: needs %s in the token too, which are too long", names)
 		}
 	}
 	if r.LeftOut.StandIn != "" {
-		why += fmt.Sprintf("; %s is there instead", r.LeftOut.StandIn)
+		why += fmt.Sprintf("; %s is in it instead", r.LeftOut.StandIn)
 	}
 	return why
 }

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/usher-auth/usher/db"
+)
+
+type auditCheckProofCmd struct {
+	auditKeyFlags
+	Proof string `arg:"" type:"existingfile" help:"File with a proof, as printed by usher audit prove."`
+}
+
+// Run uses neither the database nor the network.
+func (c *auditCheckProofCmd) Run(out *console) error {
+	if c.PublicKey == "" {
+		return errors.New("--public-key is missing: a proof means nothing without a key that you trust")
+	}
+	keys, err := c.keys()
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(c.Proof)
+	if err != nil {
+		return err
+	}
+	proof, err := db.ParseInclusionProof(text)
+	if err != nil {
+		return err
+	}
+	size, err := proof.Check(keys...)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out.out, "%s\nit is leaf %d of %d under the signed checkpoint\n", proof, proof.Leaf, size)
+	return nil
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+const envPrefix = "USHER_"
+
+// unsetEmpty removes empty USHER_ variables from the environment, because
+// compose files and CI write a variable that is not set as an empty one: empty
+// means the default, everywhere.
+func unsetEmpty() {
+	for _, variable := range os.Environ() {
+		if name, value, _ := strings.Cut(variable, "="); value == "" && strings.HasPrefix(name, envPrefix) {
+			_ = os.Unsetenv(name) // fails only for names that the environment cannot hold
+		}
+	}
+}
+
+// otherVariables are read without a flag.
+var otherVariables = []string{"USHER_POSTGRES_BIN"}
+
+// An unknownVariable is a USHER_ variable that no command reads.
+type unknownVariable struct {
+	name    string
+	nearest string // variable that was probably meant; "" for no guess
+}
+
+// unknownVariables returns the USHER_ variables of the environment that no
+// command reads, by name: typos, commonly.
+func unknownVariables(environment []string) []unknownVariable {
+	known := knownVariables()
+	var unknown []unknownVariable
+	for _, variable := range environment {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, envPrefix) && !known[name] && !strings.HasPrefix(name, "USHER_TEST_") {
+			unknown = append(unknown, unknownVariable{name, nearest(name, known)})
+		}
+	}
+	slices.SortFunc(unknown, func(a, b unknownVariable) int { return cmp.Compare(a.name, b.name) })
+	return unknown
+}
+
+// warnOfUnknownVariables logs them: a typo must not silently mean the default.
+func warnOfUnknownVariables(ctx context.Context, logger *slog.Logger) {
+	for _, v := range unknownVariables(os.Environ()) {
+		logger.WarnContext(ctx, "unknown environment variable is ignored", "variable", v.name, "did_you_mean", v.nearest)
+	}
+}
+
+// knownVariables returns every variable that some flag reads, and the others.
+func knownVariables() map[string]bool {
+	known := map[string]bool{}
+	for _, name := range otherVariables {
+		known[name] = true
+	}
+	_ = kong.Visit(newParser(new(cli)).Model, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok {
+			for _, name := range flag.Envs {
+				known[name] = true
+			}
+		}
+		return next(nil)
+	})
+	return known
+}
+
+// nearest returns the known name with the fewest edits, if they are few.
+func nearest(name string, known map[string]bool) string {
+	best, distance := "", 1+(len(name)-len(envPrefix))/3
+	for _, candidate := range slices.Sorted(maps.Keys(known)) {
+		if d := edits(name, candidate); d <= distance && (best == "" || d < distance) {
+			best, distance = candidate, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance of two names.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
