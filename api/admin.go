@@ -2,11 +2,8 @@ package api
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -83,22 +80,18 @@ type Admin struct {
 	api       *API // what answers, logs, counts and records
 	store     AdminStore
 	directory UserDirectory
-	cursors   cipher.AEAD
+	cursors   cursors
 	slots     *slots // apart from the public ones: operators get in when the public is many
 	router    chi.Router
 }
 
 // Admin returns the admin API beside a. directory has the users whose tokens it
-// explains. cursorKey, of 32 bytes, is the same on all replicas: a list that one
-// began another goes on with.
+// explains. cursorKey has 32 bytes and must be the same on all replicas, so that one
+// can continue a list that another began.
 func (a *API) Admin(store AdminStore, directory UserDirectory, cursorKey []byte) (*Admin, error) {
-	block, err := aes.NewCipher(cursorKey)
+	cursors, err := newCursors(cursorKey)
 	if err != nil {
-		return nil, fmt.Errorf("api: cursor key: %w", err)
-	}
-	cursors, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("api: cursor key: %w", err)
+		return nil, err
 	}
 	admin := &Admin{api: a, store: store, directory: directory, cursors: cursors, slots: newSlots(maxAdminInFlight, maxAdminInFlight/2)}
 	admin.router = admin.routes()

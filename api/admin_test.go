@@ -679,7 +679,7 @@ func TestAdminCursors(t *testing.T) {
 	refused := func(what, path, cursor string) {
 		t.Helper()
 		a := r.ask(t, "GET", path+url.QueryEscape(cursor), "")
-		if a.status != http.StatusBadRequest || !strings.Contains(a.problem(t).Reason, "begin without one") {
+		if a.status != http.StatusBadRequest || !strings.Contains(a.problem(t).Reason, "Invalid cursor") {
 			t.Errorf("%s: status %d, %s; want 400", what, a.status, a.body)
 		}
 	}
