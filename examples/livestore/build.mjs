@@ -6,7 +6,7 @@ await build({
   bundle: true,
   format: 'esm',
   target: 'es2022',
-  platform: 'browser', // one of LiveStore's dependencies would otherwise bring Node's modules
+  platform: 'browser', // otherwise one of LiveStore's dependencies imports Node's modules
   conditions: ['workerd', 'worker', 'browser'],
   external: ['cloudflare:*'],
   logLevel: 'warning',

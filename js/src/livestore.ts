@@ -149,6 +149,11 @@ export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions 
   }
 
   async function authorize(context: SyncContext, access: 'read' | 'full'): Promise<Claims> {
+    // LiveStore 0.3 passes no context. Without the store id, a token of any
+    // store would do.
+    if (typeof (context as SyncContext | undefined)?.storeId !== 'string') {
+      throw new TypeError('livestoreAuth: LiveStore gave no store id. Use LiveStore 0.4 or newer');
+    }
     try {
       const token = findToken(context);
       if (!token) throw new LiveStoreAuthError('token_missing');

@@ -135,6 +135,18 @@ test('a push requires FULL and a pull READ, for the store of the context', async
   }
 });
 
+test('hooks that get no store id, as in LiveStore 0.3, refuse everything and name the version', async () => {
+  const { auth } = newAuth();
+  const payload = { authToken: full() };
+  const needs = { name: 'TypeError', message: /LiveStore 0\.4 or newer/ };
+  for (const context of [undefined, {}, { storeId: undefined }, { storeId: 7 }]) {
+    await assert.rejects(auth.validatePayload(payload, context), needs);
+    await assert.rejects(auth.onPush({}, context && { ...context, payload }), needs);
+    await assert.rejects(auth.onPull({}, context && { ...context, payload }), needs);
+    await assert.rejects(auth.authorize(context && { ...context, payload }, 'read'), needs);
+  }
+});
+
 test('the client gets only the code, and the log gets the whole error', async () => {
   const { auth, refusals } = newAuth();
   await outcome(auth.onPush({}, { storeId, payload: { authToken: full({ aud: 'liveblocks' }) } }));

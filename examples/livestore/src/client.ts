@@ -8,10 +8,10 @@ import { schema } from './schema.ts';
 
 interface StoreConfig {
   storeId: string;
-  /** Where the worker listens, as ws: or wss:. */
+  /** The URL of the sync backend, ws: or wss:. */
   syncUrl: string;
   getToken: GetToken;
-  /** Names this device, and its folder: what waits to be sent is still there after a restart. */
+  /** Identifies this device and its folder, which keeps unsent events across restarts. */
   clientId: string;
   directory: string;
 }
@@ -24,7 +24,7 @@ export function openStore({ storeId, syncUrl, getToken, clientId, directory }: S
     adapter: makeAdapter({
       storage: { type: 'fs', baseDirectory: directory },
       clientId,
-      // Waits up to two seconds for what the others did meanwhile.
+      // Waits up to two seconds for events of other clients.
       sync: { backend, initialSyncOptions: { _tag: 'Blocking', timeout: 2000 } },
     }),
     schema,
@@ -34,7 +34,7 @@ export function openStore({ storeId, syncUrl, getToken, clientId, directory }: S
   });
 }
 
-/** Asks usher for tokens with the session cookie of a user, given as `name=value`. */
+/** Gets tokens from usher with a user's session cookie, given as `name=value`. */
 export function usherTokens(usherUrl: string, cookie: string): GetToken {
   return async ({ storeId, signal }) => {
     const response = await fetch(new URL('/api/auth', usherUrl), {

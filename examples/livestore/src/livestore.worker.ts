@@ -7,7 +7,7 @@ import { schema } from './schema.ts';
 const backend = withFreshToken(makeWsSync({ url: 'wss://sync.example.com' }), async ({ storeId, signal }) => {
   const response = await fetch('https://auth.example.com/api/auth', {
     method: 'POST',
-    credentials: 'include', // the session cookie of the user
+    credentials: 'include', // the user's session cookie
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ store: storeId }),
     signal: AbortSignal.any([signal, AbortSignal.timeout(10_000)]),

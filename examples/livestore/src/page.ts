@@ -1,5 +1,5 @@
-// The to-do list as a page: index.html shows it, livestore.cookie.worker.ts
-// keeps it in sync.
+// The to-do list as a page. index.html is its HTML; livestore.cookie.worker.ts
+// syncs it.
 import { makePersistedAdapter } from '@livestore/adapter-web';
 import { createStorePromise } from '@livestore/livestore';
 

@@ -47,14 +47,14 @@ switch (command) {
 print();
 await synced();
 await store.shutdownPromise();
-process.exit(); // LiveStore 0.4 would go on reconnecting where it has no access
+process.exit(); // LiveStore 0.4 would keep reconnecting without access
 
-/** Gives what waits five seconds to leave. What does not is sent the next time. */
+/** Waits up to five seconds until all events are sent. The others are sent next time. */
 async function synced(): Promise<void> {
   for (const end = Date.now() + 5000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 50))) {
-    // The public status says only what has reached the client's own leader thread.
+    // The public status ends at the client's own leader thread.
     const { leader } = await store._dev.syncStates();
     if (store.syncStatus().isSynced && leader.pending.length === 0) return;
   }
-  console.error('not sent yet');
+  console.error('some events are not sent yet');
 }

@@ -18,8 +18,8 @@ export class SyncBackendDO extends guard(makeDurableObject({ onPush, onPull, for
 
 export default makeWorker({ syncBackendBinding: 'SYNC_BACKEND_DO', validatePayload });
 
-// For operators alone, on a socket of its own: POST {"store": "...", "sub": "..."}
-// disconnects a user whose access has ended.
+// For operators only, on a separate socket: POST {"store": "...", "sub": "..."}
+// disconnects a user who has lost access.
 export const operators = {
   async fetch(request: Request): Promise<Response> {
     const { store, sub } = await request.json<{ store: string; sub: string }>();

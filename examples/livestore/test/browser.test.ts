@@ -1,5 +1,5 @@
-// The page in Chromium: a token in a cookie, from a real usher to a real sync
-// backend, which reads it as docs/livestore.md says.
+// The page in Chromium, with a token in a cookie from a real usher, and the real
+// sync backend of docs/livestore.md.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -17,7 +17,7 @@ let browser: Browser;
 let usher: Usher;
 let worker: Worker;
 let page: Page;
-let stranger: Page; // of the same host, and of another origin
+let stranger: Page; // on the same host, with another origin
 
 before(async () => {
   folder = await mkdtemp('guide-');
@@ -28,7 +28,7 @@ before(async () => {
   worker = await startBlock(folder, 'cookie.ts', text.replace('https://app.example.com', page.origin), usher);
   for (const { targets } of [page, stranger]) Object.assign(targets, { usher: usher.url, sync: worker.address });
   const executablePath = execFileSync('../../scripts/chromium.sh', { encoding: 'utf8' }).trim();
-  browser = await chromium.launch({ executablePath, chromiumSandbox: false }); // which does not start for root
+  browser = await chromium.launch({ executablePath, chromiumSandbox: false }); // it does not start for root
 });
 
 after(async () => {
@@ -39,7 +39,7 @@ after(async () => {
   if (folder) await rm(folder, { recursive: true });
 });
 
-/** A browser of its own, in which a user is signed in. */
+/** A separate browser in which a user is signed in. */
 async function signIn(user: keyof Usher['sessions']): Promise<BrowserContext> {
   const context = await browser.newContext();
   const cookie = { name: usher.cookieName, value: usher.sessions[user], url: page.origin, httpOnly: true, sameSite: 'Lax' as const };
@@ -64,16 +64,16 @@ async function tokenCookie(context: BrowserContext): Promise<string> {
   return (await context.cookies()).find(({ name }) => name === '__Host-usher')?.value ?? '';
 }
 
-/** What the last upgrade brought along. */
+/** The cookies of the last upgrade. */
 const lastUpgrade = () => page.upgrades().at(-1)?.headers.cookie ?? '';
 
-test('the page syncs with a token that no script and no URL holds', async () => {
+test('the page syncs with a token that is in no script and no URL', async () => {
   const [ada, grace] = await Promise.all([signIn('ada'), signIn('grace')]);
   const [adaTab, graceTab] = await Promise.all([open(ada), open(grace)]);
   await add(adaTab, 'from ada');
   await sees(graceTab, 'from ada');
 
-  // What usher set is what goes along at each connection, the next one too.
+  // Each connection sends the cookie that usher set last.
   const first = await tokenCookie(ada);
   assert.ok(page.upgrades().some(({ headers }) => headers.cookie?.includes(first)));
   await grace.close();
@@ -91,7 +91,7 @@ test('the page syncs with a token that no script and no URL holds', async () => 
   const again = await signIn('grace');
   await sees(await open(again), 'after the cut');
 
-  assert.match(worker.log(), /WebSocket/, 'it does log');
+  assert.match(worker.log(), /WebSocket/, 'the log is not empty');
   for (const token of [first, second, await tokenCookie(again)]) {
     assert.match(token, /^eyJ/);
     for (const { url } of page.requests) assert.equal(url.includes(token) || url.includes('payload='), false, url);
@@ -101,7 +101,7 @@ test('the page syncs with a token that no script and no URL holds', async () => 
   await Promise.all([ada.close(), again.close()]);
 });
 
-test('without the cookie nobody is let in, and at sign-out it goes', async () => {
+test('sign-out clears the cookie, and without it the socket is refused', async () => {
   const context = await signIn('ada');
   const tab = await open(context);
   await until('a connection', async () => {
@@ -124,11 +124,11 @@ test('without the cookie nobody is let in, and at sign-out it goes', async () =>
   await Promise.all([context.close(), other.close()]);
 });
 
-test('a page of another origin brings the cookie along, and is not let in', async () => {
+test('a page of another origin sends the cookie, and is refused', async () => {
   const context = await signIn('ada');
   await open(context);
   await until('the cookie', async () => (await tokenCookie(context)) !== '');
-  // Another port is the same site, so SameSite does not stop it.
+  // Another port is the same site, so SameSite does not prevent it.
   const tab = await context.newPage();
   await tab.goto(`${stranger.origin}/no-such-file`);
   const answer = await tab.evaluate(
@@ -142,7 +142,7 @@ test('a page of another origin brings the cookie along, and is not let in', asyn
   );
   assert.equal(answer, 'refused');
   const { cookie = '', origin } = page.upgrades().at(-1)!.headers;
-  assert.ok(cookie.includes(await tokenCookie(context)), 'it was there');
+  assert.ok(cookie.includes(await tokenCookie(context)), 'the cookie was sent');
   assert.equal(origin, stranger.origin);
   await context.close();
 });

@@ -1,4 +1,4 @@
-// docs/livestore.md: its code is compared, checked and run.
+// The code of docs/livestore.md is compared, type-checked and run.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { startWorker } from './workerd.ts';
 const storeId = 'acme_notes';
 
 let blocks: Map<string, string>;
-let folder: string; // inside the example, where packages are found
+let folder: string; // inside the example, so that packages are found
 let issuer: Issuer;
 
 before(async () => {
@@ -28,18 +28,18 @@ after(async () => {
 });
 
 for (const name of ['ts src/worker.ts', 'ts src/client.ts', 'ts src/livestore.worker.ts', 'ts src/livestore.cookie.worker.ts', 'capnp workerd.capnp', 'js build.mjs']) {
-  test(`${name} is what the other tests run or check`, async () => {
+  test(`${name} is the file that the other tests use`, async () => {
     assert.equal(blocks.get(name), await readFile(name.split(' ')[1]!, 'utf8'));
   });
 }
 
-test('the packages are those that are installed', async () => {
+test('the guide lists the installed packages', async () => {
   const { dependencies } = JSON.parse(await readFile('package.json', 'utf8'));
   const { version } = JSON.parse(await readFile('node_modules/@usher-auth/sdk/package.json', 'utf8'));
   assert.deepEqual(JSON.parse(blocks.get('json dependencies')!), { ...dependencies, '@usher-auth/sdk': version });
 });
 
-test('cookie.ts takes the token from its cookie, with a page of the list alone', async () => {
+test('cookie.ts takes the token from its cookie, for pages of the listed origin only', async () => {
   const worker = await startBlock(folder, 'cookie.ts', blocks.get('ts cookie.ts')!, issuer);
   try {
     const cookie = `__Host-usher=${await issuer.issue({ stores: { [storeId]: 'full' } })}`;
@@ -56,7 +56,7 @@ test('cookie.ts takes the token from its cookie, with a page of the list alone',
   }
 });
 
-test('author.ts takes events from their author alone', async () => {
+test('author.ts accepts events from their author only', async () => {
   const worker = await startBlock(folder, 'author.ts', blocks.get('ts author.ts')!, issuer);
   try {
     const authToken = await issuer.issue({ user: 'ada', stores: { [storeId]: 'full' } });
@@ -70,7 +70,7 @@ test('author.ts takes events from their author alone', async () => {
   }
 });
 
-test('the commands do what the guide says', async () => {
+test('the commands work as in the guide', async () => {
   const usher = await startUsher();
   const worker = await startWorker(usher);
   try {

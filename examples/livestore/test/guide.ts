@@ -1,4 +1,4 @@
-// The code of docs/livestore.md, by the names of its blocks.
+// The code blocks of docs/livestore.md, by name.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ export async function readBlocks(): Promise<Map<string, string>> {
   return new Map([...guide.matchAll(/^```(.+)\n([^]*?)^```$/gm)].map(([, name, text]) => [name!, text!]));
 }
 
-/** Checks and bundles a worker of the guide in a folder of this example, and runs it in the place of the example's. */
+/** Type-checks, bundles and runs a worker of the guide in a folder of this example. */
 export async function startBlock(folder: string, name: string, text: string, keys: { issuer: string; jwksUrl: string }) {
   await writeFile(join(folder, name), text);
   await writeFile(
@@ -32,7 +32,7 @@ export async function startBlock(folder: string, name: string, text: string, key
     platform: 'browser',
     conditions: ['workerd', 'worker', 'browser'],
     external: ['cloudflare:*'],
-    // workerd.capnp names an entry point for operators, which the guide's variants leave out.
+    // workerd.capnp names an entry point for operators, which the guide's variants lack.
     footer: { js: 'export const operators = { fetch: () => new Response(null, { status: 404 }) };' },
   });
   return startWorker(keys, folder);

@@ -7,7 +7,7 @@ import { build } from 'esbuild';
 
 const types: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
 
-/** Bundles the page and its workers, as Vite would. */
+/** Bundles the page and its workers, like Vite. */
 export async function buildPage(folder: string): Promise<void> {
   const shared = 'node_modules/@livestore/adapter-web/dist/web-worker/shared-worker/make-shared-worker.js';
   for (const entry of ['src/page.ts', 'src/livestore.cookie.worker.ts', shared]) {
@@ -69,12 +69,12 @@ export async function servePage(folder: string) {
 
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    /** Where /api/auth and /sync go. */
+    /** The targets of /api/auth and /sync. */
     targets,
-    /** All that came. */
+    /** All requests so far. */
     requests,
     upgrades: () => requests.filter(({ headers }) => headers.upgrade === 'websocket'),
-    /** Cuts what is open to the sync backend, as a network does. */
+    /** Breaks all connections to the sync backend. */
     cut() {
       for (const socket of sockets) socket.destroy();
       sockets.clear();

@@ -13,11 +13,11 @@ let devices = 0;
 interface Options {
   storeId: string;
   backend: Backend;
-  /** Goes into `syncPayload`, where it stays. */
+  /** The constant `syncPayload`. */
   authToken?: string;
 }
 
-/** Opens a store in memory, as a device of its own. */
+/** Opens a store in memory, as a separate device. */
 export async function openTodos({ storeId, backend, authToken }: Options) {
   const store = await createStorePromise({
     adapter: makeAdapter({
@@ -41,7 +41,7 @@ export function todos(store: Awaited<ReturnType<typeof createStorePromise<typeof
     ids,
     has: (...wanted: string[]) => wanted.every((id) => ids().includes(id)),
     connected: async () => (await Effect.runPromise(store.networkStatus)).isConnected,
-    /** Everything committed here has reached the sync backend; LiveStore's public status ends at the client's leader thread. */
+    /** Whether the sync backend has everything committed here. LiveStore's public status ends at the client's leader thread. */
     async confirmed() {
       const { leader } = await store._dev.syncStates();
       return store.syncStatus().isSynced && leader.pending.length === 0;

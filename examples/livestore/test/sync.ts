@@ -1,4 +1,4 @@
-// LiveStore's wire format, for what its own client would not do.
+// LiveStore's wire format, for requests that its own client does not send.
 import { connect } from 'node:net';
 
 import { until } from '../../usher.mjs';
@@ -32,7 +32,7 @@ async function post(address: string, storeId: string, { authToken, headers }: Ca
   return { status: response.status, body: text, code: /LiveStoreAuthError: (\w+)/.exec(text)?.[1] };
 }
 
-/** One pull over HTTP: the status, and the code where the hook refused. */
+/** Pulls over HTTP. Returns the status, and the code if the hook refused. */
 export function pull(address: string, storeId: string, caller: Caller) {
   return post(address, storeId, caller, pullRequest('SyncHttpRpc.Pull', storeId, caller.authToken));
 }
@@ -44,7 +44,7 @@ export function push(address: string, storeId: string, caller: Caller, event: { 
   return post(address, storeId, caller, rpc('SyncHttpRpc.Push', request));
 }
 
-/** A peer that pulls and then only listens: it does not even answer when the server closes. */
+/** A peer that pulls and then only listens. It does not answer a close. */
 export async function openSocket(address: string, storeId: string, authToken: string) {
   const [host, port] = address.split(':') as [string, string];
   const socket = connect(Number(port), host);
@@ -64,7 +64,7 @@ export async function openSocket(address: string, storeId: string, authToken: st
       const opcode = bytes[at]! & 0x0f;
       let [length, start] = [bytes[at + 1]!, at + 2];
       if (length === 126) [length, start] = [bytes.readUInt16BE(start), start + 2];
-      if (length === 127) throw new Error('no such frame is expected');
+      if (length === 127) throw new Error('unexpected frame');
       if (start + length > bytes.length) return;
       yield { opcode, body: bytes.subarray(start, start + length) };
       at = start + length;
@@ -76,7 +76,7 @@ export async function openSocket(address: string, storeId: string, authToken: st
     text,
     status: Number(bytes.toString('latin1', 9, 12)),
     closeCode: () => [...frames()].find(({ opcode }) => opcode === 8)?.body.readUInt16BE(0),
-    /** Resolves once the server has answered, and counts this socket among its receivers. */
+    /** Resolves once the server has answered, and sends events to this socket. */
     async pull(asToken = authToken) {
       const before = text().length;
       send(pullRequest('SyncWsRpc.Pull', storeId, asToken));

@@ -1,5 +1,5 @@
-// What happens over the life of a token and of a key, with an issuer that signs
-// what a real usher would not: tokens for seconds, and with unknown keys.
+// The lifetimes of tokens and keys, with an issuer of its own: a real usher issues
+// no tokens for seconds.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
@@ -28,7 +28,7 @@ after(async () => {
 
 const newStore = () => `notes_${++stores}`;
 const backend = () => makeWsSync({ url: `ws://${worker.address}` });
-/** A client that gets one token and then no other, as one whose user has signed out elsewhere. */
+/** A client that gets only one token, like a user who has signed out elsewhere. */
 const withOnly = (token: string) => {
   let used = false;
   return withFreshToken(backend(), async () => {
@@ -39,14 +39,14 @@ const withOnly = (token: string) => {
 };
 const full = (storeId: string, lifetime?: number) => issuer.issue({ stores: { [storeId]: 'full' }, lifetime });
 
-test('a token that is over is refused, to the second', async () => {
+test('a token is refused from the second that it expires', async () => {
   const storeId = newStore();
   const token = await issuer.issue({ stores: { [storeId]: 'full' }, lifetime: 60, age: 61 });
-  // Within the verifier's leeway, which LiveStore's sockets do not get.
+  // The verifier's leeway does not apply to LiveStore.
   assert.equal((await pull(worker.address, storeId, { authToken: token })).code, 'token_expired');
 });
 
-test('at the expiry of its token a socket is closed, and gets nothing more', async () => {
+test('when its token expires, a socket is closed and receives nothing more', async () => {
   const storeId = newStore();
   const writer = await openTodos({ storeId, backend: backend(), authToken: await full(storeId) });
   writer.add('before');
@@ -59,7 +59,7 @@ test('at the expiry of its token a socket is closed, and gets nothing more', asy
   await until('the close', () => rude.closeCode() !== undefined);
   assert.equal(rude.closeCode(), 4001);
   await until('the client to notice', async () => !(await device.connected()));
-  // A socket behind the one that is still closing, in LiveStore's order of sending.
+  // LiveStore sends to this socket after the one that is still closing.
   const reader = await openTodos({ storeId, backend: backend(), authToken: await full(storeId) });
   rude.send(JSON.stringify({ _tag: 'Request', id: '2', tag: 'SyncWsRpc.Pull', payload: {}, headers: [] }));
   writer.add('after');
@@ -82,7 +82,7 @@ test('tokens change on an open store, and nothing is lost', async () => {
   const other = await openTodos({ storeId, backend: backend(), authToken: await full(storeId) });
   for (let round = 1; round <= 4; round++) {
     await until(`token ${round}`, () => issued >= round);
-    // At the very moment of the change, from both sides.
+    // Both sides send while the token changes.
     device.add(`device ${round}`);
     other.add(`other ${round}`);
   }
@@ -104,7 +104,7 @@ test('over HTTP too, where LiveStore 0.4 drops the payload of a push', async () 
   await Promise.all([device.close(), reader.close()]);
 });
 
-test('a kick closes a user’s sockets and bars the tokens issued so far', async () => {
+test('a kick closes a user’s sockets and refuses their earlier tokens', async () => {
   const storeId = newStore();
   const ada = await openTodos({ storeId, backend: backend(), authToken: await full(storeId) });
   const token = await issuer.issue({ user: 'mallory', stores: { [storeId]: 'full' } });
@@ -128,8 +128,8 @@ test('a kick closes a user’s sockets and bars the tokens issued so far', async
   again.end();
   assert.equal(device.has('without mallory'), false);
 
-  // The next token is usher's decision again.
-  await until('a later token to serve', async () => {
+  // Later tokens are accepted again.
+  await until('a later token to be accepted', async () => {
     const later = await issuer.issue({ user: 'mallory', stores: { [storeId]: 'full' } });
     return (await pull(worker.address, storeId, { authToken: later })).status === 200;
   });
@@ -137,11 +137,11 @@ test('a kick closes a user’s sockets and bars the tokens issued so far', async
   await Promise.all([ada.close(), device.close()]);
 });
 
-test('a new signing key serves without a restart', async () => {
+test('a new signing key is accepted without a restart', async () => {
   const storeId = newStore();
   const old = await full(storeId);
   await issuer.rotate();
-  // A verifier that does not know a key asks for it at most every 30 seconds.
+  // A verifier asks for unknown keys at most every 30 seconds.
   const authToken = await full(storeId);
   await until('the new key', async () => (await pull(worker.address, storeId, { authToken })).status === 200);
   assert.equal((await pull(worker.address, storeId, { authToken: old })).status, 200);

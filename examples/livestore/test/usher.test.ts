@@ -16,7 +16,7 @@ import { openTodos, todos } from './store.ts';
 import { pull } from './sync.ts';
 import { startWorker, type Worker } from './workerd.ts';
 
-const storeId = 'acme_notes'; // of usher dev's data: ada has FULL, grace READ, mallory nothing
+const storeId = 'acme_notes'; // in usher dev's data, ada has FULL, grace READ, mallory nothing
 
 let usher: Usher;
 let worker: Worker;
@@ -35,7 +35,7 @@ after(async () => {
   if (directory) await rm(directory, { recursive: true });
 });
 
-/** Opens the store as the example does. */
+/** Opens the store like the example. */
 async function open(getToken: GetToken) {
   const clientId = `device-${++devices}`;
   const syncUrl = `ws://${worker.address}`;
@@ -47,7 +47,7 @@ const as = (user: keyof Usher['sessions']) => usherTokens(usher.url, usher.cooki
 const tokenOf = (user: keyof Usher['sessions'], store = storeId) =>
   as(user)({ storeId: store, clientId: 'test', signal: new AbortController().signal });
 
-test('who has FULL writes, who has READ sees it', async () => {
+test('a user with FULL writes, and a user with READ sees it', async () => {
   const [ada, grace] = await Promise.all([open(as('ada')), open(as('grace'))]);
   ada.add('first');
   await until('ada’s event at grace', () => grace.has('first'));
@@ -57,7 +57,7 @@ test('who has FULL writes, who has READ sees it', async () => {
   await Promise.all([ada.close(), grace.close()]);
 });
 
-test('who has nothing gets no token, and works offline', async () => {
+test('a user without access gets no token, and works offline', async () => {
   await assert.rejects(tokenOf('mallory'), /usher answered 403/);
   const mallory = await open(as('mallory'));
   mallory.add('from mallory');
@@ -67,7 +67,7 @@ test('who has nothing gets no token, and works offline', async () => {
   await mallory.close();
 });
 
-test('what usher did not issue for this store is refused', async () => {
+test('a token that usher did not issue for this store is refused', async () => {
   const good = await tokenOf('ada');
   const { kid } = decodeProtectedHeader(good);
   const stranger = await createTestIssuer({ audience: 'livestore' });
@@ -83,12 +83,12 @@ test('what usher did not issue for this store is refused', async () => {
   };
   for (const [name, [token, store, code]] of Object.entries(cases)) {
     const answer = await pull(worker.address, store, { authToken: token });
-    // LiveStore makes every refusal a 400.
+    // LiveStore answers every refusal with 400.
     assert.deepEqual([answer.status, answer.code], [code === undefined ? 200 : 400, code], `${name}: ${answer.body}`);
   }
 });
 
-test('a push with READ is refused and reaches nobody', async () => {
+test('a push with READ is refused and reaches no client', async () => {
   const [ada, grace] = await Promise.all([open(as('ada')), open(as('grace'))]);
   const refusals = () => worker.log().split(`refused forbidden ${storeId}`).length;
   const before = refusals();
@@ -99,13 +99,13 @@ test('a push with READ is refused and reaches nobody', async () => {
   const late = await open(as('ada'));
   await until('ada’s event at a new device', () => late.has('allowed'));
   for (const device of [ada, late]) assert.equal(device.has('not allowed'), false);
-  // LiveStore takes nothing back: the row stays where it was made, unconfirmed.
+  // LiveStore undoes nothing: the row stays on its device, unconfirmed.
   assert.equal(grace.has('not allowed'), true);
   assert.equal(await grace.pending(), 1);
   await Promise.all([ada.close(), grace.close(), late.close()]);
 });
 
-test('what was queued while signed out arrives after signing in', async () => {
+test('events committed while signed out are sent after sign-in', async () => {
   let cookie = '';
   const ada = await open((store) => usherTokens(usher.url, cookie)(store));
   ada.add('while signed out');
@@ -117,12 +117,12 @@ test('what was queued while signed out arrives after signing in', async () => {
   await Promise.all([ada.close(), grace.close()]);
 });
 
-test('while usher is down, its keys serve on', async () => {
+test('while usher is down, its tokens are accepted', async () => {
   const [ada, authToken] = await Promise.all([open(as('ada')), tokenOf('grace')]);
   await until('a connection', () => ada.connected());
   await usher.stop();
   await assert.rejects(fetch(usher.jwksUrl));
-  // A connection from before, and one that is opened only now.
+  // An open connection, and a new one.
   ada.add('without usher');
   const grace = await openTodos({ storeId, backend: makeWsSync({ url: `ws://${worker.address}` }), authToken });
   await until('ada’s event at grace', () => grace.has('without usher'));

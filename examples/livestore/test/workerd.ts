@@ -16,7 +16,7 @@ interface Keys {
   jwksUrl: string;
 }
 
-/** Runs a folder's workerd.capnp on free ports, with storage of its own. */
+/** Runs a folder's workerd.capnp on free ports, with its own storage. */
 export async function startWorker({ issuer, jwksUrl }: Keys, folder = '.') {
   const directory = await mkdtemp(join(tmpdir(), 'usher-livestore-'));
   const child = spawn(
@@ -35,7 +35,7 @@ export async function startWorker({ issuer, jwksUrl }: Keys, folder = '.') {
   let log = '';
   for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk) => (log += chunk));
 
-  // workerd says on the control descriptor which ports it got.
+  // workerd reports its ports on the control descriptor.
   const ports = new Map<string, number>();
   for await (const line of createInterface(child.stdio[3] as Readable)) {
     const { event, socket, port } = JSON.parse(line);
