@@ -39,7 +39,9 @@ var apiKeyRoutes = []string{session.RouteAuth, session.RouteAuthorizeUser, sessi
 
 func (a *Admin) addAPIKey(ctx context.Context, c *adminCall) (any, error) {
 	environment := "live"
-	k := admin.NewAPIKey{Routes: apiKeyRoutes}
+	// An identity token names any user, and the scope's patterns do not bound it:
+	// that route must be asked for by name.
+	k := admin.NewAPIKey{Routes: []string{session.RouteAuth, session.RouteAuthorizeUser}}
 	err := c.read(fields{
 		"name":          text(&k.Name),
 		"environment":   text(&environment),

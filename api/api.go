@@ -52,8 +52,8 @@ type Config struct {
 	// URL is the public address of the service, whose origin is same-origin.
 	URL string
 	// Origins are the other origins whose pages may call with the user's
-	// cookie, exactly as browsers send them: https://app.example.com. May be
-	// empty.
+	// cookie: https://app.example.com, or capacitor://localhost of an app. May
+	// be empty.
 	Origins []string
 	// TokenCookieDomain is the parent domain of this service and of a sync
 	// backend on another host, both of which are to have the cookie of
@@ -86,6 +86,16 @@ const (
 	// them may be of one network. Beyond it, requests are turned away at once
 	// instead of queueing up.
 	maxInFlight = 1_024
+)
+
+// The public paths.
+const (
+	authPath          = "/api/auth"
+	liveblocksPrefix  = "/v2/"
+	authorizeUserPath = liveblocksPrefix + "authorize-user"
+	identifyUserPath  = liveblocksPrefix + "identify-user"
+	keySetPath        = "/.well-known/jwks.json"
+	contractPath      = "/openapi.yaml"
 )
 
 // API is the public handler. It is safe for concurrent use.
@@ -129,10 +139,12 @@ func New(cfg Config) (*API, error) {
 		}
 	}
 	for _, origin := range cfg.Origins {
-		if exact, err := originOf(origin); err != nil || exact != origin {
-			faults = append(faults, fmt.Errorf("origin %q is not scheme://host[:port] in lower case, as browsers send it", origin))
+		exact, err := listedOrigin(origin)
+		if err != nil {
+			faults = append(faults, err)
+			continue
 		}
-		a.origins[origin] = true
+		a.origins[exact] = true
 	}
 	for _, field := range []struct {
 		name  string
@@ -170,7 +182,8 @@ func New(cfg Config) (*API, error) {
 
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, "/v2/") { // Liveblocks' own servers take a slash at the end
+	// Liveblocks' own servers take a slash at the end, and frontends write one.
+	if strings.HasPrefix(r.URL.Path, liveblocksPrefix) || r.URL.Path == authPath+"/" {
 		r.URL.Path = strings.TrimSuffix(r.URL.Path, "/")
 	}
 	a.router.ServeHTTP(w, r)
@@ -179,17 +192,36 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *API) routes() chi.Router {
 	r := chi.NewRouter()
 	r.Use(a.cors())
-	r.NotFound(a.handle("none", func(http.ResponseWriter, *http.Request) error { return errNotFound }))
-	r.MethodNotAllowed(a.handle("none", a.methodNotAllowed))
+	r.NotFound(a.inShapeOfPath(func(http.ResponseWriter, *http.Request) error { return errNotFound }))
+	r.MethodNotAllowed(a.inShapeOfPath(a.methodNotAllowed))
 
 	r.Post(authPath, a.handle(authPath, a.authorize))
 	r.Delete(authPath, a.handle(authPath, a.forget))
 	r.Options(authPath, a.handle(authPath, a.preflight))
-	r.Post("/v2/authorize-user", a.handleAs(writeLiveblocksProblem, "/v2/authorize-user", a.authorizeUser))
-	r.Post("/v2/identify-user", a.handleAs(writeLiveblocksProblem, "/v2/identify-user", a.identifyUser))
-	r.Get("/.well-known/jwks.json", a.handle("/.well-known/jwks.json", a.keySet))
-	r.Get("/openapi.yaml", a.handle("/openapi.yaml", a.contract))
+	r.Post(authorizeUserPath, a.handleAs(writeLiveblocksProblem, authorizeUserPath, a.authorizeUser))
+	r.Post(identifyUserPath, a.handleAs(writeLiveblocksProblem, identifyUserPath, a.identifyUser))
+	getOrHead(r, keySetPath, a.handle(keySetPath, a.keySet))
+	getOrHead(r, contractPath, a.handle(contractPath, a.contract))
 	return r
+}
+
+// getOrHead serves GET and HEAD, whose answer net/http sends without its body.
+func getOrHead(r chi.Router, path string, serve http.HandlerFunc) {
+	r.Get(path, serve)
+	r.Head(path, serve)
+}
+
+// inShapeOfPath answers with an error in the shape that callers of the path
+// read: below /v2, Liveblocks' own.
+func (a *API) inShapeOfPath(serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	ours, liveblocks := a.handle("none", serve), a.handleAs(writeLiveblocksProblem, "none", serve)
+	return func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, liveblocksPrefix) {
+			liveblocks(w, r)
+			return
+		}
+		ours(w, r)
+	}
 }
 
 // Routes lists what the API serves, for the test that holds it against the

@@ -1,10 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -74,7 +77,7 @@ func (a *API) issue(r *http.Request, asked *authorizeRequest) (session.Token, er
 	defer t.release()
 	var token session.Token
 	if refusal == nil {
-		token, refusal = a.decide(ctx, credential, asked, t.Decision)
+		token, refusal = a.decide(ctx, credential, asked, t)
 	}
 	return token, t.end(ctx, &token, refusal)
 }
@@ -85,19 +88,25 @@ type authResponse struct {
 	Partial   bool      `json:"partial,omitempty"`
 }
 
-// decide returns a token, or why there is none. It fills in d as far as it
-// gets.
-func (a *API) decide(ctx context.Context, credential identity.Credential, asked *authorizeRequest, d *session.Decision) (session.Token, error) {
+// decide returns a token, or why there is none. It fills in the attempt's
+// decision as far as it gets.
+func (a *API) decide(ctx context.Context, credential identity.Credential, asked *authorizeRequest, t *attempt) (session.Token, error) {
 	var p *session.Principal
 	var key *session.APIKey
 	var err error
+	d := t.Decision
+	if credential.APIKey == nil {
+		if err := asked.checkSpelling(); err != nil {
+			return session.Token{}, err
+		}
+	}
 	switch {
 	// No browser sends a token by itself, but each keeps the cookie that it is
 	// answered with: that of another's token would sign the user in as its owner.
-	case !credential.ProviderToken.IsEmpty() && asked.inCookie && !asked.ownPage:
-		return session.Token{}, errOrigin
+	case !credential.ProviderToken.IsEmpty() && asked.inCookie && asked.pageFault != nil:
+		return session.Token{}, asked.pageFault
 	case !credential.ProviderToken.IsEmpty():
-		if p, err = a.principalByToken(ctx, credential.ProviderToken, d); err != nil {
+		if p, err = a.principalByToken(ctx, credential.ProviderToken, t); err != nil {
 			return session.Token{}, err
 		}
 	case credential.APIKey != nil && asked.inCookie:
@@ -113,10 +122,13 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 		if !p.Known {
 			return session.Token{}, session.ErrUserUnknown
 		}
+		if organization != p.User.Organization {
+			return session.Token{}, &notMemberError{"organization", organization}
+		}
 	// The browser sends the cookie by itself, to a proxy too: which page made
 	// it must be known.
-	case !asked.ownPage:
-		return session.Token{}, errOrigin
+	case asked.pageFault != nil:
+		return session.Token{}, asked.pageFault
 	case credential.Proxy != nil:
 		named := credential.Proxy
 		d.CallerKind, d.CallerID = session.CallerProxy, named.Proxy.String()
@@ -142,8 +154,12 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 	s, skipped := a.cfg.Issuer.PrepareFor(p, d.Request)
 	d.Skipped = skipped
 	token, err := s.Authorize()
-	if err == nil && key != nil && !key.MayGrantAll(token.Patterns) {
-		return session.Token{}, session.ErrKeyScope
+	if err == nil && key != nil {
+		for _, rule := range slices.Concat(token.Patterns.Rooms, token.Patterns.Stores) {
+			if err := checkScope(key, rule); err != nil {
+				return session.Token{}, err
+			}
+		}
 	}
 	return token, err
 }
@@ -159,10 +175,47 @@ func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, 
 	}
 	d.At = p.At
 	// A key of some organizations must name one, and the user be its member.
-	if !key.Serves(route) || !key.SpeaksFor(organization) || key.Organizations != nil && p.User.Organization != organization {
-		return nil, nil, session.ErrKeyScope
+	switch {
+	case !key.Serves(route):
+		return nil, nil, &scopeError{fmt.Sprintf("it is not for the route %s", route)}
+	case !key.SpeaksFor(organization) && organization == "":
+		return nil, nil, &scopeError{"it is for some organizations only: name one as organizationId"}
+	case !key.SpeaksFor(organization):
+		return nil, nil, &scopeError{fmt.Sprintf("it is not for the organization %.64q", organization)}
+	case key.Organizations != nil && p.User.Organization != organization:
+		return nil, nil, &scopeError{fmt.Sprintf("the user is not a member of the organization %.64q", organization)}
 	}
 	return key, p, nil
+}
+
+// A scopeError says what of a request an API key's scope does not allow.
+type scopeError struct{ cause string }
+
+func (e *scopeError) Error() string {
+	return "the request is outside of this API key's scope: " + e.cause
+}
+
+// Unwrap returns the sentinel.
+func (*scopeError) Unwrap() error { return session.ErrKeyScope }
+
+// checkScope returns a [*scopeError] for a rule that the key may not grant.
+func checkScope(key *session.APIKey, rule permissions.Rule) error {
+	if key.MayGrant(rule) {
+		return nil
+	}
+	kind := rule.Pattern.Kind()
+	if rule.Access == permissions.Full && key.MayGrant(permissions.Rule{Pattern: rule.Pattern, Access: permissions.Read}) {
+		return &scopeError{fmt.Sprintf("it allows read access to the %s pattern %q, not full", kind, rule.Pattern)}
+	}
+	return &scopeError{fmt.Sprintf("it does not cover the %s pattern %q", kind, rule.Pattern)}
+}
+
+// A notMemberError is a request for an organization or a group of which the
+// directory does not list the user as a member.
+type notMemberError struct{ kind, id string }
+
+func (e *notMemberError) Error() string {
+	return fmt.Sprintf("the user is not a member of the %s %.64q", e.kind, e.id)
 }
 
 func (a *API) newDecision(r *http.Request, req session.Request) *session.Decision {
@@ -204,8 +257,9 @@ func recordable(s string, limit int) string {
 type authorizeRequest struct {
 	session.Request
 	inCookie bool // where the token is to go
-	ownPage  bool // the request may use what a browser sends by itself
-	body     strictjson.Members
+	// pageFault is why the request may not use what a browser sends by itself.
+	pageFault error
+	body      strictjson.Members
 }
 
 // decode reads the body of POST /api/auth.
@@ -220,7 +274,7 @@ func (a *API) decode(w http.ResponseWriter, r *http.Request) (authorizeRequest, 
 	var asked authRequest
 	for name, field := range map[string]**string{"room": &asked.Room, "store": &asked.Store, "audience": &asked.Audience} {
 		value, there := members.Get(name)
-		if !there {
+		if !there || value.IsNull() {
 			continue
 		}
 		text, ok := value.Text()
@@ -237,33 +291,117 @@ func (a *API) decode(w http.ResponseWriter, r *http.Request) (authorizeRequest, 
 		return authorizeRequest{}, err
 	}
 	inCookie, err := a.cookieMode(r, req)
-	return authorizeRequest{req, inCookie, a.mayUseCookie(r), members}, err
+	return authorizeRequest{req, inCookie, a.checkPage(r), members}, err
 }
 
-// subject reads whom an API key asks for. Of a session's request these members
-// are not read: a browser does not choose who it is.
+// Names of the body of POST /api/auth. Those for an API key say whose token it
+// asks for; they are not read in other requests, since a browser does not
+// choose who it is.
+var (
+	authFields    = []string{"audience", "room", "store"}
+	authKeyFields = append([]string{"organization", "organizationId", "userId"}, authFields...)
+)
+
+// subject reads whose token an API key asks for. Names that it does not know
+// are refused: the token would be wider than what was asked for.
 func (q *authorizeRequest) subject() (user, organization string, err error) {
-	user, err = q.id("userId")
-	if err == nil && user == "" {
-		err = badRequest("userId is missing: an API key asks for a user's token.")
+	for _, m := range q.body {
+		if !slices.Contains(authKeyFields, m.Name) {
+			return "", "", unknownField(m.Name, authKeyFields)
+		}
 	}
-	if err == nil {
-		organization, err = q.id("organization")
+	if user, err = q.id("userId"); err != nil {
+		return "", "", err
 	}
-	return user, organization, err
+	if user == "" {
+		return "", "", badRequest("userId is missing. An API key asks for a user's token.")
+	}
+	if organization, err = q.id("organizationId"); err != nil {
+		return "", "", err
+	}
+	older, err := q.id("organization")
+	if err != nil {
+		return "", "", err
+	}
+	if organization != "" && older != "" && organization != older {
+		return "", "", badRequest("organizationId and organization differ. Send organizationId alone.")
+	}
+	return user, cmp.Or(organization, older), nil
 }
 
 // id reads an optional id of the directory.
 func (q *authorizeRequest) id(name string) (string, error) {
 	value, there := q.body.Get(name)
-	if !there {
+	if !there || value.IsNull() {
 		return "", nil
 	}
 	text, ok := value.Text()
 	if !ok || !session.IsDirectoryID(text) {
-		return "", badRequest(name + " must be a string of 1 to 128 characters, none of them a control character.")
+		return "", badRequest(name + " must be a string of 1 to 128 characters without control characters.")
 	}
 	return text, nil
+}
+
+// checkSpelling refuses a name that was meant to be one of ours: without it, the
+// token would be wider than what was asked for. Other unknown names are ignored,
+// since clients add some.
+func (q *authorizeRequest) checkSpelling() error {
+	for _, m := range q.body {
+		if slices.Contains(authKeyFields, m.Name) {
+			continue
+		}
+		stem := stemOf(m.Name)
+		for _, meant := range []string{"room", "store", "audience", "organization", "org"} {
+			if stem == meant || len(meant) > 3 && oneEditApart(stem, meant) {
+				return unknownField(m.Name, authFields)
+			}
+		}
+	}
+	return nil
+}
+
+// stemOf returns a name without case, separators, plural and the ending Id or
+// Name: the stem of Room_IDs is room.
+func stemOf(name string) string {
+	stem := strings.ToLower(strings.Map(func(r rune) rune {
+		if r == '_' || r == '-' || r == ' ' || r == '.' {
+			return -1
+		}
+		return r
+	}, name))
+	stem = strings.TrimSuffix(stem, "s")
+	for _, ending := range []string{"id", "name"} {
+		stem = strings.TrimSuffix(stem, ending)
+	}
+	return strings.TrimSuffix(stem, "s")
+}
+
+// oneEditApart reports whether one character more, less or other, or two that
+// are swapped, make b of a.
+func oneEditApart(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if len(b)-len(a) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	if len(a) < len(b) {
+		return a[i:] == b[i+1:]
+	}
+	return i == len(a) || a[i+1:] == b[i+1:] ||
+		i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+}
+
+// unknownField refuses a name of a body.
+func unknownField(name string, allowed []string) error {
+	if len(allowed) == 0 {
+		return badRequest(fmt.Sprintf("Unknown field %.64q. This route has no fields.", name))
+	}
+	return badRequest(fmt.Sprintf("Unknown field %.64q. Allowed fields: %s.", name, strings.Join(allowed, ", ")))
 }
 
 // fault says what is wrong with the first field that did not validate.
@@ -278,7 +416,7 @@ func (q *authRequest) fault(err error) error {
 	case "store":
 		return permissions.CheckID(permissions.StoreKind, *q.Store)
 	}
-	return badRequest("audience is empty: leave it out for the default.")
+	return badRequest("audience is empty. Leave it out for the default.")
 }
 
 func deref(s *string) string {

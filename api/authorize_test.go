@@ -303,7 +303,6 @@ func TestBadInput(t *testing.T) {
 		{"cut off", body(`{"room":"acme:1"`), 400, "bad_request", ""},
 		{"two values", body(`{"room":"acme:1"}{}`), 400, "bad_request", ""},
 		{"a number as room", body(`{"room":1}`), 400, "bad_request", ""},
-		{"null as room", body(`{"room":null}`), 400, "bad_request", ""},
 		{"a number as store", body(`{"store":[]}`), 400, "bad_request", ""},
 		{"an object as audience", body(`{"audience":{}}`), 400, "bad_request", ""},
 		{"an empty room", body(`{"room":""}`), 400, "bad_request", ""},
@@ -331,7 +330,7 @@ func TestBadInput(t *testing.T) {
 		{"GET", func(req *http.Request) { req.Method, req.Body, req.ContentLength = http.MethodGet, nil, 0 }, 405, "method_not_allowed", ""},
 		{"PUT", func(req *http.Request) { req.Method = http.MethodPut }, 405, "method_not_allowed", ""},
 		{"OPTIONS that is no preflight", func(req *http.Request) { req.Method = http.MethodOptions }, 405, "method_not_allowed", ""},
-		{"no such route", func(req *http.Request) { req.URL.Path = "/api/auth/" }, 404, "not_found", ""},
+		{"no such route", func(req *http.Request) { req.URL.Path = "/api/auth/x" }, 404, "not_found", ""},
 		{"a doubled slash", func(req *http.Request) { req.URL.Path = "//api/auth" }, 404, "not_found", ""},
 
 		{"no cookie", cookies(), 401, "unauthorized", "no_credential"},

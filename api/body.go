@@ -86,7 +86,7 @@ func isJSON(contentTypes []string) bool {
 		return false
 	}
 	for name, value := range parameters {
-		if name != "charset" || !strings.EqualFold(value, "utf-8") {
+		if name != "charset" || !strings.EqualFold(value, "utf-8") && !strings.EqualFold(value, "utf8") {
 			return false
 		}
 	}

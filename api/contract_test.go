@@ -89,10 +89,13 @@ func send(t testing.TB, server *httptest.Server, r *http.Request) answer {
 
 func checkAnswer(t testing.TB, r *http.Request, sent []byte, a answer) {
 	t.Helper()
+	// What the contract says is tolerated.
 	if strings.HasPrefix(r.URL.Path, "/v2/") {
-		// What the contract says is tolerated.
 		r.URL.Path = strings.TrimSuffix(r.URL.Path, "/")
 		r.Header.Set("Content-Type", "application/json")
+	}
+	if r.URL.Path == "/api/auth/" && r.URL.RawPath == "" {
+		r.URL.Path = "/api/auth"
 	}
 	route, parameters, err := contract.FindRoute(r)
 	if err != nil { // not in the contract: then usher must not know it either

@@ -100,7 +100,8 @@ type cookieResponse struct {
 // no credential, for the session may be over, and no database but to record a
 // refusal.
 func (a *API) forget(w http.ResponseWriter, r *http.Request) error {
-	if a.mayUseCookie(r) {
+	fault := a.checkPage(r)
+	if fault == nil {
 		http.SetCookie(w, a.tokenCookie(nil))
 		w.WriteHeader(http.StatusNoContent)
 		return nil
@@ -111,5 +112,5 @@ func (a *API) forget(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer t.release()
-	return t.end(ctx, nil, errOrigin)
+	return t.end(ctx, nil, fault)
 }

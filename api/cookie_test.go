@@ -123,7 +123,7 @@ func TestCookieModeRefuses(t *testing.T) {
 		"no such audience":             {"?mode=cookie", `{"audience":"x"}`, nil, 400, "audience must be one of"},
 		"a page of another site":       {"?mode=cookie", `{"store":"a"}`, []string{"Sec-Fetch-Site", "cross-site"}, 400, "of another site"},
 		"an API key":                   {"?mode=cookie", `{"store":"a","userId":"ada"}`, []string{"Authorization", "Bearer " + key, "Origin", "", "Cookie", ""}, 400, "leave out mode=cookie"},
-		"a foreign page":               {"?mode=cookie", `{"store":"a"}`, []string{"Origin", foreignOrigin}, 403, "this origin"},
+		"a foreign page":               {"?mode=cookie", `{"store":"a"}`, []string{"Origin", foreignOrigin}, 403, "Pages of the origin"},
 		"who is not in the directory":  {"?mode=cookie", `{"store":"a"}`, []string{"X-Auth-Request-User", "nobody"}, 403, "does not list"},
 		"a 401 of another mode":        {"", `{"store":"a"}`, []string{"Cookie", ""}, 401, "signed in"},
 		"a form that plays a sign-out": {"?mode=cookie", `{}`, []string{"Content-Type", "text/plain", "Cookie", ""}, 415, "application/json"},

@@ -2,12 +2,14 @@ package api_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +22,7 @@ import (
 	"github.com/usher-auth/usher"
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/identity/identitytest"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -42,6 +45,12 @@ type gated struct {
 
 func newGated(t testing.TB, limits api.Limits) *gated {
 	t.Helper()
+	return newGatedWith(t, limits, nil)
+}
+
+// newGatedWith is newGated with identity providers.
+func newGatedWith(t testing.TB, limits api.Limits, providers *identity.Providers) *gated {
+	t.Helper()
 	g := &gated{registry: prometheus.NewRegistry(), now: time.Now(), wait: make(chan struct{})}
 	close(g.wait)
 	text, _, err := identity.NewAPIKey("test")
@@ -61,7 +70,7 @@ func newGated(t testing.TB, limits api.Limits) *gated {
 		t.Fatal(err)
 	}
 	g.API, err = api.New(api.Config{
-		URL: ownURL, Credentials: credentials, Directory: g, Issuer: issuer, Keys: keys, Audit: g, Limits: limits,
+		URL: ownURL, Credentials: credentials, Providers: providers, Directory: g, Issuer: issuer, Keys: keys, Audit: g, Limits: limits,
 		Contract: usher.OpenAPI, Logger: slog.New(slog.DiscardHandler), Registry: g.registry, Now: g.clock,
 	})
 	if err != nil {
@@ -447,4 +456,34 @@ func TestLimitProperty(t *testing.T) {
 			}
 		}
 	})
+}
+
+// However many tokens a provider issues for one session, or for one user where
+// it names no session, they share one limit.
+func TestProviderTokensShareALimit(t *testing.T) {
+	t.Parallel()
+	p := identitytest.New(idp, idp+"/jwks")
+	g := newGatedWith(t, api.Limits{Session: 3}, providersOf(t, p, oidc))
+	ask := func(claims map[string]any) int {
+		claims["aud"], claims["jti"] = "usher", rand.Text()
+		r := httptest.NewRequest(http.MethodPost, "/api/auth", strings.NewReader(`{}`))
+		r.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + p.Token(claims).Reveal()}}
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		return w.Code
+	}
+	for name, claims := range map[string]map[string]any{
+		"of one session": {"sub": "ada", "sid": "s1"}, "of another session": {"sub": "ada", "sid": "s2"}, "of a user without sessions": {"sub": "grace"},
+	} {
+		var got []int
+		for range 5 {
+			got = append(got, ask(claims))
+		}
+		if want := []int{200, 200, 200, 429, 429}; !slices.Equal(got, want) {
+			t.Errorf("fresh tokens %s: %v, want %v", name, got, want)
+		}
+	}
+	if got := g.limited(t, "session"); got != 6 {
+		t.Errorf("usher_rate_limited_total = %v, want 6", got)
+	}
 }

@@ -145,6 +145,7 @@ type credentialHash [sha256.Size]byte
 type limiter struct {
 	sessions, apiKeys *meter[credentialHash]
 	adminKeys         *meter[credentialHash] // without a limit of their own
+	providerTokens    *meter[credentialHash] // likewise: the limit is that of their session
 	failures          *meter[netip.Prefix]
 	proxies           []netip.Prefix
 }
@@ -154,8 +155,11 @@ func newLimiter(l Limits) *limiter {
 		sessions:  newMeter[credentialHash]("session", l.Session),
 		apiKeys:   newMeter[credentialHash]("api-key", l.APIKey),
 		adminKeys: newMeter[credentialHash]("admin-key", 0),
-		failures:  newMeter[netip.Prefix]("failures", l.Failures),
-		proxies:   l.Proxies,
+
+		providerTokens: newMeter[credentialHash]("provider-token", 0),
+
+		failures: newMeter[netip.Prefix]("failures", l.Failures),
+		proxies:  l.Proxies,
 	}
 }
 
@@ -180,7 +184,7 @@ func (l *limiter) admit(c identity.Credential, peer netip.Addr, now time.Time) (
 	case c.AdminKey != nil:
 		a.callers, a.caller = l.adminKeys, hashKey(identity.APIKey(*c.AdminKey))
 	case !c.ProviderToken.IsEmpty():
-		a.callers, a.caller = l.sessions, sha256.Sum256([]byte(c.ProviderToken.Reveal()))
+		a.callers, a.caller = l.providerTokens, sha256.Sum256([]byte(c.ProviderToken.Reveal()))
 	case c.Proxy != nil:
 		a.callers, a.caller = l.sessions, sha256.Sum256([]byte("proxy\x00"+c.Proxy.User))
 	case !c.Session.IsEmpty():
@@ -218,6 +222,12 @@ func (l *limiter) network(addr netip.Addr) netip.Prefix {
 	}
 	prefix, _ := addr.Prefix(bits) // as long as addresses of the kind may be
 	return prefix
+}
+
+// identify counts a request of a caller whose name came out of a credential that
+// was verified, where one caller has many credentials.
+func (a *admission) identify(kind, issuer, name string, now time.Time) error {
+	return a.limiter.sessions.take(sha256.Sum256([]byte(kind+"\x00"+issuer+"\x00"+name)), now)
 }
 
 // commit counts how the request ended: with a refusal, or with none where that

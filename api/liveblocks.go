@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/usher-auth/usher/internal/identity"
@@ -44,6 +45,8 @@ func writeLiveblocksProblem(w http.ResponseWriter, of *problem, requestID string
 	}
 	out := liveblocksProblem{Error: strings.ToUpper(p.slug), Message: p.sentence}
 	switch {
+	case p.status == http.StatusNotFound:
+		out.Message = "There is no such route. Of Liveblocks' API, usher serves POST " + authorizeUserPath + " and POST " + identifyUserPath + "."
 	case p.status == http.StatusUnprocessableEntity:
 		out.Suggestion, out.Docs = "Please ensure the data follows the correct format", docsURL
 	case p.reason == "no_credential" || p.reason == "bad_bearer":
@@ -139,11 +142,21 @@ func (a *API) decideForBackend(ctx context.Context, shown identity.APIKey, asked
 		return session.Token{}, session.ErrUserDisabled
 	}
 	if asked.route == session.RouteIdentifyUser {
+		if asked.user.Organization != p.User.Organization {
+			return session.Token{}, &notMemberError{"organization", asked.user.Organization}
+		}
+		for _, group := range asked.groups {
+			if !slices.Contains(p.MemberOf.Groups, group) {
+				return session.Token{}, &notMemberError{"group", group}
+			}
+		}
 		return a.cfg.Issuer.IdentifyUser(asked.user, asked.groups, d.At)
 	}
 	for _, g := range asked.permissions {
-		if needs := g.Needs(); needs > 0 && !key.MayGrant(permissions.Rule{Pattern: g.Pattern, Access: needs}) {
-			return session.Token{}, session.ErrKeyScope
+		if needs := g.Needs(); needs > 0 {
+			if err := checkScope(key, permissions.Rule{Pattern: g.Pattern, Access: needs}); err != nil {
+				return session.Token{}, err
+			}
 		}
 	}
 	return a.cfg.Issuer.AuthorizeUser(asked.user, asked.permissions, d.At)
@@ -172,12 +185,12 @@ func readUser(body strictjson.Members) (session.User, error) {
 	}
 	var ok bool
 	if user.ID, ok = value.Text(); !ok || !session.IsDirectoryID(user.ID) {
-		return user, &unprocessable{"userId", "Value at key 'userId': must be a string of 1 to 128 characters, none of them a control character."}
+		return user, &unprocessable{"userId", "Value at key 'userId': must be a string of 1 to 128 characters without control characters."}
 	}
 	for _, name := range []string{"tenantId", "organizationId"} { // the newer name wins
 		if value, there := body.Get(name); there {
 			if user.Organization, ok = value.Text(); !ok || !session.IsDirectoryID(user.Organization) {
-				return user, &unprocessable{name, "Value at key '" + name + "': must be a string of 1 to 128 characters, none of them a control character."}
+				return user, &unprocessable{name, "Value at key '" + name + "': must be a string of 1 to 128 characters without control characters."}
 			}
 		}
 	}

@@ -116,8 +116,12 @@ func TestIdentifyUser(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	key, _ := r.addKey(t, "jobs", nil)
-	claims := payload(t, send(t, r.Server, r.with(t, key.Reveal(), "/v2/identify-user", `{"userId":"ada","groupIds":["g1","g2"],"userInfo":{"name":"Ada"}}`)))
-	for _, want := range []string{`"k":"id"`, `"uid":"ada"`, `"gids":["g1","g2"]`, `"ui":{"name":"Ada"}`} {
+	const group = `INSERT INTO usher.groups (id, created_by) VALUES ('acme-design', 't'); INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) VALUES ('ada', 'group', 'acme-design', 't')`
+	if _, err := r.pg.Pool.Exec(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	claims := payload(t, send(t, r.Server, r.with(t, key.Reveal(), "/v2/identify-user", `{"userId":"ada","groupIds":["acme-design"],"userInfo":{"name":"Ada"}}`)))
+	for _, want := range []string{`"k":"id"`, `"uid":"ada"`, `"gids":["acme-design"]`, `"ui":{"name":"Ada"}`} {
 		if !strings.Contains(claims, want) {
 			t.Errorf("%s lacks %s", claims, want)
 		}
@@ -133,7 +137,7 @@ func TestAuthorizeWithAPIKey(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	key, id := r.addKey(t, "jobs", nil)
-	a := send(t, r.Server, r.with(t, key.Reveal(), "/api/auth", `{"userId":"ada","room":"acme:design:1","organization":"acme"}`))
+	a := send(t, r.Server, r.with(t, key.Reveal(), "/api/auth", `{"userId":"ada","room":"acme:design:1","organizationId":"acme"}`))
 	claims := payload(t, a)
 	for _, want := range []string{`"sub":"ada"`, `"acme:design:*":["room:write","comments:write"]`, `"org":"acme"`} {
 		if !strings.Contains(claims, want) {
@@ -205,14 +209,17 @@ func TestAPIKeysBadInput(t *testing.T) {
 		{"a wrong secret", wrongSecret, av2, good, 403, "INVALID_SECRET_KEY", "", "key_unknown"},
 		{"an expired key", expired.Reveal(), av2, good, 403, "INVALID_SECRET_KEY", "", "key_expired"},
 		{"a revoked key", revoked.Reveal(), av2, good, 403, "INVALID_SECRET_KEY", "", "key_revoked"},
-		{"another route", authOnly.Reveal(), av2, good, 403, "forbidden", "scope", "key_scope"},
+		{"another route", authOnly.Reveal(), av2, good, 403, "forbidden", "scope: it is not for the route authorize-user", "key_scope"},
 		{"another route of identities", authOnly.Reveal(), "/v2/identify-user", `{"userId":"ada"}`, 403, "forbidden", "scope", "key_scope"},
-		{"no organization", acmeOnly.Reveal(), av2, good, 403, "forbidden", "scope", "key_scope"},
-		{"another organization", acmeOnly.Reveal(), av2, `{"userId":"mallory","organizationId":"globex","permissions":{}}`, 403, "forbidden", "scope", "key_scope"},
-		{"another tenant's user", acmeOnly.Reveal(), av2, `{"userId":"mallory","organizationId":"acme","permissions":{}}`, 403, "forbidden", "scope", "key_scope"},
-		{"more access than the scope", readOnly.Reveal(), av2, perms(`{"acme:1":["room:write"]}`), 403, "forbidden", "scope", "key_scope"},
+		{"no organization", acmeOnly.Reveal(), av2, good, 403, "forbidden", "scope: it is for some organizations only", "key_scope"},
+		{"another organization", acmeOnly.Reveal(), av2, `{"userId":"mallory","organizationId":"globex","permissions":{}}`, 403, "forbidden", `scope: it is not for the organization \"globex\"`, "key_scope"},
+		{"another tenant's user", acmeOnly.Reveal(), av2, `{"userId":"mallory","organizationId":"acme","permissions":{}}`, 403, "forbidden", "scope: the user is not a member of the organization", "key_scope"},
+		{"more access than the scope", readOnly.Reveal(), av2, perms(`{"acme:1":["room:write"]}`), 403, "forbidden", `scope: it allows read access to the room pattern \"acme:1\", not full`, "key_scope"},
 		{"a feature's write beyond the scope", readOnly.Reveal(), av2, perms(`{"acme:1":["room:read","comments:write"]}`), 403, "forbidden", "scope", "key_scope"},
-		{"a broader pattern than the scope", readOnly.Reveal(), av2, perms(`{"acme*":["room:read"]}`), 403, "forbidden", "scope", "key_scope"},
+		{"a broader pattern than the scope", readOnly.Reveal(), av2, perms(`{"acme*":["room:read"]}`), 403, "forbidden", `scope: it does not cover the room pattern \"acme*\"`, "key_scope"},
+		{"an organization of which the user is no member", all.Reveal(), "/v2/identify-user", `{"userId":"ada","organizationId":"nope"}`, 403, "forbidden", `not a member of the organization \"nope\"`, "not_a_member"},
+		{"a group of which the user is no member", all.Reveal(), "/v2/identify-user", `{"userId":"ada","groupIds":["nope"]}`, 403, "forbidden", `not a member of the group \"nope\"`, "not_a_member"},
+		{"groups of a user whom nobody knows", all.Reveal(), "/v2/identify-user", `{"userId":"no one","groupIds":["acme-design"]}`, 403, "forbidden", "not a member", "not_a_member"},
 		{"a disabled user", all.Reveal(), av2, `{"userId":"eve","permissions":{}}`, 403, "forbidden", "disabled", "user_disabled"},
 		{"a disabled user's identity", all.Reveal(), "/v2/identify-user", `{"userId":"eve"}`, 403, "forbidden", "disabled", "user_disabled"},
 		{"not JSON", all.Reveal(), av2, `userId=ada`, 400, "BAD_REQUEST", "", ""},
@@ -235,6 +242,12 @@ func TestAPIKeysBadInput(t *testing.T) {
 		{"a session's endpoint, without a user", all.Reveal(), "/api/auth", `{}`, 400, "bad_request", "userId is missing", ""},
 		{"a session's endpoint, a bad user", all.Reveal(), "/api/auth", `{"userId":7}`, 400, "bad_request", "userId", ""},
 		{"a session's endpoint, an unknown user", all.Reveal(), "/api/auth", `{"userId":"no one"}`, 403, "forbidden", "", "user_unknown"},
+		{"a session's endpoint, a foreign organization", all.Reveal(), "/api/auth", `{"userId":"ada","organizationId":"globex"}`, 403, "forbidden", `not a member of the organization \"globex\"`, "not_a_member"},
+		{"a session's endpoint, no such organization by the older name", all.Reveal(), "/api/auth", `{"userId":"ada","organization":"nope"}`, 403, "forbidden", "not a member", "not_a_member"},
+		{"a session's endpoint, two organizations", all.Reveal(), "/api/auth", `{"userId":"ada","organization":"acme","organizationId":"globex"}`, 400, "bad_request", "differ", ""},
+		{"a session's endpoint, an organization that is a number", all.Reveal(), "/api/auth", `{"userId":"ada","organizationId":7}`, 400, "bad_request", "organizationId must be", ""},
+		{"a session's endpoint, an unknown field", all.Reveal(), "/api/auth", `{"userId":"ada","rooms":["acme:1"]}`, 400, "bad_request", `Unknown field \"rooms\". Allowed fields: organization, organizationId, userId, audience, room, store.`, ""},
+		{"a session's endpoint, a field in another case", all.Reveal(), "/api/auth", `{"userId":"ada","Room":"acme:1"}`, 400, "bad_request", `Unknown field \"Room\"`, ""},
 		{"a session's endpoint, a disabled user", all.Reveal(), "/api/auth", `{"userId":"eve"}`, 403, "forbidden", "", "user_disabled"},
 		{"a session's endpoint, a room nobody granted", all.Reveal(), "/api/auth", `{"userId":"ada","room":"globex:1"}`, 403, "forbidden", "", "no_grant"},
 		{"a session's endpoint, more than the scope", readOnly.Reveal(), "/api/auth", `{"userId":"ada","room":"acme:design:1"}`, 403, "forbidden", "", "key_scope"},

@@ -29,10 +29,10 @@ type Ops struct {
 func NewOps(registry *prometheus.Registry, admin *Admin, ready func(context.Context) error) *Ops {
 	o := &Ops{router: chi.NewRouter()}
 	r := o.router
-	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) {
+	getOrHead(r, "/livez", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
 	})
-	r.Get("/readyz", func(w http.ResponseWriter, r *http.Request) {
+	getOrHead(r, "/readyz", func(w http.ResponseWriter, r *http.Request) {
 		err := ready(r.Context())
 		if o.draining.Load() {
 			err = errDraining
@@ -46,7 +46,7 @@ func NewOps(registry *prometheus.Registry, admin *Admin, ready func(context.Cont
 		writeJSON(w, http.StatusServiceUnavailable, body)
 	})
 	r.Mount(adminPrefix, admin.router)
-	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	getOrHead(r, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}).ServeHTTP)
 	// Without cmdline, which would show a database URL given as a flag.
 	r.HandleFunc("/debug/pprof/*", pprof.Index)
 	r.HandleFunc("/debug/pprof/profile", pprof.Profile)

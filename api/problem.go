@@ -126,8 +126,8 @@ var problems = []struct {
 	{admin.ErrKeyRevoked, 401, "unauthorized", "admin_key_revoked", former, badAdminKey},
 	{admin.ErrKeyExpired, 401, "unauthorized", "admin_key_expired", former, badAdminKey},
 
-	{errOrigin, 403, "forbidden", "origin_not_allowed", unasked, "Pages of this origin may not ask for tokens with the user's cookie."},
-	{session.ErrKeyScope, 403, "forbidden", "key_scope", identified, "The request is outside of this API key's scope."},
+	{errOrigin, 403, "forbidden", "origin_not_allowed", unasked, ""},
+	{session.ErrKeyScope, 403, "forbidden", "key_scope", identified, ""},
 	{session.ErrUserUnknown, 403, "forbidden", "user_unknown", identified, "The directory does not list this user."},
 	{session.ErrUserDisabled, 403, "forbidden", "user_disabled", identified, "This user is disabled."},
 	{session.ErrNoAccess, 403, "forbidden", "no_grant", identified, "No grant covers this request."},
@@ -207,6 +207,9 @@ func classifyTyped(err error) *problem {
 			slug: "unavailable", sentence: "The issuer's keys are temporarily unavailable. Try again.",
 		}
 	}
+	if e, ok := errors.AsType[*notMemberError](err); ok {
+		return &problem{status: http.StatusForbidden, slug: "forbidden", reason: "not_a_member", sentence: asSentence(e.Error())}
+	}
 	if e, ok := errors.AsType[*unprocessable](err); ok {
 		return &problem{status: http.StatusUnprocessableEntity, slug: "unprocessable_entity", sentence: e.reason}
 	}
@@ -220,6 +223,9 @@ func classifyTyped(err error) *problem {
 func refusalSentence(err error) string {
 	if e, ok := errors.AsType[*admin.Refusal](err); ok {
 		return e.Sentence
+	}
+	if e, ok := errors.AsType[*scopeError](err); ok {
+		return e.Error()
 	}
 	return err.Error()
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -11,7 +12,8 @@ import (
 
 // principalByToken verifies an identity provider's token and looks its user up.
 // Which page sent it does not matter: no browser sends it by itself.
-func (a *API) principalByToken(ctx context.Context, token secret.Text, d *session.Decision) (*session.Principal, error) {
+func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attempt) (*session.Principal, error) {
+	d := t.Decision
 	d.CallerKind = session.CallerUpstream
 	claims, err := a.cfg.Providers.Verify(ctx, token)
 	if refused, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
@@ -23,6 +25,11 @@ func (a *API) principalByToken(ctx context.Context, token secret.Text, d *sessio
 	d.CallerID, d.UserID, d.Organization = claims.Issuer, claims.UserID, claims.Organization
 	if claims.Skipped > 0 {
 		a.logger.WarnContext(ctx, "ids in a token's claims do not fit and were skipped", "issuer", claims.Issuer, "count", claims.Skipped)
+	}
+	// However many tokens the provider issues for a session, or for a user where
+	// it names no session: they share one limit.
+	if err := t.admission.identify("provider", claims.Issuer, cmp.Or(claims.SessionID, claims.UserID), a.cfg.Now()); err != nil {
+		return nil, err
 	}
 	p, err := a.cfg.Directory.PrincipalByClaims(ctx, &claims)
 	if err != nil {

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -256,7 +257,7 @@ func TestWEB03Methods(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, nil)
 	allowed := map[string]string{
-		"/api/auth": "POST DELETE OPTIONS", "/v2/authorize-user": "POST", "/v2/identify-user": "POST", "/.well-known/jwks.json": "GET", "/openapi.yaml": "GET",
+		"/api/auth": "POST DELETE OPTIONS", "/v2/authorize-user": "POST", "/v2/identify-user": "POST", "/.well-known/jwks.json": "GET HEAD", "/openapi.yaml": "GET HEAD",
 	}
 	for path, methods := range allowed {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS", "PROPFIND", "post"} {
@@ -364,7 +365,8 @@ func TestWEB04Preflights(t *testing.T) {
 		"every header":          {"/api/auth", "POST", "*", 204, false},
 		"another route":         {"/v2/authorize-user", "POST", "content-type", 405, false},
 		"the keys":              {"/.well-known/jwks.json", "GET", "x", 405, false},
-		"no route":              {"/api/auth/", "POST", "content-type", 404, false},
+		"a slash at the end":    {"/api/auth/", "POST", "content-type", 204, true},
+		"no route":              {"/api/auth/x", "POST", "content-type", 404, false},
 	} {
 		a := s.ask(t, http.MethodOptions, test.path, "", set("Cookie", "", "Content-Type", "",
 			"Access-Control-Request-Method", test.method, "Access-Control-Request-Headers", test.headers))
@@ -532,7 +534,7 @@ func TestWEB15NoRedirects(t *testing.T) {
 	}
 	s.seen()
 	for _, path := range []string{
-		"//api/auth", "/api//auth", "/api/auth/", "/api/auth/.", "/api/auth/..", "/api/auth/x", "/./api/auth", "/x/../api/auth", "/api/auth/..;/", "/api/auth;x=1",
+		"//api/auth", "/api//auth", "/api/auth//", "/api/auth/.", "/api/auth/..", "/api/auth/x", "/./api/auth", "/x/../api/auth", "/api/auth/..;/", "/api/auth;x=1",
 		"/API/AUTH", "/api/Auth", "/%61pi/auth", "/api%2fauth", "/api/auth%2f", "/api/auth%00", "/api/auth%20", "/api\\auth", "/api/auth.json", "/api", "/", "/v2", "/v2/", "/v2//authorize-user",
 		"/.well-known/jwks.json/", "/.well-known/", "/openapi.yaml/", "/metrics", "/debug/pprof/", "/readyz", "/v1/admin/users",
 	} {
@@ -735,4 +737,217 @@ func (r *rig) behindProxy(t testing.TB, proxies identity.ProxyConfig) *httptest.
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	return server
+}
+
+// Names that look like ours are refused, since the token would be wider than
+// what was asked for; other unknown names are ignored.
+func TestMisspeltFields(t *testing.T) {
+	t.Parallel()
+	s := newWeb(t, nil)
+	for body, want := range map[string]int{
+		`{"rooms":["a"]}`: 400, `{"Room":"a"}`: 400, `{"ROOM":"a"}`: 400, `{"roomId":"a"}`: 400, `{"room_id":"a"}`: 400, `{"roomIds":[]}`: 400, `{"room-name":"a"}`: 400,
+		`{"rom":"a"}`: 400, `{"rooom":"a"}`: 400, `{"romo":"a"}`: 400, `{"roon":"a"}`: 400,
+		`{"stores":"a"}`: 400, `{"storeID":"a"}`: 400, `{"storeId":"a"}`: 400, `{"Store":"a"}`: 400, `{"stor":"a"}`: 400, `{"sotre":"a"}`: 400,
+		`{"audiences":"a"}`: 400, `{"Audience":"a"}`: 400, `{"audiance":"a"}`: 400,
+		`{"organisation":"a"}`: 400, `{"organizations":["a"]}`: 400, `{"organizationID":"a"}`: 400, `{"orgId":"a"}`: 400, `{"org":"a"}`: 400,
+		`{}`: 200, `{"x":1}`: 200, `{"userId":"x"}`: 200, `{"organizationId":"x"}`: 200, `{"token":"x"}`: 200, `{"clientVersion":"3.1"}`: 200, `{"origin":"x"}`: 200, `{"broom":[]}`: 400,
+		`{"room":null}`: 200, `{"room":null,"store":null,"audience":null}`: 200, `{"room":null,"store":"a"}`: 200,
+	} {
+		a := s.ask(t, http.MethodPost, "/api/auth", body, nil)
+		asked, _ := s.seen()
+		if a.status != want || want == 400 && (len(asked) > 0 || !strings.Contains(a.problem(t).Reason, "Unknown field")) {
+			t.Errorf("%s: %d %s, asked for %q; want %d", body, a.status, a.body, asked, want)
+		}
+	}
+}
+
+// A refusal says whether the origin is missing or not listed, and what to do.
+func TestOriginRefusalsSayWhy(t *testing.T) {
+	t.Parallel()
+	s := newWeb(t, nil)
+	for _, method := range []string{http.MethodPost, http.MethodDelete} {
+		for origin, want := range map[string][]string{
+			"":                     {"no Origin header", "Authorization: Bearer"},
+			foreignOrigin:          {`"` + foreignOrigin + `"`, "--origins", "USHER_ORIGINS"},
+			"null":                 {`"null"`, "--origins"},
+			"capacitor://elsewere": {`"capacitor://elsewere"`, "--origins"},
+		} {
+			a := s.ask(t, method, "/api/auth", `{}`, set("Origin", origin))
+			reason := a.problem(t).Reason
+			for _, part := range want {
+				if a.status != 403 || !strings.Contains(reason, part) {
+					t.Errorf("%s of %q: %d %q, want %q in it", method, origin, a.status, reason, part)
+				}
+			}
+		}
+	}
+}
+
+func TestListedOrigins(t *testing.T) {
+	t.Parallel()
+	for listed, sent := range map[string]string{
+		"capacitor://localhost": "", "ionic://localhost": "", "tauri://localhost": "", "http://tauri.localhost": "", "app://obsidian.md": "",
+		"chrome-extension://abcdefghijklmnopabcdefghijklmnop": "", "moz-extension://1b2c3d4e-0000-4000-8000-000000000000": "",
+		"safari-web-extension://1B2C3D4E-0000-4000-8000-000000000000": "",
+		"https://bücher.example":                                      "https://xn--bcher-kva.example",
+		"https://bücher.de:8443":                                      "https://xn--bcher-kva.de:8443",
+		"https://例え.テスト":                                              "https://xn--r8jz45g.xn--zckzah",
+		"https://faß.example":                                         "https://xn--fa-hia.example",
+		"http://[::1]:3000":                                           "",
+		"https://app.example.com":                                     "",
+	} {
+		if sent == "" {
+			sent = listed
+		}
+		s := newWeb(t, func(cfg *api.Config, _ *identity.Config) { cfg.Origins = []string{listed} })
+		a := s.ask(t, http.MethodPost, "/api/auth", `{}`, set("Origin", sent))
+		if got := a.header.Get("Access-Control-Allow-Origin"); a.status != 200 || got != sent {
+			t.Errorf("%s listed, %s sent: %d %s, allowed %q", listed, sent, a.status, a.body, got)
+		}
+		if a := s.ask(t, http.MethodPost, "/api/auth", `{}`, set("Origin", sent+"x")); a.status != 403 {
+			t.Errorf("%s listed, %sx sent: %d, want 403", listed, sent, a.status)
+		}
+	}
+	cfg := newWeb(t, nil).cfg
+	for _, origin := range []string{
+		"https://*.vercel.app", "https://*", "*", "capacitor://*", "null", "file://", "file:///x", "data://x", "javascript://x", "blob://x", "about://blank", "ws://app.example.com", "",
+		"capacitor://localhost/", "capacitor://localhost/x", "capacitor://", "Capacitor://localhost", "capacitor:localhost", "capacitor://user@localhost", "https://bücher.example/", "https://bücher.example?x",
+		"https://user@bücher.example", "https://bü cher.example", "https://app.example.com:443", "https://app.example.com:",
+	} {
+		cfg.Origins, cfg.Registry = []string{origin}, prometheus.NewRegistry()
+		if _, err := api.New(cfg); err == nil || !strings.Contains(err.Error(), "origin") {
+			t.Errorf("origin %q: %v, want it refused", origin, err)
+		} else if strings.Contains(origin, "*") && !strings.Contains(err.Error(), "wildcard") {
+			t.Errorf("origin %q: %v, want it to speak of wildcards", origin, err)
+		}
+	}
+}
+
+// Pages of listed origins may send the headers of tracing, within bounds, and
+// not those in which proxies name their users.
+func TestPreflightsOfTracing(t *testing.T) {
+	t.Parallel()
+	s := newWeb(t, func(_ *api.Config, credentials *identity.Config) {
+		credentials.Proxy = identity.ProxyConfig{Trusted: []string{"127.0.0.1"}, UserHeader: "X-Who"}
+	})
+	many := make([]string, 33)
+	for i := range many {
+		many[i] = fmt.Sprint("x-", i)
+	}
+	for headers, allowed := range map[string]bool{
+		"baggage,content-type,sentry-trace": true,
+		"content-type,x-datadog-origin,x-datadog-parent-id,x-datadog-sampling-priority,x-datadog-trace-id": true,
+		"content-type,traceparent,tracestate,b3,x-b3-traceid,uber-trace-id,x-cloud-trace-context":          true,
+		"newrelic, x-request-id, x_custom": true,
+		strings.Join(many[:32], ","):       true,
+		strings.Join(many, ","):            false,
+		"x-" + strings.Repeat("a", 1024):   false,
+		"content-type,x-who":               false,
+		"content-type,X-WHO":               false,
+		"x-forwarded-for":                  false,
+		"forwarded":                        false,
+		"x-auth-request-user":              false,
+		"*":                                false,
+		"a,,b":                             false,
+		"a b":                              false,
+		"a:b":                              false,
+		"ä":                                false,
+	} {
+		a := s.ask(t, http.MethodOptions, "/api/auth", "", set("Cookie", "", "Content-Type", "",
+			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", headers))
+		got := a.header.Get("Access-Control-Allow-Origin") == allowedOrigin
+		if a.status != 204 || got != allowed || allowed && a.header.Get("Access-Control-Allow-Headers") == "" {
+			t.Errorf("%.80s: %d, allowed %t, headers %q; want %t", headers, a.status, got, a.header.Get("Access-Control-Allow-Headers"), allowed)
+		}
+		foreign := s.ask(t, http.MethodOptions, "/api/auth", "", set("Cookie", "", "Content-Type", "", "Origin", foreignOrigin,
+			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", headers))
+		if foreign.header.Get("Access-Control-Allow-Headers") != "" {
+			t.Errorf("%.80s: a foreign origin may send headers", headers)
+		}
+	}
+}
+
+// HEAD is as GET, without a body.
+func TestHead(t *testing.T) {
+	t.Parallel()
+	s := newWeb(t, nil)
+	for _, path := range []string{"/.well-known/jwks.json", "/openapi.yaml"} {
+		get := s.ask(t, http.MethodGet, path, "", nil)
+		head := s.ask(t, http.MethodHead, path, "", nil)
+		if head.status != 200 || len(head.body) > 0 || head.header.Get("Content-Length") != get.header.Get("Content-Length") || head.header.Get("Etag") != get.header.Get("Etag") {
+			t.Errorf("HEAD %s: %d %v, want as GET: %v", path, head.status, head.header, get.header)
+		}
+	}
+	ops := httptest.NewServer(newOps(t, newFake(t), fakeStore{}, nil))
+	defer ops.Close()
+	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, ops.URL+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := send(t, ops, r); a.status != 200 || len(a.body) > 0 {
+			t.Errorf("HEAD %s: %d %s", path, a.status, a.body)
+		}
+	}
+}
+
+func TestSpellingsOfAuthRequests(t *testing.T) {
+	t.Parallel()
+	s := newWeb(t, nil)
+	for _, contentType := range []string{"application/json; charset=utf8", "application/json;charset=UTF8", `application/json; charset="utf8"`} {
+		if a := s.ask(t, http.MethodPost, "/api/auth", `{}`, set("Content-Type", contentType)); a.status != 200 {
+			t.Errorf("Content-Type %q: %d, want 200", contentType, a.status)
+		}
+	}
+	for _, method := range []string{http.MethodPost, http.MethodDelete} {
+		if a := s.ask(t, method, "/api/auth/", `{}`, nil); a.status/100 != 2 {
+			t.Errorf("%s /api/auth/: %d %s", method, a.status, a.body)
+		}
+	}
+}
+
+// Routes of Liveblocks' API that usher does not have are said to be missing in
+// the shape that the SDK prints.
+func TestMissingLiveblocksRoutes(t *testing.T) {
+	t.Parallel()
+	s := newWeb(t, nil)
+	for _, test := range []struct {
+		method, path string
+		want         int
+	}{
+		{"GET", "/v2/rooms", 404}, {"POST", "/v2/rooms", 404}, {"GET", "/v2/rooms/x/storage", 404}, {"DELETE", "/v2/rooms/x", 404},
+		{"POST", "/v2/authorize-users", 404}, {"GET", "/v2/authorize-user", 405}, {"PUT", "/v2/identify-user/", 405},
+	} {
+		a := s.ask(t, test.method, test.path, "", nil)
+		var got struct{ Error, Message string }
+		if err := json.Unmarshal(a.body, &got); err != nil || a.status != test.want || got.Message == "" || test.want == 404 && !strings.Contains(got.Message, "/v2/identify-user") {
+			t.Errorf("%s %s: %d %s, want %d with a message", test.method, test.path, a.status, a.body, test.want)
+		}
+	}
+}
+
+// What the log has of a request: its client, origin and user, and one id in all
+// its lines.
+func TestRequestLog(t *testing.T) {
+	t.Parallel()
+	s := newWeb(t, behindProxy)
+	a := s.ask(t, http.MethodPost, "/api/auth", `{}`, set("X-Forwarded-For", "203.0.113.9"))
+	var line struct {
+		RequestID  string `json:"request_id"`
+		Client     string
+		Origin     string
+		UserID     string `json:"user_id"`
+		CallerKind string `json:"caller_kind"`
+	}
+	if err := json.Unmarshal([]byte(s.log.String()), &line); err != nil {
+		t.Fatal(err)
+	}
+	want := line
+	want.RequestID, want.Client, want.Origin, want.UserID, want.CallerKind = a.header.Get("X-Request-Id"), "203.0.113.9", allowedOrigin, "ada", "session"
+	if line != want {
+		t.Errorf("the log has %+v, want %+v", line, want)
+	}
+	if strings.Contains(s.log.String(), cookie) {
+		t.Error("the log repeats a cookie")
+	}
 }

@@ -146,7 +146,7 @@ func (c *Client) TokenFor(ctx context.Context, userID string, what permissions.R
 // required; without room and store it is for all that the user has.
 type Request struct {
 	UserID       string `json:"userId"`
-	Organization string `json:"organization,omitempty"` // confines the token to what the user has as its member
+	Organization string `json:"organizationId,omitempty"` // the user must be a member; confines the token to what the user has as one
 	Room         string `json:"room,omitempty"`
 	Store        string `json:"store,omitempty"`
 	Audience     string `json:"audience,omitempty"` // the sync backend; empty, the first that takes what is asked for

@@ -90,7 +90,7 @@ func ExampleRequest() {
 	token, err := exampleClient(usher).Token(context.Background(), client.Request{UserID: "ada", Organization: "acme"})
 	fmt.Println("more than one token holds:", token.Partial, err)
 	// Output:
-	// /api/auth {"userId":"ada","organization":"acme"}
+	// /api/auth {"userId":"ada","organizationId":"acme"}
 	// more than one token holds: false <nil>
 }
 

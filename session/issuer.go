@@ -222,7 +222,7 @@ func (i *Issuer) Audience(r Request) (Audience, error) {
 	case found == nil && r.Audience != "":
 		return Audience{}, &AudienceError{fmt.Sprintf("The audience must be one of: %s.", i.audienceNames())}
 	case found == nil && rooms && stores:
-		return Audience{}, &AudienceError{"No sync backend takes both rooms and stores: ask for the room and for the store in two requests."}
+		return Audience{}, &AudienceError{"No audience takes both rooms and stores. Ask for the room and for the store in two requests, or configure an audience that takes both: USHER_AUDIENCES=name=rooms+stores."}
 	case found == nil || !carries(*found):
 		return Audience{}, &AudienceError{fmt.Sprintf("This audience does not take what the request names; the audiences are: %s.", i.audienceNames())}
 	}

@@ -24,7 +24,7 @@ func TestAPIKeyCommands(t *testing.T) {
 	u.shows("apikey list", `
 ID  NAME  ROUTES  MAY GRANT  ORGS  CREATED  EXPIRES  LAST USED  REVOKED
 `+id+`  jobs  auth  {"rooms":{"acme:*":"full","*":"read"},"stores":{"acme_notes":"read"}}  acme,globex  TIME  -  -  -
-`+second.ID+`  jobs  auth,authorize-user,identify-user  {"rooms":{"*":"full"}}  -  TIME  TIME  -  -
+`+second.ID+`  jobs  auth,authorize-user  {"rooms":{"*":"full"}}  -  TIME  TIME  -  -
 `)
 	u.does("apikey revoke "+id, "revoked API key "+id+" (jobs)\n")
 	u.refuses("apikey revoke "+id, 1, "there is no live API key")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/usher-auth/usher/session"
@@ -169,6 +170,21 @@ func (r *Reader) ClientAddr(req *http.Request) netip.Addr {
 		}
 	}
 	return client
+}
+
+// proxyHeaders begin the names of headers in which proxies say who their users
+// and clients are.
+var proxyHeaders = []string{"x-auth-request-", "x-forwarded-", "x-real-", "x-remote-", "x-webauth-", "forwarded", "remote-", "proxy-", "cf-connecting-", "true-client-"}
+
+// IsProxyHeader reports whether proxies, and no pages, set the header of that
+// name, in lower case: one of the configuration, or one that is common.
+func (r *Reader) IsProxyHeader(name string) bool {
+	for _, own := range []string{r.proxies.userHeader, r.proxies.organizationHeader, r.proxies.addressHeader} {
+		if strings.EqualFold(own, name) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(proxyHeaders, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // FromProxy reports whether a trusted proxy is at the other end of the

@@ -59,6 +59,10 @@ before(async () => {
   usher.command('apikey', 'revoke', key.id);
   revoked = key.key;
   usher.command('user', 'disable', 'mallory');
+  for (const group of ['g1', 'g 2']) {
+    usher.command('group', 'add', group);
+    usher.command('group', 'add-member', group, 'grace');
+  }
   keys = createRemoteJWKSet(new URL(usher.jwksUrl));
   const config = { secret: usher.apiKey, baseUrl: usher.url };
   for (const version in versions) sdks.set(version, await startSDK(version, config));
@@ -175,14 +179,15 @@ for (const [version, { full, read, knows, organizations, told }] of Object.entri
     const forbidden = (reason) => [403, { error: 'forbidden', message: reason, reason }];
     const unprocessable = (message) => [told ? 422 : 403, { error: 'UNPROCESSABLE_ENTITY', message, ...help }];
     const badUserID =
-      "Value at key 'userId': must be a string of 1 to 128 characters, none of them a control character.";
+      "Value at key 'userId': must be a string of 1 to 128 characters without control characters.";
     const badInfo = "Value at key 'userInfo': must be at most 1024 characters once serialized.";
     const tooMuchInfo = { options: { userInfo: { name: 'n'.repeat(1014) } } }; // 1,025 characters with {"name":""}
+    const beyond = 'it allows read access to the room pattern "acme:*", not full';
     for (const [name, changes, [status, body]] of [
       ['a key that nobody made', { secret: strangersKey() }, invalidKey],
       ['what is no key', { secret: 'sk_prod_1' }, invalidKey],
       ['a revoked key', { secret: revoked }, invalidKey],
-      ['more than the key may', { secret: acmeOnly }, forbidden("The request is outside of this API key's scope.")],
+      ['more than the key may', { secret: acmeOnly }, forbidden(`The request is outside of this API key's scope: ${beyond}.`)],
       ['a disabled user', { userId: 'mallory' }, forbidden('This user is disabled.')],
       ['a userId of 129 characters', { userId: 'u'.repeat(129) }, unprocessable(badUserID)],
       ['userInfo of 1,025', tooMuchInfo, unprocessable(badInfo)],
