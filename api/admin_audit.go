@@ -134,14 +134,14 @@ func (a *Admin) explain(ctx context.Context, c *adminCall) (any, error) {
 	var user, organization string
 	var r session.Request
 	err := c.read(fields{
-		"userId": text(&user), "organization": text(&organization),
+		"userId": text(&user), "organizationId": text(&organization),
 		"room": text(&r.Room), "store": text(&r.Store), "audience": text(&r.Audience),
 	})
 	if err != nil {
 		return nil, err
 	}
 	if !session.IsDirectoryID(user) || organization != "" && !session.IsDirectoryID(organization) {
-		return nil, badRequest("userId, and organization where it is there, must be 1 to 128 characters, none of them a control character.")
+		return nil, badRequest("userId, and organizationId where it is given, must be 1 to 128 characters without control characters.")
 	}
 	return Explain(ctx, a.directory, a.api.cfg.Issuer, user, organization, r)
 }

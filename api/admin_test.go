@@ -464,7 +464,7 @@ func TestAdminBadInput(t *testing.T) {
 		{"who can open both", "GET", "/audit/who-can?room=a&store=b", ``, 400, "bad_request", "one room or one store"},
 		{"who can open a pattern", "GET", "/audit/who-can?room=acme:*", ``, 422, "unprocessable_entity", "not a pattern"},
 		{"who could, without a time", "GET", "/audit/who-could?room=a", ``, 400, "bad_request", "at is missing"},
-		{"who will", "GET", "/audit/who-could?room=a&at=2099-01-01T00:00:00Z", ``, 422, "unprocessable_entity", "yet to come"},
+		{"who will", "GET", "/audit/who-could?room=a&at=2099-01-01T00:00:00Z", ``, 422, "unprocessable_entity", "in the future"},
 		{"holders without a time", "GET", "/audit/holders?room=a", ``, 400, "bad_request", "at is missing"},
 		{"what nobody can", "GET", "/audit/what-can", ``, 400, "bad_request", "userId is missing"},
 		{"explain nobody", "GET", "/audit/why?room=a", ``, 400, "bad_request", "userId is missing"},
@@ -887,7 +887,7 @@ func TestAdminAudit(t *testing.T) {
 	}
 	for body, want := range map[string][2]any{
 		`{"userId":"ada","room":"acme:design:1"}`:                    {nil, "full"},
-		`{"userId":"ada","organization":"globex","room":"globex:1"}`: {"no_grant", "none"},
+		`{"userId":"ada","organizationId":"globex","room":"globex:1"}`: {"no_grant", "none"},
 		`{"userId":"nobody-x","room":"acme:1"}`:                      {"user_unknown", nil},
 	} {
 		got := r.does(t, "POST", "/explain", body, "Authorization", "Bearer "+r.auditor)
