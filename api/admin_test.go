@@ -886,9 +886,9 @@ func TestAdminAudit(t *testing.T) {
 		t.Errorf("mallory and acme:1: %v", got)
 	}
 	for body, want := range map[string][2]any{
-		`{"userId":"ada","room":"acme:design:1"}`:                    {nil, "full"},
+		`{"userId":"ada","room":"acme:design:1"}`:                      {nil, "full"},
 		`{"userId":"ada","organizationId":"globex","room":"globex:1"}`: {"no_grant", "none"},
-		`{"userId":"nobody-x","room":"acme:1"}`:                      {"user_unknown", nil},
+		`{"userId":"nobody-x","room":"acme:1"}`:                        {"user_unknown", nil},
 	} {
 		got := r.does(t, "POST", "/explain", body, "Authorization", "Bearer "+r.auditor)
 		if got["reason"] != want[0] || got["roomAccess"] != want[1] {
