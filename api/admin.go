@@ -28,32 +28,32 @@ type AdminStore interface {
 
 	User(ctx context.Context, id string) (admin.User, error)
 	Users(ctx context.Context, page admin.Page[string]) ([]admin.User, error)
-	AddUser(ctx context.Context, id string, info json.RawMessage, actor string) (admin.User, error)
-	SetUserDisabled(ctx context.Context, id string, disabled bool, actor string) (admin.User, error)
-	DeleteUser(ctx context.Context, id, actor string) (admin.Deletion, error)
+	AddUser(ctx context.Context, id string, info json.RawMessage, actor admin.Actor) (admin.User, error)
+	SetUserDisabled(ctx context.Context, id string, disabled bool, actor admin.Actor) (admin.User, error)
+	DeleteUser(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
 	Sessions(ctx context.Context, user string, page admin.Page[admin.SessionPlace]) ([]admin.Session, error)
-	EndSessions(ctx context.Context, user, actor string) (ended int64, err error)
+	EndSessions(ctx context.Context, user string, actor admin.Actor) (ended int64, err error)
 
 	Organization(ctx context.Context, id string) (admin.Organization, error)
 	Organizations(ctx context.Context, page admin.Page[string]) ([]admin.Organization, error)
-	AddOrganization(ctx context.Context, id, name, actor string) (admin.Organization, error)
-	DeleteOrganization(ctx context.Context, id, actor string) (admin.Deletion, error)
+	AddOrganization(ctx context.Context, id, name string, actor admin.Actor) (admin.Organization, error)
+	DeleteOrganization(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
 	Group(ctx context.Context, id string) (admin.Group, error)
 	Groups(ctx context.Context, page admin.Page[string]) ([]admin.Group, error)
-	AddGroup(ctx context.Context, id, organization, name, actor string) (admin.Group, error)
-	DeleteGroup(ctx context.Context, id, actor string) (admin.Deletion, error)
+	AddGroup(ctx context.Context, id, organization, name string, actor admin.Actor) (admin.Group, error)
+	DeleteGroup(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
 	Members(ctx context.Context, of admin.Subject, page admin.Page[string]) ([]admin.Membership, error)
-	AddMember(ctx context.Context, of admin.Subject, user, actor string) (admin.Membership, error)
-	RemoveMember(ctx context.Context, of admin.Subject, user, actor string) (groupsLeft int64, err error)
+	AddMember(ctx context.Context, of admin.Subject, user string, actor admin.Actor) (admin.Membership, error)
+	RemoveMember(ctx context.Context, of admin.Subject, user string, actor admin.Actor) (groupsLeft int64, err error)
 
 	Grant(ctx context.Context, id int64) (admin.Grant, error)
 	Grants(ctx context.Context, f admin.GrantFilter, page admin.Page[int64]) ([]admin.Grant, error)
-	AddGrants(ctx context.Context, grants []admin.NewGrant, actor string) ([]admin.AddedGrant, error)
-	RevokeGrant(ctx context.Context, id int64, reason, actor string) (admin.Grant, error)
+	AddGrants(ctx context.Context, grants []admin.NewGrant, actor admin.Actor) ([]admin.AddedGrant, error)
+	RevokeGrant(ctx context.Context, id int64, reason string, actor admin.Actor) (admin.Grant, error)
 
 	APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPlace]) ([]admin.APIKey, error)
-	AddAPIKey(ctx context.Context, actor string, k admin.NewAPIKey) (admin.APIKey, error)
-	RevokeAPIKey(ctx context.Context, actor, id string) (admin.APIKey, error)
+	AddAPIKey(ctx context.Context, k admin.NewAPIKey, actor admin.Actor) (admin.APIKey, error)
+	RevokeAPIKey(ctx context.Context, id string, actor admin.Actor) (admin.APIKey, error)
 	ListSigningKeys(ctx context.Context, page admin.Page[admin.SigningKeyPlace]) ([]admin.SigningKeyTimes, error)
 
 	Decisions(ctx context.Context, f admin.DecisionFilter, page admin.Page[admin.DecisionPlace]) ([]admin.Decision, error)
@@ -174,7 +174,7 @@ func one[Row any](name string, get func(ctx context.Context, id string) (Row, er
 }
 
 // changeOne is one for what changes something.
-func changeOne[Answer any](name string, change func(ctx context.Context, id, actor string) (Answer, error)) adminHandler {
+func changeOne[Answer any](name string, change func(ctx context.Context, id string, actor admin.Actor) (Answer, error)) adminHandler {
 	return func(ctx context.Context, c *adminCall) (any, error) {
 		id, err := c.only(name)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/strictjson"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -22,7 +23,7 @@ import (
 // An adminCall is one request of an administrator who may make it.
 type adminCall struct {
 	request *http.Request
-	actor   string // for the record
+	actor   admin.Actor
 	body    strictjson.Members
 }
 

@@ -20,15 +20,15 @@ func (a *Admin) addUser(ctx context.Context, c *adminCall) (any, error) {
 	return a.store.AddUser(ctx, id, info, c.actor)
 }
 
-func (a *Admin) disableUser(ctx context.Context, id, actor string) (admin.User, error) {
+func (a *Admin) disableUser(ctx context.Context, id string, actor admin.Actor) (admin.User, error) {
 	return a.store.SetUserDisabled(ctx, id, true, actor)
 }
 
-func (a *Admin) enableUser(ctx context.Context, id, actor string) (admin.User, error) {
+func (a *Admin) enableUser(ctx context.Context, id string, actor admin.Actor) (admin.User, error) {
 	return a.store.SetUserDisabled(ctx, id, false, actor)
 }
 
-func (a *Admin) endSessions(ctx context.Context, id, actor string) (map[string]int64, error) {
+func (a *Admin) endSessions(ctx context.Context, id string, actor admin.Actor) (map[string]int64, error) {
 	ended, err := a.store.EndSessions(ctx, id, actor)
 	return map[string]int64{"ended": ended}, err
 }

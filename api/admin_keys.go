@@ -61,7 +61,7 @@ func (a *Admin) addAPIKey(ctx context.Context, c *adminCall) (any, error) {
 		return nil, admin.Refuse(admin.ErrInvalid, "environment must be 2 to 12 lower-case letters")
 	}
 	k.ID, k.SecretHash = shown.ID, shown.Hash
-	added, err := a.store.AddAPIKey(ctx, c.actor, k)
+	added, err := a.store.AddAPIKey(ctx, k, c.actor)
 	return createdAPIKey{text.Reveal(), added}, err
 }
 
@@ -88,8 +88,8 @@ func checkAPIKey(k *admin.NewAPIKey) error {
 	return nil
 }
 
-func (a *Admin) revokeAPIKey(ctx context.Context, id, actor string) (admin.APIKey, error) {
-	return a.store.RevokeAPIKey(ctx, actor, id)
+func (a *Admin) revokeAPIKey(ctx context.Context, id string, actor admin.Actor) (admin.APIKey, error) {
+	return a.store.RevokeAPIKey(ctx, id, actor)
 }
 
 func (a *Admin) signingKeys(ctx context.Context, c *adminCall) (any, error) {

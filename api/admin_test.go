@@ -84,7 +84,7 @@ func (r *adminRig) addAdminKey(t testing.TB, name string, role admin.Role) (text
 		t.Fatal(err)
 	}
 	k := admin.NewKey{ID: key.ID, SecretHash: key.Hash, Name: name, Role: role}
-	if _, err := r.open(t, r.pg.URL).AddAdminKey(t.Context(), "t", k); err != nil {
+	if _, err := r.open(t, r.pg.URL).AddAdminKey(t.Context(), k, "t"); err != nil {
 		t.Fatal(err)
 	}
 	return shown.Reveal(), key.ID

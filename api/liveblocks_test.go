@@ -48,7 +48,7 @@ func (r *rig) addKey(t testing.TB, name string, change func(*admin.NewAPIKey)) (
 		t.Fatal(err)
 	}
 	defer database.Close()
-	if _, err := database.AddAPIKey(t.Context(), "t", k); err != nil {
+	if _, err := database.AddAPIKey(t.Context(), k, "t"); err != nil {
 		t.Fatal(err)
 	}
 	return text, key.ID

@@ -104,13 +104,13 @@ func (r *rig) addKey(t *testing.T, access permissions.Access, rooms string) (tex
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.database.AddAPIKey(t.Context(), "t", admin.NewAPIKey{
+	_, err = r.database.AddAPIKey(t.Context(), admin.NewAPIKey{
 		ID: parsed.ID, SecretHash: parsed.Hash, Name: parsed.ID, Routes: []string{session.RouteAuth, session.RouteAuthorizeUser},
 		Patterns: session.Patterns{
 			Rooms:  []permissions.Rule{{Pattern: permissions.MustPattern(permissions.RoomKind, rooms), Access: access}},
 			Stores: []permissions.Rule{{Pattern: permissions.MustPattern(permissions.StoreKind, "acme_notes"), Access: access}},
 		},
-	})
+	}, "t")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,8 @@ const adminTimeout = 30 * time.Second
 
 const insufficientPrivilege = "42501" // PostgreSQL, appendix A
 
-func refuse(sort error, format string, args ...any) error {
-	return admin.Refuse(sort, format, args...)
+func refuse(kind error, format string, args ...any) error {
+	return admin.Refuse(kind, format, args...)
 }
 
 func refuseMissing(s admin.Subject) error {
@@ -108,7 +108,7 @@ func (db *DB) transact(ctx context.Context, operation string, fn func(context.Co
 
 // transactAs is transact for what the tables and their triggers record under
 // the actor's name.
-func (db *DB) transactAs(ctx context.Context, actor, operation string, fn func(context.Context, pgx.Tx) error) error {
+func (db *DB) transactAs(ctx context.Context, actor admin.Actor, operation string, fn func(context.Context, pgx.Tx) error) error {
 	if actor == "" {
 		return refuse(admin.ErrInvalid, "%s: the actor is empty: say who does this", operation)
 	}

@@ -13,7 +13,7 @@ import (
 // AddAdminKey keeps a key of the admin API. A third live one of a name is
 // [admin.ErrExists]: two are for rotation. The role must own the table: that of usher
 // serve may not add keys.
-func (db *DB) AddAdminKey(ctx context.Context, actor string, k admin.NewKey) (added admin.Key, err error) {
+func (db *DB) AddAdminKey(ctx context.Context, k admin.NewKey, actor admin.Actor) (added admin.Key, err error) {
 	err = db.transactAs(ctx, actor, "add admin key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if _, err := tx.Exec(ctx, statement("lock_admin_key_name"), pgx.StrictNamedArgs{"name": k.Name}); err != nil {
 			return err
@@ -41,7 +41,7 @@ func (db *DB) AdminKeys(ctx context.Context, all bool) ([]admin.Key, error) {
 
 // RevokeAdminKey ends a key at the next request. One that is not there, or is
 // revoked already, is [admin.ErrNotFound]. The role must own the table.
-func (db *DB) RevokeAdminKey(ctx context.Context, actor, id string) (revoked admin.Key, err error) {
+func (db *DB) RevokeAdminKey(ctx context.Context, id string, actor admin.Actor) (revoked admin.Key, err error) {
 	err = db.transactAs(ctx, actor, "revoke admin key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		revoked, err = queryRow[admin.Key](ctx, tx, statement("revoke_admin_key"), pgx.StrictNamedArgs{"id": id, "actor": actor})
 		if errors.Is(err, pgx.ErrNoRows) {

@@ -20,14 +20,14 @@ func TestAdminKeys(t *testing.T) {
 
 	// Who takes the service over gains no key that outlives the incident.
 	const mayNot = "the role in the database URL may not do that"
-	if _, err := service.AddAdminKey(ctx, "t", key); err == nil || !strings.Contains(err.Error(), mayNot) {
+	if _, err := service.AddAdminKey(ctx, key, "t"); err == nil || !strings.Contains(err.Error(), mayNot) {
 		t.Errorf("AddAdminKey by the service: %v", err)
 	}
-	added, err := owner.AddAdminKey(ctx, "t", key)
+	added, err := owner.AddAdminKey(ctx, key, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := service.RevokeAdminKey(ctx, "t", key.ID); err == nil || !strings.Contains(err.Error(), mayNot) {
+	if _, err := service.RevokeAdminKey(ctx, key.ID, "t"); err == nil || !strings.Contains(err.Error(), mayNot) {
 		t.Errorf("RevokeAdminKey by the service: %v", err)
 	}
 
@@ -42,7 +42,7 @@ func TestAdminKeys(t *testing.T) {
 	for i, id := range []string{"second000000", "third0000000"} {
 		another := key
 		another.ID = id
-		_, err := owner.AddAdminKey(ctx, "t", another)
+		_, err := owner.AddAdminKey(ctx, another, "t")
 		if i == 0 && err != nil {
 			t.Errorf("a second key of the name: %v", err)
 		}
@@ -52,19 +52,19 @@ func TestAdminKeys(t *testing.T) {
 	}
 	bad := key
 	bad.ID, bad.Name, bad.Role = "bad000000000", "root", "root"
-	_, err = owner.AddAdminKey(ctx, "t", bad)
+	_, err = owner.AddAdminKey(ctx, bad, "t")
 	wantError(t, err, admin.ErrInvalid, "role")
 
 	listed, err := service.AdminKeys(ctx, false)
 	if err != nil || len(listed) != 2 || listed[0].LastUsedAt == nil || listed[0].ID != added.ID || !listed[0].ExpiresAt.Equal(*added.ExpiresAt) {
 		t.Errorf("AdminKeys() = %+v, %v", listed, err)
 	}
-	if revoked, err := owner.RevokeAdminKey(ctx, "t", key.ID); err != nil || revoked.RevokedAt == nil {
+	if revoked, err := owner.RevokeAdminKey(ctx, key.ID, "t"); err != nil || revoked.RevokedAt == nil {
 		t.Errorf("RevokeAdminKey() = %+v, %v", revoked, err)
 	}
 	_, err = service.AdminKey(ctx, key.ID, hash)
 	wantError(t, err, admin.ErrKeyRevoked, "")
-	_, err = owner.RevokeAdminKey(ctx, "t", key.ID)
+	_, err = owner.RevokeAdminKey(ctx, key.ID, "t")
 	wantError(t, err, admin.ErrNotFound, "no live admin key")
 	if all, err := service.AdminKeys(ctx, true); err != nil || len(all) != 2 {
 		t.Errorf("AdminKeys(all) = %+v, %v", all, err)

@@ -14,7 +14,7 @@ import (
 
 // AddAPIKey keeps a key. A third live one of a name is [admin.ErrExists]: two are
 // for rotation.
-func (db *DB) AddAPIKey(ctx context.Context, actor string, k admin.NewAPIKey) (added admin.APIKey, err error) {
+func (db *DB) AddAPIKey(ctx context.Context, k admin.NewAPIKey, actor admin.Actor) (added admin.APIKey, err error) {
 	err = db.transactAs(ctx, actor, "add API key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if _, err := tx.Exec(ctx, statement("lock_api_key_name"), pgx.StrictNamedArgs{"name": k.Name}); err != nil {
 			return err
@@ -43,7 +43,7 @@ func (db *DB) APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPl
 
 // RevokeAPIKey ends a key at the next request. One that is not there, or is
 // revoked already, is [admin.ErrNotFound].
-func (db *DB) RevokeAPIKey(ctx context.Context, actor, id string) (revoked admin.APIKey, err error) {
+func (db *DB) RevokeAPIKey(ctx context.Context, id string, actor admin.Actor) (revoked admin.APIKey, err error) {
 	err = db.transactAs(ctx, actor, "revoke API key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		revoked, err = queryRow[admin.APIKey](ctx, tx, statement("revoke_api_key"), pgx.StrictNamedArgs{"id": id, "actor": actor})
 		if errors.Is(err, pgx.ErrNoRows) {

@@ -22,7 +22,7 @@ func (db *DB) Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page
 // one begun by transactAs, commonly.
 type actingTx struct {
 	pgx.Tx
-	actor string
+	actor admin.Actor
 }
 
 // record writes the audit row of a change, into the transaction that makes it,
@@ -47,7 +47,7 @@ func queueRecord(changes *pgx.Batch, tx pgx.Tx, action, target string, details a
 		return err
 	}
 	text := string(encoded)
-	digest := changeDigest(acting.actor, action, target, &text)
+	digest := changeDigest(string(acting.actor), action, target, &text)
 	changes.Queue(statement("record_change"), pgx.StrictNamedArgs{
 		"actor": acting.actor, "action": action, "target": target, "details": text, "digest": digest[:],
 	})

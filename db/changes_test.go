@@ -31,46 +31,46 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 	var grantID int64
 	for i, c := range []struct {
 		action, target string
-		change         func(actor string) error
+		change         func(actor admin.Actor) error
 	}{
-		{"user.add", "ada", func(actor string) error {
+		{"user.add", "ada", func(actor admin.Actor) error {
 			_, err := service.AddUser(ctx, "ada", json.RawMessage(`{"name":"Ada Lovelace"}`), actor)
 			return err
 		}},
-		{"user.disable", "ada", func(actor string) error { _, err := service.SetUserDisabled(ctx, "ada", true, actor); return err }},
-		{"user.enable", "ada", func(actor string) error { _, err := service.SetUserDisabled(ctx, "ada", false, actor); return err }},
-		{"organization.add", "acme", func(actor string) error { _, err := service.AddOrganization(ctx, "acme", "", actor); return err }},
-		{"group.add", "reviewers", func(actor string) error {
+		{"user.disable", "ada", func(actor admin.Actor) error { _, err := service.SetUserDisabled(ctx, "ada", true, actor); return err }},
+		{"user.enable", "ada", func(actor admin.Actor) error { _, err := service.SetUserDisabled(ctx, "ada", false, actor); return err }},
+		{"organization.add", "acme", func(actor admin.Actor) error { _, err := service.AddOrganization(ctx, "acme", "", actor); return err }},
+		{"group.add", "reviewers", func(actor admin.Actor) error {
 			_, err := service.AddGroup(ctx, "reviewers", "acme", "", actor)
 			return err
 		}},
-		{"member.add", "acme", func(actor string) error { _, err := service.AddMember(ctx, acme, "ada", actor); return err }},
-		{"member.add", "reviewers", func(actor string) error { _, err := service.AddMember(ctx, reviewers, "ada", actor); return err }},
-		{"session.add", "ada", func(actor string) error {
+		{"member.add", "acme", func(actor admin.Actor) error { _, err := service.AddMember(ctx, acme, "ada", actor); return err }},
+		{"member.add", "reviewers", func(actor admin.Actor) error { _, err := service.AddMember(ctx, reviewers, "ada", actor); return err }},
+		{"session.add", "ada", func(actor admin.Actor) error {
 			_, _, err := service.AddSession(ctx, "ada", "acme", time.Hour, actor)
 			return err
 		}},
-		{"session.end", "ada", func(actor string) error { _, err := service.EndSessions(ctx, "ada", actor); return err }},
-		{"grant.add", "1", func(actor string) error {
+		{"session.end", "ada", func(actor admin.Actor) error { _, err := service.EndSessions(ctx, "ada", actor); return err }},
+		{"grant.add", "1", func(actor admin.Actor) error {
 			added, _, err := service.AddGrant(ctx, grant, actor)
 			grantID = added.ID
 			return err
 		}},
-		{"grant.revoke", "1", func(actor string) error { _, err := service.RevokeGrant(ctx, grantID, "", actor); return err }},
-		{"api_key.add", key.ID, func(actor string) error { _, err := service.AddAPIKey(ctx, actor, key); return err }},
-		{"api_key.revoke", key.ID, func(actor string) error { _, err := service.RevokeAPIKey(ctx, actor, key.ID); return err }},
-		{"member.remove", "acme", func(actor string) error { _, err := service.RemoveMember(ctx, acme, "ada", actor); return err }},
-		{"group.delete", "reviewers", func(actor string) error { _, err := service.DeleteGroup(ctx, "reviewers", actor); return err }},
-		{"organization.delete", "acme", func(actor string) error { _, err := service.DeleteOrganization(ctx, "acme", actor); return err }},
-		{"user.delete", "ada", func(actor string) error { _, err := service.DeleteUser(ctx, "ada", actor); return err }},
-		{"admin_key.add", adminKey.ID, func(actor string) error { _, err := owner.AddAdminKey(ctx, actor, adminKey); return err }},
-		{"admin_key.revoke", adminKey.ID, func(actor string) error { _, err := owner.RevokeAdminKey(ctx, actor, adminKey.ID); return err }},
-		{"signing_key.add", "", func(actor string) error {
+		{"grant.revoke", "1", func(actor admin.Actor) error { _, err := service.RevokeGrant(ctx, grantID, "", actor); return err }},
+		{"api_key.add", key.ID, func(actor admin.Actor) error { _, err := service.AddAPIKey(ctx, key, actor); return err }},
+		{"api_key.revoke", key.ID, func(actor admin.Actor) error { _, err := service.RevokeAPIKey(ctx, key.ID, actor); return err }},
+		{"member.remove", "acme", func(actor admin.Actor) error { _, err := service.RemoveMember(ctx, acme, "ada", actor); return err }},
+		{"group.delete", "reviewers", func(actor admin.Actor) error { _, err := service.DeleteGroup(ctx, "reviewers", actor); return err }},
+		{"organization.delete", "acme", func(actor admin.Actor) error { _, err := service.DeleteOrganization(ctx, "acme", actor); return err }},
+		{"user.delete", "ada", func(actor admin.Actor) error { _, err := service.DeleteUser(ctx, "ada", actor); return err }},
+		{"admin_key.add", adminKey.ID, func(actor admin.Actor) error { _, err := owner.AddAdminKey(ctx, adminKey, actor); return err }},
+		{"admin_key.revoke", adminKey.ID, func(actor admin.Actor) error { _, err := owner.RevokeAdminKey(ctx, adminKey.ID, actor); return err }},
+		{"signing_key.add", "", func(actor admin.Actor) error {
 			_, err := owner.EnsureSigningKey(ctx, session.EdDSA, newKeyEncryption(t), actor)
 			return err
 		}},
 	} {
-		actor := fmt.Sprintf("actor %d", i)
+		actor := admin.Actor(fmt.Sprintf("actor %d", i))
 		if err := c.change(actor); err != nil {
 			t.Fatalf("%s: %v", c.action, err)
 		}
@@ -83,7 +83,7 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 		if c.target == "" {
 			got.Target = "" // a kid
 		}
-		if diff := cmp.Diff(change{actor, c.action, c.target}, got); diff != "" {
+		if diff := cmp.Diff(change{string(actor), c.action, c.target}, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.action, diff)
 		}
 	}

@@ -34,7 +34,7 @@ func (db *DB) CheckpointKeys(ctx context.Context) ([]CheckpointKey, error) {
 
 // EnsureCheckpointKey makes the key that signs the audit's checkpoints, its
 // private half sealed, where there is none yet. The role must own the table.
-func (db *DB) EnsureCheckpointKey(ctx context.Context, encryption *session.KeyEncryption, actor string) error {
+func (db *DB) EnsureCheckpointKey(ctx context.Context, encryption *session.KeyEncryption, actor admin.Actor) error {
 	// The name says whose tree it is: no two databases have the same.
 	name := "usher-audit-" + strings.ToLower(rand.Text()[:13])
 	private, public, err := note.GenerateKey(rand.Reader, name)

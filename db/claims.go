@@ -147,7 +147,7 @@ func (d *Directory) changesOf(ctx context.Context, q querier, c *session.Upstrea
 }
 
 // actorOf names the provider in the history.
-func actorOf(c *session.UpstreamClaims) string { return "issuer " + c.Issuer }
+func actorOf(c *session.UpstreamClaims) admin.Actor { return admin.Actor("issuer " + c.Issuer) }
 
 // learn writes the claims down, unless the directory has become an
 // application's.

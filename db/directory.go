@@ -133,7 +133,7 @@ func (db *DB) DirectoryInForce(ctx context.Context) (DirectoryDefinition, error)
 // every look-up relies on, nothing changes, and the error is [admin.ErrInvalid] with
 // a sentence. Where a query of somebody else holds the change up, it is
 // [admin.ErrInUse]. The warnings are about grants whose users are others now.
-func (db *DB) UseDirectory(ctx context.Context, d DirectoryDefinition, actor string) (warnings []string, err error) {
+func (db *DB) UseDirectory(ctx context.Context, d DirectoryDefinition, actor admin.Actor) (warnings []string, err error) {
 	err = db.transactAs(ctx, actor, "use directory", func(ctx context.Context, tx pgx.Tx) error {
 		var before string
 		if err := tx.QueryRow(ctx, statement("lock_directory")).Scan(&before); err != nil {
@@ -458,7 +458,7 @@ func (db *DB) GoneUsers(ctx context.Context) ([]string, error) {
 
 // RevokeGone revokes the grants of the users that [DB.GoneUsers] returns, so
 // that whoever gets the same id later inherits nothing.
-func (db *DB) RevokeGone(ctx context.Context, actor string) (revoked []admin.Grant, err error) {
+func (db *DB) RevokeGone(ctx context.Context, actor admin.Actor) (revoked []admin.Grant, err error) {
 	err = db.transactAs(ctx, actor, "revoke gone", func(ctx context.Context, tx pgx.Tx) error {
 		holders, err := queryRow[grantHolders](ctx, tx, statement("users_gone"), nil)
 		if err != nil {
@@ -475,7 +475,7 @@ func (db *DB) RevokeGone(ctx context.Context, actor string) (revoked []admin.Gra
 // than one in ten of the users who have grants are gone (and more than one is)
 // it returns [admin.ErrInUse]: a table that is being restored, or the wrong one,
 // must not cost everybody's grants.
-func (db *DB) Sweep(ctx context.Context, actor string) (revoked []admin.Grant, err error) {
+func (db *DB) Sweep(ctx context.Context, actor admin.Actor) (revoked []admin.Grant, err error) {
 	err = db.transactAs(ctx, actor, "sweep", func(ctx context.Context, tx pgx.Tx) error {
 		var directory string
 		if err := tx.QueryRow(ctx, statement("directory_in_force")).Scan(&directory); err != nil || directory == OwnDirectory {
@@ -495,7 +495,7 @@ func (db *DB) Sweep(ctx context.Context, actor string) (revoked []admin.Grant, e
 	return revoked, err
 }
 
-func (h *grantHolders) revoke(ctx context.Context, tx pgx.Tx, actor string) ([]admin.Grant, error) {
+func (h *grantHolders) revoke(ctx context.Context, tx pgx.Tx, actor admin.Actor) ([]admin.Grant, error) {
 	if len(h.Gone) == 0 {
 		return nil, nil
 	}

@@ -28,7 +28,7 @@ const (
 // Forget erases ip, user agent and origin from the audit's rows of a user, and
 // says from how many. Salted digests of them stay, so that the audit's tree
 // stands; a backup of the database still has what was erased since.
-func (db *DB) Forget(ctx context.Context, user, actor string) (rows int64, err error) {
+func (db *DB) Forget(ctx context.Context, user string, actor admin.Actor) (rows int64, err error) {
 	for {
 		var erased int64
 		err := db.transactAs(ctx, actor, "forget", func(ctx context.Context, tx pgx.Tx) error {
@@ -60,7 +60,7 @@ type Pruning struct {
 // with a record of its own. The tree keeps their leaves. A month whose rows are
 // not all sealed is [admin.ErrInUse], and so is one that somebody reads for long. The
 // role must own the tables.
-func (db *DB) Prune(ctx context.Context, before time.Time, actor string) (pruned []Pruning, err error) {
+func (db *DB) Prune(ctx context.Context, before time.Time, actor admin.Actor) (pruned []Pruning, err error) {
 	rows, err := db.pool.Query(ctx, statement("months_before"), pgx.StrictNamedArgs{"before": before})
 	if err != nil {
 		return nil, failed("prune", err)
@@ -79,7 +79,7 @@ func (db *DB) Prune(ctx context.Context, before time.Time, actor string) (pruned
 	return pruned, nil
 }
 
-func (db *DB) pruneMonth(ctx context.Context, month time.Time, actor string) (Pruning, error) {
+func (db *DB) pruneMonth(ctx context.Context, month time.Time, actor admin.Actor) (Pruning, error) {
 	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
 	defer cancel()
 	p := Pruning{Month: month.Format("2006-01")}

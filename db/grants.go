@@ -24,7 +24,7 @@ import (
 // [admin.ErrNotFound]. The same grant twice, which would outlive its revocation, is
 // [admin.ErrExists], and so is a template beside another that it can meet in one id,
 // with different placeholders ([permissions.Template.Conflicts]).
-func (db *DB) AddGrant(ctx context.Context, g admin.NewGrant, actor string) (added admin.Grant, warnings []string, err error) {
+func (db *DB) AddGrant(ctx context.Context, g admin.NewGrant, actor admin.Actor) (added admin.Grant, warnings []string, err error) {
 	all, err := db.AddGrants(ctx, []admin.NewGrant{g}, actor)
 	if e, ok := errors.AsType[*admin.IndexError](err); ok {
 		err = e.Err
@@ -38,7 +38,7 @@ func (db *DB) AddGrant(ctx context.Context, g admin.NewGrant, actor string) (add
 // AddGrants adds all of the grants, in their order, or none. What
 // [DB.AddGrant] would refuse one of them for is wrapped in an
 // [*admin.IndexError].
-func (db *DB) AddGrants(ctx context.Context, grants []admin.NewGrant, actor string) ([]admin.AddedGrant, error) {
+func (db *DB) AddGrants(ctx context.Context, grants []admin.NewGrant, actor admin.Actor) ([]admin.AddedGrant, error) {
 	templates, added := make([]permissions.Template, len(grants)), make([]admin.AddedGrant, len(grants))
 	for i := range grants {
 		var err error
@@ -68,7 +68,7 @@ func (db *DB) AddGrants(ctx context.Context, grants []admin.NewGrant, actor stri
 
 // addGrant adds a grant that was checked. locked are the subjects that the
 // transaction has locked already, each with the warning about it.
-func addGrant(ctx context.Context, tx pgx.Tx, g *admin.NewGrant, template permissions.Template, locked map[admin.Subject]string, actor string) (added admin.Grant, warnings []string, err error) {
+func addGrant(ctx context.Context, tx pgx.Tx, g *admin.NewGrant, template permissions.Template, locked map[admin.Subject]string, actor admin.Actor) (added admin.Grant, warnings []string, err error) {
 	subjects := []admin.Subject{g.Subject}
 	if g.Organization != "" {
 		subjects = append(subjects, admin.Subject{Kind: admin.OrganizationKind, ID: g.Organization})
@@ -223,7 +223,7 @@ func listGrants(ctx context.Context, q querier, filter admin.GrantFilter, page a
 
 // RevokeGrant revokes a grant and returns it: it is gone at the next request.
 // One that is not there, or was revoked already, is [admin.ErrNotFound].
-func (db *DB) RevokeGrant(ctx context.Context, id int64, reason, actor string) (admin.Grant, error) {
+func (db *DB) RevokeGrant(ctx context.Context, id int64, reason string, actor admin.Actor) (admin.Grant, error) {
 	var revoked admin.Grant
 	err := db.transactAs(ctx, actor, "revoke grant", func(ctx context.Context, tx pgx.Tx) (err error) {
 		revoked, err = queryRow[admin.Grant](ctx, tx, statement("revoke_grant"), pgx.StrictNamedArgs{"id": id, "reason": reason, "actor": actor})

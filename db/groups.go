@@ -11,7 +11,7 @@ import (
 // AddGroup adds a group to usher's own directory: of an organization, where one
 // is named. The id is as a user's, and one space for all organizations. An id
 // that is taken is [admin.ErrExists], an organization that is not there [admin.ErrNotFound].
-func (db *DB) AddGroup(ctx context.Context, id, organization, name, actor string) (admin.Group, error) {
+func (db *DB) AddGroup(ctx context.Context, id, organization, name string, actor admin.Actor) (admin.Group, error) {
 	if err := checkID(admin.GroupKind, id); err != nil {
 		return admin.Group{}, err
 	}
@@ -50,7 +50,7 @@ func (db *DB) Groups(ctx context.Context, page admin.Page[string]) ([]admin.Grou
 
 // DeleteGroup deletes a group, ends its memberships and revokes its grants. One
 // that is not there is [admin.ErrNotFound].
-func (db *DB) DeleteGroup(ctx context.Context, id, actor string) (admin.Deletion, error) {
+func (db *DB) DeleteGroup(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error) {
 	var gone admin.Deletion
 	err := db.transactAs(ctx, actor, "delete group", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if gone, err = deleteSubject(ctx, tx, admin.Subject{Kind: admin.GroupKind, ID: id}, statement("delete_group")); err != nil {

@@ -12,7 +12,7 @@ import (
 // or a group. A group of an organization takes users who are no members of
 // that: guests. Who is a member already is [admin.ErrExists]; a user, an organization
 // or a group that is not there is [admin.ErrNotFound].
-func (db *DB) AddMember(ctx context.Context, of admin.Subject, user, actor string) (admin.Membership, error) {
+func (db *DB) AddMember(ctx context.Context, of admin.Subject, user string, actor admin.Actor) (admin.Membership, error) {
 	if err := checkMemberOf(of); err != nil {
 		return admin.Membership{}, err
 	}
@@ -59,7 +59,7 @@ func (db *DB) Members(ctx context.Context, of admin.Subject, page admin.Page[str
 
 // RemoveMember ends a membership. Who leaves an organization leaves its groups
 // too; groupsLeft says how many. A user who is no member is [admin.ErrNotFound].
-func (db *DB) RemoveMember(ctx context.Context, of admin.Subject, user, actor string) (groupsLeft int64, err error) {
+func (db *DB) RemoveMember(ctx context.Context, of admin.Subject, user string, actor admin.Actor) (groupsLeft int64, err error) {
 	if err := checkMemberOf(of); err != nil {
 		return 0, err
 	}
@@ -71,7 +71,7 @@ func (db *DB) RemoveMember(ctx context.Context, of admin.Subject, user, actor st
 }
 
 // endMembership is RemoveMember in a transaction of the actor's.
-func endMembership(ctx context.Context, tx pgx.Tx, of admin.Subject, user, actor string) (groupsLeft int64, err error) {
+func endMembership(ctx context.Context, tx pgx.Tx, of admin.Subject, user string, actor admin.Actor) (groupsLeft int64, err error) {
 	var ended int64
 	args := pgx.StrictNamedArgs{"user_id": user, "kind": of.Kind, "id": of.ID, "actor": actor}
 	if err := tx.QueryRow(ctx, statement("end_membership"), args).Scan(&ended, &groupsLeft); err != nil {

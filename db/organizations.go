@@ -10,7 +10,7 @@ import (
 
 // AddOrganization adds an organization to usher's own directory. The id is as
 // a user's, the name may be empty. An id that is taken is [admin.ErrExists].
-func (db *DB) AddOrganization(ctx context.Context, id, name, actor string) (admin.Organization, error) {
+func (db *DB) AddOrganization(ctx context.Context, id, name string, actor admin.Actor) (admin.Organization, error) {
 	if err := checkID(admin.OrganizationKind, id); err != nil {
 		return admin.Organization{}, err
 	}
@@ -48,7 +48,7 @@ func (db *DB) Organizations(ctx context.Context, page admin.Page[string]) ([]adm
 // DeleteOrganization deletes an organization, ends its memberships, and revokes
 // its grants and those confined to its sessions. One that still has groups is
 // [admin.ErrInUse], one that is not there [admin.ErrNotFound].
-func (db *DB) DeleteOrganization(ctx context.Context, id, actor string) (admin.Deletion, error) {
+func (db *DB) DeleteOrganization(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error) {
 	var gone admin.Deletion
 	err := db.transactAs(ctx, actor, "delete organization", func(ctx context.Context, tx pgx.Tx) (err error) {
 		gone, err = deleteSubject(ctx, tx, admin.Subject{Kind: admin.OrganizationKind, ID: id}, statement("delete_organization"))

@@ -18,7 +18,7 @@ import (
 // active where one is named. The token is the value of the session cookie; it
 // is not kept (its SHA-256 is) and cannot be had again. A user who is not there
 // or is no member of the organization is [admin.ErrNotFound].
-func (db *DB) AddSession(ctx context.Context, user, organization string, ttl time.Duration, actor string) (secret.Text, admin.Session, error) {
+func (db *DB) AddSession(ctx context.Context, user, organization string, ttl time.Duration, actor admin.Actor) (secret.Text, admin.Session, error) {
 	if ttl <= 0 {
 		return secret.Text{}, admin.Session{}, refuse(admin.ErrInvalid, "a session of %s would be over at once: give it a positive life", ttl)
 	}
@@ -61,7 +61,7 @@ func (db *DB) Sessions(ctx context.Context, user string, page admin.Page[admin.S
 
 // EndSessions ends all sessions of a user and says how many had not expired. A
 // user who is not there is [admin.ErrNotFound].
-func (db *DB) EndSessions(ctx context.Context, user, actor string) (ended int64, err error) {
+func (db *DB) EndSessions(ctx context.Context, user string, actor admin.Actor) (ended int64, err error) {
 	err = db.transactAs(ctx, actor, "end sessions", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if _, err := lockSubject(ctx, tx, admin.Subject{Kind: admin.UserKind, ID: user}); err != nil {
 			return err

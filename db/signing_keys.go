@@ -56,7 +56,7 @@ func (db *DB) SigningKeys(ctx context.Context, encryption *session.KeyEncryption
 // where that algorithm has a key that signs or is going to. Of two calls at the
 // same time, the second waits for the first. The role must own the table: that
 // of usher serve may not add keys.
-func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *session.KeyEncryption, actor string) (made *admin.SigningKeyTimes, err error) {
+func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *session.KeyEncryption, actor admin.Actor) (made *admin.SigningKeyTimes, err error) {
 	// Nobody has cached a key set that lacks the first key, so it waits for
 	// nothing, not even for a replica whose clock is behind.
 	now := time.Now()

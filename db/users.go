@@ -13,7 +13,7 @@ import (
 // AddUser adds a user to usher's own directory. The id is 1 to 128 UTF-16
 // units without control characters; info is nil or a JSON object. An id that
 // is taken is [admin.ErrExists].
-func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, actor string) (admin.User, error) {
+func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, actor admin.Actor) (admin.User, error) {
 	if err := checkID(admin.UserKind, id); err != nil {
 		return admin.User{}, err
 	}
@@ -63,7 +63,7 @@ func (db *DB) Users(ctx context.Context, page admin.Page[string]) ([]admin.User,
 // SetUserDisabled disables a user, or enables one again. A disabled user gets
 // no token, and keeps what grants there are. Of two calls the first one's time
 // stands. A user who is not there is [admin.ErrNotFound].
-func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool, actor string) (admin.User, error) {
+func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool, actor admin.Actor) (admin.User, error) {
 	action := "user.enable"
 	if disabled {
 		action = "user.disable"
@@ -84,7 +84,7 @@ func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool, act
 
 // DeleteUser deletes a user, revokes the user's grants, and ends the user's
 // memberships and sessions. A user who is not there is [admin.ErrNotFound].
-func (db *DB) DeleteUser(ctx context.Context, id, actor string) (admin.Deletion, error) {
+func (db *DB) DeleteUser(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error) {
 	var gone admin.Deletion
 	err := db.transactAs(ctx, actor, "delete user", func(ctx context.Context, tx pgx.Tx) error {
 		ended, err := endSessions(ctx, tx, id)

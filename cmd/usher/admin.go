@@ -43,11 +43,11 @@ func (f *adminFlags) AfterRun() error { //nolint:unparam // kong wants an error
 // changeFlags are adminFlags for changes, which are recorded under an actor's name.
 type changeFlags struct {
 	adminFlags
-	Actor string `env:"USHER_ACTOR" default:"${user}" placeholder:"WHO" help:"Actor, recorded in the audit."`
+	Actor admin.Actor `env:"USHER_ACTOR" default:"${user}" placeholder:"WHO" help:"Actor, recorded in the audit."`
 }
 
 // actorName names the person at this terminal.
-func actorName() string {
+func actorName() admin.Actor {
 	name := strconv.Itoa(os.Getuid())
 	if u, err := user.Current(); err == nil {
 		name = u.Username
@@ -56,7 +56,7 @@ func actorName() string {
 	if err != nil {
 		host = "unknown"
 	}
-	return "cli:" + name + "@" + host
+	return admin.Actor("cli:" + name + "@" + host)
 }
 
 // done reports a change: in a sentence, or as the object that it made.

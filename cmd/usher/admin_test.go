@@ -197,8 +197,8 @@ func TestJSON(t *testing.T) {
 		u.does(list+" --json", "[]\n")
 	}
 	user := decode[admin.User](u, "user add ada --name <Ada> --json")
-	if user.ID != "ada" || string(user.Info) != `{"name":"<Ada>"}` && string(user.Info) != "{\n    \"name\": \"<Ada>\"\n  }" || user.CreatedBy != actorName() {
-		t.Errorf("user add = %+v by %q, want it by %q", user, user.CreatedBy, actorName())
+	if user.ID != "ada" || string(user.Info) != `{"name":"<Ada>"}` && string(user.Info) != "{\n    \"name\": \"<Ada>\"\n  }" || user.CreatedBy != string(actorName()) {
+		t.Errorf("user add = %+v by %q, want it by %q", user, user.CreatedBy, string(actorName()))
 	}
 	decode[admin.Organization](u, "org add acme --json")
 	decode[admin.Group](u, "group add reviewers --json")
@@ -228,7 +228,7 @@ func TestJSON(t *testing.T) {
 "validFrom": "TIME",
 "validUntil": "TIME",
 "createdAt": "TIME",
-"createdBy": "`+actorName()+`"
+"createdBy": "`+string(actorName())+`"
 }
 ]`)
 	u.shows("session list --json", `
@@ -337,7 +337,7 @@ func TestAdminErrors(t *testing.T) {
 	}
 	u.shows("grant list --all", `
 ID  SUBJECT  ACCESS  KIND  PATTERN  IN ORG  FROM  UNTIL  BY  REASON  REVOKED  BY  REASON
-1  user ada  full  room  acme:1  -  TIME  -  `+actorName()+`  -  -  -  -`)
+1  user ada  full  room  acme:1  -  TIME  -  `+string(actorName())+`  -  -  -  -`)
 }
 
 var longID = strings.Repeat("a", 129)
@@ -419,7 +419,7 @@ func TestVersionCommand(t *testing.T) {
 
 func TestActorName(t *testing.T) {
 	t.Parallel()
-	if got := actorName(); !regexp.MustCompile(`^cli:[^@]+@.+$`).MatchString(got) {
+	if got := string(actorName()); !regexp.MustCompile(`^cli:[^@]+@.+$`).MatchString(got) {
 		t.Errorf("actorName() = %q, want cli:<user>@<host>", got)
 	}
 }

@@ -40,7 +40,7 @@ func (c *adminKeyCreateCmd) Run(ctx context.Context, out *console, database *db.
 	if c.TTL > 0 {
 		k.ExpiresAt = time.Now().Add(c.TTL)
 	}
-	added, err := database.AddAdminKey(ctx, c.Actor, k)
+	added, err := database.AddAdminKey(ctx, k, c.Actor)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ type adminKeyRevokeCmd struct {
 }
 
 func (c *adminKeyRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	revoked, err := database.RevokeAdminKey(ctx, c.Actor, c.ID)
+	revoked, err := database.RevokeAdminKey(ctx, c.ID, c.Actor)
 	if err != nil {
 		return err
 	}

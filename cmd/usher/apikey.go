@@ -53,7 +53,7 @@ func (c *apiKeyCreateCmd) Run(ctx context.Context, out *console, database *db.DB
 	if c.TTL > 0 {
 		k.ExpiresAt = time.Now().Add(c.TTL)
 	}
-	added, err := database.AddAPIKey(ctx, c.Actor, k)
+	added, err := database.AddAPIKey(ctx, k, c.Actor)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ type apiKeyRevokeCmd struct {
 }
 
 func (c *apiKeyRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	revoked, err := database.RevokeAPIKey(ctx, c.Actor, c.ID)
+	revoked, err := database.RevokeAPIKey(ctx, c.ID, c.Actor)
 	if err != nil {
 		return err
 	}

@@ -254,7 +254,7 @@ func demoAPIKey(ctx context.Context, database *db.DB, last string) (string, erro
 			return last, nil
 		}
 		if k.Name == demoKeyName && k.CreatedBy == devActor { // its text is lost
-			if _, err := database.RevokeAPIKey(ctx, devActor, k.ID); err != nil {
+			if _, err := database.RevokeAPIKey(ctx, k.ID, devActor); err != nil {
 				return "", err
 			}
 		}
@@ -267,10 +267,10 @@ func demoAPIKey(ctx context.Context, database *db.DB, last string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	_, err = database.AddAPIKey(ctx, devActor, admin.NewAPIKey{
+	_, err = database.AddAPIKey(ctx, admin.NewAPIKey{
 		ID: key.ID, SecretHash: key.Hash, Name: demoKeyName, Patterns: scope,
 		Routes: []string{session.RouteAuth, session.RouteAuthorizeUser, session.RouteIdentifyUser},
-	})
+	}, devActor)
 	return text.Reveal(), err
 }
 
@@ -286,7 +286,7 @@ func demoAdminKey(ctx context.Context, database *db.DB, last string) (string, er
 			return last, nil
 		}
 		if k.Name == demoKeyName && k.CreatedBy == devActor { // its text is lost
-			if _, err := database.RevokeAdminKey(ctx, devActor, k.ID); err != nil {
+			if _, err := database.RevokeAdminKey(ctx, k.ID, devActor); err != nil {
 				return "", err
 			}
 		}
@@ -295,7 +295,7 @@ func demoAdminKey(ctx context.Context, database *db.DB, last string) (string, er
 	if err != nil {
 		return "", err
 	}
-	_, err = database.AddAdminKey(ctx, devActor, admin.NewKey{ID: key.ID, SecretHash: key.Hash, Name: demoKeyName, Role: admin.RoleAdmin})
+	_, err = database.AddAdminKey(ctx, admin.NewKey{ID: key.ID, SecretHash: key.Hash, Name: demoKeyName, Role: admin.RoleAdmin}, devActor)
 	return text.Reveal(), err
 }
 

@@ -115,7 +115,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			{Key: "keys", Title: "Keys:"},
 			{Key: "other", Title: "Other:"},
 		}),
-		kong.Vars{"user": actorName(), "proxies": privateAddresses},
+		kong.Vars{"user": string(actorName()), "proxies": privateAddresses},
 	)...)
 	if err != nil {
 		panic(err) // the struct is wrong

@@ -84,7 +84,7 @@ func (c *tokenIssueCmd) issue(ctx context.Context, database *db.DB, issuer *sess
 		return session.Token{}, err
 	}
 	d := &session.Decision{
-		At: p.At, CallerKind: session.CallerOperator, CallerID: c.Actor,
+		At: p.At, CallerKind: session.CallerOperator, CallerID: string(c.Actor),
 		UserID: c.User, Organization: c.Org, Request: request, RequestID: rand.Text(),
 	}
 	token, err := decideFor(issuer, p, d)

@@ -33,22 +33,26 @@ var (
 // nobody asked for that by name. With it comes the [*permissions.PatternError].
 var ErrOpenPrefix = errors.New("such a pattern is granted only when it is asked for by name")
 
-// A Refusal is a sentence for whoever asked, and the sentinel of its sort.
+// An Actor is who makes a change, as the audit records it: an operator, an admin
+// key, an identity provider, or usher itself.
+type Actor string
+
+// A Refusal is a sentence for whoever asked, and the sentinel of its kind.
 type Refusal struct {
-	Sort     error
+	Kind     error
 	Sentence string // begins in lower case and has no full stop
 }
 
 // Refuse returns a [*Refusal].
-func Refuse(sort error, format string, args ...any) error {
-	return &Refusal{sort, fmt.Sprintf(format, args...)}
+func Refuse(kind error, format string, args ...any) error {
+	return &Refusal{kind, fmt.Sprintf(format, args...)}
 }
 
 // Error implements error.
 func (r *Refusal) Error() string { return r.Sentence }
 
 // Unwrap returns the sentinel.
-func (r *Refusal) Unwrap() error { return r.Sort }
+func (r *Refusal) Unwrap() error { return r.Kind }
 
 // An IndexError says which element of a batch was refused, from 0.
 type IndexError struct {

@@ -50,7 +50,7 @@ type NewKey struct {
 }
 
 // Actor is under what name the audit has what the key's bearer does.
-func (k Key) Actor() string { return fmt.Sprintf("admin-key:%s (%s)", k.Name, k.ID) }
+func (k Key) Actor() Actor { return Actor(fmt.Sprintf("admin-key:%s (%s)", k.Name, k.ID)) }
 
 // A Request names a change that must not be made twice: what came under an
 // idempotency key, and under which admin key.
