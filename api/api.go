@@ -106,6 +106,7 @@ type API struct {
 	validate *validator.Validate
 	slots    *slots
 	limiter  *limiter
+	refusals logSampler
 	logger   *slog.Logger // names the request in each line
 	metrics  *metrics
 	router   chi.Router

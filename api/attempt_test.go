@@ -170,3 +170,31 @@ func TestFloodsOfBothListenersAreCounted(t *testing.T) {
 		t.Errorf("%d refusals left %d rows that count %d", 5*requests, rows, refused)
 	}
 }
+
+// Anyone can be refused in any number: of that, the log holds a sample.
+func TestRefusalsAreSampledInTheLog(t *testing.T) {
+	t.Parallel()
+	f := &fake{
+		lookUp: func() (*session.Principal, error) { return nil, session.ErrSessionUnknown },
+		record: func(context.Context, *session.Decision) error { return nil },
+	}
+	r := &rig{registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)}
+	handler := newAPI(t, f, f, r)
+	began := time.Now()
+	const each = 300
+	for range each {
+		for _, headers := range []map[string]string{{}, {"Origin": allowedOrigin, "Cookie": cookie + "=x"}, {"Authorization": "Bearer sk_live_x"}} {
+			request := httptest.NewRequest(http.MethodPost, "/api/auth", strings.NewReader(`{}`))
+			request.Header.Set("Content-Type", "application/json")
+			for name, value := range headers {
+				request.Header.Set(name, value)
+			}
+			handler.ServeHTTP(httptest.NewRecorder(), request)
+		}
+	}
+	// 120 per minute, and then one per second.
+	seconds := int(time.Since(began).Seconds()) + 2
+	if lines := strings.Count(r.log.String(), `"msg":"request"`); lines < 100 || lines > 120*(1+seconds/60+1)+seconds {
+		t.Errorf("the log has %d lines of %d refusals in %d s", lines, 3*each, seconds)
+	}
+}

@@ -122,6 +122,13 @@ func (a *API) log(r *http.Request, route string, request *request, status int, t
 	if !a.logger.Enabled(r.Context(), level) {
 		return
 	}
+	skipped := 0
+	if d := request.decision; status >= http.StatusBadRequest && status < http.StatusInternalServerError && (d == nil || d.CallerUnknown || d.CallerID == "") {
+		var sampled bool
+		if sampled, skipped = a.refusals.sample(time.Now()); !sampled {
+			return
+		}
+	}
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,
 		slog.String("method", r.Method), slog.String("route", route),
@@ -137,6 +144,9 @@ func (a *API) log(r *http.Request, route string, request *request, status int, t
 		if d.UserID != "" {
 			attrs = append(attrs, slog.String("user_id", d.UserID))
 		}
+	}
+	if skipped > 0 {
+		attrs = append(attrs, slog.Int("refusals_not_logged", skipped))
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))

@@ -15,6 +15,7 @@ type metrics struct {
 	requests    *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
 	decisions   *prometheus.CounterVec
+	tokens      *prometheus.CounterVec
 	infoOmitted prometheus.Counter
 	limited     *prometheus.CounterVec
 }
@@ -34,6 +35,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "usher_decisions_total",
 			Help: "Tokens issued, and denials by reason: the audit has all of them, those of a flood as counts.",
 		}, []string{"result", "reason"}),
+		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_tokens_total",
+			Help: "Tokens issued by audience.",
+		}, []string{"audience"}),
 		infoOmitted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "usher_info_omitted_total",
 			Help: "Tokens without the user's info, which was larger than 1,024 characters.",
@@ -43,7 +48,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help: "Requests beyond a rate limit, which leave no audit row, by limit: session, api-key or failures.",
 		}, []string{"limit"}),
 	}
-	registry.MustRegister(m.requests, m.seconds, m.decisions, m.infoOmitted, m.limited)
+	registry.MustRegister(m.requests, m.seconds, m.decisions, m.tokens, m.infoOmitted, m.limited)
 	return m
 }
 
@@ -56,6 +61,8 @@ func (m *metrics) decided(d *session.Decision) {
 	result := "issued"
 	if d.Token == nil {
 		result = "denied"
+	} else {
+		m.tokens.WithLabelValues(d.Token.Audience).Inc()
 	}
 	m.decisions.WithLabelValues(result, d.Reason).Inc()
 }

@@ -65,6 +65,22 @@ var errBadURL = errors.New("db: the database URL is not one that libpq knows: wr
 // Close closes the pool, after the queries in flight.
 func (db *DB) Close() { db.pool.Close() }
 
+// Connections says how a pool's connections are used.
+type Connections struct {
+	InUse, Idle, Limit int32
+	Waits              int64 // queries that had to wait for a connection
+	Waited             time.Duration
+}
+
+// Connections returns the use of the pool's connections so far.
+func (db *DB) Connections() Connections {
+	s := db.pool.Stat()
+	return Connections{
+		InUse: s.AcquiredConns(), Idle: s.IdleConns(), Limit: s.MaxConns(),
+		Waits: s.EmptyAcquireCount(), Waited: s.EmptyAcquireWaitTime(),
+	}
+}
+
 // Ping reports whether the database answers, and how far its clock is ahead of
 // this process's (half the round trip is taken off).
 func (db *DB) Ping(ctx context.Context) (clockAhead time.Duration, err error) {

@@ -58,7 +58,9 @@ type devFile struct {
 }
 
 func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
-	logger := slog.New(slog.NewTextHandler(out.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := service.NewLogWriter(out.err)
+	defer log.Close(time.Second)
+	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	warnOfUnknownVariables(ctx, logger)
 	if c.URL != "" {
 		if err := checkPublicURL(c.URL); err != nil {
@@ -113,7 +115,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		return err
 	}
 	cfg.Mode, cfg.KeyEncryption, cfg.Public, cfg.Ops = db.Dev, encryption, listener, ops
-	cfg.Drain, cfg.Logger = 5*time.Second, logger
+	cfg.Drain, cfg.Logger, cfg.Version = 5*time.Second, logger, readBuild().Version
 	if cfg.DatabaseURL, err = c.serviceURL(ctx, owner); err != nil {
 		return err
 	}

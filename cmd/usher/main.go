@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"reflect"
@@ -51,10 +50,9 @@ type cli struct {
 
 // console is the part of the process that a subcommand may use.
 type console struct {
-	in     io.Reader
-	out    io.Writer // answers
-	err    io.Writer // logs and what went wrong
-	logger *slog.Logger
+	in  io.Reader
+	out io.Writer // answers
+	err io.Writer // logs and what went wrong
 }
 
 func main() {
@@ -70,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	unsetEmpty()
 	exited := -1
 	var c cli
-	out := &console{in: os.Stdin, out: stdout, err: stderr, logger: slog.New(slog.NewJSONHandler(stderr, nil))}
+	out := &console{in: os.Stdin, out: stdout, err: stderr}
 	parser := newParser(&c,
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }), // after --help

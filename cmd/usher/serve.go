@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/usher-auth/usher/db"
@@ -24,7 +27,12 @@ type serveCmd struct {
 }
 
 func (c *serveCmd) Run(ctx context.Context, out *console) error {
-	warnOfUnknownVariables(ctx, out.logger)
+	// Whoever reads the log may stall or go away: usher goes on.
+	signal.Ignore(syscall.SIGPIPE)
+	log := service.NewLogWriter(out.err)
+	defer log.Close(time.Second)
+	logger := slog.New(slog.NewJSONHandler(log, nil))
+	warnOfUnknownVariables(ctx, logger)
 	if err := checkPublicURL(c.URL); err != nil {
 		return err
 	}
@@ -32,43 +40,51 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 	if err != nil {
 		return err
 	}
-	cfg.Mode, cfg.Drain, cfg.Logger = db.Production, c.Drain, out.logger
+	cfg.Mode, cfg.Drain, cfg.Logger, cfg.Version = db.Production, c.Drain, logger, readBuild().Version
+	cfg.Metrics = append(cfg.Metrics, log)
 	if cfg.DatabaseURL, err = c.url(); err != nil {
 		return err
 	}
 	if cfg.KeyEncryption, err = c.encryption(); err != nil {
 		return err
 	}
-	if cfg.Checkpoints, err = c.openCheckpoints(out.out); err != nil {
+	stdout := service.NewLogWriter(out.out)
+	defer stdout.Close(time.Second)
+	if cfg.Checkpoints, err = c.openCheckpoints(stdout); err != nil {
 		return err
 	}
 	if cfg.Public, err = listen(ctx, "listen", c.Listen); err != nil {
 		return err
 	}
-	secured, err := c.tlsFlags.config()
+	secured, certificate, err := c.tlsFlags.config()
 	if err != nil {
 		return err
 	}
 	if secured != nil {
 		cfg.Public = tls.NewListener(cfg.Public, secured)
+		cfg.Metrics = append(cfg.Metrics, certificate.expiry())
 	} else if address, ok := cfg.Public.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
-		out.logger.WarnContext(ctx, "serving in the clear: put a proxy with TLS in front, or give --tls-cert and --tls-key", "listen", address.String())
+		logger.WarnContext(ctx, "serving in the clear: put a proxy with TLS in front, or give --tls-cert and --tls-key", "listen", address.String())
 	}
 	if cfg.Ops, err = listen(ctx, "ops-listen", c.OpsListen); err != nil {
 		return err
 	}
 	if address, ok := cfg.Ops.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
-		out.logger.WarnContext(ctx, "operators are served in the clear, and admin keys pass there: keep this listener on a private network", "ops_listen", address.String())
+		logger.WarnContext(ctx, "operators are served in the clear, and admin keys pass there: keep this listener on a private network", "ops_listen", address.String())
 	}
 	s, err := service.New(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	if !strings.HasPrefix(c.SessionCookie, "__Host-") && !strings.HasPrefix(c.SessionCookie, "__Secure-") {
-		out.logger.WarnContext(ctx, "the session cookie's name has no __Host- or __Secure- prefix: sibling domains can set it", "cookie", c.SessionCookie)
+		logger.WarnContext(ctx, "the session cookie's name has no __Host- or __Secure- prefix: sibling domains can set it", "cookie", c.SessionCookie)
 	}
-	out.logger.InfoContext(ctx, "serving", "url", c.URL, "listen", cfg.Public.Addr().String(), "ops_listen", cfg.Ops.Addr().String())
-	return s.Run(ctx)
+	logger.InfoContext(ctx, "serving", "url", c.URL, "listen", cfg.Public.Addr().String(), "ops_listen", cfg.Ops.Addr().String())
+	if err := s.Run(ctx); err != nil {
+		logger.ErrorContext(ctx, "ended with an error", "error", err.Error())
+		return errSaid
+	}
+	return nil
 }
 
 // checkPublicURL refuses what cannot be an issuer: it is compared byte by

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -339,4 +340,48 @@ func jti(token string) string {
 		return err.Error()
 	}
 	return claims.Jti
+}
+
+// A log that nobody reads stops neither requests nor the shutdown.
+func TestServeWithAStalledLog(t *testing.T) {
+	t.Parallel()
+	prod := newProduction(t)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	port, self := freePort(t), os.Args[0]
+	url := "http://127.0.0.1:" + port
+	cmd := exec.Command(self, "serve", "--url", url, "--listen", "127.0.0.1:"+port, "--ops-listen", "127.0.0.1:0")
+	cmd.Env = append(append(cleanEnv(), beUsher+"=1"), prod.env...)
+	cmd.Stderr = writer
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = writer.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	until(t, "usher serves", func() bool {
+		status, _, _, err := ask(t.Context(), url, prod.session, `{}`)
+		return err == nil && status == 200
+	})
+	// The pipe holds 64 KiB: some 350 lines.
+	for range 600 {
+		if status, _, _, err := ask(t.Context(), url, prod.session, `{}`); err != nil || status != 200 {
+			t.Fatalf("with a log that nobody reads: %d, %v", status, err)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("after SIGTERM: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("SIGTERM does not end it")
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // tlsFlags let usher terminate TLS itself.
@@ -15,19 +17,19 @@ type tlsFlags struct {
 	TLSKey  string `name:"tls-key" env:"USHER_TLS_KEY" placeholder:"FILE" help:"Private key in PEM, reloaded when it changes."`
 }
 
-// config returns nil if no certificate was given.
-func (f *tlsFlags) config() (*tls.Config, error) {
+// config returns the certificate too, for its expiry; nil if none was given.
+func (f *tlsFlags) config() (*tls.Config, *certificate, error) {
 	if f.TLSCert == "" && f.TLSKey == "" {
-		return nil, nil //nolint:nilnil // no TLS is not an error
+		return nil, nil, nil
 	}
 	if f.TLSCert == "" || f.TLSKey == "" {
-		return nil, errors.New("--tls-cert and --tls-key belong together: give both")
+		return nil, nil, errors.New("--tls-cert and --tls-key belong together: give both")
 	}
 	c := &certificate{certFile: f.TLSCert, keyFile: f.TLSKey}
 	if _, err := c.get(nil); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: []string{"h2", "http/1.1"}}, nil
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: []string{"h2", "http/1.1"}}, c, nil
 }
 
 // certificate is the one in the files, as they are now.
@@ -61,4 +63,18 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.current, c.modified = &pair, modified
 	}
 	return c.current, nil
+}
+
+// expiry is a metric of when the certificate in use ends.
+func (c *certificate) expiry() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "usher_tls_certificate_expiry_timestamp_seconds",
+		Help: "When the TLS certificate in use expires.",
+	}, func() float64 {
+		pair, err := c.get(nil)
+		if err != nil || pair.Leaf == nil {
+			return 0
+		}
+		return float64(pair.Leaf.NotAfter.Unix())
+	})
 }

@@ -13,18 +13,20 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 func TestTLSFollowsItsFiles(t *testing.T) {
 	t.Parallel()
 	f := tlsFlags{TLSCert: filepath.Join(t.TempDir(), "cert.pem"), TLSKey: filepath.Join(t.TempDir(), "key.pem")}
-	if _, err := f.config(); err == nil {
+	if _, _, err := f.config(); err == nil {
 		t.Error("files that are not there were taken")
 	}
-	if _, err := (&tlsFlags{TLSCert: f.TLSCert}).config(); err == nil {
+	if _, _, err := (&tlsFlags{TLSCert: f.TLSCert}).config(); err == nil {
 		t.Error("a certificate without its key was taken")
 	}
-	if cfg, err := (&tlsFlags{}).config(); cfg != nil || err != nil {
+	if cfg, _, err := (&tlsFlags{}).config(); cfg != nil || err != nil {
 		t.Errorf("without flags: %v, %v; want no TLS", cfg, err)
 	}
 	write := func(serial int64, at time.Time) {
@@ -40,9 +42,12 @@ func TestTLSFollowsItsFiles(t *testing.T) {
 	}
 	now := time.Now()
 	write(1, now)
-	cfg, err := f.config()
+	cfg, certificate, err := f.config()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if pair, err := certificate.get(nil); err != nil || testutil.ToFloat64(certificate.expiry()) != float64(pair.Leaf.NotAfter.Unix()) {
+		t.Errorf("the metric of its expiry is %f, %v", testutil.ToFloat64(certificate.expiry()), err)
 	}
 	l, err := tls.Listen("tcp", "127.0.0.1:0", cfg)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 
@@ -20,6 +21,9 @@ func (versionFlag) BeforeReset(app *kong.Kong, out *console) error {
 type versionCmd struct {
 	JSON bool `help:"Print JSON."`
 }
+
+// version is set by the linker where a release is built.
+var version string
 
 // build identifies the source that this program was built from.
 type build struct {
@@ -46,10 +50,7 @@ func readBuild() build {
 	if !ok {
 		return build{Version: "unknown", Go: "unknown"}
 	}
-	b := build{Version: info.Main.Version, Go: info.GoVersion}
-	if b.Version == "" {
-		b.Version = "(devel)"
-	}
+	b := build{Version: cmp.Or(version, info.Main.Version, "(devel)"), Go: info.GoVersion}
 	dirty := ""
 	for _, s := range info.Settings {
 		switch {

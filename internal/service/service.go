@@ -49,6 +49,9 @@ type Config struct {
 	// Drain is how long requests in flight may take at shutdown.
 	Drain  time.Duration
 	Logger *slog.Logger
+
+	Version string                 // for the metrics
+	Metrics []prometheus.Collector // of parts that the caller made
 }
 
 // Service is usher, ready to run.
@@ -113,7 +116,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("%w for %s: make one with usher key create --alg %[2]s", err, cfg.Issuer.Algorithm)
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&state{cfg.Version, cfg.Issuer.Algorithm, keyring, map[string]*db.DB{"issuing": database, "admin": adminDB}})
+	registry.MustRegister(cfg.Metrics...)
 	if s.sealer, err = database.Sealer(ctx, cfg.KeyEncryption, cfg.Checkpoints, registry); errors.Is(err, session.ErrUnavailable) {
 		return nil, err
 	} else if err != nil {
