@@ -252,7 +252,7 @@ func TestAdminRoles(t *testing.T) {
 		{"nobody", nil, 401, 401, "no_admin_key", "usher adminkey create"},
 		{"a session", http.Header{"Cookie": {cookie + "=" + sessionToken("ada", "")}}, 401, 401, "no_admin_key", "adminkey"},
 		{"the admin key as a cookie", http.Header{"Cookie": {"Authorization=" + r.admin}}, 401, 401, "no_admin_key", "adminkey"},
-		{"an API key", bearer(apiKey.Reveal()), 401, 401, "api_key_for_admin", "begins with ak_"},
+		{"an API key", bearer(apiKey.Reveal()), 401, 401, "api_key_used", "begins with ak_"},
 		{"a typo", bearer(r.admin[:len(r.admin)-1]), 401, 401, "bad_admin_key", "no valid admin key"},
 		{"Basic", http.Header{"Authorization": {"Basic " + r.admin}}, 401, 401, "bad_admin_key", "no valid admin key"},
 		{"two keys", http.Header{"Authorization": {"Bearer " + r.admin, "Bearer " + r.admin}}, 401, 401, "bad_admin_key", "no valid admin key"},

@@ -277,13 +277,13 @@ func TestAPIKeyLimit(t *testing.T) {
 		}
 	}
 	g.wants(t, 200, somewhere, g.key)
-	checkLimited(t, g.wants(t, 429, somewhere, g.key), "api-key", 3)
+	checkLimited(t, g.wants(t, 429, somewhere, g.key), "api_key", 3)
 	for _, path := range []string{"/v2/authorize-user", "/v2/identify-user"} {
 		a := g.ask(t, somewhere, path, g.key, body)
 		if a.status != 503 {
 			t.Errorf("%s = %d %s, want 503", path, a.status, a.body)
 		}
-		checkLimited(t, a, "api-key", 3)
+		checkLimited(t, a, "api_key", 3)
 	}
 }
 

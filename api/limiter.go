@@ -153,7 +153,7 @@ type limiter struct {
 func newLimiter(l Limits) *limiter {
 	return &limiter{
 		sessions:  newMeter[credentialHash]("session", l.Session),
-		apiKeys:   newMeter[credentialHash]("api-key", l.APIKey),
+		apiKeys:   newMeter[credentialHash]("api_key", l.APIKey),
 		adminKeys: newMeter[credentialHash]("admin-key", 0),
 
 		providerTokens: newMeter[credentialHash]("provider-token", 0),

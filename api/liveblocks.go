@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/strictjson"
 	"github.com/usher-auth/usher/permissions"
@@ -49,16 +50,16 @@ func writeLiveblocksProblem(w http.ResponseWriter, of *problem, requestID string
 		out.Message = "There is no such route. Of Liveblocks' API, usher serves POST " + authorizeUserPath + " and POST " + identifyUserPath + "."
 	case p.status == http.StatusUnprocessableEntity:
 		out.Suggestion, out.Docs = "Please ensure the data follows the correct format", docsURL
-	case p.reason == "no_credential" || p.reason == "bad_bearer":
+	case p.reason == codes.NoCredential || p.reason == codes.BadBearer:
 		p.status, out.Error, out.Message = http.StatusUnauthorized, "MISSING_SECRET_KEY", "Missing secret key in authentication header"
-	case p.reason == "public_key":
+	case p.reason == codes.PublicKeyUsed:
 		p.status, out.Error, out.Message = http.StatusUnauthorized, "WRONG_KEY_USED", "Public key instead of the secret key."
-	case p.reason == "admin_key":
+	case p.reason == codes.AdminKeyUsed:
 		p.status, out.Error, out.Message = http.StatusUnauthorized, "WRONG_KEY_USED", p.sentence
 	case p.status == http.StatusUnauthorized:
 		p.status, out.Error, out.Message = http.StatusForbidden, "INVALID_SECRET_KEY", "Invalid secret key."
 	case p.status == http.StatusForbidden:
-		out.Error, out.Reason = "forbidden", p.sentence
+		out.Error, out.Reason = codes.Forbidden, p.sentence
 	}
 	if p.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)

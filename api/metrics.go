@@ -45,7 +45,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}),
 		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_rate_limited_total",
-			Help: "Requests beyond a rate limit, which leave no audit row, by limit: session, api-key or failures.",
+			Help: "Requests beyond a rate limit, which leave no audit row, by limit: session, api_key or failures.",
 		}, []string{"limit"}),
 	}
 	registry.MustRegister(m.requests, m.seconds, m.decisions, m.tokens, m.infoOmitted, m.limited)

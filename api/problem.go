@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -63,21 +64,21 @@ type requestError struct {
 func (e *requestError) Error() string { return "api: " + e.sentence }
 
 func badRequest(sentence string) error {
-	return &requestError{http.StatusBadRequest, "bad_request", sentence}
+	return &requestError{http.StatusBadRequest, codes.BadRequest, sentence}
 }
 
 var (
-	errNotFound         = &requestError{http.StatusNotFound, "not_found", "There is no such route. See /openapi.yaml."}
-	errMethodNotAllowed = &requestError{http.StatusMethodNotAllowed, "method_not_allowed", "This route does not allow this method. See the Allow header."}
-	errNotJSON          = &requestError{http.StatusUnsupportedMediaType, "unsupported_media_type", "Send the body as Content-Type: application/json."}
-	errSlowBody         = &requestError{http.StatusRequestTimeout, "request_timeout", "The request body did not arrive in time. Send the request again."}
+	errNotFound         = &requestError{http.StatusNotFound, codes.NotFound, "There is no such route. See /openapi.yaml."}
+	errMethodNotAllowed = &requestError{http.StatusMethodNotAllowed, codes.MethodNotAllowed, "This route does not allow this method. See the Allow header."}
+	errNotJSON          = &requestError{http.StatusUnsupportedMediaType, codes.UnsupportedMediaType, "Send the body as Content-Type: application/json."}
+	errSlowBody         = &requestError{http.StatusRequestTimeout, codes.RequestTimeout, "The request body did not arrive in time. Send the request again."}
 
 	errOrigin     = errors.New("api: origin is not allowed")
 	errOverloaded = errors.New("api: too many requests in flight")
 )
 
 func tooLargeFor(limit int64) error {
-	return &requestError{http.StatusRequestEntityTooLarge, "payload_too_large", fmt.Sprintf("The request body is larger than %d KiB.", limit>>10)}
+	return &requestError{http.StatusRequestEntityTooLarge, codes.PayloadTooLarge, fmt.Sprintf("The request body is larger than %d KiB.", limit>>10)}
 }
 
 const (
@@ -97,52 +98,52 @@ var problems = []struct {
 	caller   callerStatus
 	sentence string
 }{
-	{identity.ErrKeyInBrowser, 400, "bad_request", "", 0, "A browser sent an API key. Keep API keys on your server, and let pages use the session cookie."},
-	{identity.ErrAdminKeyInBrowser, 400, "bad_request", "", 0, "A browser sent this request. The admin API does not serve pages: keep admin keys out of them."},
-	{identity.ErrCredentialInURL, 400, "bad_request", "", 0, "The URL contains a credential, which ends up in logs. Send it in a header."},
+	{identity.ErrKeyInBrowser, 400, codes.BadRequest, "", 0, "A browser sent an API key. Keep API keys on your server, and let pages use the session cookie."},
+	{identity.ErrAdminKeyInBrowser, 400, codes.BadRequest, "", 0, "A browser sent this request. The admin API does not serve pages: keep admin keys out of them."},
+	{identity.ErrCredentialInURL, 400, codes.BadRequest, "", 0, "The URL contains a credential, which ends up in logs. Send it in a header."},
 
-	{identity.ErrNoCredential, 401, "unauthorized", "no_credential", unasked, signedOut},
-	{identity.ErrDuplicateCookie, 401, "unauthorized", "duplicate_cookie", unknown, "The request has two session cookies. Sign out and in again."},
-	{identity.ErrBadCookie, 401, "unauthorized", "bad_cookie", unknown, signedOut},
-	{identity.ErrUnsignedCookie, 401, "unauthorized", "bad_signature", unknown, signedOut},
-	{identity.ErrEncryptedCookie, 401, "unauthorized", "encrypted_cookie", unknown, "The session cookie is an encrypted token, which only the application can read. " +
+	{identity.ErrNoCredential, 401, codes.Unauthorized, codes.NoCredential, unasked, signedOut},
+	{identity.ErrDuplicateCookie, 401, codes.Unauthorized, codes.DuplicateCookie, unknown, "The request has two session cookies. Sign out and in again."},
+	{identity.ErrBadCookie, 401, codes.Unauthorized, codes.BadCookie, unknown, signedOut},
+	{identity.ErrUnsignedCookie, 401, codes.Unauthorized, codes.BadCookieSignature, unknown, signedOut},
+	{identity.ErrEncryptedCookie, 401, codes.Unauthorized, codes.EncryptedCookie, unknown, "The session cookie is an encrypted token, which only the application can read. " +
 		"Keep sessions in the application's database (Auth.js: session.strategy \"database\"), or send a JWT of its own as a bearer token."},
-	{identity.ErrBadBearer, 401, "unauthorized", "bad_bearer", unknown, "The Authorization header is not one that this route accepts."},
-	{identity.ErrUntrustedProxy, 401, "unauthorized", "untrusted_proxy", unknown, "The request has the header in which the proxy names users, but does not come from the proxy. Is its address missing in --trusted-proxies?"},
-	{identity.ErrBadProxyUser, 401, "unauthorized", "bad_proxy_user", unknown, "The proxy's header that names the user or the organization is there twice, is empty, or is not an id."},
-	{identity.ErrPublicKey, 401, "unauthorized", "public_key", unknown, "This is a public key. Use a secret key, which begins with sk_."},
-	{identity.ErrAdminKey, 401, "unauthorized", "admin_key", unknown, "This is an admin key, which is for /v1/admin on the second listener. Tokens are issued to API keys, which begin with sk_."},
-	{identity.ErrBadAPIKey, 401, "unauthorized", "bad_api_key", unknown, badKey},
-	{session.ErrKeyUnknown, 401, "unauthorized", "key_unknown", unknown, badKey},
-	{session.ErrKeyRevoked, 401, "unauthorized", "key_revoked", former, badKey},
-	{session.ErrKeyExpired, 401, "unauthorized", "key_expired", former, badKey},
-	{session.ErrSessionUnknown, 401, "unauthorized", "session_unknown", unknown, signedOut},
-	{session.ErrSessionExpired, 401, "unauthorized", "session_expired", former, signedOut},
+	{identity.ErrBadBearer, 401, codes.Unauthorized, codes.BadBearer, unknown, "The Authorization header is not one that this route accepts."},
+	{identity.ErrUntrustedProxy, 401, codes.Unauthorized, codes.UntrustedProxy, unknown, "The request has the header in which the proxy names users, but does not come from the proxy. Is its address missing in --trusted-proxies?"},
+	{identity.ErrBadProxyUser, 401, codes.Unauthorized, codes.BadProxyUser, unknown, "The proxy's header that names the user or the organization is there twice, is empty, or is not an id."},
+	{identity.ErrPublicKey, 401, codes.Unauthorized, codes.PublicKeyUsed, unknown, "This is a public key. Use a secret key, which begins with sk_."},
+	{identity.ErrAdminKey, 401, codes.Unauthorized, codes.AdminKeyUsed, unknown, "This is an admin key, which is for /v1/admin on the second listener. Tokens are issued to API keys, which begin with sk_."},
+	{identity.ErrBadAPIKey, 401, codes.Unauthorized, codes.BadAPIKey, unknown, badKey},
+	{session.ErrKeyUnknown, 401, codes.Unauthorized, codes.APIKeyUnknown, unknown, badKey},
+	{session.ErrKeyRevoked, 401, codes.Unauthorized, codes.APIKeyRevoked, former, badKey},
+	{session.ErrKeyExpired, 401, codes.Unauthorized, codes.APIKeyExpired, former, badKey},
+	{session.ErrSessionUnknown, 401, codes.Unauthorized, codes.SessionUnknown, unknown, signedOut},
+	{session.ErrSessionExpired, 401, codes.Unauthorized, codes.SessionExpired, former, signedOut},
 
-	{identity.ErrNoAdminKey, 401, "unauthorized", "no_admin_key", unasked, "No admin key. Send Authorization: Bearer with an admin key, which usher adminkey create makes."},
-	{identity.ErrAPIKey, 401, "unauthorized", "api_key_for_admin", unknown, "This is an API key, which issues tokens. The admin API needs an admin key, which begins with ak_."},
-	{identity.ErrBadAdminKey, 401, "unauthorized", "bad_admin_key", unknown, badAdminKey},
-	{admin.ErrKeyUnknown, 401, "unauthorized", "admin_key_unknown", unknown, badAdminKey},
-	{admin.ErrKeyRevoked, 401, "unauthorized", "admin_key_revoked", former, badAdminKey},
-	{admin.ErrKeyExpired, 401, "unauthorized", "admin_key_expired", former, badAdminKey},
+	{identity.ErrNoAdminKey, 401, codes.Unauthorized, codes.NoAdminKey, unasked, "No admin key. Send Authorization: Bearer with an admin key, which usher adminkey create makes."},
+	{identity.ErrAPIKey, 401, codes.Unauthorized, codes.APIKeyUsed, unknown, "This is an API key, which issues tokens. The admin API needs an admin key, which begins with ak_."},
+	{identity.ErrBadAdminKey, 401, codes.Unauthorized, codes.BadAdminKey, unknown, badAdminKey},
+	{admin.ErrKeyUnknown, 401, codes.Unauthorized, codes.AdminKeyUnknown, unknown, badAdminKey},
+	{admin.ErrKeyRevoked, 401, codes.Unauthorized, codes.AdminKeyRevoked, former, badAdminKey},
+	{admin.ErrKeyExpired, 401, codes.Unauthorized, codes.AdminKeyExpired, former, badAdminKey},
 
-	{errOrigin, 403, "forbidden", "origin_not_allowed", unasked, ""},
-	{session.ErrKeyScope, 403, "forbidden", "key_scope", identified, ""},
-	{session.ErrUserUnknown, 403, "forbidden", "user_unknown", identified, "The directory does not list this user."},
-	{session.ErrUserDisabled, 403, "forbidden", "user_disabled", identified, "This user is disabled."},
-	{session.ErrNoAccess, 403, "forbidden", "no_grant", identified, "No grant covers this request."},
-	{admin.ErrRole, 403, "forbidden", "admin_key_role", identified, "This admin key belongs to an auditor, who may read everything and change nothing."},
+	{errOrigin, 403, codes.Forbidden, codes.OriginNotAllowed, unasked, ""},
+	{session.ErrKeyScope, 403, codes.Forbidden, codes.APIKeyScope, identified, ""},
+	{session.ErrUserUnknown, 403, codes.Forbidden, codes.UserUnknown, identified, "The directory does not list this user."},
+	{session.ErrUserDisabled, 403, codes.Forbidden, codes.UserDisabled, identified, "This user is disabled."},
+	{session.ErrNoAccess, 403, codes.Forbidden, codes.NoGrant, identified, "No grant covers this request."},
+	{admin.ErrRole, 403, codes.Forbidden, codes.AdminKeyRole, identified, "This admin key belongs to an auditor, who may read everything and change nothing."},
 
-	{admin.ErrInvalid, 422, "unprocessable_entity", "", 0, ""},
-	{admin.ErrNoHistory, 422, "unprocessable_entity", "", 0, ""},
-	{admin.ErrNotFound, 404, "not_found", "", 0, ""},
-	{admin.ErrExists, 409, "already_exists", "", 0, ""},
-	{admin.ErrInUse, 409, "in_use", "", 0, ""},
-	{admin.ErrKeyReused, 422, "idempotency_key_reused", "", 0, ""},
+	{admin.ErrInvalid, 422, codes.UnprocessableEntity, "", 0, ""},
+	{admin.ErrNoHistory, 422, codes.UnprocessableEntity, "", 0, ""},
+	{admin.ErrNotFound, 404, codes.NotFound, "", 0, ""},
+	{admin.ErrExists, 409, codes.AlreadyExists, "", 0, ""},
+	{admin.ErrInUse, 409, codes.InUse, "", 0, ""},
+	{admin.ErrKeyReused, 422, codes.IdempotencyKeyReused, "", 0, ""},
 
-	{session.ErrUnavailable, 503, "unavailable", "", 0, unavailable},
-	{session.ErrNoSigningKey, 503, "unavailable", "", 0, unavailable},
-	{errOverloaded, 503, "unavailable", "", 0, unavailable},
+	{session.ErrUnavailable, 503, codes.Unavailable, "", 0, unavailable},
+	{session.ErrNoSigningKey, 503, codes.Unavailable, "", 0, unavailable},
+	{errOverloaded, 503, codes.Unavailable, "", 0, unavailable},
 }
 
 const unavailable = "Temporarily unavailable. Try again."
@@ -166,7 +167,7 @@ func classify(err error) *problem {
 			return p
 		}
 	}
-	return &problem{cause: err, status: http.StatusInternalServerError, slug: "internal", sentence: "Internal error. The log has the details under this request ID."}
+	return &problem{cause: err, status: http.StatusInternalServerError, slug: codes.Internal, sentence: "Internal error. The log has the details under this request ID."}
 }
 
 // classifyTyped returns the answer to an error that has details of its own, or
@@ -176,7 +177,7 @@ func classifyTyped(err error) *problem {
 		return &problem{status: e.status, slug: e.slug, sentence: e.sentence}
 	}
 	if e, ok := errors.AsType[*limitError](err); ok {
-		return &problem{status: http.StatusTooManyRequests, limited: e, slug: "rate_limited", sentence: "Too many requests. Wait as long as Retry-After says."}
+		return &problem{status: http.StatusTooManyRequests, limited: e, slug: codes.RateLimited, sentence: "Too many requests. Wait as long as Retry-After says."}
 	}
 	if e, ok := errors.AsType[*admin.IndexError](err); ok {
 		p := *classify(e.Err)
@@ -190,31 +191,31 @@ func classifyTyped(err error) *problem {
 		if errors.Is(err, admin.ErrOpenPrefix) {
 			sentence += "; to grant it nevertheless, set openPrefix: true"
 		}
-		return &problem{status: http.StatusUnprocessableEntity, slug: "unprocessable_entity", sentence: sentence + "."}
+		return &problem{status: http.StatusUnprocessableEntity, slug: codes.UnprocessableEntity, sentence: sentence + "."}
 	}
 	if e, ok := errors.AsType[*session.AudienceError](err); ok {
-		return &problem{status: http.StatusBadRequest, slug: "bad_request", sentence: e.Reason}
+		return &problem{status: http.StatusBadRequest, slug: codes.BadRequest, sentence: e.Reason}
 	}
 	if e, ok := errors.AsType[*permissions.IDError](err); ok {
-		return &problem{status: http.StatusBadRequest, slug: "bad_request", sentence: "The " + e.Kind.String() + " id " + e.Reason + "."}
+		return &problem{status: http.StatusBadRequest, slug: codes.BadRequest, sentence: "The " + e.Kind.String() + " id " + e.Reason + "."}
 	}
 	if e, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
-		return &problem{status: http.StatusUnauthorized, slug: "unauthorized", reason: e.Reason, caller: unknown, sentence: tokenRefused(e.Reason)}
+		return &problem{status: http.StatusUnauthorized, slug: codes.Unauthorized, reason: e.Code, caller: unknown, sentence: tokenRefused(e.Code)}
 	}
 	if e, ok := errors.AsType[*identity.KeysUnavailableError](err); ok {
 		return &problem{
 			status: http.StatusServiceUnavailable, retryAfter: e.RetryAfter,
-			slug: "unavailable", sentence: "The issuer's keys are temporarily unavailable. Try again.",
+			slug: codes.Unavailable, sentence: "The issuer's keys are temporarily unavailable. Try again.",
 		}
 	}
 	if e, ok := errors.AsType[*notMemberError](err); ok {
-		return &problem{status: http.StatusForbidden, slug: "forbidden", reason: "not_a_member", sentence: asSentence(e.Error())}
+		return &problem{status: http.StatusForbidden, slug: codes.Forbidden, reason: codes.NotAMember, sentence: asSentence(e.Error())}
 	}
 	if e, ok := errors.AsType[*unprocessable](err); ok {
-		return &problem{status: http.StatusUnprocessableEntity, slug: "unprocessable_entity", sentence: e.reason}
+		return &problem{status: http.StatusUnprocessableEntity, slug: codes.UnprocessableEntity, sentence: e.reason}
 	}
 	if e, ok := errors.AsType[*session.PermissionsError](err); ok {
-		return &problem{status: http.StatusUnprocessableEntity, slug: "unprocessable_entity", sentence: "Value at key 'permissions': " + e.Reason}
+		return &problem{status: http.StatusUnprocessableEntity, slug: codes.UnprocessableEntity, sentence: "Value at key 'permissions': " + e.Reason}
 	}
 	return nil
 }
@@ -240,9 +241,9 @@ func asSentence(s string) string {
 // something about, and nothing of why another's is refused.
 func tokenRefused(reason string) string {
 	switch reason {
-	case identity.ReasonExpired:
+	case codes.TokenExpired:
 		return "The token has expired. Get a fresh one from the identity provider for each call."
-	case identity.ReasonEncrypted:
+	case codes.TokenEncrypted:
 		return "This token is encrypted (JWE), as those of Auth.js are, and only its issuer can read it. Have Auth.js keep its sessions in the database, or sign a JWT for usher; see docs/identity.md."
 	}
 	return badToken

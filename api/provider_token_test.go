@@ -282,25 +282,25 @@ func TestBadUpstreamTokens(t *testing.T) {
 		caller string
 		tells  string
 	}{
-		"signed by another's key of the same kid": {by(stranger, nil, nil), 401, "upstream_signature", idp, invalid},
-		"and expired":                {by(stranger, nil, map[string]any{"iat": now - 99, "exp": now - 9}), 401, "upstream_signature", idp, invalid},
-		"expired":                    {by(key, nil, map[string]any{"iat": now - 99, "exp": now - 9}), 401, "upstream_expired", idp, "The token has expired"},
-		"to come":                    {by(key, nil, map[string]any{"nbf": now + 500}), 401, "upstream_not_yet", idp, invalid},
-		"no aud":                     {by(key, nil, map[string]any{"aud": nil}), 401, "upstream_audience", idp, invalid},
-		"another aud":                {by(key, nil, map[string]any{"aud": "x"}), 401, "upstream_audience", idp, invalid},
-		"an array of others":         {by(key, nil, map[string]any{"aud": []string{"x", "y"}}), 401, "upstream_audience", idp, invalid},
-		"an empty array":             {by(key, nil, map[string]any{"aud": []string{}}), 401, "upstream_audience", idp, invalid},
-		"an empty aud":               {by(key, nil, map[string]any{"aud": ""}), 401, "upstream_audience", idp, invalid},
-		"alg none":                   {by(key, map[string]any{"alg": "none"}, nil), 401, "upstream_algorithm", idp, invalid},
-		"the public key as a secret": {by(identitytest.SecretKey(string(identitytest.JWKS(key))), map[string]any{"kid": "key-1"}, nil), 401, "upstream_algorithm", idp, invalid},
-		"another issuer":             {by(key, nil, map[string]any{"iss": "https://evil.example.com"}), 401, "upstream_issuer_unknown", "", invalid},
-		"a slash at the end":         {by(key, nil, map[string]any{"iss": idp + "/"}), 401, "upstream_issuer_unknown", "", invalid},
-		"another typ":                {by(key, map[string]any{"typ": "logout+jwt"}, nil), 401, "upstream_type", idp, invalid},
-		"crit":                       {by(key, map[string]any{"crit": []string{"x"}}, nil), 401, "upstream_malformed", "", invalid},
-		"no token":                   {"a.b", 401, "upstream_malformed", "", invalid},
-		"a life of a day":            {by(key, nil, map[string]any{"exp": now + 86_400}), 401, "upstream_life", idp, invalid},
-		"an id that is none":         {by(key, nil, map[string]any{"sub": "a\nb"}), 401, "upstream_subject", idp, invalid},
-		"Auth.js's own":              {"eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIn0..aXY.Y2lwaGVy.dGFn", 401, "upstream_encrypted", "", "Have Auth.js keep its sessions in the database"},
+		"signed by another's key of the same kid": {by(stranger, nil, nil), 401, "signature_invalid", idp, invalid},
+		"and expired":                {by(stranger, nil, map[string]any{"iat": now - 99, "exp": now - 9}), 401, "signature_invalid", idp, invalid},
+		"expired":                    {by(key, nil, map[string]any{"iat": now - 99, "exp": now - 9}), 401, "token_expired", idp, "The token has expired"},
+		"to come":                    {by(key, nil, map[string]any{"nbf": now + 500}), 401, "token_not_yet_valid", idp, invalid},
+		"no aud":                     {by(key, nil, map[string]any{"aud": nil}), 401, "audience_mismatch", idp, invalid},
+		"another aud":                {by(key, nil, map[string]any{"aud": "x"}), 401, "audience_mismatch", idp, invalid},
+		"an array of others":         {by(key, nil, map[string]any{"aud": []string{"x", "y"}}), 401, "audience_mismatch", idp, invalid},
+		"an empty array":             {by(key, nil, map[string]any{"aud": []string{}}), 401, "audience_mismatch", idp, invalid},
+		"an empty aud":               {by(key, nil, map[string]any{"aud": ""}), 401, "audience_mismatch", idp, invalid},
+		"alg none":                   {by(key, map[string]any{"alg": "none"}, nil), 401, "algorithm_mismatch", idp, invalid},
+		"the public key as a secret": {by(identitytest.SecretKey(string(identitytest.JWKS(key))), map[string]any{"kid": "key-1"}, nil), 401, "algorithm_mismatch", idp, invalid},
+		"another issuer":             {by(key, nil, map[string]any{"iss": "https://evil.example.com"}), 401, "issuer_mismatch", "", invalid},
+		"a slash at the end":         {by(key, nil, map[string]any{"iss": idp + "/"}), 401, "issuer_mismatch", "", invalid},
+		"another typ":                {by(key, map[string]any{"typ": "logout+jwt"}, nil), 401, "type_mismatch", idp, invalid},
+		"crit":                       {by(key, map[string]any{"crit": []string{"x"}}, nil), 401, "header_invalid", "", invalid},
+		"no token":                   {"a.b", 401, "token_malformed", "", invalid},
+		"a life of a day":            {by(key, nil, map[string]any{"exp": now + 86_400}), 401, "lifetime_too_long", idp, invalid},
+		"an id that is none":         {by(key, nil, map[string]any{"sub": "a\nb"}), 401, "claims_invalid", idp, invalid},
+		"Auth.js's own":              {"eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIn0..aXY.Y2lwaGVy.dGFn", 401, "token_encrypted", "", "Have Auth.js keep its sessions in the database"},
 		"of a disabled user":         {by(key, nil, map[string]any{"sub": "eve"}), 403, "user_disabled", idp, "This user is disabled."},
 		"of a user without grants":   {by(key, nil, map[string]any{"sub": "a:b"}), 403, "no_grant", idp, "No grant"},
 		"an unknown kid":             {by(key, map[string]any{"kid": "key-2"}, nil), 503, "", "", "Try again"},
@@ -340,7 +340,7 @@ func TestUpstreamTokenWhereNoneIsTaken(t *testing.T) {
 	r := newRig(t)
 	token := identitytest.New(idp, "").Token(nil)
 	a := send(t, r.Server, r.bearing(t, token, `{}`))
-	if d := r.denial(t, a); a.status != 401 || d.reason != "upstream_issuer_unknown" {
+	if d := r.denial(t, a); a.status != 401 || d.reason != "issuer_mismatch" {
 		t.Errorf("status %d, row %+v", a.status, d)
 	}
 	req := r.bearing(t, token, `{"userId":"ada","permissions":{}}`)

@@ -66,38 +66,38 @@ func (c *Claims) read(payload strictjson.Members) error {
 		v, there := payload.Get(claim.name)
 		s, ok := v.Text()
 		if there && !ok {
-			return errClaims
+			return errClaim(claim.name)
 		}
 		*claim.to = s
 	}
 	ui, there := payload.Get("ui")
 	if _, ok := ui.Members(); there && !ok {
-		return errClaims
+		return errClaim("ui")
 	}
 	c.UserInfo = ui.Raw()
 
 	v, there := payload.Get("perms")
 	perms, ok := v.Members()
 	if there && !ok {
-		return errClaims
+		return errClaim("perms")
 	}
 	v, there = payload.Get("stores")
 	stores, ok := v.Members()
 	if there && !ok {
-		return errClaims
+		return errClaim("stores")
 	}
 	c.rules = make([]permissions.Rule, 0, len(perms)+len(stores))
 	for _, m := range perms {
 		access, ok := roomAccess(m.Value)
 		if !ok {
-			return errClaims
+			return errClaim("perms")
 		}
 		c.grant(permissions.RoomKind, m.Name, access)
 	}
 	for _, m := range stores {
 		access, ok := storeAccess(m.Value)
 		if !ok {
-			return errClaims
+			return errClaim("stores")
 		}
 		c.grant(permissions.StoreKind, m.Name, access)
 	}

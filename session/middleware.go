@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/usher-auth/usher/internal/codes"
 )
 
 // MiddlewareConfig says where [Verifier.Middleware] finds tokens. The zero
@@ -112,13 +114,13 @@ func mayUseCookie(r *http.Request, origins []string) bool {
 
 // refuse answers in the one error shape, the same for every fault of the token.
 func refuse(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
-	status, slug, reason := http.StatusUnauthorized, "unauthorized", "The request bears no valid token."
+	status, code, reason := http.StatusUnauthorized, codes.Unauthorized, "The request has no valid token."
 	switch {
 	case errors.Is(err, ErrKeysUnavailable):
-		status, slug, reason = http.StatusServiceUnavailable, "unavailable", "Tokens cannot be verified at the moment."
+		status, code, reason = http.StatusServiceUnavailable, codes.Unavailable, "Tokens cannot be verified at the moment."
 		w.Header().Set("Retry-After", "5")
 	case errors.Is(err, errOrigin):
-		status, slug, reason = http.StatusForbidden, "forbidden", "Pages of this origin may not use the user's cookie."
+		status, code, reason = http.StatusForbidden, codes.Forbidden, "Pages of this origin may not use the user's cookie."
 	case errors.Is(err, ErrInvalidToken):
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`) // RFC 6750, section 3
 	default:
@@ -132,7 +134,7 @@ func refuse(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err err
 		Error     string `json:"error"`
 		Reason    string `json:"reason"`
 		RequestID string `json:"requestId"`
-	}{slug, reason, id})
+	}{code, reason, id})
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

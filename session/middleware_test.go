@@ -45,15 +45,15 @@ func TestMiddleware(t *testing.T) {
 		{"another cookie", keys, "usher", "/", http.Header{"Cookie": {"Usher=" + token}}, 401, "no token"},
 		{"in the URL", keys, "", "/?token=" + token + "&access_token=" + token, nil, 401, "no token"},
 		{"in the URL, cookie configured", keys, "usher", "/?usher=" + token, nil, 401, "no token"},
-		{"bad header does not fall through", keys, "usher", "/", http.Header{"Authorization": {"Bearer x"}, "Cookie": {"usher=" + token}}, 401, "form"},
+		{"bad header does not fall through", keys, "usher", "/", http.Header{"Authorization": {"Bearer x"}, "Cookie": {"usher=" + token}}, 401, "token_malformed"},
 		{"empty header does not fall through", keys, "usher", "/", http.Header{"Authorization": {""}, "Cookie": {"usher=" + token}}, 401, "no token"},
 		{"other scheme does not fall through", keys, "usher", "/", http.Header{"Authorization": {"Basic eDp5"}, "Cookie": {"usher=" + token}}, 401, "no token"},
 		{"no scheme", keys, "", "/", http.Header{"Authorization": {token}}, 401, "no token"},
-		{"two blanks", keys, "", "/", http.Header{"Authorization": {"Bearer  " + token}}, 401, "base64"},
+		{"two blanks", keys, "", "/", http.Header{"Authorization": {"Bearer  " + token}}, 401, "token_malformed"},
 		{"two headers", keys, "", "/", http.Header{"Authorization": {"Bearer " + token, "Bearer " + token}}, 401, "two tokens"},
 		{"two cookies", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token + "; usher=" + token}}, 401, "two tokens"},
 		{"two cookies in two headers", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token, "usher=x"}}, 401, "two tokens"},
-		{"empty cookie", keys, "usher", "/", http.Header{"Cookie": {"usher="}, "Origin": {"https://app.example.com"}}, 401, "form"},
+		{"empty cookie", keys, "usher", "/", http.Header{"Cookie": {"usher="}, "Origin": {"https://app.example.com"}}, 401, "token_malformed"},
 		{"cookie, of a foreign page", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}, "Origin": {"https://evil.example"}}, 403, "may not use"},
 		{"cookie, of a longer origin", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}, "Origin": {"https://app.example.com.evil.test"}}, 403, "may not use"},
 		{"cookie, of http", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}, "Origin": {"http://app.example.com"}}, 403, "may not use"},
@@ -62,8 +62,8 @@ func TestMiddleware(t *testing.T) {
 		{"cookie, of the same site", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}, "Sec-Fetch-Site": {"same-site"}}, 403, "may not use"},
 		{"cookie, of who does not say", keys, "usher", "/", http.Header{"Cookie": {"usher=" + token}}, 403, "may not use"},
 		{"cookie, bad and foreign", keys, "usher", "/", http.Header{"Cookie": {"usher=x"}, "Origin": {"https://evil.example"}}, 403, "may not use"},
-		{"expired", keys, "", "/", http.Header{"Authorization": {"Bearer " + expired}}, 401, "expired"},
-		{"forged", keys, "", "/", http.Header{"Authorization": {"Bearer " + otherSignature(token)}}, 401, "signature"},
+		{"expired", keys, "", "/", http.Header{"Authorization": {"Bearer " + expired}}, 401, "token_expired"},
+		{"forged", keys, "", "/", http.Header{"Authorization": {"Bearer " + otherSignature(token)}}, 401, "signature_invalid"},
 		{"keys down", down, "", "/", http.Header{"Authorization": {"Bearer " + token}}, 503, "unavailable"},
 		{"keys down, and no token", down, "", "/", nil, 401, "no token"},
 	} {
@@ -94,7 +94,7 @@ func TestMiddleware(t *testing.T) {
 			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
 				t.Fatalf("body %s: %v", w.Body, err)
 			}
-			want := map[string]string{"error": "unauthorized", "reason": "The request bears no valid token.", "requestId": body["requestId"]}
+			want := map[string]string{"error": "unauthorized", "reason": "The request has no valid token.", "requestId": body["requestId"]}
 			retry, challenge := "", "Bearer"
 			switch {
 			case tt.status == 503:

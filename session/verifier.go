@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/jwk"
 	"github.com/usher-auth/usher/internal/jws"
 	"github.com/usher-auth/usher/internal/strictjson"
@@ -101,45 +102,51 @@ var (
 	ErrExpired = errors.New("session: token has expired")
 )
 
-// A TokenError is the refusal of a token. Its text is the same for all, so
-// that it may reach the bearer and teach a forger nothing. The Code goes to the
-// log, where slog puts it by itself.
+// A TokenError is the refusal of a token. Its text is the same for all, so that
+// it may be shown to the sender of the token and teach a forger nothing. Code and
+// Detail belong in the log; slog writes them by itself.
 //
-// Codes are stable. In the order of the checks: too-long, form, base64, header,
-// kid, unknown-key, alg, signature, typ, payload, iss, aud, sub, jti, iat, exp,
-// nbf, lifetime, claims, issued-later, not-yet, expired.
-type TokenError struct{ Code string }
+// The codes are stable, and those of the npm package: token_malformed,
+// header_invalid, type_mismatch, key_unknown, algorithm_mismatch,
+// signature_invalid, issuer_mismatch, audience_mismatch, claims_invalid,
+// lifetime_too_long, token_not_yet_valid, token_expired. docs/errors.md explains
+// each.
+type TokenError struct {
+	Code   string
+	Detail string // what exactly failed, for people; it quotes nothing of the token
+}
 
 func (*TokenError) Error() string { return ErrInvalidToken.Error() }
 
 // Is makes every TokenError an [ErrInvalidToken].
 func (e *TokenError) Is(target error) bool {
-	return target == ErrInvalidToken || target == ErrExpired && e == errExpired
+	return target == ErrInvalidToken || target == ErrExpired && e.Code == codes.TokenExpired
 }
 
 // LogValue implements [slog.LogValuer].
 func (e *TokenError) LogValue() slog.Value {
-	return slog.StringValue(ErrInvalidToken.Error() + ": " + e.Code)
+	text := ErrInvalidToken.Error() + ": " + e.Code
+	if e.Detail != "" {
+		text += ": " + e.Detail
+	}
+	return slog.StringValue(text)
 }
 
 var (
-	errKeyID       = &TokenError{"kid"}
-	errUnknownKey  = &TokenError{"unknown-key"}
-	errType        = &TokenError{"typ"}
-	errPayload     = &TokenError{"payload"}
-	errIssuer      = &TokenError{"iss"}
-	errAudience    = &TokenError{"aud"}
-	errSubject     = &TokenError{"sub"}
-	errID          = &TokenError{"jti"}
-	errIssuedAt    = &TokenError{"iat"}
-	errExpiresAt   = &TokenError{"exp"}
-	errNotBefore   = &TokenError{"nbf"}
-	errLifetime    = &TokenError{"lifetime"}
-	errClaims      = &TokenError{"claims"}
-	errIssuedLater = &TokenError{"issued-later"}
-	errNotYet      = &TokenError{"not-yet"}
-	errExpired     = &TokenError{"expired"}
+	errKeyID       = &TokenError{codes.HeaderInvalid, "kid is missing or malformed"}
+	errType        = &TokenError{codes.TypeMismatch, "typ is not at+jwt"}
+	errUnknownKey  = &TokenError{codes.KeyUnknown, "kid names no published key"}
+	errPayload     = &TokenError{codes.TokenMalformed, "the payload is not a strict JSON object"}
+	errIssuer      = &TokenError{codes.IssuerMismatch, "iss"}
+	errAudience    = &TokenError{codes.AudienceMismatch, "aud"}
+	errLifetime    = &TokenError{codes.LifetimeTooLong, "exp - iat"}
+	errIssuedLater = &TokenError{codes.TokenNotYetValid, "iat"}
+	errNotYet      = &TokenError{codes.TokenNotYetValid, "nbf"}
+	errExpired     = &TokenError{codes.TokenExpired, "exp"}
 )
+
+// errClaim says that a claim is missing or malformed.
+func errClaim(name string) error { return &TokenError{codes.ClaimsInvalid, name} }
 
 // Verify returns the claims of a token that is in order. Otherwise the error is
 // an [ErrInvalidToken], of type [*TokenError], or, where the key could not be
@@ -185,23 +192,23 @@ func (v *Verifier) holds(ctx context.Context, key JWK) bool {
 
 // open checks all of a token but the time.
 func (v *Verifier) open(ctx context.Context, token string) (*verifiedToken, error) {
-	opened, err := openJWS(ctx, token, v.cfg.Keys)
+	m, key, err := openJWS(ctx, token, v.cfg.Keys, isAccessToken)
 	if err != nil {
 		return nil, err
 	}
-	if !isAccessToken(opened.typ) {
-		return nil, errType
-	}
-	payload, err := strictjson.Object(opened.payload, jws.MaxDepth)
+	payload, err := strictjson.Object(m.Payload, jws.MaxDepth)
 	if err != nil {
 		return nil, errPayload
 	}
-	t := &verifiedToken{key: opened.key}
+	t := &verifiedToken{key: key}
 	if err := v.checkClaims(payload, t); err != nil {
 		return nil, err
 	}
 	if err := t.claims.read(payload); err != nil {
 		return nil, err
+	}
+	if t.claims.ExpiresAt.Sub(t.claims.IssuedAt) > v.cfg.MaxLifetime {
+		return nil, errLifetime
 	}
 	return t, nil
 }
@@ -212,37 +219,30 @@ func isAccessToken(typ string) bool {
 	return strings.EqualFold(typ, "at+jwt") || strings.EqualFold(typ, "application/at+jwt")
 }
 
-// openedJWS is a JWS whose signature is good.
-type openedJWS struct {
-	typ     string
-	key     JWK
-	payload []byte
-}
-
-// openJWS checks a JWS in compact serialization (RFC 7515), whatever it is
-// about.
-func openJWS(ctx context.Context, token string, keys KeySource) (openedJWS, error) {
+// openJWS checks a JWS in compact serialization (RFC 7515) whose typ is one of
+// those taken, whatever it is about.
+func openJWS(ctx context.Context, token string, keys KeySource, takesType func(typ string) bool) (*jws.Message, JWK, error) {
 	var key JWK
 	m, err := jws.Open(token, nil, func(m *jws.Message) (found jws.Key, err error) {
-		key, err = findKey(ctx, keys, m.KeyID)
+		key, err = findKey(ctx, keys, m, takesType)
 		return jws.Key{Algorithm: key.Algorithm, Verify: key.Verify}, err
 	})
 	if fault, ok := errors.AsType[jws.Fault](err); ok {
-		return openedJWS{}, &TokenError{string(fault)}
+		err = &TokenError{fault.Code, fault.Detail}
 	}
-	if err != nil {
-		return openedJWS{}, err
-	}
-	typ, _ := jws.Text(m.Header, "typ")
-	return openedJWS{typ, key, m.Payload}, nil
+	return m, key, err
 }
 
-// findKey finds the key that a token names.
-func findKey(ctx context.Context, keys KeySource, kid string) (JWK, error) {
-	if !isTokenKeyID(kid) {
+// findKey finds the key that a token names, once the rest of the header is in
+// order.
+func findKey(ctx context.Context, keys KeySource, m *jws.Message, takesType func(typ string) bool) (JWK, error) {
+	if !isTokenKeyID(m.KeyID) {
 		return JWK{}, errKeyID
 	}
-	key, err := keys.Key(ctx, kid)
+	if typ, _ := jws.Text(m.Header, "typ"); !takesType(typ) {
+		return JWK{}, errType
+	}
+	key, err := keys.Key(ctx, m.KeyID)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
 		return JWK{}, errUnknownKey
@@ -280,26 +280,26 @@ func (v *Verifier) checkClaims(payload strictjson.Members, t *verifiedToken) err
 	}
 	c.Subject, _ = jws.Text(payload, "sub")
 	if c.Subject == "" || len(c.Subject) > maxSubjectBytes {
-		return errSubject
+		return errClaim("sub")
 	}
 	c.ID, _ = jws.Text(payload, "jti")
 	if c.ID == "" || len(c.ID) > maxIDBytes {
-		return errID
+		return errClaim("jti")
 	}
 	var ok bool
 	if c.IssuedAt, ok = jws.Date(payload, "iat"); !ok {
-		return errIssuedAt
+		return errClaim("iat")
 	}
 	if c.ExpiresAt, ok = jws.Date(payload, "exp"); !ok {
-		return errExpiresAt
+		return errClaim("exp")
 	}
 	if _, there := payload.Get("nbf"); there {
 		if t.notBefore, ok = jws.Date(payload, "nbf"); !ok {
-			return errNotBefore
+			return errClaim("nbf")
 		}
 	}
-	if life := c.ExpiresAt.Sub(c.IssuedAt); life <= 0 || life > v.cfg.MaxLifetime {
-		return errLifetime
+	if !c.ExpiresAt.After(c.IssuedAt) {
+		return errClaim("exp")
 	}
 	return nil
 }

@@ -91,15 +91,15 @@ func TestVerifyTimes(t *testing.T) {
 			now   int64
 			code  string
 		}{
-			{"before iat", plain, iat - leeway - 1, "issued-later"},
+			{"before iat", plain, iat - leeway - 1, "token_not_yet_valid"},
 			{"at iat less leeway", plain, iat - leeway, ""},
-			{"before nbf", token, nbf - leeway - 1, "not-yet"},
+			{"before nbf", token, nbf - leeway - 1, "token_not_yet_valid"},
 			{"at nbf less leeway", token, nbf - leeway, ""},
 			{"before exp", token, exp - 1, ""},
 			{"at exp", token, exp, ""},
 			{"last second", token, exp + leeway - 1, ""},
-			{"over", token, exp + leeway, "expired"},
-			{"long over", token, exp + 1_000_000, "expired"},
+			{"over", token, exp + leeway, "token_expired"},
+			{"long over", token, exp + 1_000_000, "token_expired"},
 		} {
 			v := newVerifier(t, session.VerifierConfig{
 				Keys: keys, Leeway: time.Duration(leeway) * time.Second,
@@ -109,7 +109,7 @@ func TestVerifyTimes(t *testing.T) {
 			if got := codeOf(err); got != tt.code {
 				t.Errorf("leeway %d, %s: got %q, want %q", leeway, tt.name, got, tt.code)
 			}
-			if got, want := errors.Is(err, session.ErrExpired), tt.code == "expired"; got != want {
+			if got, want := errors.Is(err, session.ErrExpired), tt.code == "token_expired"; got != want {
 				t.Errorf("leeway %d, %s: is ErrExpired %t, want %t", leeway, tt.name, got, want)
 			}
 		}
@@ -120,7 +120,7 @@ func TestVerifyMaxLifetime(t *testing.T) {
 	t.Parallel()
 	f := edForger("ed")
 	v := newVerifier(t, session.VerifierConfig{Keys: keySet(t, f), MaxLifetime: time.Minute})
-	for life, code := range map[int]string{60: "", 61: "lifetime"} {
+	for life, code := range map[int]string{60: "", 61: "lifetime_too_long"} {
 		_, err := v.Verify(t.Context(), f.token(claims("iat", "1800000000", "exp", strconv.Itoa(1800000000+life))))
 		if got := codeOf(err); got != code {
 			t.Errorf("%d s of at most 60: got %q, want %q", life, got, code)
@@ -145,8 +145,8 @@ func TestExpiredAndForgedIsForged(t *testing.T) {
 	thief := edForger("thief")
 	thief.kid = "ed"
 	_, err := v.Verify(t.Context(), thief.token(claims("iat", "1799990000", "exp", "1799990300")))
-	if got := codeOf(err); got != "signature" || errors.Is(err, session.ErrExpired) {
-		t.Errorf("got %q, want signature and not ErrExpired", got)
+	if got := codeOf(err); got != "signature_invalid" || errors.Is(err, session.ErrExpired) {
+		t.Errorf("got %q, want signature_invalid and not ErrExpired", got)
 	}
 }
 
@@ -162,7 +162,7 @@ func TestTokenErrorText(t *testing.T) {
 		}
 		var log bytes.Buffer
 		slog.New(slog.NewTextHandler(&log, nil)).Info("refused", "error", err)
-		if !strings.Contains(log.String(), `error="session: invalid token: `+codeOf(err)+`"`) {
+		if !strings.Contains(log.String(), `error="session: invalid token: `+codeOf(err)+`: `) {
 			t.Errorf("%.60q: logged as %s", token, log.String())
 		}
 	}
@@ -256,9 +256,9 @@ func TestTwoIssuersOneKid(t *testing.T) {
 				}{
 					{va, ta, ""},
 					{vb, tb, ""},
-					{va, tb, "signature"},
-					{vb, ta, "signature"},
-					{va, a.token(claims("iss", `"https://b.test"`)), "iss"},
+					{va, tb, "signature_invalid"},
+					{vb, ta, "signature_invalid"},
+					{va, a.token(claims("iss", `"https://b.test"`)), "issuer_mismatch"},
 				} {
 					if _, err := tt.v.Verify(t.Context(), tt.token); codeOf(err) != tt.want {
 						t.Errorf("got %q, want %q", codeOf(err), tt.want)
@@ -281,7 +281,7 @@ func TestTypes(t *testing.T) {
 		for _, prefix := range []string{"", "application/"} {
 			for _, spelling := range []string{prefix + typ, strings.ToUpper(prefix + typ)} {
 				_, err := v.Verify(t.Context(), f.tokenWith(fmt.Sprintf(`{"alg":"EdDSA","kid":"ed","typ":%q}`, spelling), claims()))
-				want := "typ"
+				want := "type_mismatch"
 				if typ == "at+jwt" {
 					want = ""
 				}
@@ -374,17 +374,17 @@ func TestMemo(t *testing.T) {
 	verify("again", token, "")
 
 	now = testNow.Add(-time.Minute)
-	verify("clock set back before nbf", token, "issued-later")
+	verify("clock set back before nbf", token, "token_not_yet_valid")
 	now = testNow.Add(time.Hour)
-	verify("expired", token, "expired")
+	verify("expired", token, "token_expired")
 	now = testNow
 
 	current = keySet(t, edForger("other"))
-	verify("key withdrawn", token, "unknown-key")
+	verify("key withdrawn", token, "key_unknown")
 	impostor := edForger("other")
 	impostor.kid = "ed"
 	current = keySet(t, impostor)
-	verify("another key of the kid", token, "signature")
+	verify("another key of the kid", token, "signature_invalid")
 	renamed := f
 	renamed.alg = session.Ed25519
 	current = keySet(t, renamed)
@@ -394,7 +394,7 @@ func TestMemo(t *testing.T) {
 	current = keyFunc(func(context.Context, string) (session.JWK, error) {
 		return session.JWK{KeyID: "ed", Algorithm: "EdDSA"}, nil
 	})
-	verify("an empty key", token, "signature")
+	verify("an empty key", token, "signature_invalid")
 	current = keySet(t, f)
 	verify("key back", token, "")
 
@@ -402,7 +402,7 @@ func TestMemo(t *testing.T) {
 		verify("one of many", f.token(claims("jti", strconv.Quote(strconv.Itoa(i)))), "")
 	}
 	verify("first of all", token, "")
-	verify("changed", otherSignature(token), "signature")
+	verify("changed", otherSignature(token), "signature_invalid")
 }
 
 // otherSignature returns the token with an end that is certain to differ.

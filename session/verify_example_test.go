@@ -184,11 +184,11 @@ func ExampleTokenError() {
 		},
 	}))
 	_, err := exampleVerifier().Verify(context.Background(), exampleToken+"x")
-	fmt.Println("to the bearer:", err)
+	fmt.Println("to the sender:", err)
 	logger.Info("token refused", "error", err)
 	// Output:
-	// to the bearer: session: invalid token
-	// level=INFO msg="token refused" error="session: invalid token: base64"
+	// to the sender: session: invalid token
+	// level=INFO msg="token refused" error="session: invalid token: token_malformed: a part is not base64url"
 }
 
 // Keys that cannot be had are no fault of the token. A client that is told 401

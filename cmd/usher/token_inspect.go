@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -42,14 +43,15 @@ func (c *tokenInspectCmd) Run(ctx context.Context, out *console) error {
 type inspection struct {
 	// Valid is nil if there were no keys to verify with.
 	Valid    *bool       `json:"valid"`
-	Code     string      `json:"code,omitempty"` // as of session.TokenError
+	Code     string      `json:"code,omitempty"` // of session.TokenError
 	Problem  string      `json:"problem,omitempty"`
 	KeysFrom string      `json:"keysFrom,omitempty"`
 	Header   tokenHeader `json:"header"`
 	Claims   tokenClaims `json:"claims"`
 
 	at       time.Time
-	unread   error // header or claims are not what they should be
+	detail   string // of session.TokenError
+	unread   error  // header or claims are not what they should be
 	compared session.VerifierConfig
 	named    bool // the issuer, by somebody else than the token
 }
@@ -117,7 +119,7 @@ func (i *inspection) judge(err error, compared session.VerifierConfig) {
 	valid := err == nil
 	i.Valid, i.compared = &valid, compared
 	if invalid, ok := errors.AsType[*session.TokenError](err); ok {
-		i.Code = invalid.Code
+		i.Code, i.detail = invalid.Code, invalid.Detail
 		i.Problem = i.problem()
 	}
 }
@@ -125,7 +127,7 @@ func (i *inspection) judge(err error, compared session.VerifierConfig) {
 // isSigned reports whether one of the keys signed what the token says.
 func (i *inspection) isSigned() bool {
 	switch i.Code {
-	case "too-long", "form", "base64", "header", "kid", "unknown-key", "alg", "signature":
+	case codes.TokenMalformed, codes.HeaderInvalid, codes.TypeMismatch, codes.KeyUnknown, codes.AlgorithmMismatch, codes.SignatureInvalid:
 		return false
 	}
 	return i.Valid != nil
@@ -134,42 +136,32 @@ func (i *inspection) isSigned() bool {
 // problem says a verifier's code in words.
 func (i *inspection) problem() string {
 	switch i.Code {
-	case "too-long":
-		return "it is longer than 16 KiB"
-	case "form":
-		return "it does not have three parts separated by dots"
-	case "base64":
-		return "a part of it is not valid base64url (RFC 4648)"
-	case "header":
-		return "its header is not a JSON object of exactly alg, kid and typ"
-	case "kid":
-		return "its header names no key (kid)"
-	case "unknown-key":
+	case codes.TokenMalformed:
+		return "it is malformed: " + i.detail
+	case codes.HeaderInvalid:
+		return "its header is not alg, kid and typ alone: " + i.detail
+	case codes.KeyUnknown:
 		return fmt.Sprintf("its key %s is not among the keys from %s: another issuer signed it, or the key was withdrawn", cell(i.Header.KeyID), i.KeysFrom)
-	case "alg":
+	case codes.AlgorithmMismatch:
 		return fmt.Sprintf("its alg %s is not that of its key", cell(i.Header.Algorithm))
-	case "signature":
+	case codes.SignatureInvalid:
 		return "its signature is invalid: the token was changed or forged"
-	case "typ":
+	case codes.TypeMismatch:
 		return fmt.Sprintf("its typ %s is not at+jwt: it is not an access token", cell(i.Header.Type))
-	case "payload":
-		return "its payload is not a JSON object with unique names"
-	case "iss":
+	case codes.IssuerMismatch:
 		return fmt.Sprintf("its issuer is %s, not %s", cell(i.Claims.Issuer), i.compared.Issuer)
-	case "aud":
+	case codes.AudienceMismatch:
 		return fmt.Sprintf("it is for %s, not for %s", cell(i.Claims.audience()), cell(i.compared.Audience))
-	case "sub", "jti", "iat", "exp", "nbf":
-		return fmt.Sprintf("its claim %s is missing or malformed", i.Code)
-	case "lifetime":
-		return "its lifetime is more than an hour, or not positive"
-	case "issued-later":
-		return "it was issued in the future: a clock is wrong"
-	case "not-yet":
-		return "it is not valid yet (nbf)"
-	case "expired":
+	case codes.ClaimsInvalid:
+		return fmt.Sprintf("its claim %s is missing or malformed", i.detail)
+	case codes.LifetimeTooLong:
+		return "it is valid for longer than an hour"
+	case codes.TokenNotYetValid:
+		return fmt.Sprintf("its %s is in the future: a clock may be wrong", i.detail)
+	case codes.TokenExpired:
 		return fmt.Sprintf("it expired %s ago; everything else is valid", i.since(i.Claims.ExpiresAt))
 	}
-	return "one of its claims has the wrong type"
+	return "it is refused: " + i.Code
 }
 
 // verdict is the inspection in a sentence.

@@ -106,7 +106,7 @@ SELECT issued_at AS denied_at, recorded_at, reason, user_id, organization_id, au
  WHERE result = 'denied';
 COMMENT ON VIEW audit.denials IS 'Every request that usher refused with 401 or 403: sum(count) is their number.';
 COMMENT ON COLUMN audit.denials.denied_at IS 'By the database''s clock; by the replica''s where the request was refused before the look-up.';
-COMMENT ON COLUMN audit.denials.reason IS 'A slug, for example no_grant, session_unknown, session_expired, user_disabled, origin_not_allowed, upstream_signature.';
+COMMENT ON COLUMN audit.denials.reason IS 'A slug, for example no_grant, session_unknown, session_expired, user_disabled, origin_not_allowed, signature_invalid.';
 COMMENT ON COLUMN audit.denials.skipped_grants IS 'Grants left out because a value did not fit their template; null where there was none.';
 COMMENT ON COLUMN audit.denials.count IS 'Requests. More than 1: a flood of one reason from callers who were not known, counted by the second; denied_at and request_id are those of the first.';
 COMMENT ON COLUMN audit.denials.recorded_at IS 'When the row was written, by the database''s clock.';

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/jws"
 	"github.com/usher-auth/usher/internal/strictjson"
 	"github.com/usher-auth/usher/session"
@@ -14,7 +15,7 @@ import (
 // takes what usher needs of them.
 func (p *provider) read(m *jws.Message, payload strictjson.Members, now time.Time) (session.UpstreamClaims, error) {
 	if !p.takesType(m.Header) {
-		return session.UpstreamClaims{}, p.refuse(ReasonType, "typ is not one of %q", p.Types)
+		return session.UpstreamClaims{}, p.refuse(codes.TypeMismatch, "typ is not one of %q", p.Types)
 	}
 	if err := p.checkAudience(payload); err != nil {
 		return session.UpstreamClaims{}, err
@@ -30,7 +31,7 @@ func (p *provider) read(m *jws.Message, payload strictjson.Members, now time.Tim
 	user, _ := claim(payload, p.UserClaim).Text()
 	claims.UserID = p.prefix() + user
 	if user == "" || !session.IsDirectoryID(claims.UserID) {
-		return session.UpstreamClaims{}, p.refuse(ReasonSubject, "%s is not a string that is an id of a user", p.UserClaim)
+		return session.UpstreamClaims{}, p.refuse(codes.ClaimsInvalid, "%s is not a string that is an id of a user", p.UserClaim)
 	}
 	if err := p.readMemberships(payload, &claims); err != nil {
 		return session.UpstreamClaims{}, err
@@ -58,10 +59,10 @@ func (p *provider) takesType(header strictjson.Members) bool {
 
 func (p *provider) checkAudience(payload strictjson.Members) error {
 	if aud, _ := payload.Get("aud"); len(p.Audiences) > 0 && !jws.Includes(aud, p.Audiences...) {
-		return p.refuse(ReasonAudience, "aud is or holds none of %q", p.Audiences)
+		return p.refuse(codes.AudienceMismatch, "aud is or holds none of %q", p.Audiences)
 	}
 	if azp, _ := jws.Text(payload, "azp"); len(p.Parties) > 0 && !slices.Contains(p.Parties, azp) {
-		return p.refuse(ReasonAudience, "azp is none of %q", p.Parties)
+		return p.refuse(codes.AudienceMismatch, "azp is none of %q", p.Parties)
 	}
 	return nil
 }
@@ -69,12 +70,12 @@ func (p *provider) checkAudience(payload strictjson.Members) error {
 func (p *provider) checkRules(payload strictjson.Members) error {
 	for _, r := range p.Require {
 		if !r.holds(payload) {
-			return p.refuse(ReasonClaim, "%s is missing or not as required", r.Claim)
+			return p.refuse(codes.ClaimRefused, "%s is missing or not as required", r.Claim)
 		}
 	}
 	for _, r := range p.Refuse {
 		if r.holds(payload) {
-			return p.refuse(ReasonClaim, "%s is there and refused", r.Claim)
+			return p.refuse(codes.ClaimRefused, "%s is there and refused", r.Claim)
 		}
 	}
 	return nil
@@ -119,7 +120,7 @@ func (p *provider) readMemberships(payload strictjson.Members, claims *session.U
 	if active := claim(payload, p.OrganizationClaim); isThere(active) {
 		var ok bool
 		if claims.Organization, ok = active.Text(); !ok {
-			return p.refuse(ReasonClaim, "%s is not a string", p.OrganizationClaim)
+			return p.refuse(codes.ClaimsInvalid, "%s is not a string", p.OrganizationClaim)
 		}
 	}
 	for _, list := range []struct {
@@ -131,7 +132,7 @@ func (p *provider) readMemberships(payload strictjson.Members, claims *session.U
 		}
 		ids, ok := texts(claim(payload, list.name))
 		if !ok || len(ids) > maxMemberships {
-			return p.refuse(ReasonClaim, "%s is not an array of at most %d strings", list.name, maxMemberships)
+			return p.refuse(codes.ClaimsInvalid, "%s is not an array of at most %d strings", list.name, maxMemberships)
 		}
 		fits := slices.DeleteFunc(ids, func(id string) bool { return !session.IsDirectoryID(id) })
 		claims.Skipped += len(ids) - len(fits)
@@ -163,24 +164,27 @@ func texts(value strictjson.Value) ([]string, bool) {
 func (p *provider) checkTimes(payload strictjson.Members, now time.Time) (expires time.Time, err error) {
 	issued, issuedOK := jws.Date(payload, "iat")
 	expires, expiresOK := jws.Date(payload, "exp")
-	if !issuedOK || !expiresOK || !expires.After(issued) || expires.Sub(issued) > p.MaxLife {
-		return time.Time{}, p.refuse(ReasonLife, "iat and exp are not dates at most %s apart", p.MaxLife)
+	if !issuedOK || !expiresOK || !expires.After(issued) {
+		return time.Time{}, p.refuse(codes.ClaimsInvalid, "iat and exp are not two dates, the second later")
+	}
+	if life := expires.Sub(issued); life > p.MaxLife {
+		return time.Time{}, p.refuse(codes.LifetimeTooLong, "it is valid for %s, and max-life is %s", life, p.MaxLife)
 	}
 	notBefore := issued
 	if _, there := payload.Get("nbf"); there {
 		nbf, ok := jws.Date(payload, "nbf")
 		if !ok {
-			return time.Time{}, p.refuse(ReasonLife, "nbf is not a date")
+			return time.Time{}, p.refuse(codes.ClaimsInvalid, "nbf is not a date")
 		}
 		if nbf.After(issued) {
 			notBefore = nbf
 		}
 	}
 	if notBefore.After(now.Add(p.Leeway)) {
-		return time.Time{}, p.refuse(ReasonNotYet, "%s too early", notBefore.Sub(now).Round(time.Second))
+		return time.Time{}, p.refuse(codes.TokenNotYetValid, "%s too early", notBefore.Sub(now).Round(time.Second))
 	}
 	if !now.Before(expires) {
-		return time.Time{}, p.refuse(ReasonExpired, "%s ago", now.Sub(expires).Round(time.Second))
+		return time.Time{}, p.refuse(codes.TokenExpired, "%s ago", now.Sub(expires).Round(time.Second))
 	}
 	return expires, nil
 }

@@ -20,6 +20,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/identity/identitytest"
 	"github.com/usher-auth/usher/internal/jwk"
@@ -67,7 +68,7 @@ func TestKeyOfAToken(t *testing.T) {
 		members["n"] = base64.URLEncoding.EncodeToString(append([]byte{0}, n...))
 		return members
 	}
-	const unknown, algorithm, signature = identity.ReasonUnknownKey, identity.ReasonAlgorithm, identity.ReasonSignature
+	const unknown, algorithm, signature = codes.KeyUnknown, codes.AlgorithmMismatch, codes.SignatureInvalid
 	for name, test := range map[string]struct {
 		set  []m
 		key  identitytest.Key
@@ -144,7 +145,7 @@ func TestProviderAlgorithms(t *testing.T) {
 					usual := alg != jwk.Ed25519 && !regexp.MustCompile("^(RS384|RS512|PS256)$").MatchString(alg)
 					want := ""
 					if changes != nil && line == plain && !usual {
-						want = identity.ReasonAlgorithm // nobody says that the key is for this one
+						want = codes.AlgorithmMismatch // nobody says that the key is for this one
 					}
 					_, err := verifier(t, p, line).Verify(t.Context(), p.TokenBy(key, nil, m{"aud": "usher"}))
 					if got := reasonOf(t, err); got != want {
@@ -280,7 +281,7 @@ func TestKeysFile(t *testing.T) {
 				t.Errorf("a token by the key: %v", err)
 			}
 			stranger := identitytest.NewKey(jwk.ES256, "k")
-			if _, err := u.Verify(t.Context(), p.TokenBy(stranger, nil, m{"aud": "usher"})); reasonOf(t, err) != identity.ReasonSignature {
+			if _, err := u.Verify(t.Context(), p.TokenBy(stranger, nil, m{"aud": "usher"})); reasonOf(t, err) != codes.SignatureInvalid {
 				t.Errorf("a token by a stranger: %v", err)
 			}
 		})

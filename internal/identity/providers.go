@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/jwk"
 	"github.com/usher-auth/usher/internal/jws"
 	"github.com/usher-auth/usher/internal/secret"
@@ -326,33 +327,16 @@ func (p *Providers) Close() {
 	}
 }
 
-// Why a token is refused: the slugs of the audit.
-const (
-	ReasonEncrypted     = "upstream_encrypted"      // a JWE
-	ReasonMalformed     = "upstream_malformed"      // no JWS, or one that says more than usher reads
-	ReasonUnknownIssuer = "upstream_issuer_unknown" // iss is nobody's
-	ReasonAlgorithm     = "upstream_algorithm"      // alg is not the issuer's, or not the key's
-	ReasonUnknownKey    = "upstream_key_unknown"    // kid is none of the issuer's
-	ReasonSignature     = "upstream_signature"      //
-	ReasonType          = "upstream_type"           // typ is not one of the issuer's
-	ReasonAudience      = "upstream_audience"       // aud or azp
-	ReasonClaim         = "upstream_claim"          // a claim is missing, refused, or of the wrong type
-	ReasonSubject       = "upstream_subject"        // no id of a user
-	ReasonLife          = "upstream_life"           // exp or iat is no date, or the two are too far apart
-	ReasonNotYet        = "upstream_not_yet"        // iat or nbf is to come
-	ReasonExpired       = "upstream_expired"        //
-)
-
 // An ProviderTokenError is the refusal of a token. Its text is for the log: it says
 // more than the bearer may know, and repeats nothing of the token.
 type ProviderTokenError struct {
-	Reason string // a slug, one of the constants
+	Code   string // of package codes
 	Issuer string // the name of the one that the token claims to be of; empty for nobody's
 	detail string
 }
 
 func (e *ProviderTokenError) Error() string {
-	text := "identity: token refused: " + e.Reason
+	text := "identity: token refused: " + e.Code
 	if e.Issuer != "" {
 		text += " of " + e.Issuer
 	}
@@ -387,17 +371,17 @@ var tolerated = []string{"x5t", "x5t#S256", "cat"}
 func (p *Providers) Verify(ctx context.Context, text secret.Text) (session.UpstreamClaims, error) {
 	token := text.Reveal()
 	if strings.Count(token, ".") == jweDots {
-		return session.UpstreamClaims{}, &ProviderTokenError{Reason: ReasonEncrypted}
+		return session.UpstreamClaims{}, &ProviderTokenError{Code: codes.TokenEncrypted}
 	}
 	var of *provider
 	var payload strictjson.Members
 	m, err := jws.Open(token, tolerated, func(m *jws.Message) (key jws.Key, err error) {
 		if payload, err = strictjson.Object(m.Payload, jws.MaxDepth); err != nil {
-			return key, &ProviderTokenError{Reason: ReasonMalformed, detail: err.Error()}
+			return key, &ProviderTokenError{Code: codes.TokenMalformed, detail: err.Error()}
 		}
 		iss, _ := jws.Text(payload, "iss")
 		if of = p.providers[iss]; of == nil {
-			return key, &ProviderTokenError{Reason: ReasonUnknownIssuer}
+			return key, &ProviderTokenError{Code: codes.IssuerMismatch}
 		}
 		return of.key(ctx, m)
 	})
@@ -411,12 +395,9 @@ func (p *Providers) Verify(ctx context.Context, text secret.Text) (session.Upstr
 }
 
 func faultOf(fault jws.Fault, of *provider) error {
-	e := &ProviderTokenError{Reason: ReasonMalformed, detail: string(fault)}
+	e := &ProviderTokenError{Code: fault.Code, detail: fault.Detail}
 	if of != nil { // then the token could be read
-		e.Issuer, e.Reason = of.name(), ReasonSignature
-		if fault == jws.BadAlgorithm {
-			e.Reason = ReasonAlgorithm
-		}
+		e.Issuer = of.name()
 	}
 	return e
 }
@@ -424,14 +405,14 @@ func faultOf(fault jws.Fault, of *provider) error {
 // key returns the issuer's own key that the token names.
 func (p *provider) key(ctx context.Context, m *jws.Message) (jws.Key, error) {
 	if !slices.Contains(p.Algorithms, m.Algorithm) {
-		return jws.Key{}, p.refuse(ReasonAlgorithm, "alg is not one of %s", strings.Join(p.Algorithms, ", "))
+		return jws.Key{}, p.refuse(codes.AlgorithmMismatch, "alg is not one of %s", strings.Join(p.Algorithms, ", "))
 	}
 	if !p.Secret.IsEmpty() {
 		return jws.Key{Algorithm: HS256, Verify: p.verifyHS256}, nil
 	}
 	value, named := m.Header.Get("kid")
 	if kid, _ := value.Text(); named && (kid == "" || len(kid) > jwk.MaxKeyIDBytes) {
-		return jws.Key{}, p.refuse(ReasonUnknownKey, "kid is not a string of 1 to %d bytes", jwk.MaxKeyIDBytes)
+		return jws.Key{}, p.refuse(codes.KeyUnknown, "kid is not a string of 1 to %d bytes", jwk.MaxKeyIDBytes)
 	}
 	key, err := p.keys.key(ctx, keyName{m.KeyID, named, m.Algorithm})
 	if err == nil {
@@ -444,7 +425,7 @@ func (p *provider) key(ctx context.Context, m *jws.Message) (jws.Key, error) {
 		return jws.Key{}, unavailable
 	}
 	if unknown, ok := errors.AsType[*unknownKeyError](err); ok {
-		return jws.Key{}, p.refuse(ReasonUnknownKey, "%s", unknown.reason)
+		return jws.Key{}, p.refuse(codes.KeyUnknown, "%s", unknown.reason)
 	}
 	return jws.Key{}, unavailable
 }
@@ -455,6 +436,6 @@ func (p *provider) verifyHS256(input string, signature []byte) bool {
 	return hmac.Equal(mac.Sum(nil), signature)
 }
 
-func (p *provider) refuse(reason, format string, args ...any) error {
-	return &ProviderTokenError{Reason: reason, Issuer: p.name(), detail: fmt.Sprintf(format, args...)}
+func (p *provider) refuse(code, format string, args ...any) error {
+	return &ProviderTokenError{Code: code, Issuer: p.name(), detail: fmt.Sprintf(format, args...)}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/identity/identitytest"
 	"github.com/usher-auth/usher/internal/jwk"
@@ -53,7 +54,7 @@ func verifier(t testing.TB, keys http.RoundTripper, lines ...string) *identity.P
 func reasonOf(t testing.TB, err error) string {
 	t.Helper()
 	if e, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
-		return e.Reason
+		return e.Code
 	}
 	if errors.Is(err, session.ErrKeysUnavailable) {
 		return "unavailable"
@@ -94,12 +95,12 @@ func TestPresets(t *testing.T) {
 			m{"azp": "https://www.example.com", "sid": "sess_1", "v": 2, "fva": []int{0, -1}, "sts": "active", "o": m{"id": "org_1", "rol": "admin", "slg": "acme"}},
 			session.UpstreamClaims{UserID: "clerk:user_1", Organization: "org_1", Selective: true, SessionID: "sess_1", Info: map[string]string{}},
 			[]bad{
-				{"of a template", nil, m{"sid": nil}, identity.ReasonClaim},
-				{"of another page", nil, m{"azp": "https://evil.example.com"}, identity.ReasonAudience},
-				{"of no page", nil, m{"azp": nil}, identity.ReasonAudience},
-				{"of pages in an array", nil, m{"azp": []string{"https://app.example.com"}}, identity.ReasonAudience},
-				{"of version 1", nil, m{"v": nil, "o": nil, "org_id": "org_1"}, identity.ReasonClaim},
-				{"with an organization of another type", nil, m{"o": m{"id": 1}}, identity.ReasonClaim},
+				{"of a template", nil, m{"sid": nil}, codes.ClaimRefused},
+				{"of another page", nil, m{"azp": "https://evil.example.com"}, codes.AudienceMismatch},
+				{"of no page", nil, m{"azp": nil}, codes.AudienceMismatch},
+				{"of pages in an array", nil, m{"azp": []string{"https://app.example.com"}}, codes.AudienceMismatch},
+				{"of version 1", nil, m{"v": nil, "o": nil, "org_id": "org_1"}, codes.ClaimRefused},
+				{"with an organization of another type", nil, m{"o": m{"id": 1}}, codes.ClaimsInvalid},
 			},
 		},
 		"supabase": {
@@ -111,17 +112,17 @@ func TestPresets(t *testing.T) {
 			},
 			session.UpstreamClaims{UserID: "user_1", SessionID: "s1", Info: map[string]string{"name": "Ada", "avatar": "https://example.com/a.png"}},
 			[]bad{
-				{"of nobody", nil, m{"is_anonymous": true}, identity.ReasonClaim},
-				{"of the service", nil, m{"role": "service_role"}, identity.ReasonClaim},
-				{"without a role", nil, m{"role": nil}, identity.ReasonClaim},
-				{"of another audience", nil, m{"aud": "anon"}, identity.ReasonAudience},
+				{"of nobody", nil, m{"is_anonymous": true}, codes.ClaimRefused},
+				{"of the service", nil, m{"role": "service_role"}, codes.ClaimRefused},
+				{"without a role", nil, m{"role": nil}, codes.ClaimRefused},
+				{"of another audience", nil, m{"aud": "anon"}, codes.AudienceMismatch},
 			},
 		},
 		"supabase with its old secret": {
 			"supabase issuer=https://ref.supabase.co/auth/v1 secret-file=" + dir + "/secret", "", identitytest.SecretKey(sharedSecret), nil,
 			m{"aud": "authenticated", "role": "authenticated", "session_id": "s1"},
 			session.UpstreamClaims{UserID: "user_1", SessionID: "s1", Info: map[string]string{}},
-			[]bad{{"that says it is asymmetric", m{"alg": "RS256"}, nil, identity.ReasonAlgorithm}},
+			[]bad{{"that says it is asymmetric", m{"alg": "RS256"}, nil, codes.AlgorithmMismatch}},
 		},
 		"better-auth": {
 			"better-auth issuer=https://app.example.com", "https://app.example.com/api/auth/jwks", identitytest.NewKey(session.EdDSA, "Wd8a"),
@@ -129,17 +130,17 @@ func TestPresets(t *testing.T) {
 			m{"aud": "https://app.example.com", "name": "Ada", "email": "ada@example.com", "image": nil},
 			session.UpstreamClaims{UserID: "user_1", Info: map[string]string{"name": "Ada"}},
 			[]bad{
-				{"of a cookie cache", m{"typ": "better-auth.session-cache+jwt"}, m{"aud": "better-auth.session-cache"}, identity.ReasonType},
-				{"of an OAuth client", m{"typ": "at+jwt"}, m{"client_id": "c", "azp": "c", "scope": "openid"}, identity.ReasonType},
-				{"of an OAuth client, without a typ", nil, m{"client_id": "c", "azp": "c", "scope": "openid"}, identity.ReasonClaim},
-				{"an ID token", nil, m{"aud": "client-1"}, identity.ReasonAudience},
+				{"of a cookie cache", m{"typ": "better-auth.session-cache+jwt"}, m{"aud": "better-auth.session-cache"}, codes.TypeMismatch},
+				{"of an OAuth client", m{"typ": "at+jwt"}, m{"client_id": "c", "azp": "c", "scope": "openid"}, codes.TypeMismatch},
+				{"of an OAuth client, without a typ", nil, m{"client_id": "c", "azp": "c", "scope": "openid"}, codes.ClaimRefused},
+				{"an ID token", nil, m{"aud": "client-1"}, codes.AudienceMismatch},
 			},
 		},
 		"authjs": {
 			"authjs issuer=https://app.example.com aud=usher secret-file=" + dir + "/secret", "", identitytest.SecretKey(sharedSecret), nil,
 			m{"aud": "usher", "name": "Ada", "picture": "https://example.com/a.png", "jti": "j1"},
 			session.UpstreamClaims{UserID: "user_1", TokenID: "j1", Info: map[string]string{"name": "Ada", "avatar": "https://example.com/a.png"}},
-			[]bad{{"without an audience", nil, m{"aud": nil}, identity.ReasonAudience}},
+			[]bad{{"without an audience", nil, m{"aud": nil}, codes.AudienceMismatch}},
 		},
 		"auth0": {
 			"auth0 issuer=https://tenant.eu.auth0.com/ aud=https://usher.example.com groups=https://example.com/groups",
@@ -148,8 +149,8 @@ func TestPresets(t *testing.T) {
 			m{"aud": []string{"https://usher.example.com", "https://tenant.eu.auth0.com/userinfo"}, "azp": "client", "https://example.com/groups": []string{"b", "a", "b"}},
 			session.UpstreamClaims{UserID: "user_1", Groups: []string{"a", "b"}, Info: map[string]string{}},
 			[]bad{
-				{"of a machine", nil, m{"gty": "client-credentials", "sub": "client@clients"}, identity.ReasonClaim},
-				{"without the slash", nil, m{"iss": "https://tenant.eu.auth0.com"}, identity.ReasonUnknownIssuer},
+				{"of a machine", nil, m{"gty": "client-credentials", "sub": "client@clients"}, codes.ClaimRefused},
+				{"without the slash", nil, m{"iss": "https://tenant.eu.auth0.com"}, codes.IssuerMismatch},
 			},
 		},
 		"keycloak": {
@@ -158,9 +159,9 @@ func TestPresets(t *testing.T) {
 			m{"typ": "Bearer", "azp": "web", "aud": "account", "sid": "s1", "name": "Ada", "organization": []string{"acme"}, "groups": []string{"/staff"}},
 			session.UpstreamClaims{UserID: "user_1", SessionID: "s1", Organizations: []string{"acme"}, Groups: []string{"/staff"}, Info: map[string]string{"name": "Ada"}},
 			[]bad{
-				{"an ID token", nil, m{"typ": "ID"}, identity.ReasonClaim},
-				{"a refresh token", nil, m{"typ": "Refresh"}, identity.ReasonClaim},
-				{"with groups of another type", nil, m{"groups": m{"staff": true}}, identity.ReasonClaim},
+				{"an ID token", nil, m{"typ": "ID"}, codes.ClaimRefused},
+				{"a refresh token", nil, m{"typ": "Refresh"}, codes.ClaimRefused},
+				{"with groups of another type", nil, m{"groups": m{"staff": true}}, codes.ClaimsInvalid},
 			},
 		},
 		"oidc": {
@@ -237,71 +238,71 @@ func TestProviderTokenRefusals(t *testing.T) {
 		"good by the other key":          {by(ec, nil, nil), ""},
 		"aud in an array":                {by(key, nil, m{"aud": []string{"a", "usher"}}), ""},
 		"an unusual typ":                 {by(key, m{"typ": "application/jwt"}, nil), ""},
-		"no typ":                         {by(key, m{"typ": nil}, nil), "upstream_type"},
-		"encrypted":                      {"eyJhbGciOiJkaXIifQ..a.b.c", "upstream_encrypted"},
-		"empty":                          {"", "upstream_malformed"},
-		"dots":                           {strings.Repeat(".", 100_000), "upstream_malformed"},
-		"two parts":                      {"a.b", "upstream_malformed"},
-		"blank":                          {by(key, nil, nil) + " ", "upstream_malformed"},
-		"too long":                       {by(key, nil, m{"x": strings.Repeat("x", 16<<10)}), "upstream_malformed"},
-		"crit":                           {by(key, m{"crit": []string{"exp"}}, nil), "upstream_malformed"},
-		"b64":                            {by(key, m{"b64": false}, nil), "upstream_malformed"},
-		"zip":                            {by(key, m{"zip": "DEF"}, nil), "upstream_malformed"},
-		"jwk":                            {by(stranger, m{"jwk": stranger.JWK()}, nil), "upstream_malformed"},
-		"jku":                            {by(stranger, m{"jku": "https://evil.example.com"}, nil), "upstream_malformed"},
-		"x5u":                            {by(stranger, m{"x5u": "https://evil.example.com"}, nil), "upstream_malformed"},
-		"x5c":                            {by(stranger, m{"x5c": []string{"x"}}, nil), "upstream_malformed"},
-		"cty":                            {by(key, m{"cty": "JWT"}, nil), "upstream_malformed"},
-		"another issuer":                 {by(key, nil, m{"iss": "https://evil.example.com"}), "upstream_issuer_unknown"},
-		"a slash at the end":             {by(key, nil, m{"iss": issuerURL + "/"}), "upstream_issuer_unknown"},
-		"other case":                     {by(key, nil, m{"iss": "https://ID.example.com"}), "upstream_issuer_unknown"},
-		"issuers":                        {by(key, nil, m{"iss": []string{issuerURL}}), "upstream_issuer_unknown"},
-		"no issuer":                      {by(key, nil, m{"iss": nil}), "upstream_issuer_unknown"},
-		"alg none":                       {by(key, m{"alg": "none"}, nil), "upstream_algorithm"},
-		"alg in other case":              {by(key, m{"alg": "eddsa"}, nil), "upstream_algorithm"},
-		"no alg":                         {by(key, m{"alg": nil}, nil), "upstream_algorithm"},
-		"alg of the other key":           {by(ec, m{"kid": "key-1"}, nil), "upstream_algorithm"},
-		"a public key as a secret":       {by(identitytest.SecretKey(string(identitytest.JWKS(key))), m{"kid": "key-1"}, nil), "upstream_algorithm"},
+		"no typ":                         {by(key, m{"typ": nil}, nil), codes.TypeMismatch},
+		"encrypted":                      {"eyJhbGciOiJkaXIifQ..a.b.c", codes.TokenEncrypted},
+		"empty":                          {"", codes.TokenMalformed},
+		"dots":                           {strings.Repeat(".", 100_000), codes.TokenMalformed},
+		"two parts":                      {"a.b", codes.TokenMalformed},
+		"blank":                          {by(key, nil, nil) + " ", codes.TokenMalformed},
+		"too long":                       {by(key, nil, m{"x": strings.Repeat("x", 16<<10)}), codes.TokenMalformed},
+		"crit":                           {by(key, m{"crit": []string{"exp"}}, nil), codes.HeaderInvalid},
+		"b64":                            {by(key, m{"b64": false}, nil), codes.HeaderInvalid},
+		"zip":                            {by(key, m{"zip": "DEF"}, nil), codes.HeaderInvalid},
+		"jwk":                            {by(stranger, m{"jwk": stranger.JWK()}, nil), codes.HeaderInvalid},
+		"jku":                            {by(stranger, m{"jku": "https://evil.example.com"}, nil), codes.HeaderInvalid},
+		"x5u":                            {by(stranger, m{"x5u": "https://evil.example.com"}, nil), codes.HeaderInvalid},
+		"x5c":                            {by(stranger, m{"x5c": []string{"x"}}, nil), codes.HeaderInvalid},
+		"cty":                            {by(key, m{"cty": "JWT"}, nil), codes.HeaderInvalid},
+		"another issuer":                 {by(key, nil, m{"iss": "https://evil.example.com"}), codes.IssuerMismatch},
+		"a slash at the end":             {by(key, nil, m{"iss": issuerURL + "/"}), codes.IssuerMismatch},
+		"other case":                     {by(key, nil, m{"iss": "https://ID.example.com"}), codes.IssuerMismatch},
+		"issuers":                        {by(key, nil, m{"iss": []string{issuerURL}}), codes.IssuerMismatch},
+		"no issuer":                      {by(key, nil, m{"iss": nil}), codes.IssuerMismatch},
+		"alg none":                       {by(key, m{"alg": "none"}, nil), codes.AlgorithmMismatch},
+		"alg in other case":              {by(key, m{"alg": "eddsa"}, nil), codes.AlgorithmMismatch},
+		"no alg":                         {by(key, m{"alg": nil}, nil), codes.AlgorithmMismatch},
+		"alg of the other key":           {by(ec, m{"kid": "key-1"}, nil), codes.AlgorithmMismatch},
+		"a public key as a secret":       {by(identitytest.SecretKey(string(identitytest.JWKS(key))), m{"kid": "key-1"}, nil), codes.AlgorithmMismatch},
 		"no kid, and one key fits":       {by(key, m{"kid": nil}, nil), ""},
-		"no kid, by a stranger":          {by(stranger, m{"kid": nil}, nil), "upstream_signature"},
-		"kid is null":                    {by(key, m{"kid": json.RawMessage("null")}, nil), "upstream_key_unknown"},
-		"kid is empty":                   {by(key, m{"kid": ""}, nil), "upstream_key_unknown"},
-		"kid is a number":                {by(key, m{"kid": 1}, nil), "upstream_key_unknown"},
-		"a long kid":                     {by(key, m{"kid": strings.Repeat("k", 129)}, nil), "upstream_key_unknown"},
-		"a stranger's key of that kid":   {by(stranger, nil, nil), "upstream_signature"},
-		"and expired":                    {by(stranger, nil, m{"iat": now - 100, "exp": now - 10}), "upstream_signature"},
-		"another typ":                    {by(key, m{"typ": "logout+jwt"}, nil), "upstream_type"},
-		"typ is a number":                {by(key, m{"typ": 1}, nil), "upstream_type"},
-		"typ is empty":                   {by(key, m{"typ": ""}, nil), "upstream_type"},
-		"no aud":                         {by(key, nil, m{"aud": nil}), "upstream_audience"},
-		"aud is null":                    {by(key, nil, m{"aud": json.RawMessage("null")}), "upstream_audience"},
-		"aud is empty":                   {by(key, nil, m{"aud": ""}), "upstream_audience"},
-		"aud is an empty array":          {by(key, nil, m{"aud": []string{}}), "upstream_audience"},
-		"aud is another's":               {by(key, nil, m{"aud": "usher2"}), "upstream_audience"},
-		"aud in other case":              {by(key, nil, m{"aud": "Usher"}), "upstream_audience"},
-		"aud holds what is no text":      {by(key, nil, m{"aud": []any{"usher", 1}}), "upstream_audience"},
-		"aud is nested":                  {by(key, nil, m{"aud": []any{[]any{"usher"}}}), "upstream_audience"},
-		"no azp":                         {by(key, nil, m{"azp": nil}), "upstream_audience"},
-		"azp is another's":               {by(key, nil, m{"azp": "web2"}), "upstream_audience"},
-		"a claim is missing":             {by(key, nil, m{"email_verified": nil}), "upstream_claim"},
-		"a claim is not as required":     {by(key, nil, m{"email_verified": false}), "upstream_claim"},
-		"a claim is there that must not": {by(key, nil, m{"banned": "x"}), "upstream_claim"},
-		"no sub":                         {by(key, nil, m{"sub": nil}), "upstream_subject"},
-		"sub is empty":                   {by(key, nil, m{"sub": ""}), "upstream_subject"},
-		"sub is a number":                {by(key, nil, m{"sub": 1}), "upstream_subject"},
-		"sub has a line break":           {by(key, nil, m{"sub": "a\nb"}), "upstream_subject"},
-		"sub is too long":                {by(key, nil, m{"sub": strings.Repeat("u", 129)}), "upstream_subject"},
-		"no exp":                         {by(key, nil, m{"exp": nil}), "upstream_life"},
-		"no iat":                         {by(key, nil, m{"iat": nil}), "upstream_life"},
-		"exp is a text":                  {by(key, nil, m{"exp": fmt.Sprint(now + 60)}), "upstream_life"},
-		"exp is beyond all time":         {by(key, nil, m{"exp": json.RawMessage("1e400")}), "upstream_life"},
-		"a life of a day":                {by(key, nil, m{"exp": now + 86_400}), "upstream_life"},
-		"exp before iat":                 {by(key, nil, m{"iat": now, "exp": now - 1}), "upstream_life"},
-		"nbf is a text":                  {by(key, nil, m{"nbf": "now"}), "upstream_life"},
-		"nbf is to come":                 {by(key, nil, m{"nbf": now + 500}), "upstream_not_yet"},
+		"no kid, by a stranger":          {by(stranger, m{"kid": nil}, nil), codes.SignatureInvalid},
+		"kid is null":                    {by(key, m{"kid": json.RawMessage("null")}, nil), codes.KeyUnknown},
+		"kid is empty":                   {by(key, m{"kid": ""}, nil), codes.KeyUnknown},
+		"kid is a number":                {by(key, m{"kid": 1}, nil), codes.KeyUnknown},
+		"a long kid":                     {by(key, m{"kid": strings.Repeat("k", 129)}, nil), codes.KeyUnknown},
+		"a stranger's key of that kid":   {by(stranger, nil, nil), codes.SignatureInvalid},
+		"and expired":                    {by(stranger, nil, m{"iat": now - 100, "exp": now - 10}), codes.SignatureInvalid},
+		"another typ":                    {by(key, m{"typ": "logout+jwt"}, nil), codes.TypeMismatch},
+		"typ is a number":                {by(key, m{"typ": 1}, nil), codes.TypeMismatch},
+		"typ is empty":                   {by(key, m{"typ": ""}, nil), codes.TypeMismatch},
+		"no aud":                         {by(key, nil, m{"aud": nil}), codes.AudienceMismatch},
+		"aud is null":                    {by(key, nil, m{"aud": json.RawMessage("null")}), codes.AudienceMismatch},
+		"aud is empty":                   {by(key, nil, m{"aud": ""}), codes.AudienceMismatch},
+		"aud is an empty array":          {by(key, nil, m{"aud": []string{}}), codes.AudienceMismatch},
+		"aud is another's":               {by(key, nil, m{"aud": "usher2"}), codes.AudienceMismatch},
+		"aud in other case":              {by(key, nil, m{"aud": "Usher"}), codes.AudienceMismatch},
+		"aud holds what is no text":      {by(key, nil, m{"aud": []any{"usher", 1}}), codes.AudienceMismatch},
+		"aud is nested":                  {by(key, nil, m{"aud": []any{[]any{"usher"}}}), codes.AudienceMismatch},
+		"no azp":                         {by(key, nil, m{"azp": nil}), codes.AudienceMismatch},
+		"azp is another's":               {by(key, nil, m{"azp": "web2"}), codes.AudienceMismatch},
+		"a claim is missing":             {by(key, nil, m{"email_verified": nil}), codes.ClaimRefused},
+		"a claim is not as required":     {by(key, nil, m{"email_verified": false}), codes.ClaimRefused},
+		"a claim is there that must not": {by(key, nil, m{"banned": "x"}), codes.ClaimRefused},
+		"no sub":                         {by(key, nil, m{"sub": nil}), codes.ClaimsInvalid},
+		"sub is empty":                   {by(key, nil, m{"sub": ""}), codes.ClaimsInvalid},
+		"sub is a number":                {by(key, nil, m{"sub": 1}), codes.ClaimsInvalid},
+		"sub has a line break":           {by(key, nil, m{"sub": "a\nb"}), codes.ClaimsInvalid},
+		"sub is too long":                {by(key, nil, m{"sub": strings.Repeat("u", 129)}), codes.ClaimsInvalid},
+		"no exp":                         {by(key, nil, m{"exp": nil}), codes.ClaimsInvalid},
+		"no iat":                         {by(key, nil, m{"iat": nil}), codes.ClaimsInvalid},
+		"exp is a text":                  {by(key, nil, m{"exp": fmt.Sprint(now + 60)}), codes.ClaimsInvalid},
+		"exp is beyond all time":         {by(key, nil, m{"exp": json.RawMessage("1e400")}), codes.ClaimsInvalid},
+		"a life of a day":                {by(key, nil, m{"exp": now + 86_400}), codes.LifetimeTooLong},
+		"exp before iat":                 {by(key, nil, m{"iat": now, "exp": now - 1}), codes.ClaimsInvalid},
+		"nbf is a text":                  {by(key, nil, m{"nbf": "now"}), codes.ClaimsInvalid},
+		"nbf is to come":                 {by(key, nil, m{"nbf": now + 500}), codes.TokenNotYetValid},
 		"nbf is within the leeway":       {by(key, nil, m{"nbf": now + 20}), ""},
-		"iat is to come":                 {by(key, nil, m{"iat": now + 500}), "upstream_not_yet"},
-		"expired":                        {by(key, nil, m{"iat": now - 100, "exp": now - 1}), "upstream_expired"},
+		"iat is to come":                 {by(key, nil, m{"iat": now + 500}), codes.TokenNotYetValid},
+		"expired":                        {by(key, nil, m{"iat": now - 100, "exp": now - 1}), codes.TokenExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -310,7 +311,7 @@ func TestProviderTokenRefusals(t *testing.T) {
 				t.Errorf("got %q (%v), want %q", got, err, test.want)
 			}
 			if e, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
-				known := test.want != "upstream_malformed" && test.want != "upstream_encrypted" && test.want != "upstream_issuer_unknown"
+				known := test.want != codes.TokenMalformed && test.want != codes.HeaderInvalid && test.want != codes.TokenEncrypted && test.want != codes.IssuerMismatch
 				if (e.Issuer == issuerURL) != known {
 					t.Errorf("the error names the issuer %q", e.Issuer)
 				}
@@ -336,20 +337,20 @@ func TestClaimForms(t *testing.T) {
 		"nothing more":               {nil, "", []string{}},
 		"a value in an array":        {m{"roles": []any{"x", true, "admin"}}, "", []string{}},
 		"a number as it is written":  {m{"roles": 1}, "", []string{}},
-		"a value of another type":    {m{"roles": m{"admin": true}}, identity.ReasonClaim, nil},
-		"others in an array":         {m{"roles": []any{"x", "admins"}}, identity.ReasonClaim, nil},
-		"a required claim is null":   {m{"roles": json.RawMessage("null")}, identity.ReasonClaim, nil},
-		"a refused value":            {m{"status": m{"blocked": true}}, identity.ReasonClaim, nil},
+		"a value of another type":    {m{"roles": m{"admin": true}}, codes.ClaimRefused, nil},
+		"others in an array":         {m{"roles": []any{"x", "admins"}}, codes.ClaimRefused, nil},
+		"a required claim is null":   {m{"roles": json.RawMessage("null")}, codes.ClaimRefused, nil},
+		"a refused value":            {m{"status": m{"blocked": true}}, codes.ClaimRefused, nil},
 		"not the refused value":      {m{"status": m{"blocked": false}}, "", []string{}},
 		"no members under a pointer": {m{"status": "blocked"}, "", []string{}},
 		"one group":                  {m{"groups": "a"}, "", []string{"a"}},
 		"no groups":                  {m{"groups": []string{}}, "", []string{}},
 		"groups are null":            {m{"groups": json.RawMessage("null")}, "", []string{}},
-		"a group is a number":        {m{"groups": []any{"a", 1}}, identity.ReasonClaim, nil},
-		"groups are a number":        {m{"groups": 1}, identity.ReasonClaim, nil},
+		"a group is a number":        {m{"groups": []any{"a", 1}}, codes.ClaimsInvalid, nil},
+		"groups are a number":        {m{"groups": 1}, codes.ClaimsInvalid, nil},
 		"500 groups":                 {m{"groups": strings.Split(strings.Repeat("a ", 499)+"b", " ")}, "", []string{"a", "b"}},
 		"no organization":            {m{"org": json.RawMessage("null")}, "", []string{}},
-		"organizations":              {m{"org": []string{"a"}}, identity.ReasonClaim, nil},
+		"organizations":              {m{"org": []string{"a"}}, codes.ClaimsInvalid, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -376,8 +377,8 @@ func TestClaimForms(t *testing.T) {
 	for k, v := range good {
 		claims[k] = v
 	}
-	if _, err := u.Verify(t.Context(), p.Token(claims)); reasonOf(t, err) != identity.ReasonClaim {
-		t.Errorf("501 groups: %v, want %s", err, identity.ReasonClaim)
+	if _, err := u.Verify(t.Context(), p.Token(claims)); reasonOf(t, err) != codes.ClaimsInvalid {
+		t.Errorf("501 groups: %v, want %s", err, codes.ClaimsInvalid)
 	}
 }
 
@@ -389,7 +390,7 @@ func TestAlgorithmsOfAnIssuer(t *testing.T) {
 	ec, ed := identitytest.NewKey(session.ES256, "ec"), identitytest.NewKey(session.EdDSA, "ed")
 	p.SetKeys(ec, ed)
 	u := verifier(t, p, plain+" alg=ES256")
-	for key, want := range map[*identitytest.Key]string{&ec: "", &ed: identity.ReasonAlgorithm} {
+	for key, want := range map[*identitytest.Key]string{&ec: "", &ed: codes.AlgorithmMismatch} {
 		_, err := u.Verify(t.Context(), p.TokenBy(*key, nil, m{"aud": "usher"}))
 		if got := reasonOf(t, err); got != want {
 			t.Errorf("%s: %q (%v), want %q", key.Algorithm, got, err, want)
@@ -403,9 +404,9 @@ func TestProviderTokenErrorText(t *testing.T) {
 	p := identitytest.New(issuerURL, keysURL)
 	u := verifier(t, p, plain)
 	for want, token := range map[string]secret.Text{
-		"identity: token refused: upstream_encrypted":                                                               secret.New("a.b.c.d.e"),
-		"identity: token refused: upstream_malformed: form":                                                         secret.New("a.b"),
-		"identity: token refused: upstream_audience of https://id.example.com: aud is or holds none of [\"usher\"]": p.Token(m{"aud": "x"}),
+		"identity: token refused: token_encrypted":                                                                  secret.New("a.b.c.d.e"),
+		"identity: token refused: token_malformed: not three parts with dots between":                               secret.New("a.b"),
+		"identity: token refused: audience_mismatch of https://id.example.com: aud is or holds none of [\"usher\"]": p.Token(m{"aud": "x"}),
 	} {
 		if _, err := u.Verify(t.Context(), token); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
@@ -431,8 +432,8 @@ func TestProvidersAreApart(t *testing.T) {
 					t.Errorf("token of %s: user %q, %v; want %q", p.Issuer, got.UserID, err, want)
 				}
 				_, err = u.Verify(t.Context(), p.Token(m{"aud": "usher", "iss": other.Issuer}))
-				if got := reasonOf(t, err); got != identity.ReasonSignature {
-					t.Errorf("token of %s that says it is the other's: %q, want %q", p.Issuer, got, identity.ReasonSignature)
+				if got := reasonOf(t, err); got != codes.SignatureInvalid {
+					t.Errorf("token of %s that says it is the other's: %q, want %q", p.Issuer, got, codes.SignatureInvalid)
 				}
 			})
 		}
@@ -482,7 +483,7 @@ func TestUnknownKeysFlood(t *testing.T) {
 			t.Errorf("%d fetches, want at most %d", len(fetches), most)
 		}
 		// Those that a fetch was made for are refused, all others told to wait.
-		if got, want := reasons[identity.ReasonUnknownKey], len(fetches); got != want || reasons["unavailable"] != 10_000-want {
+		if got, want := reasons[codes.KeyUnknown], len(fetches); got != want || reasons["unavailable"] != 10_000-want {
 			t.Errorf("reasons %v, want %d unknown keys", reasons, want)
 		}
 

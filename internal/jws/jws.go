@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/strictjson"
 )
 
@@ -17,21 +18,22 @@ const (
 	MaxDepth = 16
 )
 
-// A Fault is why a token does not open: a stable code.
-type Fault string
+// A Fault is why a token does not open.
+type Fault struct {
+	Code   string // of package codes
+	Detail string // for a log: it quotes nothing of the token
+}
 
-// BadAlgorithm is the fault of a token whose alg is not the key's.
-const BadAlgorithm Fault = "alg"
-
-func (f Fault) Error() string { return "jws: " + string(f) }
+func (f Fault) Error() string { return "jws: " + f.Code + ": " + f.Detail }
 
 var (
-	errTooLong   error = Fault("too-long")
-	errForm      error = Fault("form")
-	errBase64    error = Fault("base64")
-	errHeader    error = Fault("header")
-	errAlgorithm error = BadAlgorithm
-	errSignature error = Fault("signature")
+	errTooLong   error = Fault{codes.TokenMalformed, "longer than 16 KiB"}
+	errForm      error = Fault{codes.TokenMalformed, "not three parts with dots between"}
+	errBase64    error = Fault{codes.TokenMalformed, "a part is not base64url"}
+	errJSON      error = Fault{codes.TokenMalformed, "the header is not a strict JSON object"}
+	errHeader    error = Fault{codes.HeaderInvalid, "the header has a member that is not allowed"}
+	errAlgorithm error = Fault{codes.AlgorithmMismatch, "alg is not the key's"}
+	errSignature error = Fault{codes.SignatureInvalid, "wrong signature"}
 )
 
 // A Message is what a token says. Until its signature was checked, a stranger
@@ -70,7 +72,7 @@ func Open(token string, tolerated []string, find func(*Message) (Key, error)) (*
 	}
 	header, err := strictjson.Object(head, MaxDepth)
 	if err != nil {
-		return nil, errHeader
+		return nil, errJSON
 	}
 	for i := range header {
 		switch name := header[i].Name; name {

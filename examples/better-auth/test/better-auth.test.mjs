@@ -134,7 +134,7 @@ test('a cookie that Better Auth did not sign is refused before any look-up', asy
   const [token] = value.split('.');
   const forged = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D';
   for (const cookie of [token, `${token}.`, `${token}.${forged}`, `x${value}`]) {
-    await refused(usher.ask(url, `${name}=${cookie}`), 401, 'bad_signature');
+    await refused(usher.ask(url, `${name}=${cookie}`), 401, 'bad_cookie_signature');
   }
   await refused(usher.ask(url, `${name}=${value}; ${name}=${value}`), 401, 'duplicate_cookie');
   await refused(usher.ask(url, `${name}=${value}; __Secure-${name}=${value}`), 401, 'duplicate_cookie');

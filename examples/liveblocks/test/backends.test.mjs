@@ -164,5 +164,5 @@ test('keys are made, rotated and revoked as the guide says', async () => {
     [['ada', 'acme', { rooms: { 'acme:*': 'full' } }]],
   );
   const { rows: denials } = await database.query(blocks.get('denials.sql'), [id]);
-  assert.deepEqual(denials.map(({ reason, user_id }) => [reason, user_id]), [['key_revoked', 'ada']]);
+  assert.deepEqual(denials.map(({ reason, user_id }) => [reason, user_id]), [['api_key_revoked', 'ada']]);
 });

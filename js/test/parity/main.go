@@ -38,7 +38,7 @@ type answers struct {
 }
 
 type verdict struct {
-	Valid         bool
+	Code          string   // why it is refused; empty for a valid token
 	Rooms, Stores []string // access
 }
 
@@ -90,16 +90,18 @@ func (s suite) verdicts() ([]verdict, error) {
 	verdicts := make([]verdict, len(s.Tokens))
 	for i, token := range s.Tokens {
 		claims, err := verifier.Verify(context.Background(), token)
-		if err != nil && !errors.Is(err, session.ErrInvalidToken) {
+		if refusal, ok := errors.AsType[*session.TokenError](err); ok {
+			verdicts[i].Code = refusal.Code
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
-		if verdicts[i].Valid = err == nil; err == nil {
-			for _, id := range s.Rooms {
-				verdicts[i].Rooms = append(verdicts[i].Rooms, claims.Access(permissions.Room(id)).String())
-			}
-			for _, id := range s.Stores {
-				verdicts[i].Stores = append(verdicts[i].Stores, claims.Access(permissions.Store(id)).String())
-			}
+		for _, id := range s.Rooms {
+			verdicts[i].Rooms = append(verdicts[i].Rooms, claims.Access(permissions.Room(id)).String())
+		}
+		for _, id := range s.Stores {
+			verdicts[i].Stores = append(verdicts[i].Stores, claims.Access(permissions.Store(id)).String())
 		}
 	}
 	return verdicts, nil
