@@ -388,7 +388,7 @@ func TestMemo(t *testing.T) {
 	renamed := f
 	renamed.alg = session.Ed25519
 	current = keySet(t, renamed)
-	verify("the key for another algorithm", token, "alg")
+	verify("the key for another algorithm", token, "algorithm_mismatch")
 	current = keyFunc(func(context.Context, string) (session.JWK, error) { return session.JWK{}, session.ErrKeysUnavailable })
 	verify("keys unavailable", token, session.ErrKeysUnavailable.Error())
 	current = keyFunc(func(context.Context, string) (session.JWK, error) {
