@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/permissions"
@@ -56,13 +57,13 @@ type AdminStore interface {
 	RevokeAPIKey(ctx context.Context, id string, actor admin.Actor) (admin.APIKey, error)
 	ListSigningKeys(ctx context.Context, page admin.Page[admin.SigningKeyPlace]) ([]admin.SigningKeyTimes, error)
 
-	Decisions(ctx context.Context, f admin.DecisionFilter, page admin.Page[admin.DecisionPlace]) ([]admin.Decision, error)
-	Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page[int64]) ([]admin.Change, error)
-	WhoCan(ctx context.Context, r permissions.Resource, access permissions.Access, page admin.Page[admin.Opening]) ([]admin.Opening, error)
-	WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access, page admin.Page[admin.Opening]) ([]admin.Opening, error)
-	WhatCan(ctx context.Context, user string, page admin.Page[admin.Reach]) ([]admin.Reach, error)
-	Holders(ctx context.Context, r permissions.Resource, at time.Time, page admin.Page[admin.HolderPlace]) ([]admin.Holder, error)
-	ExplainAccess(ctx context.Context, user string, r permissions.Resource) (admin.Explanation, error)
+	Decisions(ctx context.Context, f admin.DecisionFilter, page admin.Page[admin.DecisionPlace]) ([]audit.Record, error)
+	Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page[int64]) ([]audit.Change, error)
+	WhoCan(ctx context.Context, r permissions.Resource, access permissions.Access, page admin.Page[audit.Opening]) ([]audit.Opening, error)
+	WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access, page admin.Page[audit.Opening]) ([]audit.Opening, error)
+	WhatCan(ctx context.Context, user string, page admin.Page[audit.Reach]) ([]audit.Reach, error)
+	Holders(ctx context.Context, r permissions.Resource, at time.Time, page admin.Page[admin.HolderPlace]) ([]audit.Holder, error)
+	ExplainAccess(ctx context.Context, user string, r permissions.Resource) (audit.Why, error)
 }
 
 const (
@@ -275,7 +276,7 @@ func (a *Admin) authenticate(r *http.Request, needs admin.Role) (admin.Key, erro
 	var credential identity.Credential
 	if refusal == nil {
 		credential.AdminKey = &shown
-		d.CallerKind, d.CallerID = session.CallerAdminKey, shown.ID
+		d.CallerKind, d.CallerID = audit.CallerAdminKey, shown.ID
 	}
 	ctx, t, err := a.api.begin(r.Context(), a.slots, d, credential, a.api.limitedPeer(r))
 	if err != nil {

@@ -5,17 +5,18 @@ import (
 	"maps"
 	"time"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
 func (a *Admin) tokens(ctx context.Context, c *adminCall) (any, error) {
-	return a.decisions(ctx, c, &admin.DecisionFilter{Result: admin.ResultIssued}, nil)
+	return a.decisions(ctx, c, &admin.DecisionFilter{Result: audit.ResultIssued}, nil)
 }
 
 func (a *Admin) denials(ctx context.Context, c *adminCall) (any, error) {
-	f := &admin.DecisionFilter{Result: admin.ResultDenied}
+	f := &admin.DecisionFilter{Result: audit.ResultDenied}
 	return a.decisions(ctx, c, f, params{"reason": textParam(&f.Reason)})
 }
 
@@ -29,9 +30,9 @@ func (a *Admin) decisions(ctx context.Context, c *adminCall, f *admin.DecisionFi
 		"until":    timeParam(&f.Until),
 	}
 	maps.Copy(known, more)
-	return answerList(ctx, a, c, known, func(ctx context.Context, page admin.Page[admin.DecisionPlace]) ([]admin.Decision, error) {
+	return answerList(ctx, a, c, known, func(ctx context.Context, page admin.Page[admin.DecisionPlace]) ([]audit.Record, error) {
 		return a.store.Decisions(ctx, *f, page)
-	}, func(d *admin.Decision) admin.DecisionPlace {
+	}, func(d *audit.Record) admin.DecisionPlace {
 		return admin.DecisionPlace{IssuedAt: d.IssuedAt, ID: d.ID}
 	})
 }
@@ -44,9 +45,9 @@ func (a *Admin) changes(ctx context.Context, c *adminCall) (any, error) {
 		"target": textParam(&f.Target),
 		"since":  timeParam(&f.Since),
 		"until":  timeParam(&f.Until),
-	}, func(ctx context.Context, page admin.Page[int64]) ([]admin.Change, error) {
+	}, func(ctx context.Context, page admin.Page[int64]) ([]audit.Change, error) {
 		return a.store.Changes(ctx, f, page)
-	}, func(change *admin.Change) int64 { return change.ID })
+	}, func(change *audit.Change) int64 { return change.ID })
 }
 
 // A question is what an auditor asks about.
@@ -70,7 +71,7 @@ func (q *question) resource() (permissions.Resource, error) {
 func (a *Admin) whoCan(ctx context.Context, c *adminCall) (any, error) {
 	q := question{access: permissions.Read}
 	return answerList(ctx, a, c, params{"room": textParam(&q.room), "store": textParam(&q.store), "access": accessParam(&q.access)},
-		func(ctx context.Context, page admin.Page[admin.Opening]) ([]admin.Opening, error) {
+		func(ctx context.Context, page admin.Page[audit.Opening]) ([]audit.Opening, error) {
 			r, err := q.resource()
 			if err != nil {
 				return nil, err
@@ -82,7 +83,7 @@ func (a *Admin) whoCan(ctx context.Context, c *adminCall) (any, error) {
 func (a *Admin) whoCould(ctx context.Context, c *adminCall) (any, error) {
 	q := question{access: permissions.Read}
 	return answerList(ctx, a, c, params{"room": textParam(&q.room), "store": textParam(&q.store), "access": accessParam(&q.access), "at": timeParam(&q.at)},
-		func(ctx context.Context, page admin.Page[admin.Opening]) ([]admin.Opening, error) {
+		func(ctx context.Context, page admin.Page[audit.Opening]) ([]audit.Opening, error) {
 			r, err := q.resource()
 			if err == nil && q.at.IsZero() {
 				err = errNoTime
@@ -102,7 +103,7 @@ func itself[Row any](row *Row) Row { return *row }
 func (a *Admin) whatCan(ctx context.Context, c *adminCall) (any, error) {
 	var q question
 	return answerList(ctx, a, c, params{"userId": textParam(&q.user)},
-		func(ctx context.Context, page admin.Page[admin.Reach]) ([]admin.Reach, error) {
+		func(ctx context.Context, page admin.Page[audit.Reach]) ([]audit.Reach, error) {
 			if q.user == "" {
 				return nil, errNoUser
 			}
@@ -115,7 +116,7 @@ var errNoUser = badRequest("The parameter userId is missing.")
 func (a *Admin) holders(ctx context.Context, c *adminCall) (any, error) {
 	var q question
 	return answerList(ctx, a, c, params{"room": textParam(&q.room), "store": textParam(&q.store), "at": timeParam(&q.at)},
-		func(ctx context.Context, page admin.Page[admin.HolderPlace]) ([]admin.Holder, error) {
+		func(ctx context.Context, page admin.Page[admin.HolderPlace]) ([]audit.Holder, error) {
 			r, err := q.resource()
 			if err == nil && q.at.IsZero() {
 				err = errNoTime
@@ -124,7 +125,7 @@ func (a *Admin) holders(ctx context.Context, c *adminCall) (any, error) {
 				return nil, err
 			}
 			return a.store.Holders(ctx, r, q.at, page)
-		}, func(h *admin.Holder) admin.HolderPlace {
+		}, func(h *audit.Holder) admin.HolderPlace {
 			return admin.HolderPlace{UserID: h.UserID, IssuedAt: h.IssuedAt, JTI: h.JTI}
 		})
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usher-auth/usher/api"
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/identity"
@@ -54,7 +55,7 @@ func newAdminRig(t testing.TB) *adminRig {
 	public := newRig(t)
 	r := &adminRig{rig: &rig{pg: public.pg, registry: prometheus.NewRegistry(), log: public.log, keys: public.keys}}
 	r.store = r.open(t, r.pg.ServiceURL)
-	audit := r.store.AuditLog("test", r.registry)
+	audit := r.store.StartAuditLog(db.AuditLogConfig{Replica: "test", Registry: r.registry})
 	t.Cleanup(audit.Close)
 	users, err := r.store.Directory(t.Context())
 	if err != nil {
@@ -531,7 +532,7 @@ func TestAdminFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := &fake{record: func(context.Context, *session.Decision) error { return test.record }}
+			f := &fake{record: func(context.Context, *audit.Decision) error { return test.record }}
 			public := newAPI(t, f, f, &rig{registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)})
 			server := httptest.NewServer(newOps(t, public, test.store, nil))
 			t.Cleanup(server.Close)

@@ -18,6 +18,7 @@ import (
 	"github.com/go-playground/validator/v10"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
@@ -43,7 +44,7 @@ type Directory interface {
 type Audit interface {
 	// Record returns nil once the decision is committed. After an error no
 	// token may leave.
-	Record(ctx context.Context, d *session.Decision) error
+	Record(ctx context.Context, d *audit.Decision) error
 }
 
 // Config joins the API to the rest. All fields are required but for those

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/session"
 )
@@ -16,7 +17,7 @@ import (
 // never waits for the caller: the body was read before it begins, and the
 // answer is written after it is released.
 type attempt struct {
-	*session.Decision
+	*audit.Decision
 	api       *API
 	admission *admission
 	cancel    context.CancelFunc
@@ -28,7 +29,7 @@ type attempt struct {
 // within the limits of its caller. peer is the address whose failures are
 // limited. The context that it returns bounds the work of the attempt, which the
 // caller releases.
-func (a *API) begin(ctx context.Context, of *slots, d *session.Decision, credential identity.Credential, peer netip.Addr) (context.Context, *attempt, error) {
+func (a *API) begin(ctx context.Context, of *slots, d *audit.Decision, credential identity.Credential, peer netip.Addr) (context.Context, *attempt, error) {
 	client := a.limiter.network(d.IP)
 	if !of.take(client) {
 		return nil, nil, errOverloaded
@@ -55,7 +56,7 @@ func (t *attempt) end(ctx context.Context, token *session.Token, refusal error) 
 		}
 		t.Reason, t.CallerUnknown = p.reason, p.caller == unasked || p.caller == unknown
 	} else {
-		t.Token = token
+		t.Token = AuditToken(token)
 	}
 	if err := t.admission.commit(p, t.api.cfg.Now()); err != nil {
 		return err

@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/usher-auth/usher/audit"
+	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -38,7 +40,7 @@ func TestSlowBodiesHoldNoSlot(t *testing.T) {
 	t.Parallel()
 	f := &fake{
 		lookUp: func() (*session.Principal, error) { return nil, session.ErrSessionUnknown },
-		record: func(context.Context, *session.Decision) error { return nil },
+		record: func(context.Context, *audit.Decision) error { return nil },
 	}
 	handler := newAPI(t, f, f, &rig{registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)})
 	call := func(path string, body io.Reader, headers ...string) int {
@@ -128,9 +130,9 @@ func TestFloodsOfBothListenersAreCounted(t *testing.T) {
 	t.Parallel()
 	const requests = 300
 	r := newAdminRig(t)
-	audit := r.store.AuditLog("floods", prometheus.NewRegistry())
-	t.Cleanup(audit.Close)
-	floods := audit.Floods(prometheus.NewRegistry())
+	log := r.store.StartAuditLog(db.AuditLogConfig{Replica: "floods", Registry: prometheus.NewRegistry()})
+	t.Cleanup(log.Close)
+	floods := db.StartFloodLog(db.FloodLogConfig{Log: log, Registry: prometheus.NewRegistry()})
 	public := newAPI(t, new(fake), floods, &rig{registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: r.keys})
 	users, err := r.store.Directory(t.Context())
 	if err != nil {
@@ -176,7 +178,7 @@ func TestRefusalsAreSampledInTheLog(t *testing.T) {
 	t.Parallel()
 	f := &fake{
 		lookUp: func() (*session.Principal, error) { return nil, session.ErrSessionUnknown },
-		record: func(context.Context, *session.Decision) error { return nil },
+		record: func(context.Context, *audit.Decision) error { return nil },
 	}
 	r := &rig{registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)}
 	handler := newAPI(t, f, f, r)

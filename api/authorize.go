@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-playground/validator/v10"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/strictjson"
 	"github.com/usher-auth/usher/permissions"
@@ -131,12 +132,12 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 		return session.Token{}, asked.pageFault
 	case credential.Proxy != nil:
 		named := credential.Proxy
-		d.CallerKind, d.CallerID = session.CallerProxy, named.Proxy.String()
-		d.UserID, d.Organization = named.User, named.Organization
+		d.CallerKind, d.CallerID = audit.CallerProxy, named.Proxy.String()
+		d.UserID, d.OrganizationID = named.User, named.Organization
 		if p, err = a.cfg.Directory.PrincipalByUser(ctx, named.User, named.Organization); err != nil {
 			return session.Token{}, err
 		}
-		d.At, d.Organization = p.At, p.User.Organization
+		d.At, d.OrganizationID = p.At, p.User.Organization
 		if !p.Known {
 			return session.Token{}, session.ErrUserUnknown
 		}
@@ -145,14 +146,14 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 			return session.Token{}, err
 		}
 		d.At = p.At
-		d.CallerKind, d.CallerID = session.CallerSession, p.User.Session
-		d.UserID, d.Organization = p.User.ID, p.User.Organization
+		d.CallerKind, d.CallerID = audit.CallerSession, p.User.Session
+		d.UserID, d.OrganizationID = p.User.ID, p.User.Organization
 	}
 	if err := p.Err(); err != nil {
 		return session.Token{}, err
 	}
-	s, skipped := a.cfg.Issuer.PrepareFor(p, d.Request)
-	d.Skipped = skipped
+	s, skipped := a.cfg.Issuer.PrepareFor(p, asked.Request)
+	d.SkippedGrants = skipped
 	token, err := s.Authorize()
 	if err == nil && key != nil {
 		for _, rule := range slices.Concat(token.Patterns.Rooms, token.Patterns.Stores) {
@@ -166,9 +167,9 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 
 // principalByKey looks an API key up, with the user that it names, and refuses
 // what is outside of its scope but for the patterns.
-func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, user, organization string, d *session.Decision) (*session.APIKey, *session.Principal, error) {
-	d.CallerKind, d.CallerID = session.CallerAPIKey, shown.ID
-	d.UserID, d.Organization = user, organization
+func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, user, organization string, d *audit.Decision) (*session.APIKey, *session.Principal, error) {
+	d.CallerKind, d.CallerID = audit.CallerAPIKey, shown.ID
+	d.UserID, d.OrganizationID = user, organization
 	key, p, err := a.cfg.Directory.PrincipalByAPIKey(ctx, shown.ID, shown.Hash, user, organization)
 	if err != nil {
 		return nil, nil, err
@@ -218,18 +219,25 @@ func (e *notMemberError) Error() string {
 	return fmt.Sprintf("the user is not a member of the %s %.64q", e.kind, e.id)
 }
 
-func (a *API) newDecision(r *http.Request, req session.Request) *session.Decision {
+func (a *API) newDecision(r *http.Request, req session.Request) *audit.Decision {
 	request := requestOf(r.Context())
-	request.decision = &session.Decision{
+	request.decision = &audit.Decision{
 		At:         a.cfg.Now(),
-		CallerKind: session.CallerNone,
-		Request:    req,
+		CallerKind: audit.CallerNone,
+		Request:    audit.Request{Room: req.Room, Store: req.Store, Audience: req.Audience},
 		UserAgent:  recordable(r.UserAgent(), maxUserAgent),
 		Origin:     request.origin,
 		IP:         request.client,
 		RequestID:  request.id,
 	}
 	return request.decision
+}
+
+// AuditToken is what the audit keeps of a token.
+func AuditToken(t *session.Token) *audit.Token {
+	return &audit.Token{
+		ID: t.ID, KeyID: t.KeyID, Audience: t.Audience, ExpiresAt: t.ExpiresAt, Patterns: audit.Patterns(t.Patterns), Partial: t.Partial,
+	}
 }
 
 // limitedPeer returns the address whose refusals are limited: never one that a

@@ -22,6 +22,7 @@ import (
 
 	"github.com/usher-auth/usher"
 	"github.com/usher-auth/usher/api"
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/identity"
@@ -106,7 +107,7 @@ func (r *rig) open(t testing.TB) (*db.Directory, *db.AuditLog) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	audit := database.AuditLog("test", prometheus.NewRegistry())
+	audit := database.StartAuditLog(db.AuditLogConfig{Replica: "test", Registry: prometheus.NewRegistry()})
 	t.Cleanup(audit.Close)
 	return directory, audit
 }
@@ -525,7 +526,7 @@ func TestPublicFiles(t *testing.T) {
 // fake stands in for the database where it must fail or count.
 type fake struct {
 	lookUp func() (*session.Principal, error)
-	record func(context.Context, *session.Decision) error
+	record func(context.Context, *audit.Decision) error
 }
 
 func (f *fake) PrincipalBySession(context.Context, secret.Text) (*session.Principal, error) {
@@ -543,7 +544,7 @@ func (f *fake) PrincipalByAPIKey(context.Context, string, [sha256.Size]byte, str
 func (f *fake) PrincipalByClaims(context.Context, *session.UpstreamClaims) (*session.Principal, error) {
 	return f.lookUp()
 }
-func (f *fake) Record(ctx context.Context, d *session.Decision) error { return f.record(ctx, d) }
+func (f *fake) Record(ctx context.Context, d *audit.Decision) error { return f.record(ctx, d) }
 
 func newFake(t testing.TB) *api.API {
 	t.Helper()
@@ -562,7 +563,7 @@ func TestFaults(t *testing.T) {
 		}, nil
 	}
 	down := fmt.Errorf("test: %w", session.ErrUnavailable)
-	recorded := func(context.Context, *session.Decision) error { return nil }
+	recorded := func(context.Context, *audit.Decision) error { return nil }
 	for name, test := range map[string]struct {
 		fake   fake
 		room   string
@@ -570,9 +571,9 @@ func TestFaults(t *testing.T) {
 	}{
 		"all is well":                {fake{ada, recorded}, "r", 200},
 		"the look-up fails":          {fake{func() (*session.Principal, error) { return nil, down }, recorded}, "r", 503},
-		"the row of a token fails":   {fake{ada, func(context.Context, *session.Decision) error { return down }}, "r", 503},
-		"the row of a refusal fails": {fake{func() (*session.Principal, error) { return nil, session.ErrSessionUnknown }, func(context.Context, *session.Decision) error { return down }}, "r", 503},
-		"the row never comes": {fake{ada, func(ctx context.Context, _ *session.Decision) error {
+		"the row of a token fails":   {fake{ada, func(context.Context, *audit.Decision) error { return down }}, "r", 503},
+		"the row of a refusal fails": {fake{func() (*session.Principal, error) { return nil, session.ErrSessionUnknown }, func(context.Context, *audit.Decision) error { return down }}, "r", 503},
+		"the row never comes": {fake{ada, func(ctx context.Context, _ *audit.Decision) error {
 			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > 2*time.Second {
 				return errors.New("the row has more than 2 s")
 			}
@@ -616,7 +617,7 @@ func TestOverload(t *testing.T) {
 			<-release
 			return nil, session.ErrSessionUnknown
 		},
-		record: func(context.Context, *session.Decision) error { return nil },
+		record: func(context.Context, *audit.Decision) error { return nil },
 	}
 	handler := newAPI(t, f, f, &rig{registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)})
 	call := func() int {

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -60,7 +61,7 @@ func TestCookieMode(t *testing.T) {
 			}
 			c := setCookie(t, a)
 			token := rows[0].Token
-			if c.Value != token.Text.Reveal() {
+			if payload, err := base64.RawURLEncoding.DecodeString(strings.Split(c.Value, ".")[1]); err != nil || !bytes.Contains(payload, []byte(`"jti":"`+token.ID+`"`)) {
 				t.Error("the cookie does not hold the token on record")
 			}
 			if bytes.Contains(a.body, []byte(c.Value)) || strings.Contains(s.log.String(), c.Value) {

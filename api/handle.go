@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/audit"
 )
 
 // A request is what usher knows of one request beside its bytes. It is in the
@@ -21,7 +21,7 @@ type request struct {
 	client netip.Addr // as [identity.Reader.ClientAddr] returns it
 	origin string
 	// decision is the audit row of an attempt, as far as it got.
-	decision *session.Decision
+	decision *audit.Decision
 }
 
 type requestKey struct{}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/usher-auth/usher"
 	"github.com/usher-auth/usher/api"
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/identity/identitytest"
 	"github.com/usher-auth/usher/internal/secret"
@@ -145,7 +146,7 @@ func (g *gated) principal() *session.Principal {
 	}
 }
 
-func (g *gated) Record(context.Context, *session.Decision) error {
+func (g *gated) Record(context.Context, *audit.Decision) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.rows++

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/strictjson"
@@ -134,7 +135,7 @@ func (a *API) issueForBackend(w http.ResponseWriter, r *http.Request, route stri
 
 // decideForBackend is decide for a backend that says itself what its user may
 // do, within the key's scope.
-func (a *API) decideForBackend(ctx context.Context, shown identity.APIKey, asked *backendRequest, d *session.Decision) (session.Token, error) {
+func (a *API) decideForBackend(ctx context.Context, shown identity.APIKey, asked *backendRequest, d *audit.Decision) (session.Token, error) {
 	key, p, err := a.principalByKey(ctx, shown, asked.route, asked.user.ID, asked.user.Organization, d)
 	if err != nil {
 		return session.Token{}, err

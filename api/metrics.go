@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/audit"
 )
 
 // metrics have labels from closed sets only: routes, statuses, reasons. Never
@@ -57,7 +57,7 @@ func (m *metrics) observe(route string, status int, took time.Duration) {
 	m.seconds.WithLabelValues(route).Observe(took.Seconds())
 }
 
-func (m *metrics) decided(d *session.Decision) {
+func (m *metrics) decided(d *audit.Decision) {
 	result := "issued"
 	if d.Token == nil {
 		result = "denied"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
@@ -14,7 +15,7 @@ import (
 // Which page sent it does not matter: no browser sends it by itself.
 func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attempt) (*session.Principal, error) {
 	d := t.Decision
-	d.CallerKind = session.CallerUpstream
+	d.CallerKind = audit.CallerUpstream
 	claims, err := a.cfg.Providers.Verify(ctx, token)
 	if refused, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
 		d.CallerID = refused.Issuer
@@ -22,7 +23,7 @@ func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attemp
 	if err != nil {
 		return nil, err
 	}
-	d.CallerID, d.UserID, d.Organization = claims.Issuer, claims.UserID, claims.Organization
+	d.CallerID, d.UserID, d.OrganizationID = claims.Issuer, claims.UserID, claims.Organization
 	if claims.Skipped > 0 {
 		a.logger.WarnContext(ctx, "ids in a token's claims do not fit and were skipped", "issuer", claims.Issuer, "count", claims.Skipped)
 	}
@@ -36,7 +37,7 @@ func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attemp
 		return nil, err
 	}
 	d.At = p.At
-	d.Organization = p.User.Organization
+	d.OrganizationID = p.User.Organization
 	if p.SessionID != "" {
 		d.CallerID += " " + p.SessionID
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/usher-auth/usher"
 	"github.com/usher-auth/usher/api"
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
@@ -40,7 +41,7 @@ type web struct {
 
 	mu     sync.Mutex
 	asked  []string // "session x", "user x in y", "key"
-	rows   []*session.Decision
+	rows   []*audit.Decision
 	broken bool
 	until  time.Time // of every session
 }
@@ -111,7 +112,7 @@ func (s *web) PrincipalByAPIKey(_ context.Context, _ string, _ [sha256.Size]byte
 	return &session.APIKey{Routes: []string{session.RouteAuth}}, p, err
 }
 
-func (s *web) Record(_ context.Context, d *session.Decision) error {
+func (s *web) Record(_ context.Context, d *audit.Decision) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rows = append(s.rows, d)
@@ -119,7 +120,7 @@ func (s *web) Record(_ context.Context, d *session.Decision) error {
 }
 
 // seen returns who was asked for and what was recorded since the last call.
-func (s *web) seen() (asked []string, rows []*session.Decision) {
+func (s *web) seen() (asked []string, rows []*audit.Decision) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	asked, rows = s.asked, s.rows

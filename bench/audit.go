@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/pglocal"
 	"github.com/usher-auth/usher/internal/secret"
@@ -43,7 +44,7 @@ var insertDecisionSQL string
 // A writer commits one row of the audit and returns.
 type writer struct {
 	name  string
-	write func(context.Context, *session.Decision) error
+	write func(context.Context, *audit.Decision) error
 }
 
 type auditBench struct {
@@ -141,14 +142,14 @@ func (b *auditBench) setUp(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	sealer, err := usher.Sealer(ctx, encryption, nil, prometheus.NewRegistry())
+	sealer, err := usher.NewSealer(ctx, db.SealerConfig{Encryption: encryption, Registry: prometheus.NewRegistry()})
 	if err != nil {
 		return nil, err
 	}
-	log := usher.AuditLog("bench", prometheus.NewRegistry())
+	log := usher.StartAuditLog(db.AuditLogConfig{Replica: "bench", Registry: prometheus.NewRegistry()})
 	b.writers = [2]writer{
 		{"group commit", log.Record},
-		{"one INSERT each", func(ctx context.Context, d *session.Decision) error { return insertOne(ctx, single, d) }},
+		{"one INSERT each", func(ctx context.Context, d *audit.Decision) error { return insertOne(ctx, single, d) }},
 	}
 	sealing, cancel := context.WithCancel(ctx)
 	var sealed sync.WaitGroup
@@ -226,23 +227,23 @@ func (b *auditBench) cpu() time.Duration {
 	return self + postgres
 }
 
-var patterns = session.Patterns{Rooms: []permissions.Rule{
+var patterns = audit.Patterns{Rooms: []permissions.Rule{
 	{Pattern: permissions.MustPattern(permissions.RoomKind, "acme:*"), Access: permissions.Read},
 	{Pattern: permissions.MustPattern(permissions.RoomKind, "acme:design:*"), Access: permissions.Full},
 }}
 
-func newDecision() *session.Decision {
+func newDecision() *audit.Decision {
 	now := time.Now()
-	return &session.Decision{
-		Token: &session.Token{ID: rand.Text(), KeyID: "kid", Audience: "liveblocks", ExpiresAt: now.Add(5 * time.Minute), Patterns: patterns},
-		At:    now, CallerKind: session.CallerSession, CallerID: "sid", UserID: "ada", Organization: "acme", Request: session.Request{Room: "acme:design:1"},
+	return &audit.Decision{
+		Token: &audit.Token{ID: rand.Text(), KeyID: "kid", Audience: "liveblocks", ExpiresAt: now.Add(5 * time.Minute), Patterns: patterns},
+		At:    now, CallerKind: audit.CallerSession, CallerID: "sid", UserID: "ada", OrganizationID: "acme", Request: audit.Request{Room: "acme:design:1"},
 		IP: netip.MustParseAddr("192.0.2.1"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64)", Origin: "https://app.example.com", RequestID: rand.Text(),
 	}
 }
 
 // insertOne is what an endpoint does that has no group commit: the same row, in
 // a transaction of its own.
-func insertOne(ctx context.Context, pool *pgxpool.Pool, d *session.Decision) error {
+func insertOne(ctx context.Context, pool *pgxpool.Pool, d *audit.Decision) error {
 	text, err := d.Token.Patterns.MarshalJSON()
 	if err != nil {
 		return err
@@ -250,7 +251,7 @@ func insertOne(ctx context.Context, pool *pgxpool.Pool, d *session.Decision) err
 	hashes := make([]byte, 16+32+32)
 	_, _ = rand.Read(hashes) // never fails
 	_, err = pool.Exec(ctx, insertDecisionSQL, pgx.StrictNamedArgs{
-		"issued_at": d.At, "caller_kind": d.CallerKind, "caller_id": d.CallerID, "user_id": d.UserID, "organization_id": d.Organization,
+		"issued_at": d.At, "caller_kind": d.CallerKind, "caller_id": d.CallerID, "user_id": d.UserID, "organization_id": d.OrganizationID,
 		"audience": d.Token.Audience, "room": d.Request.Room, "patterns": text, "jti": d.Token.ID, "kid": d.Token.KeyID,
 		"expires_at": d.Token.ExpiresAt, "ip": d.IP, "user_agent": d.UserAgent, "origin": d.Origin, "request_id": d.RequestID,
 		"replica": "bench", "salt": hashes[:16], "personal_digest": hashes[16:48], "digest": hashes[48:],

@@ -11,6 +11,7 @@ import (
 
 	"github.com/usher-auth/usher"
 	"github.com/usher-auth/usher/api"
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/secret"
@@ -36,7 +37,7 @@ func (u rememberedUser) PrincipalBySession(context.Context, secret.Text) (*sessi
 
 type noAudit struct{}
 
-func (noAudit) Record(context.Context, *session.Decision) error { return nil }
+func (noAudit) Record(context.Context, *audit.Decision) error { return nil }
 
 // serveLimit serves what usher would be if Postgres took no time: the same
 // handler, over one user in memory and no audit.

@@ -85,7 +85,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewRegistry()
-	audit := database.AuditLog("test", registry)
+	audit := database.StartAuditLog(db.AuditLogConfig{Replica: "test", Registry: registry})
 	t.Cleanup(audit.Close)
 	r.handler, err = api.New(api.Config{
 		URL: issuerURL, Credentials: credentials, Directory: directory, Issuer: issuer, Keys: r.keys, Audit: audit,

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -46,36 +46,60 @@ type AuditLog struct {
 	failed  prometheus.Counter
 }
 
+// A pendingRow is one row as it will be written. It is encoded by its caller,
+// so that the writers only gather.
 type pendingRow struct {
-	decision  *session.Decision
-	patterns  string
-	rules     rules
-	count     int64
-	prefix    netip.Prefix // of the caller's address
-	committed chan error   // of capacity 1: the writer never waits for a reader
+	record   audit.Record
+	patterns string       // JSON, empty for null
+	ip       netip.Prefix // zero for null
+	salt     [audit.SaltSize]byte
+	personal [sha256.Size]byte
+	digest   [sha256.Size]byte
+
+	committed chan error // of capacity 1: the writer never waits for a reader
 }
 
-func newPendingRow(d *session.Decision) (*pendingRow, error) {
-	row := &pendingRow{decision: d, count: 1, committed: make(chan error, 1)}
-	if d.IP.IsValid() {
-		row.prefix = netip.PrefixFrom(d.IP.WithZone(""), d.IP.BitLen())
+// newPendingRow encodes a decision. count is 1, or the number of denials that
+// the row stands for.
+func newPendingRow(d *audit.Decision, ip netip.Prefix, replica string, count int64) (*pendingRow, error) {
+	row := &pendingRow{record: audit.NewRecord(d, replica), ip: ip, committed: make(chan error, 1)}
+	row.record.UserAgent, row.record.Origin = nonEmpty(&d.UserAgent), nonEmpty(&d.Origin)
+	if count != 1 {
+		row.record.Count = &count
 	}
-	if d.Token != nil {
-		patterns, err := d.Token.Patterns.MarshalJSON()
+	if row.record.Patterns != nil {
+		patterns, err := row.record.Patterns.MarshalJSON()
 		if err != nil {
 			return nil, fmt.Errorf("db: record decision: %w", err)
 		}
-		row.patterns, row.rules = string(patterns), rulesOf(&d.Token.Patterns)
+		row.patterns = string(patterns)
 	}
+	_, _ = rand.Read(row.salt[:]) // never fails: crypto/rand ends the process instead
+	row.personal = audit.PersonalDigest(row.salt[:], ip, row.record.UserAgent, row.record.Origin)
+	row.digest = row.record.Digest(row.personal[:])
 	return row, nil
 }
 
-// AuditLog starts a log. replica names this process in its rows. The caller
-// closes it, after the last Record.
-func (db *DB) AuditLog(replica string, registry prometheus.Registerer) *AuditLog {
+// nonEmpty returns text, or nil where it is empty.
+func nonEmpty(text *string) *string {
+	if *text == "" {
+		return nil
+	}
+	return text
+}
+
+// An AuditLogConfig says what an [AuditLog] needs. All fields are required.
+type AuditLogConfig struct {
+	Replica  string // names this process in its rows
+	Registry prometheus.Registerer
+}
+
+// StartAuditLog starts the log's writers. The caller closes it, after the last
+// Record.
+func (db *DB) StartAuditLog(cfg AuditLogConfig) *AuditLog {
 	a := &AuditLog{
 		db:      db,
-		replica: replica,
+		replica: cfg.Replica,
 		queue:   make(chan *pendingRow, maxWaiting),
 		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),
@@ -89,7 +113,7 @@ func (db *DB) AuditLog(replica string, registry prometheus.Registerer) *AuditLog
 			Help: "Rows that could not be committed; each was a request answered with 503.",
 		}),
 	}
-	registry.MustRegister(a.batches, a.failed)
+	cfg.Registry.MustRegister(a.batches, a.failed)
 	var writing sync.WaitGroup
 	for range writers {
 		writing.Go(a.run)
@@ -111,8 +135,12 @@ func (a *AuditLog) Close() {
 // particular where ctx ends first, the row may or may not be there: then no
 // token may leave, so that the audit stays a superset of the tokens. A fault
 // of the database is [session.ErrUnavailable].
-func (a *AuditLog) Record(ctx context.Context, d *session.Decision) error {
-	row, err := newPendingRow(d)
+func (a *AuditLog) Record(ctx context.Context, d *audit.Decision) error {
+	var ip netip.Prefix
+	if d.IP.IsValid() {
+		ip = netip.PrefixFrom(d.IP.WithZone(""), d.IP.BitLen())
+	}
+	row, err := newPendingRow(d, ip, a.replica, 1)
 	if err != nil {
 		return err
 	}
@@ -218,56 +246,39 @@ type execer interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
+// textColumns are the columns of text that insertDecisionsSQL takes, in the
+// order of (*pendingRow).texts. Empty strings stand for null.
+var textColumns = [...]string{
+	"reason", "caller_kind", "caller_id", "user_id", "organization_id", "audience", "room", "store", "patterns",
+	"skipped_grants", "jti", "kid", "ip", "user_agent", "origin", "request_id",
+}
+
+func (row *pendingRow) texts() [len(textColumns)]string {
+	r := &row.record
+	ip := ""
+	if row.ip.IsValid() {
+		ip = row.ip.String()
+	}
+	return [...]string{
+		deref(r.Reason), r.CallerKind, deref(r.CallerID), deref(r.UserID), deref(r.OrganizationID), deref(r.Audience), deref(r.Room),
+		deref(r.Store), row.patterns, arrayLiteral(r.SkippedGrants), deref(r.JTI), deref(r.KID), ip, deref(r.UserAgent), deref(r.Origin),
+		r.RequestID,
+	}
+}
+
 // insert writes the rows by one statement.
 func (a *AuditLog) insert(ctx context.Context, q execer, batch []*pendingRow) error {
 	n := len(batch)
-	// The columns of text share one allocation, those of hashes another.
-	names := [...]string{
-		"reason", "caller_kind", "caller_id", "user_id", "organization_id", "audience", "room", "store", "patterns",
-		"skipped_grants", "jti", "kid", "ip", "user_agent", "origin", "request_id",
-	}
-	cells := make([]string, len(names)*n)
+	cells := make([]string, len(textColumns)*n) // one allocation for all columns of text
 	issuedAt, expiresAt, partial, count := make([]time.Time, n), make([]*time.Time, n), make([]bool, n), make([]int64, n)
 	salts, personal, digests := make([][]byte, n), make([][]byte, n), make([][]byte, n)
-	salt := make([]byte, n*saltSize)
-	_, _ = rand.Read(salt) // never fails: crypto/rand ends the process instead
-	sums := make([][2][sha256.Size]byte, n)
-	encoded := make([]byte, 0, 1024)
 	for i, row := range batch {
-		d := row.decision
-		var jti, kid, audience string
-		if t := d.Token; t != nil {
-			expiresAt[i], partial[i] = &t.ExpiresAt, t.Partial
-			jti, kid, audience = t.ID, t.KeyID, t.Audience
-		} else {
-			audience = d.Request.Audience
+		issuedAt[i], expiresAt[i], partial[i], count[i] = row.record.IssuedAt, row.record.ExpiresAt, row.record.Partial, 1
+		if row.record.Count != nil {
+			count[i] = *row.record.Count
 		}
-		ip := ""
-		if row.prefix.IsValid() {
-			ip = row.prefix.String()
-		}
-		skipped := arrayLiteral(d.Skipped)
-		issuedAt[i], count[i] = d.At, row.count
-
-		facts := decisionFacts{
-			IssuedAt: d.At.UnixMicro(), Result: "denied", Reason: some(&d.Reason), CallerKind: d.CallerKind, CallerID: some(&d.CallerID),
-			UserID: some(&d.UserID), OrganizationID: some(&d.Organization), Audience: some(&audience),
-			Room: some(&d.Request.Room), Store: some(&d.Request.Store), Patterns: row.rules, Partial: partial[i], SkippedGrants: some(&skipped),
-			JTI: some(&jti), KID: some(&kid), RequestID: d.RequestID, Replica: a.replica, Count: row.count,
-		}
-		if d.Token != nil {
-			until := d.Token.ExpiresAt.UnixMicro()
-			facts.Result, facts.ExpiresAt = "issued", &until
-		}
-		salts[i], personal[i], digests[i] = salt[i*saltSize:(i+1)*saltSize], sums[i][0][:], sums[i][1][:]
-		sums[i][0] = personalDigest(salts[i], row.prefix, some(&d.UserAgent), some(&d.Origin))
-		facts.PersonalDigest = personal[i]
-		sums[i][1] = facts.digest(encoded)
-
-		for c, text := range [...]string{
-			d.Reason, d.CallerKind, d.CallerID, d.UserID, d.Organization, audience, d.Request.Room, d.Request.Store, row.patterns,
-			skipped, jti, kid, ip, d.UserAgent, d.Origin, d.RequestID,
-		} {
+		salts[i], personal[i], digests[i] = row.salt[:], row.personal[:], row.digest[:]
+		for c, text := range row.texts() {
 			cells[c*n+i] = text
 		}
 	}
@@ -275,25 +286,9 @@ func (a *AuditLog) insert(ctx context.Context, q execer, batch []*pendingRow) er
 		"replica": a.replica, "issued_at": issuedAt, "expires_at": expiresAt, "partial": partial, "count": count,
 		"salt": salts, "personal_digest": personal, "digest": digests,
 	}
-	for c, name := range names {
+	for c, name := range textColumns {
 		args[name] = cells[c*n : (c+1)*n]
 	}
 	_, err := q.Exec(ctx, statement("insert_decisions"), args)
 	return err
-}
-
-// arrayLiteral writes a Postgres array, empty for none: a column of arrays
-// cannot pass through unnest.
-func arrayLiteral(ids []int64) string {
-	if len(ids) == 0 {
-		return ""
-	}
-	b := []byte{'{'}
-	for i, id := range ids {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendInt(b, id, 10)
-	}
-	return string(append(b, '}'))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/permissions"
@@ -21,21 +22,21 @@ import (
 
 func newAuditLog(t testing.TB, pg *dbtest.DB) *db.AuditLog {
 	t.Helper()
-	a := open(t, pg).AuditLog("replica-1", prometheus.NewRegistry())
+	a := open(t, pg).StartAuditLog(db.AuditLogConfig{Replica: "replica-1", Registry: prometheus.NewRegistry()})
 	t.Cleanup(a.Close)
 	return a
 }
 
-func issued(jti string) *session.Decision {
+func issued(jti string) *audit.Decision {
 	now := time.Now().Truncate(time.Microsecond)
-	return &session.Decision{
-		Token: &session.Token{
-			ID: jti, KeyID: "kid-1", Audience: "liveblocks", IssuedAt: now, ExpiresAt: now.Add(5 * time.Minute).Truncate(time.Second),
-			Patterns: session.Patterns{Rooms: []permissions.Rule{{Pattern: permissions.MustPattern(permissions.RoomKind, `a"\:*`), Access: permissions.Read}}},
+	return &audit.Decision{
+		Token: &audit.Token{
+			ID: jti, KeyID: "kid-1", Audience: "liveblocks", ExpiresAt: now.Add(5 * time.Minute).Truncate(time.Second),
+			Patterns: audit.Patterns{Rooms: []permissions.Rule{{Pattern: permissions.MustPattern(permissions.RoomKind, `a"\:*`), Access: permissions.Read}}},
 			Partial:  true,
 		},
-		At: now, CallerKind: session.CallerSession, CallerID: "sid-1", UserID: "ada", Organization: "acme",
-		Request: session.Request{Room: `a"\:1`}, Skipped: []int64{3, 5},
+		At: now, CallerKind: audit.CallerSession, CallerID: "sid-1", UserID: "ada", OrganizationID: "acme",
+		Request: audit.Request{Room: `a"\:1`}, SkippedGrants: []int64{3, 5},
 		IP: netip.MustParseAddr("2001:db8::1"), UserAgent: "curl", Origin: "https://app.example.com", RequestID: "R1",
 	}
 }
@@ -49,7 +50,7 @@ func TestRecord(t *testing.T) {
 	if err := a.Record(ctx, d); err != nil {
 		t.Fatal(err)
 	}
-	denial := &session.Decision{Reason: "no_credential", At: d.At, CallerKind: session.CallerNone, Request: session.Request{Store: "s"}, RequestID: "R2"}
+	denial := &audit.Decision{Reason: "no_credential", At: d.At, CallerKind: audit.CallerNone, Request: audit.Request{Store: "s"}, RequestID: "R2"}
 	if err := a.Record(ctx, denial); err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +138,7 @@ func TestRecordManyAtOnce(t *testing.T) {
 func TestRecordWhileClosing(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
-	a := open(t, pg).AuditLog("replica-1", prometheus.NewRegistry())
+	a := open(t, pg).StartAuditLog(db.AuditLogConfig{Replica: "replica-1", Registry: prometheus.NewRegistry()})
 	const callers = 200
 	results := make(chan error, callers)
 	var written int
@@ -191,7 +192,7 @@ func TestRecordGivesUpWithItsContext(t *testing.T) {
 }
 
 // recordAgain records until it succeeds, as clients do.
-func recordAgain(t testing.TB, a *db.AuditLog, d *session.Decision) (err error) {
+func recordAgain(t testing.TB, a *db.AuditLog, d *audit.Decision) (err error) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		if err = a.Record(t.Context(), d); err == nil {

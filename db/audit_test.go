@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/permissions"
@@ -141,17 +141,17 @@ func TestAuditRefusesBadQuestions(t *testing.T) {
 	_, pg := newTenant(t)
 	database := openURL(t, pg.AuditorURL)
 	ctx := t.Context()
-	_, err := database.WhoCan(ctx, permissions.Resource{ID: "acme:1"}, permissions.Read, admin.Page[admin.Opening]{})
+	_, err := database.WhoCan(ctx, permissions.Resource{ID: "acme:1"}, permissions.Read, admin.Page[audit.Opening]{})
 	wantError(t, err, admin.ErrInvalid, "neither room nor store")
-	_, err = database.WhoCan(ctx, permissions.Room("acme:*"), permissions.Read, admin.Page[admin.Opening]{})
+	_, err = database.WhoCan(ctx, permissions.Room("acme:*"), permissions.Read, admin.Page[audit.Opening]{})
 	wantError(t, err, admin.ErrInvalid, "Give the id of one room, not a pattern")
-	_, err = database.WhoCan(ctx, permissions.Store("acme:1"), permissions.Read, admin.Page[admin.Opening]{})
+	_, err = database.WhoCan(ctx, permissions.Store("acme:1"), permissions.Read, admin.Page[audit.Opening]{})
 	wantError(t, err, admin.ErrInvalid, "'acme:1' is not a valid store id")
-	_, err = database.WhoCan(ctx, permissions.Room("acme:1"), permissions.None, admin.Page[admin.Opening]{})
+	_, err = database.WhoCan(ctx, permissions.Room("acme:1"), permissions.None, admin.Page[audit.Opening]{})
 	wantError(t, err, admin.ErrInvalid, "the access 'none' is neither read nor full")
-	_, err = database.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(time.Hour), permissions.Read, admin.Page[admin.Opening]{})
+	_, err = database.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(time.Hour), permissions.Read, admin.Page[audit.Opening]{})
 	wantError(t, err, admin.ErrInvalid, "in the future")
-	_, err = database.WhoCould(ctx, permissions.Room(""), time.Now().Add(-time.Hour), permissions.Read, admin.Page[admin.Opening]{})
+	_, err = database.WhoCould(ctx, permissions.Room(""), time.Now().Add(-time.Hour), permissions.Read, admin.Page[audit.Opening]{})
 	wantError(t, err, admin.ErrInvalid, "'' is not a valid room id")
 	_, err = database.ExplainAccess(ctx, "ada", permissions.Room(strings.Repeat("😀", 65)))
 	wantError(t, err, admin.ErrInvalid, "is not a valid room id")
@@ -171,7 +171,7 @@ func TestAuditRefusesBadQuestions(t *testing.T) {
 			t.Errorf("%s: %v, want 22023 with a hint", sql, err)
 		}
 	}
-	if got, err := database.WhatCan(ctx, "nobody", admin.Page[admin.Reach]{}); err != nil || len(got) > 0 {
+	if got, err := database.WhatCan(ctx, "nobody", admin.Page[audit.Reach]{}); err != nil || len(got) > 0 {
 		t.Errorf("WhatCan() of nobody = %v, %v; want nothing", got, err)
 	}
 }
@@ -235,8 +235,8 @@ func TestExplainAccess(t *testing.T) {
 	if want := "These grants count: 1, 2, 11, 14."; got.Access != "full" || got.Why != want {
 		t.Errorf("ExplainAccess() = %s: %q, want full: %q", got.Access, got.Why, want)
 	}
-	counts := func(g admin.ExplainedGrant) bool { return g.Counts }
-	if !slices.IsSortedFunc(got.Grants, func(a, b admin.ExplainedGrant) int {
+	counts := func(g audit.WhyGrant) bool { return g.Counts }
+	if !slices.IsSortedFunc(got.Grants, func(a, b audit.WhyGrant) int {
 		return map[bool]int{true: 0, false: 1}[counts(a)] - map[bool]int{true: 0, false: 1}[counts(b)]
 	}) {
 		t.Errorf("grants that count do not come first: %v", got.Grants)
@@ -259,7 +259,7 @@ func TestExplainAccess(t *testing.T) {
 		if got.Access != c.access || got.Why != c.why {
 			t.Errorf("ExplainAccess(%q, %q) = %s: %q, want %s: %q", c.user, c.id, got.Access, got.Why, c.access, c.why)
 		}
-		if c.grant != "" && !slices.ContainsFunc(got.Grants, func(g admin.ExplainedGrant) bool { return g.Why == c.grant }) {
+		if c.grant != "" && !slices.ContainsFunc(got.Grants, func(g audit.WhyGrant) bool { return g.Why == c.grant }) {
 			t.Errorf("ExplainAccess(%q, %q) = %+v, want a grant with %q", c.user, c.id, got.Grants, c.grant)
 		}
 	}
@@ -269,7 +269,7 @@ func TestExplainAccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(got.Grants, func(g admin.ExplainedGrant) bool {
+	if !slices.ContainsFunc(got.Grants, func(g audit.WhyGrant) bool {
 		return strings.HasPrefix(g.Why, "The user's id does not fit its template")
 	}) {
 		t.Errorf("ExplainAccess() of a user whose id does not fit = %+v", got)
@@ -332,7 +332,7 @@ func TestHoldersAndTokensOf(t *testing.T) {
 	}
 	var got []string
 	for _, token := range tokens {
-		got = append(got, token.JTI)
+		got = append(got, *token.JTI)
 	}
 	if want := []string{"brace", "exact", "identity", "other"}; !slices.Equal(got, want) {
 		t.Errorf("TokensOf() = %v, want %v", got, want)
@@ -450,17 +450,17 @@ func TestAuditOfAnotherDirectory(t *testing.T) {
 	auditor := openURL(t, pg.AuditorURL)
 	ctx := t.Context()
 
-	who, err := auditor.WhoCan(ctx, permissions.Room("acme:1"), permissions.Read, admin.Page[admin.Opening]{})
-	want := []admin.Opening{{PrincipalKind: "user", PrincipalID: "zoe", Access: "full", GrantID: 1, ThroughKind: "everyone", Pattern: "{organization}:*"}}
+	who, err := auditor.WhoCan(ctx, permissions.Room("acme:1"), permissions.Read, admin.Page[audit.Opening]{})
+	want := []audit.Opening{{PrincipalKind: "user", PrincipalID: "zoe", Access: "full", GrantID: 1, ThroughKind: "everyone", Pattern: "{organization}:*"}}
 	if diff := cmp.Diff(want, who); err != nil || diff != "" {
 		t.Errorf("WhoCan(): %v (-want +got):\n%s", err, diff)
 	}
-	what, err := auditor.WhatCan(ctx, "zoe", admin.Page[admin.Reach]{})
-	reach := admin.Reach{ResourceKind: "room", Access: "full", ThroughKind: "everyone"}
+	what, err := auditor.WhatCan(ctx, "zoe", admin.Page[audit.Reach]{})
+	reach := audit.Reach{ResourceKind: "room", Access: "full", ThroughKind: "everyone"}
 	template, lobby := reach, reach
 	template.GrantID, template.Pattern, template.Granted = 1, "acme:*", "{organization}:*"
 	lobby.GrantID, lobby.Pattern, lobby.Granted = 3, "lobby", "lobby"
-	if diff := cmp.Diff([]admin.Reach{template, lobby}, what); err != nil || diff != "" {
+	if diff := cmp.Diff([]audit.Reach{template, lobby}, what); err != nil || diff != "" {
 		t.Errorf("WhatCan(): %v (-want +got):\n%s", err, diff)
 	}
 	why, err := auditor.ExplainAccess(ctx, "ada", permissions.Room("acme:1"))
@@ -470,7 +470,7 @@ func TestAuditOfAnotherDirectory(t *testing.T) {
 	if _, err := auditor.Holders(ctx, permissions.Room("acme:1"), time.Now(), admin.Page[admin.HolderPlace]{}); err != nil {
 		t.Errorf("Holders(): %v", err)
 	}
-	_, err = auditor.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(-time.Minute), permissions.Read, admin.Page[admin.Opening]{})
+	_, err = auditor.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(-time.Minute), permissions.Read, admin.Page[audit.Opening]{})
 	wantError(t, err, admin.ErrNoHistory, "better-auth, which keeps no history of them. audit.holders")
 	_, err = auditor.MembershipHistory(ctx, ada)
 	wantError(t, err, admin.ErrNoHistory, "audit.holders")
@@ -492,13 +492,13 @@ func TestMembershipHistory(t *testing.T) {
 	auditor := openURL(t, pg.AuditorURL)
 	for _, c := range []struct {
 		of   admin.Subject
-		want []db.PastMembership
+		want []audit.Membership
 	}{
-		{ada, []db.PastMembership{
+		{ada, []audit.Membership{
 			{UserID: "ada", MemberOfKind: "organization", MemberOfID: "acme", AddedBy: actor, EndedBy: "cli:leaver"},
 			{UserID: "ada", MemberOfKind: "group", MemberOfID: "reviewers", AddedBy: actor, EndedBy: "cli:leaver"},
 		}},
-		{acme, []db.PastMembership{
+		{acme, []audit.Membership{
 			{UserID: "ada", MemberOfKind: "organization", MemberOfID: "acme", AddedBy: actor, EndedBy: "cli:leaver"},
 			{UserID: "bob", MemberOfKind: "organization", MemberOfID: "acme", AddedBy: actor},
 		}},
@@ -508,7 +508,7 @@ func TestMembershipHistory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(db.PastMembership{}, "Since", "Until"), cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(audit.Membership{}, "Since", "Until"), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("MembershipHistory(%s) (-want +got):\n%s", c.of, diff)
 		}
 		for _, m := range got {
@@ -549,7 +549,7 @@ func TestWhoCouldFromTheInstantOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		for when, want := range map[time.Time]bool{at: c.can, at.Add(-time.Microsecond): !c.can} {
-			openings, err := database.WhoCould(ctx, permissions.Room("acme:1"), when, permissions.Full, admin.Page[admin.Opening]{})
+			openings, err := database.WhoCould(ctx, permissions.Room("acme:1"), when, permissions.Full, admin.Page[audit.Opening]{})
 			if err != nil {
 				t.Fatal(err)
 			}

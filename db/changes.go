@@ -7,12 +7,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/admin"
 )
 
 // Changes lists what was changed, the newest first.
-func (db *DB) Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page[int64]) ([]admin.Change, error) {
-	return list[admin.Change](ctx, db.pool, "list changes", statement("list_changes"), pgx.StrictNamedArgs{
+func (db *DB) Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page[int64]) ([]audit.Change, error) {
+	return list[audit.Change](ctx, db.pool, "list changes", statement("list_changes"), pgx.StrictNamedArgs{
 		"actor": f.Actor, "action": f.Action, "target": f.Target, "since": nullableTime(f.Since), "until": nullableTime(f.Until),
 		"before": page.After, "limit": page.Limit,
 	})
@@ -46,10 +47,10 @@ func queueRecord(changes *pgx.Batch, tx pgx.Tx, action, target string, details a
 	if err != nil {
 		return err
 	}
-	text := string(encoded)
-	digest := changeDigest(string(acting.actor), action, target, &text)
+	change := audit.Change{Actor: string(acting.actor), Action: action, Target: target, Details: encoded}
+	digest := change.Digest()
 	changes.Queue(statement("record_change"), pgx.StrictNamedArgs{
-		"actor": acting.actor, "action": action, "target": target, "details": text, "digest": digest[:],
+		"actor": acting.actor, "action": action, "target": target, "details": string(encoded), "digest": digest[:],
 	})
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/session"
 )
@@ -81,23 +82,19 @@ func (db *DB) checkpointSigner(ctx context.Context, encryption *session.KeyEncry
 	return signer, nil
 }
 
-// publicKeys are the keys' texts.
-func publicKeys(keys []CheckpointKey) []string {
+// verifiers are the public keys in the database.
+func (db *DB) verifiers(ctx context.Context, q querier) (note.Verifiers, error) {
+	keys, err := list[CheckpointKey](ctx, q, "list checkpoint keys", statement("list_checkpoint_keys"), nil)
+	if err != nil {
+		return nil, err
+	}
 	texts := make([]string, len(keys))
 	for i, key := range keys {
 		texts[i] = key.PublicKey
 	}
-	return texts
-}
-
-// parseVerifiers reads public keys.
-func parseVerifiers(texts []string) (note.Verifiers, error) {
-	verifiers := make([]note.Verifier, len(texts))
-	for i, text := range texts {
-		var err error
-		if verifiers[i], err = note.NewVerifier(text); err != nil {
-			return nil, refuse(admin.ErrInvalid, "%.200q is no public key of the audit: usher audit public-key prints it", text)
-		}
+	verifiers, err := audit.ParseKeys(texts...)
+	if err != nil {
+		return nil, refuse(admin.ErrInvalid, "%s", err)
 	}
-	return note.VerifierList(verifiers...), nil
+	return verifiers, nil
 }

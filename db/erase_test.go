@@ -12,19 +12,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/session"
 )
 
 // at is a decision of another time: the first of a month so many months ago.
-func at(d *session.Decision, monthsAgo int) *session.Decision {
+func at(d *audit.Decision, monthsAgo int) *audit.Decision {
 	now := time.Now().UTC()
 	d.At = time.Date(now.Year(), now.Month()-time.Month(monthsAgo), 1, 12, 0, 0, 0, time.UTC)
 	return d
 }
 
-func findings(report *db.AuditReport) (got []string) {
+func findings(report *audit.Report) (got []string) {
 	for _, f := range report.Findings {
 		got = append(got, f.String())
 	}
@@ -58,7 +59,7 @@ func TestForget(t *testing.T) {
 		t.Errorf("recorded: %s %s, %v", actor, details, err)
 	}
 	s.seal(t)
-	report := s.verify(t, db.SplitCheckpoints(s.kept.String())...)
+	report := s.verify(t, audit.SplitCheckpoints(s.kept.String())...)
 	if report.Found != 0 || report.Forgotten != 3 || report.Decisions != 7 {
 		t.Errorf("VerifyAudit() = %+v", report)
 	}
@@ -109,7 +110,7 @@ func TestPrune(t *testing.T) {
 		t.Errorf("Prune() again = %+v, %v; want nothing", pruned, err)
 	}
 	for range 2 { // before the record of it is sealed, and after
-		report := s.verify(t, db.SplitCheckpoints(s.kept.String())...)
+		report := s.verify(t, audit.SplitCheckpoints(s.kept.String())...)
 		if report.Found != 0 || report.Pruned != 4 || report.Decisions != 2 {
 			t.Errorf("VerifyAudit() = %+v", report)
 		}
@@ -244,10 +245,14 @@ func TestProveToken(t *testing.T) {
 	ctx := t.Context()
 	s := newSealed(t)
 	identity := issued("jti-identity")
-	identity.Token.Patterns = session.Patterns{}
+	identity.Token.Patterns = audit.Patterns{}
 	s.record(t, identity)
 	s.fill(t)
-	keys, err := s.service.CheckpointKeys(ctx)
+	held, err := s.service.CheckpointKeys(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := audit.ParseKeys(held[0].PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,33 +270,40 @@ func TestProveToken(t *testing.T) {
 		if strings.Contains(string(text), "2001:db8") || strings.Contains(string(text), "curl") {
 			t.Errorf("the proof holds personal data: %s", text)
 		}
-		read, err := db.ParseInclusionProof(text)
+		read, err := audit.ParseInclusionProof(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if size, err := read.Check(keys[0].PublicKey); err != nil || size != 10 {
-			t.Errorf("Check() of %s = %d, %v; want 10 leaves", jti, size, err)
+		if c, err := read.Check(keys); err != nil || c.Size != 10 {
+			t.Errorf("Check() of %s = %d, %v; want 10 leaves", jti, c.Size, err)
 		}
 		// No byte of it can be another.
 		for _, change := range [][2]string{
 			{`"id": `, `"id": 1`},
-			{`"recordedAt": `, `"recordedAt": 1`},
-			{`"issuedAt": `, `"issuedAt": 1`},
+			{`"recordedAt": "2`, `"recordedAt": "1`},
+			{`"issuedAt": "2`, `"issuedAt": "1`},
+			{`"expiresAt": "2`, `"expiresAt": "1`},
 			{`"userId": "ada"`, `"userId": "eve"`},
 			{`"leaf": `, `"leaf": 1`},
 			{`"audience": "liveblocks"`, `"audience": "livestore"`},
-			{`"count": 1`, `"count": 2`},
+			{`"replica": "replica-1"`, `"replica": "replica-1", "count": 2`},
+			{`"replica": "replica-1"`, `"replica": "replica-1", "ip": "192.0.2.1"`},
+			{`"personalDigest": "`, `"personalDigest": "AAAA`},
 			{`"proof": [`, `"proof": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",`},
 			{`"checkpoint": "usher`, `"checkpoint": "user`},
 			{`\n10\n`, `\n11\n`},
 		} {
-			changed, err := db.ParseInclusionProof([]byte(strings.Replace(string(text), change[0], change[1], 1)))
+			other := strings.Replace(string(text), change[0], change[1], 1)
+			if other == string(text) {
+				t.Errorf("%s is not in the proof: %s", change[0], text)
+			}
+			changed, err := audit.ParseInclusionProof([]byte(other))
 			if err != nil {
 				t.Errorf("%s: %v", change[1], err)
 				continue
 			}
-			if _, err := changed.Check(keys[0].PublicKey); !errors.Is(err, admin.ErrInvalid) {
-				t.Errorf("with %s: Check() = %v, want %v", change[1], err, admin.ErrInvalid)
+			if c, err := changed.Check(keys); err == nil {
+				t.Errorf("with %s: Check() = %+v, want an error", change[1], c)
 			}
 		}
 	}
@@ -305,7 +317,9 @@ func TestProveToken(t *testing.T) {
 	if _, err := auditor.ProveToken(ctx, "jti-3"); !errors.Is(err, admin.ErrInvalid) {
 		t.Errorf("ProveToken() of a row that was changed = %v, want %v", err, admin.ErrInvalid)
 	}
-	if _, err := db.ParseInclusionProof([]byte("{")); !errors.Is(err, admin.ErrInvalid) {
-		t.Errorf("ParseInclusionProof of half a file: %v, want %v", err, admin.ErrInvalid)
+	for _, text := range []string{"", "{", "[]", `{"decision": {"userid": "ada", "desk": 1}}`, `{"id": 1} {}`} {
+		if _, err := audit.ParseInclusionProof([]byte(text)); err == nil {
+			t.Errorf("ParseInclusionProof(%s) succeeds", text)
+		}
 	}
 }

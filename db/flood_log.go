@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/audit"
 )
 
 const (
@@ -66,17 +66,23 @@ type tally struct {
 	requestID string
 }
 
-// Floods starts a FloodLog in front of the log. The caller closes it after the
-// last Record, and before the log.
-func (a *AuditLog) Floods(registry prometheus.Registerer) *FloodLog {
+// A FloodLogConfig says what a [FloodLog] needs. All fields are required.
+type FloodLogConfig struct {
+	Log      *AuditLog // which the caller closes after the FloodLog
+	Registry prometheus.Registerer
+}
+
+// StartFloodLog starts a FloodLog in front of a log. The caller closes it, after
+// the last Record.
+func StartFloodLog(cfg FloodLogConfig) *FloodLog {
 	f := &FloodLog{
-		log: a, stop: make(chan struct{}), stopped: make(chan struct{}), floods: map[floodKey]*flood{},
+		log: cfg.Log, stop: make(chan struct{}), stopped: make(chan struct{}), floods: map[floodKey]*flood{},
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "usher_audit_flush_failures_total",
 			Help: "Attempts to write the counts of floods that failed and will be made again.",
 		}),
 	}
-	registry.MustRegister(f.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	cfg.Registry.MustRegister(f.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "usher_audit_unwritten_denials",
 		Help: "Refused requests of floods that were counted and have no row yet.",
 	}, func() float64 { return float64(f.unwritten()) }))
@@ -86,7 +92,7 @@ func (a *AuditLog) Floods(registry prometheus.Registerer) *FloodLog {
 
 // Record is [AuditLog.Record], but a refusal that is counted returns at once:
 // nothing leaves with it that the audit would have to prove.
-func (f *FloodLog) Record(ctx context.Context, d *session.Decision) error {
+func (f *FloodLog) Record(ctx context.Context, d *audit.Decision) error {
 	if d.CallerUnknown && d.Token == nil && f.count(d, time.Now()) {
 		return nil
 	}
@@ -94,7 +100,7 @@ func (f *FloodLog) Record(ctx context.Context, d *session.Decision) error {
 }
 
 // count reports whether the refusal is one too many to be kept, and was counted.
-func (f *FloodLog) count(d *session.Decision, now time.Time) bool {
+func (f *FloodLog) count(d *audit.Decision, now time.Time) bool {
 	key := floodKey{prefix: floodPrefix(d.IP), reason: d.Reason}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -175,10 +181,14 @@ func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 		}
 		of.counted = tally{}
 		if of.flushed.n > 0 {
-			rows = append(rows, &pendingRow{count: of.flushed.n, prefix: key.prefix, decision: &session.Decision{
-				Reason: key.reason, At: of.flushed.at, CallerKind: session.CallerNone, RequestID: of.flushed.requestID,
-			}})
-			floods = append(floods, of)
+			row, err := newPendingRow(&audit.Decision{
+				Reason: key.reason, At: of.flushed.at, CallerKind: audit.CallerNone, RequestID: of.flushed.requestID,
+			}, key.prefix, f.log.replica, of.flushed.n)
+			if err != nil { // only of a token
+				f.mu.Unlock()
+				return err
+			}
+			rows, floods = append(rows, row), append(floods, of)
 		} else if now.Sub(of.minute) >= time.Minute {
 			delete(f.floods, key)
 		}

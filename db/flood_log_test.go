@@ -11,11 +11,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/usher-auth/usher/audit"
+	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
-	"github.com/usher-auth/usher/session"
 )
 
-func unknown(ip, reason string) *session.Decision {
+func unknown(ip, reason string) *audit.Decision {
 	d := denied("R-" + ip)
 	d.Reason, d.CallerUnknown = reason, true
 	if ip != "" {
@@ -46,8 +47,8 @@ func TestFloodsAreCounted(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := newSealed(t)
-	floods := s.log.Floods(prometheus.NewRegistry())
-	send := func(n int, d func() *session.Decision) {
+	floods := db.StartFloodLog(db.FloodLogConfig{Log: s.log, Registry: prometheus.NewRegistry()})
+	send := func(n int, d func() *audit.Decision) {
 		t.Helper()
 		var all sync.WaitGroup
 		for range 4 {
@@ -61,19 +62,19 @@ func TestFloodsAreCounted(t *testing.T) {
 		}
 		all.Wait()
 	}
-	send(200, func() *session.Decision { return unknown("192.0.2.1", "no_credential") })
-	send(100, func() *session.Decision { return unknown("192.0.2.1", "bad_cookie") })
-	send(40, func() *session.Decision { return unknown("192.0.2.2", "no_credential") })
+	send(200, func() *audit.Decision { return unknown("192.0.2.1", "no_credential") })
+	send(100, func() *audit.Decision { return unknown("192.0.2.1", "bad_cookie") })
+	send(40, func() *audit.Decision { return unknown("192.0.2.2", "no_credential") })
 	// Addresses of one /56 count together.
-	send(80, func() *session.Decision { return unknown("2001:db8:0:1::1", "no_credential") })
-	send(80, func() *session.Decision { return unknown("2001:db8:0:2::1", "no_credential") })
-	send(80, func() *session.Decision { return unknown("", "no_credential") }) // a Unix socket
-	send(100, func() *session.Decision {
+	send(80, func() *audit.Decision { return unknown("2001:db8:0:1::1", "no_credential") })
+	send(80, func() *audit.Decision { return unknown("2001:db8:0:2::1", "no_credential") })
+	send(80, func() *audit.Decision { return unknown("", "no_credential") }) // a Unix socket
+	send(100, func() *audit.Decision {
 		d := unknown("192.0.2.3", "no_grant") // of somebody who is known
 		d.CallerUnknown = false
 		return d
 	})
-	send(100, func() *session.Decision { return issued("jti") })
+	send(100, func() *audit.Decision { return issued("jti") })
 	if err := floods.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +104,7 @@ func TestFloodsOutliveAFault(t *testing.T) {
 	ctx := t.Context()
 	s := newSealed(t)
 	registry := prometheus.NewRegistry()
-	floods := s.log.Floods(registry)
+	floods := db.StartFloodLog(db.FloodLogConfig{Log: s.log, Registry: registry})
 	for range 60 {
 		if err := floods.Record(ctx, unknown("192.0.2.1", "no_credential")); err != nil {
 			t.Fatal(err)
@@ -138,7 +139,7 @@ func TestFloodsFromManyAddresses(t *testing.T) {
 	t.Parallel()
 	const toldApart, beyond = 10_000, 500
 	s := newSealed(t)
-	floods := s.log.Floods(prometheus.NewRegistry())
+	floods := db.StartFloodLog(db.FloodLogConfig{Log: s.log, Registry: prometheus.NewRegistry()})
 	var all sync.WaitGroup
 	next := make(chan int)
 	for range 128 {

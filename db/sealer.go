@@ -15,6 +15,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -41,14 +42,22 @@ type Sealer struct {
 	oldest   atomic.Int64 // when the oldest row that is not sealed was written, in microseconds; 0: all are sealed
 }
 
-// Sealer opens the key that signs checkpoints. Each checkpoint of this Sealer
-// is also written to out, outside of the database, where out is not nil. Beside
-// [ErrNoCheckpointKey], and where the key cannot be opened, it returns a Sealer
-// that seals nothing and measures what is not sealed.
-func (db *DB) Sealer(ctx context.Context, encryption *session.KeyEncryption, out io.Writer, registry prometheus.Registerer) (*Sealer, error) {
-	signer, err := db.checkpointSigner(ctx, encryption)
+// A SealerConfig says what a [Sealer] needs.
+type SealerConfig struct {
+	Encryption *session.KeyEncryption // opens the key that signs checkpoints
+	// Out also gets each checkpoint of this Sealer, outside of the database;
+	// nil: only the database has them.
+	Out      io.Writer
+	Registry prometheus.Registerer
+}
+
+// NewSealer opens the key that signs checkpoints. Beside [ErrNoCheckpointKey],
+// and where the key cannot be decrypted, it returns a Sealer that seals nothing
+// and measures what is not sealed.
+func (db *DB) NewSealer(ctx context.Context, cfg SealerConfig) (*Sealer, error) {
+	signer, err := db.checkpointSigner(ctx, cfg.Encryption)
 	s := &Sealer{
-		db: db, signer: signer, out: out,
+		db: db, signer: signer, out: cfg.Out,
 		rows: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "usher_audit_unsealed_rows",
 			Help: "Rows of the audit that no checkpoint covers yet, at most: what may be changed without a trace.",
@@ -58,7 +67,7 @@ func (db *DB) Sealer(ctx context.Context, encryption *session.KeyEncryption, out
 			Help: "Attempts to seal rows, or to write a checkpoint outside of the database, that failed and will be made again.",
 		}),
 	}
-	registry.MustRegister(s.rows, s.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	cfg.Registry.MustRegister(s.rows, s.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "usher_audit_unsealed_seconds",
 		Help: "Age of the oldest row of the audit that no checkpoint covers yet. Above a minute, sealing has stopped.",
 	}, func() float64 {
@@ -178,14 +187,14 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 			return nil
 		}
 		hashes := make([]byte, 0, 2*sealed*tlog.HashSize)
-		decisionIDs, hashes := appendLeaves(t, decisionKind, decisions, hashes)
-		changeIDs, hashes := appendLeaves(t, changeKind, changes, hashes)
-		next := checkpoint{s.signer.Name(), t.size, t.root()}
-		if signed, err = next.sign(s.signer); err != nil {
+		decisionIDs, hashes := appendLeaves(t, audit.DecisionLeaf, decisions, hashes)
+		changeIDs, hashes := appendLeaves(t, audit.ChangeLeaf, changes, hashes)
+		next := audit.Checkpoint{Origin: s.signer.Name(), Size: t.Size(), Root: t.Root()}
+		if signed, err = next.Sign(s.signer); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, statement("add_seal"), pgx.StrictNamedArgs{
-			"first_leaf": last.TreeSize, "tree_size": t.size, "decisions_through": decisionsThrough, "changes_through": changesThrough,
+			"first_leaf": last.TreeSize, "tree_size": t.Size(), "decisions_through": decisionsThrough, "changes_through": changesThrough,
 			"decision_ids": decisionIDs, "change_ids": changeIDs, "first_hash": tlog.StoredHashCount(last.TreeSize), "hashes": hashes,
 			"checkpoint": signed,
 		})
@@ -204,21 +213,17 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 
 // resume returns the stored tree, as long as it is what the last checkpoint
 // says: nothing is appended to, and so vouched for, that was changed.
-func (s *Sealer) resume(ctx context.Context, tx pgx.Tx, last *lastSeal) (*tree, error) {
-	t, err := loadTree(last.TreeSize, storedHashes(ctx, tx))
+func (s *Sealer) resume(ctx context.Context, tx pgx.Tx, last *lastSeal) (*audit.Tree, error) {
+	t, err := audit.LoadTree(last.TreeSize, storedHashes(ctx, tx))
 	if err != nil || last.TreeSize == 0 {
 		return t, err
 	}
-	keys, err := list[CheckpointKey](ctx, tx, "list checkpoint keys", statement("list_checkpoint_keys"), nil)
+	verifiers, err := s.db.verifiers(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
-	verifiers, err := parseVerifiers(publicKeys(keys))
-	if err != nil {
-		return nil, err
-	}
-	c, err := openCheckpoint(last.Checkpoint, verifiers)
-	if err != nil || c.size != t.size || c.root != t.root() {
+	c, err := audit.OpenCheckpoint(last.Checkpoint, verifiers)
+	if err != nil || c.Size != t.Size() || c.Root != t.Root() {
 		return nil, errBrokenTree
 	}
 	return t, nil
@@ -243,11 +248,11 @@ func unsealed(ctx context.Context, tx pgx.Tx, sql string, after, settled int64, 
 	return found, found[len(found)-1].ID, nil
 }
 
-func appendLeaves(t *tree, kind byte, rows []unsealedRow, hashes []byte) ([]int64, []byte) {
+func appendLeaves(t *audit.Tree, leaf func(id int64, recordedAt time.Time, digest []byte) tlog.Hash, rows []unsealedRow, hashes []byte) ([]int64, []byte) {
 	ids := make([]int64, len(rows))
 	for i, row := range rows {
 		ids[i] = row.ID
-		hashes = t.append(leafHash(kind, row.ID, micros(row.RecordedAt), row.Digest), hashes)
+		hashes = t.Append(leaf(row.ID, timeOf(row.RecordedAt), row.Digest), hashes)
 	}
 	return ids, hashes
 }

@@ -15,10 +15,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/admin"
-	"github.com/usher-auth/usher/session"
 )
 
 // sealed is an audit with its sealer.
@@ -40,13 +40,13 @@ func newSealed(t *testing.T) *sealed {
 		t.Fatal(err)
 	}
 	var err error
-	if s.sealer, err = s.service.Sealer(t.Context(), encryption, s.kept, s.registry); err != nil {
+	if s.sealer, err = s.service.NewSealer(t.Context(), db.SealerConfig{Encryption: encryption, Out: s.kept, Registry: s.registry}); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func (s *sealed) record(t *testing.T, decisions ...*session.Decision) {
+func (s *sealed) record(t *testing.T, decisions ...*audit.Decision) {
 	t.Helper()
 	for _, d := range decisions {
 		if err := s.log.Record(t.Context(), d); err != nil {
@@ -85,7 +85,7 @@ func (s *sealed) metric(t *testing.T, name string) float64 {
 }
 
 // verify verifies as an auditor, who reads schema audit alone.
-func (s *sealed) verify(t *testing.T, checkpoints ...string) *db.AuditReport {
+func (s *sealed) verify(t *testing.T, checkpoints ...string) *audit.Report {
 	t.Helper()
 	report, err := openURL(t, s.pg.AuditorURL).VerifyAudit(t.Context(), nil, checkpoints)
 	if err != nil {
@@ -95,8 +95,8 @@ func (s *sealed) verify(t *testing.T, checkpoints ...string) *db.AuditReport {
 }
 
 // denied is a refusal whose every field may be null or not.
-func denied(requestID string) *session.Decision {
-	return &session.Decision{Reason: "no_credential", At: time.Now(), CallerKind: session.CallerNone, RequestID: requestID}
+func denied(requestID string) *audit.Decision {
+	return &audit.Decision{Reason: "no_credential", At: time.Now(), CallerKind: audit.CallerNone, RequestID: requestID}
 }
 
 // fill records decisions 1 to 6 and some changes, in two seals; user "ada" has
@@ -121,12 +121,12 @@ func TestSealAndVerify(t *testing.T) {
 		t.Errorf("before the first seal: %+v", report)
 	}
 	s.fill(t)
-	kept := db.SplitCheckpoints(s.kept.String())
+	kept := audit.SplitCheckpoints(s.kept.String())
 	if len(kept) < 2 {
 		t.Fatalf("%d checkpoints were written outside of the database: %s", len(kept), s.kept)
 	}
-	want := &db.AuditReport{Leaves: 9, Decisions: 6, Changes: 3, Checkpoints: len(kept)}
-	if diff := cmp.Diff(want, s.verify(t, kept...), cmpopts.IgnoreUnexported(db.AuditFinding{})); diff != "" {
+	want := &audit.Report{Leaves: 9, Decisions: 6, Changes: 3, Checkpoints: len(kept)}
+	if diff := cmp.Diff(want, s.verify(t, kept...), cmpopts.IgnoreUnexported(audit.Finding{})); diff != "" {
 		t.Errorf("VerifyAudit() (-want +got):\n%s", diff)
 	}
 	s.record(t, denied("R7"))
@@ -173,7 +173,7 @@ func TestVerifyFindsTampering(t *testing.T) {
 		"null becomes empty":       {"UPDATE usher.decisions SET room = '' WHERE id = 2", []string{"decision 2: it was changed: it does not fit its digest"}},
 		"an access is changed":     {`UPDATE usher.decisions SET patterns = '{"rooms": {"a\"\\:*": "full"}}' WHERE id = 1`, []string{"decision 1: it was changed: it does not fit its digest"}},
 		"patterns of another form": {`UPDATE usher.decisions SET patterns = '[]' WHERE id = 1`, []string{"decision 1: it was changed: it holds patterns that usher does not write"}},
-		"a pattern moves":          {`UPDATE usher.decisions SET patterns = '{"rooms": {}, "stores": {"a\"\\:*": "read"}}' WHERE id = 1`, []string{"decision 1: it was changed: it does not fit its digest"}},
+		"a pattern moves":          {`UPDATE usher.decisions SET patterns = '{"rooms": {}, "stores": {"a*": "read"}}' WHERE id = 1`, []string{"decision 1: it was changed: it does not fit its digest"}},
 		"partial is changed":       {"UPDATE usher.decisions SET partial = false WHERE id = 1", []string{"decision 1: it was changed: it does not fit its digest"}},
 		"skipped grants":           {"UPDATE usher.decisions SET skipped_grants = '{3}' WHERE id = 1", []string{"decision 1: it was changed: it does not fit its digest"}},
 		"a count is changed":       {"UPDATE usher.decisions SET count = 2 WHERE id = 2", []string{"decision 2: it was changed: it does not fit its digest"}},
@@ -298,7 +298,7 @@ func TestVerifyAgainstKeptCheckpoints(t *testing.T) {
 			t.Parallel()
 			s := newSealed(t)
 			s.fill(t)
-			kept := db.SplitCheckpoints(s.kept.String())
+			kept := audit.SplitCheckpoints(s.kept.String())
 			s.asMaster(t, test.sql)
 			if test.reseal {
 				s.seal(t)
@@ -435,7 +435,7 @@ func TestSealersTakeTurns(t *testing.T) {
 		})
 	}
 	for range 2 {
-		sealer, err := open(t, s.pg).Sealer(t.Context(), encryption, nil, prometheus.NewRegistry())
+		sealer, err := open(t, s.pg).NewSealer(t.Context(), db.SealerConfig{Encryption: encryption, Registry: prometheus.NewRegistry()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,82 +9,14 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/admin"
 )
-
-// Kinds of [AuditFinding].
-const (
-	foundInDecisions   = "decision"
-	foundInChanges     = "change"
-	foundInSeals       = "seal"
-	foundInCheckpoints = "checkpoint"
-)
-
-// An AuditFinding is a part of the audit that is not as it was sealed.
-type AuditFinding struct {
-	// Kind is decision, change, seal or checkpoint.
-	Kind string `json:"kind"`
-	// FirstID and LastID are the first and the last of the rows that follow
-	// each other with the same problem. Of seals they are leaves, from 0; of a
-	// checkpoint the number of its leaves.
-	FirstID int64  `json:"firstId"`
-	LastID  int64  `json:"lastId"`
-	Rows    int64  `json:"rows"`
-	Problem string `json:"problem"`
-
-	position int64
-}
-
-// String is the finding in words.
-func (f *AuditFinding) String() string {
-	switch {
-	case f.Kind == foundInCheckpoints:
-		return fmt.Sprintf("checkpoint of %d leaves: %s", f.FirstID, f.Problem)
-	case f.Kind == foundInSeals:
-		return fmt.Sprintf("seal of the leaves %d to %d: %s", f.FirstID, f.LastID, f.Problem)
-	case f.Rows == 1:
-		return fmt.Sprintf("%s %d: %s", f.Kind, f.FirstID, f.Problem)
-	}
-	return fmt.Sprintf("%ss %d to %d (%d rows): %s", f.Kind, f.FirstID, f.LastID, f.Rows, f.Problem)
-}
-
-// maxFindings bounds the findings that a report lists.
-const maxFindings = 1_000
-
-// An AuditReport says what [DB.VerifyAudit] found.
-type AuditReport struct {
-	Leaves    int64 `json:"leaves"`    // of the tree
-	Decisions int64 `json:"decisions"` // rows that are as they were sealed
-	Changes   int64 `json:"changes"`
-	Forgotten int64 `json:"forgotten"` // of those decisions, without their personal data
-	Pruned    int64 `json:"pruned"`    // decisions that went with their month
-	Unsealed  int64 `json:"unsealed"`  // rows that no checkpoint covers yet
-	// Checkpoints is how many of the kept ones fit the tree.
-	Checkpoints int `json:"checkpoints"`
-	// Findings are the first 1,000.
-	Findings []AuditFinding `json:"findings"`
-	Found    int            `json:"found"`
-}
-
-func (r *AuditReport) add(f AuditFinding) {
-	if n := len(r.Findings); n > 0 && f.position > 0 {
-		if last := &r.Findings[n-1]; last.Kind == f.Kind && last.Problem == f.Problem && last.position+1 == f.position {
-			last.LastID, last.position = f.LastID, f.position
-			last.Rows++
-			return
-		}
-	}
-	r.Found++
-	if r.Found <= maxFindings {
-		r.Findings = append(r.Findings, f)
-	}
-}
 
 // VerifyAudit recomputes the audit's tree from the rows and compares it with
 // what was sealed, in batches: it may run beside usher, takes a while, and needs
@@ -96,9 +28,9 @@ func (r *AuditReport) add(f AuditFinding) {
 // written anew with the audit's own key, looks whole. publicKeys are those of
 // the audit; with none, those in the database are taken, at which whoever can
 // change the database may have been too.
-func (db *DB) VerifyAudit(ctx context.Context, publicKeys, checkpoints []string) (*AuditReport, error) {
+func (db *DB) VerifyAudit(ctx context.Context, publicKeys, checkpoints []string) (*audit.Report, error) {
 	first := tableProgress{through: math.MinInt64} // ids that usher never gives are looked at too
-	v := &verification{db: db, tree: new(tree), forgotten: map[string]*AuditFinding{}, decisions: first, changes: first}
+	v := &verification{db: db, tree: new(audit.Tree), forgotten: map[string]*audit.Finding{}, decisions: first, changes: first}
 	if err := v.run(ctx, publicKeys, checkpoints); err != nil {
 		return nil, failed("verify audit", err)
 	}
@@ -108,12 +40,12 @@ func (db *DB) VerifyAudit(ctx context.Context, publicKeys, checkpoints []string)
 type verification struct {
 	db        *DB
 	verifiers note.Verifiers
-	kept      []*checkpoint // by size; those to come
+	kept      []audit.Checkpoint // by size; those to come
 	erased    erasures
-	forgotten map[string]*AuditFinding // by user: the rows without personal data
-	report    AuditReport
+	forgotten map[string]*audit.Finding // by user: the rows without personal data
+	report    audit.Report
 
-	tree       *tree
+	tree       *audit.Tree
 	treeBroken bool // found once: nothing after it can fit
 	decisions  tableProgress
 	changes    tableProgress
@@ -133,25 +65,23 @@ type sealedLeaf struct {
 }
 
 func (v *verification) run(ctx context.Context, keys, checkpoints []string) error {
-	if len(keys) == 0 {
-		held, err := v.db.CheckpointKeys(ctx)
-		if err != nil {
-			return err
-		}
-		keys = publicKeys(held)
-	}
 	var err error
-	if v.verifiers, err = parseVerifiers(keys); err != nil {
+	if len(keys) == 0 {
+		v.verifiers, err = v.db.verifiers(ctx, v.db.pool)
+	} else if v.verifiers, err = audit.ParseKeys(keys...); err != nil {
+		err = refuse(admin.ErrInvalid, "%s", err)
+	}
+	if err != nil {
 		return err
 	}
 	for i, signed := range checkpoints {
-		c, err := openCheckpoint(signed, v.verifiers)
+		c, err := audit.OpenCheckpoint(signed, v.verifiers)
 		if err != nil {
 			return refuse(admin.ErrInvalid, "kept checkpoint %d of %d: %s", i+1, len(checkpoints), err)
 		}
 		v.kept = append(v.kept, c)
 	}
-	slices.SortStableFunc(v.kept, func(a, b *checkpoint) int { return cmp.Compare(a.size, b.size) })
+	slices.SortStableFunc(v.kept, func(a, b audit.Checkpoint) int { return cmp.Compare(a.Size, b.Size) })
 	if v.erased, err = v.db.erasures(ctx); err != nil {
 		return err
 	}
@@ -160,29 +90,29 @@ func (v *verification) run(ctx context.Context, keys, checkpoints []string) erro
 			return err
 		}
 	}
-	if err := unsealedRows(ctx, v, statement("decision_leaves"), v.decisions.through, foundInDecisions, v.decision); err != nil {
+	if err := unsealedRows(ctx, v, statement("decision_leaves"), v.decisions.through, audit.FoundInDecisions, v.decision); err != nil {
 		return err
 	}
-	if err := unsealedRows(ctx, v, statement("change_leaves"), v.changes.through, foundInChanges, v.change); err != nil {
+	if err := unsealedRows(ctx, v, statement("change_leaves"), v.changes.through, audit.FoundInChanges, v.change); err != nil {
 		return err
 	}
 	if err := v.reloadErasures(ctx); err != nil {
 		return err
 	}
-	v.report.Leaves = v.tree.size
+	v.report.Leaves = v.tree.Size()
 	for _, user := range slices.Sorted(maps.Keys(v.forgotten)) {
 		if rows := v.forgotten[user]; v.erased.users[user] {
 			v.report.Forgotten += rows.Rows
 		} else {
-			v.report.add(*rows)
+			v.report.Add(*rows)
 		}
 	}
 	for _, c := range v.kept {
-		v.findCheckpoint(c, fmt.Sprintf("the tree has only %d leaves: its end was cut off", v.tree.size))
+		v.findCheckpoint(c, fmt.Sprintf("the tree has only %d leaves: its end was cut off", v.tree.Size()))
 	}
 	for _, p := range v.erased.prunes {
 		if p.missing != p.Rows {
-			v.report.add(AuditFinding{Kind: foundInDecisions, FirstID: p.FirstID, LastID: p.LastID, Rows: p.missing, Problem: fmt.Sprintf(
+			v.report.Add(audit.Finding{Kind: audit.FoundInDecisions, FirstID: p.FirstID, LastID: p.LastID, Rows: p.missing, Problem: fmt.Sprintf(
 				"of %s, %d sealed rows are missing, but usher audit prune dropped %d", p.Month, p.missing, p.Rows)})
 		}
 	}
@@ -203,7 +133,7 @@ type seal struct {
 // page verifies the next seals and their rows, and reports whether there may
 // be more.
 func (v *verification) page(ctx context.Context) (more bool, err error) {
-	rows, err := v.db.pool.Query(ctx, statement("page_seals"), pgx.StrictNamedArgs{"from": v.tree.size})
+	rows, err := v.db.pool.Query(ctx, statement("page_seals"), pgx.StrictNamedArgs{"from": v.tree.Size()})
 	if err != nil {
 		return false, err
 	}
@@ -218,20 +148,20 @@ func (v *verification) page(ctx context.Context) (more bool, err error) {
 			break
 		}
 	}
-	if err := compareRows(ctx, v, statement("decision_leaves"), &v.decisions, decisionsFrom, foundInDecisions, v.decision); err != nil {
+	if err := compareRows(ctx, v, statement("decision_leaves"), &v.decisions, decisionsFrom, audit.FoundInDecisions, v.decision); err != nil {
 		return false, err
 	}
-	return more, compareRows(ctx, v, statement("change_leaves"), &v.changes, changesFrom, foundInChanges, v.change)
+	return more, compareRows(ctx, v, statement("change_leaves"), &v.changes, changesFrom, audit.FoundInChanges, v.change)
 }
 
 // seal verifies one seal against its checkpoint and takes its leaves over. It
 // reports whether the tree goes on after it.
 func (v *verification) seal(s *seal) bool {
 	find := func(problem string) {
-		v.report.add(AuditFinding{Kind: foundInSeals, FirstID: s.FirstLeaf, LastID: s.TreeSize - 1, Rows: s.TreeSize - s.FirstLeaf, Problem: problem})
+		v.report.Add(audit.Finding{Kind: audit.FoundInSeals, FirstID: s.FirstLeaf, LastID: s.TreeSize - 1, Rows: s.TreeSize - s.FirstLeaf, Problem: problem})
 	}
-	if s.FirstLeaf != v.tree.size {
-		find(fmt.Sprintf("those before it are missing, from leaf %d on; nothing after them was verified", v.tree.size))
+	if s.FirstLeaf != v.tree.Size() {
+		find(fmt.Sprintf("those before it are missing, from leaf %d on; nothing after them was verified", v.tree.Size()))
 		return false
 	}
 	wellFormed := s.TreeSize == s.FirstLeaf+int64(len(s.DecisionIDs)+len(s.ChangeIDs)) && s.TreeSize > s.FirstLeaf &&
@@ -251,18 +181,18 @@ func (v *verification) seal(s *seal) bool {
 			leaf.id = s.ChangeIDs[i-n]
 			v.changes.leaves = append(v.changes.leaves, leaf)
 		}
-		hashes = v.tree.append(leaf.hash, hashes)
+		hashes = v.tree.Append(leaf.hash, hashes)
 		v.compareKept()
 	}
 	v.decisions.through, v.changes.through = s.DecisionsThrough, s.ChangesThrough
 	if v.treeBroken {
 		return true
 	}
-	c, err := openCheckpoint(s.Checkpoint, v.verifiers)
+	c, err := audit.OpenCheckpoint(s.Checkpoint, v.verifiers)
 	switch {
 	case err != nil:
 		find(err.Error())
-	case c.size != v.tree.size || c.root != v.tree.root():
+	case c.Size != v.tree.Size() || c.Root != v.tree.Root():
 		v.treeBroken = true
 		find("its leaves and those before it do not give the root that its checkpoint signs: the tree was changed")
 	case !bytes.Equal(hashes, s.Hashes):
@@ -284,8 +214,8 @@ func isRun(after int64, ids []int64, through int64) bool {
 
 // compareKept compares the kept checkpoints of the tree's present size.
 func (v *verification) compareKept() {
-	for ; len(v.kept) > 0 && v.kept[0].size == v.tree.size; v.kept = v.kept[1:] {
-		if v.kept[0].root == v.tree.root() {
+	for ; len(v.kept) > 0 && v.kept[0].Size == v.tree.Size(); v.kept = v.kept[1:] {
+		if v.kept[0].Root == v.tree.Root() {
 			v.report.Checkpoints++
 		} else {
 			v.findCheckpoint(v.kept[0], "the tree had another root then: its history was written anew")
@@ -293,14 +223,14 @@ func (v *verification) compareKept() {
 	}
 }
 
-func (v *verification) findCheckpoint(c *checkpoint, problem string) {
-	v.report.add(AuditFinding{Kind: foundInCheckpoints, FirstID: c.size, LastID: c.size, Problem: problem})
+func (v *verification) findCheckpoint(c audit.Checkpoint, problem string) {
+	v.report.Add(audit.Finding{Kind: audit.FoundInCheckpoints, FirstID: c.Size, LastID: c.Size, Problem: problem})
 }
 
 // find adds what is wrong with one row; position is that of its leaf, 0 where
 // it has none.
 func (v *verification) find(kind string, id, position int64, problem string) {
-	v.report.add(AuditFinding{Kind: kind, FirstID: id, LastID: id, Rows: 1, Problem: problem, position: position})
+	v.report.Add(audit.Finding{Kind: kind, FirstID: id, LastID: id, Rows: 1, Problem: problem, Position: position})
 }
 
 // A rowCheck returns what a row's leaf is made of, and how the row contradicts
@@ -315,7 +245,7 @@ func compareRows[T any](ctx context.Context, v *verification, sql string, p *tab
 	reloaded := false
 	missing := func(leaf sealedLeaf) (err error) {
 		p.position++
-		if kind == foundInDecisions {
+		if kind == audit.FoundInDecisions {
 			explained := v.erased.explain(leaf.id)
 			if !explained && !reloaded { // a prune may have run meanwhile
 				reloaded = true
@@ -349,7 +279,7 @@ func compareRows[T any](ctx context.Context, v *verification, sql string, p *tab
 			v.find(kind, id, p.position, problem)
 		case hash != leaves[0].hash:
 			v.find(kind, id, p.position, "it was changed: its id, its time or its digest is not that of its leaf")
-		case kind == foundInDecisions:
+		case kind == audit.FoundInDecisions:
 			v.report.Decisions++
 		default:
 			v.report.Changes++
@@ -392,13 +322,13 @@ func eachRow[T any](ctx context.Context, v *verification, sql string, after, thr
 	return rows.Err()
 }
 
-func (v *verification) decision(l *decisionLeaf) (int64, tlog.Hash, string) {
+func (v *verification) decision(l *decisionRow) (int64, tlog.Hash, string) {
 	if l.Salt == nil {
 		user := deref(l.UserID)
 		rows := v.forgotten[user]
 		if rows == nil {
-			rows = &AuditFinding{
-				Kind: foundInDecisions, FirstID: l.ID,
+			rows = &audit.Finding{
+				Kind: audit.FoundInDecisions, FirstID: l.ID,
 				Problem: fmt.Sprintf("the personal data of user %q were erased, and no usher audit forget of that is recorded", user),
 			}
 			v.forgotten[user] = rows
@@ -406,11 +336,11 @@ func (v *verification) decision(l *decisionLeaf) (int64, tlog.Hash, string) {
 		rows.LastID = l.ID
 		rows.Rows++
 	}
-	return l.ID, l.hash(), l.fault()
+	return l.ID, l.leaf(), l.fault()
 }
 
-func (v *verification) change(l *changeLeaf) (int64, tlog.Hash, string) {
-	return l.ID, l.hash(), l.fault()
+func (v *verification) change(l *changeRow) (int64, tlog.Hash, string) {
+	return l.ID, l.leaf(), l.fault()
 }
 
 func (v *verification) reloadErasures(ctx context.Context) error {
@@ -477,25 +407,4 @@ func (db *DB) erasures(ctx context.Context) (erasures, error) {
 		}
 	}
 	return e, nil
-}
-
-// SplitCheckpoints takes a text apart that holds signed checkpoints one after
-// the other, as usher serve --audit-checkpoints writes them.
-func SplitCheckpoints(text string) (checkpoints []string) {
-	const signature = "\u2014 " // how a line of signature begins
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		signed := strings.HasPrefix(line, signature)
-		if b.Len() > 0 && !signed && strings.Contains(b.String(), "\n\n"+signature) {
-			checkpoints = append(checkpoints, b.String())
-			b.Reset()
-		}
-		if b.Len() > 0 || strings.TrimSpace(line) != "" { // between two
-			b.WriteString(line)
-		}
-	}
-	if b.Len() > 0 {
-		checkpoints = append(checkpoints, b.String())
-	}
-	return checkpoints
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/audit"
 )
 
 type auditCheckProofCmd struct {
@@ -26,14 +26,18 @@ func (c *auditCheckProofCmd) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	proof, err := db.ParseInclusionProof(text)
+	proof, err := audit.ParseInclusionProof(text)
 	if err != nil {
 		return err
 	}
-	size, err := proof.Check(keys...)
+	verifiers, err := audit.ParseKeys(keys...)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out.out, "%s\nit is leaf %d of %d under the signed checkpoint\n", proof, proof.Leaf, size)
+	checkpoint, err := proof.Check(verifiers)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out.out, "%s\nit is leaf %d of %d under the signed checkpoint\n", proof, proof.Leaf, checkpoint.Size)
 	return nil
 }

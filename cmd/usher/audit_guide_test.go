@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usher-auth/usher"
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/db/pglocal"
@@ -146,7 +147,7 @@ func newAsked(t *testing.T) *asked {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealer, err := service.Sealer(ctx, encryption, checkpoints, prometheus.NewRegistry())
+	sealer, err := service.NewSealer(ctx, db.SealerConfig{Encryption: encryption, Out: checkpoints, Registry: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,13 +182,13 @@ func newAsked(t *testing.T) *asked {
 
 	// What users and others do in the first week of November.
 	now("monday")
-	log := service.AuditLog("usher-1", prometheus.NewRegistry())
+	log := service.StartAuditLog(db.AuditLogConfig{Replica: "usher-1", Registry: prometheus.NewRegistry()})
 	defer log.Close()
-	floods := log.Floods(prometheus.NewRegistry())
-	record := func(d session.Decision) {
+	floods := db.StartFloodLog(db.FloodLogConfig{Log: log, Registry: prometheus.NewRegistry()})
+	record := func(d audit.Decision) {
 		d.At = time.Now().Truncate(time.Microsecond)
 		if d.Token != nil {
-			d.Token.KeyID, d.Token.IssuedAt, d.Token.ExpiresAt = "key-1", d.At, d.At.Add(5*time.Minute).Truncate(time.Second)
+			d.Token.KeyID, d.Token.ExpiresAt = "key-1", d.At.Add(5*time.Minute).Truncate(time.Second)
 		}
 		if err := floods.Record(ctx, &d); err != nil {
 			t.Fatal(err)
@@ -198,39 +199,39 @@ func newAsked(t *testing.T) *asked {
 	}
 	const room, store = permissions.RoomKind, permissions.StoreKind
 	own, lobby := rule(room, "acme:*", permissions.Read), rule(room, "lobby", permissions.Full)
-	record(session.Decision{
-		UserID: "ada", CallerKind: session.CallerSession, CallerID: "9vJ0wq", Request: session.Request{Room: "acme:design:1"}, RequestID: "R1",
+	record(audit.Decision{
+		UserID: "ada", CallerKind: audit.CallerSession, CallerID: "9vJ0wq", Request: audit.Request{Room: "acme:design:1"}, RequestID: "R1",
 		IP: netip.MustParseAddr("198.51.100.20"), UserAgent: "Firefox", Origin: "https://app.example.com",
-		Token: &session.Token{ID: "Yb1q", Audience: "liveblocks", Patterns: session.Patterns{
+		Token: &audit.Token{ID: "Yb1q", Audience: "liveblocks", Patterns: audit.Patterns{
 			Rooms: []permissions.Rule{lobby, rule(room, "acme:design:*", permissions.Full), own},
 		}},
 	})
-	record(session.Decision{
-		UserID: "ada", CallerKind: session.CallerSession, CallerID: "9vJ0wq", Request: session.Request{Store: "acme_notes"}, RequestID: "R2",
+	record(audit.Decision{
+		UserID: "ada", CallerKind: audit.CallerSession, CallerID: "9vJ0wq", Request: audit.Request{Store: "acme_notes"}, RequestID: "R2",
 		IP: netip.MustParseAddr("198.51.100.20"), UserAgent: "Firefox", Origin: "https://app.example.com",
-		Token: &session.Token{ID: "c8Zt", Audience: "livestore", Patterns: session.Patterns{
+		Token: &audit.Token{ID: "c8Zt", Audience: "livestore", Patterns: audit.Patterns{
 			Stores: []permissions.Rule{rule(store, "acme_notes", permissions.Full)},
 		}},
 	})
-	record(session.Decision{
-		UserID: "grace", CallerKind: session.CallerSession, CallerID: "Qf2mXe", Request: session.Request{Room: "acme:design:1"}, RequestID: "R3",
+	record(audit.Decision{
+		UserID: "grace", CallerKind: audit.CallerSession, CallerID: "Qf2mXe", Request: audit.Request{Room: "acme:design:1"}, RequestID: "R3",
 		IP: netip.MustParseAddr("198.51.100.31"), UserAgent: "Safari", Origin: "https://app.example.com",
-		Token: &session.Token{ID: "M4dk", Audience: "liveblocks", Patterns: session.Patterns{
+		Token: &audit.Token{ID: "M4dk", Audience: "liveblocks", Patterns: audit.Patterns{
 			Rooms: []permissions.Rule{lobby, rule(room, "acme:design:*", permissions.Full), rule(room, "acme:review:*", permissions.Full), own},
 		}},
 	})
-	record(session.Decision{
-		UserID: "grace", Organization: "acme", CallerKind: session.CallerAPIKey, CallerID: apiKey, RequestID: "R4",
+	record(audit.Decision{
+		UserID: "grace", OrganizationID: "acme", CallerKind: audit.CallerAPIKey, CallerID: apiKey, RequestID: "R4",
 		IP: netip.MustParseAddr("10.0.0.8"), UserAgent: "node",
-		Token: &session.Token{ID: "p0Ws", Audience: "liveblocks", Patterns: session.Patterns{Rooms: []permissions.Rule{rule(room, "acme:chat:7", permissions.Full)}}},
+		Token: &audit.Token{ID: "p0Ws", Audience: "liveblocks", Patterns: audit.Patterns{Rooms: []permissions.Rule{rule(room, "acme:chat:7", permissions.Full)}}},
 	})
-	record(session.Decision{
-		Reason: "no_grant", UserID: "mallory", CallerKind: session.CallerSession, CallerID: "t5Hc1o", Request: session.Request{Room: "acme:design:1"}, RequestID: "R5",
+	record(audit.Decision{
+		Reason: "no_grant", UserID: "mallory", CallerKind: audit.CallerSession, CallerID: "t5Hc1o", Request: audit.Request{Room: "acme:design:1"}, RequestID: "R5",
 		IP: netip.MustParseAddr("192.0.2.66"), UserAgent: "curl", Origin: "https://app.example.com",
 	})
 	for range 498 { // 60 are kept in full
-		record(session.Decision{
-			Reason: "session_unknown", CallerUnknown: true, CallerKind: session.CallerNone, RequestID: "R6",
+		record(audit.Decision{
+			Reason: "session_unknown", CallerUnknown: true, CallerKind: audit.CallerNone, RequestID: "R6",
 			IP: netip.MustParseAddr("203.0.113.7"), UserAgent: "bot",
 		})
 	}
@@ -465,12 +466,12 @@ func TestAuditGuideAccess(t *testing.T) {
 		}
 	}
 
-	log := openAs(t, server.URL("postgres")).AuditLog("usher-1", prometheus.NewRegistry())
+	log := openAs(t, server.URL("postgres")).StartAuditLog(db.AuditLogConfig{Replica: "usher-1", Registry: prometheus.NewRegistry()})
 	defer log.Close()
 	record := func(user string, at time.Time) {
 		t.Helper()
-		err := log.Record(ctx, &session.Decision{
-			Reason: "no_grant", At: at, UserID: user, CallerKind: session.CallerSession, RequestID: "R", IP: netip.MustParseAddr("192.0.2.1"),
+		err := log.Record(ctx, &audit.Decision{
+			Reason: "no_grant", At: at, UserID: user, CallerKind: audit.CallerSession, RequestID: "R", IP: netip.MustParseAddr("192.0.2.1"),
 		})
 		if err != nil {
 			t.Fatal(err)

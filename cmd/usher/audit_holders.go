@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/admin"
 )
@@ -29,7 +30,7 @@ func (c *auditHoldersCmd) Run(ctx context.Context, out *console, database *db.DB
 		return err
 	}
 	header := []string{"USER", "ACCESS", "JTI", "ISSUED", "EXPIRES", "ORG", "AUDIENCE", "CALLER"}
-	return answer(out, &c.askFlags, found, header, func(h admin.Holder) []string {
+	return answer(out, &c.askFlags, found, header, func(h audit.Holder) []string {
 		return []string{
 			h.UserID, h.Access, h.JTI, timeCell(&h.IssuedAt), timeCell(&h.ExpiresAt), h.OrganizationID, h.Audience,
 			strings.TrimSpace(h.CallerKind + " " + h.CallerID),

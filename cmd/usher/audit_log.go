@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/admin"
 )
@@ -21,7 +22,7 @@ func (c *auditLogCmd) Run(ctx context.Context, out *console, database *db.DB) er
 		return err
 	}
 	header := []string{"AT", "RESULT", "COUNT", "REASON", "USER", "ROOM", "STORE", "PATTERNS", "JTI"}
-	return printList(out, &c.listFlags, decisions, header, func(d admin.Decision) []string {
+	return printList(out, &c.listFlags, decisions, header, func(d audit.Record) []string {
 		patterns := ""
 		if d.Patterns != nil {
 			text, _ := json.Marshal(d.Patterns) // rules always marshal

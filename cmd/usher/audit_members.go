@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 )
 
@@ -19,7 +20,7 @@ func (c *auditMembersCmd) Run(ctx context.Context, out *console, database *db.DB
 		return err
 	}
 	header := []string{"USER", "OF", "SINCE", "ADDED BY", "UNTIL", "ENDED BY"}
-	return answer(out, &c.askFlags, found, header, func(m db.PastMembership) []string {
+	return answer(out, &c.askFlags, found, header, func(m audit.Membership) []string {
 		return []string{m.UserID, m.MemberOfKind + " " + m.MemberOfID, timeCell(&m.Since), m.AddedBy, timeCell(m.Until), m.EndedBy}
 	})
 }

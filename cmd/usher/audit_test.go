@@ -241,11 +241,11 @@ func TestAuditCommands(t *testing.T) {
 	if err := os.WriteFile(file, []byte("garbage\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u.refuses("audit verify --public-key "+file, 1, "is no public key of the audit")
+	u.refuses("audit verify --public-key "+file, 1, "is not a public key of the audit")
 	u.refuses("audit verify --checkpoint "+file, 1, "kept checkpoint 1 of 1")
 	for line, want := range map[string]string{
 		"audit check-proof " + file:                           "--public-key is missing",
-		"audit check-proof " + file + " --public-key " + file: "no proof that usher audit prove wrote",
+		"audit check-proof " + file + " --public-key " + file: "not a proof that usher audit prove printed",
 	} {
 		offline := startUsher(t, nil, strings.Fields(line)...)
 		if code := offline.exit(t); code != 1 || !strings.Contains(offline.log.String(), want) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 )
 
@@ -25,11 +26,11 @@ func (c *auditTokensCmd) Run(ctx context.Context, out *console, database *db.DB)
 		return err
 	}
 	header := []string{"ISSUED", "EXPIRES", "JTI", "ORG", "AUDIENCE", "ROOM", "STORE", "PATTERNS", "CALLER", "IP"}
-	return answer(out, &c.askFlags, found, header, func(t db.IssuedToken) []string {
+	return answer(out, &c.askFlags, found, header, func(t audit.Record) []string {
 		patterns, _ := json.Marshal(t.Patterns) // rules always marshal
 		return []string{
-			timeCell(&t.IssuedAt), timeCell(&t.ExpiresAt), t.JTI, t.OrganizationID, t.Audience, t.Room, t.Store, string(patterns),
-			strings.TrimSpace(t.CallerKind + " " + t.CallerID), t.IP,
+			timeCell(&t.IssuedAt), timeCell(t.ExpiresAt), textCell(t.JTI), textCell(t.OrganizationID), textCell(t.Audience), textCell(t.Room),
+			textCell(t.Store), string(patterns), strings.TrimSpace(t.CallerKind + " " + textCell(t.CallerID)), textCell(t.IP),
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 )
 
@@ -62,14 +63,14 @@ func readCheckpoints(in io.Reader, file string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--checkpoint: %w", err)
 	}
-	checkpoints := db.SplitCheckpoints(string(text))
+	checkpoints := audit.SplitCheckpoints(string(text))
 	if len(checkpoints) == 0 {
 		return nil, fmt.Errorf("--checkpoint: %s holds no checkpoint", file)
 	}
 	return checkpoints, nil
 }
 
-func printReport(w io.Writer, r *db.AuditReport, kept int) {
+func printReport(w io.Writer, r *audit.Report, kept int) {
 	for _, f := range r.Findings {
 		fmt.Fprintln(w, f.String())
 	}

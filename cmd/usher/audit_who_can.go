@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/permissions"
@@ -25,17 +26,17 @@ func (c *auditWhoCanCmd) Run(ctx context.Context, out *console, database *db.DB)
 	if err != nil {
 		return err
 	}
-	var found []admin.Opening
+	var found []audit.Opening
 	if c.At == nil {
-		found, err = database.WhoCan(ctx, r, access, admin.Page[admin.Opening]{})
+		found, err = database.WhoCan(ctx, r, access, admin.Page[audit.Opening]{})
 	} else {
-		found, err = database.WhoCould(ctx, r, c.At.Time, access, admin.Page[admin.Opening]{})
+		found, err = database.WhoCould(ctx, r, c.At.Time, access, admin.Page[audit.Opening]{})
 	}
 	if err != nil {
 		return err
 	}
 	header := []string{"WHO", "ACCESS", "THROUGH", "PATTERN", "IN ORG", "GRANT"}
-	return answer(out, &c.askFlags, found, header, func(o admin.Opening) []string {
+	return answer(out, &c.askFlags, found, header, func(o audit.Opening) []string {
 		return []string{
 			strings.TrimSpace(o.PrincipalKind + " " + o.PrincipalID), o.Access, strings.TrimSpace(o.ThroughKind + " " + o.ThroughID),
 			o.Pattern, o.OrganizationID, idCell(o.GrantID),

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
-	"github.com/usher-auth/usher/internal/admin"
 )
 
 type auditWhyCmd struct {
@@ -30,7 +30,7 @@ func (c *auditWhyCmd) Run(ctx context.Context, out *console, database *db.DB) er
 	}
 	fmt.Fprintf(out.err, "%s on %s %s: %s\n", strings.ToUpper(found.Access), r.Kind, cell(r.ID), found.Why)
 	header := []string{"GRANT", "FOR", "PATTERN", "ACCESS", "IN ORG", "MATCHES", "COUNTS", "WHY"}
-	return answer(out, &c.askFlags, found.Grants, header, func(g admin.ExplainedGrant) []string {
+	return answer(out, &c.askFlags, found.Grants, header, func(g audit.WhyGrant) []string {
 		return []string{
 			idCell(g.GrantID), strings.TrimSpace(g.SubjectKind + " " + g.SubjectID), g.Pattern, g.Access, g.OrganizationID,
 			yesCell(g.Matches), yesCell(g.Counts), g.Why,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/api"
+	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/service"
 	"github.com/usher-auth/usher/session"
@@ -83,19 +84,19 @@ func (c *tokenIssueCmd) issue(ctx context.Context, database *db.DB, issuer *sess
 	if err != nil {
 		return session.Token{}, err
 	}
-	d := &session.Decision{
-		At: p.At, CallerKind: session.CallerOperator, CallerID: string(c.Actor),
-		UserID: c.User, Organization: c.Org, Request: request, RequestID: rand.Text(),
+	d := &audit.Decision{
+		At: p.At, CallerKind: audit.CallerOperator, CallerID: string(c.Actor),
+		UserID: c.User, OrganizationID: c.Org, Request: audit.Request{Room: request.Room, Store: request.Store, Audience: request.Audience}, RequestID: rand.Text(),
 	}
-	token, err := decideFor(issuer, p, d)
+	token, err := decideFor(issuer, p, request, d)
 	if err == nil {
-		d.Token = &token
+		d.Token = api.AuditToken(&token)
 	} else if d.Reason = api.Reason(err); d.Reason == "" {
 		return session.Token{}, err // a fault
 	}
-	audit := database.AuditLog(service.ReplicaName(), prometheus.NewRegistry())
-	defer audit.Close()
-	if err := audit.Record(ctx, d); err != nil {
+	log := database.StartAuditLog(db.AuditLogConfig{Replica: service.ReplicaName(), Registry: prometheus.NewRegistry()})
+	defer log.Close()
+	if err := log.Record(ctx, d); err != nil {
 		return session.Token{}, err
 	}
 	if err != nil {
@@ -105,14 +106,14 @@ func (c *tokenIssueCmd) issue(ctx context.Context, database *db.DB, issuer *sess
 }
 
 // decideFor returns a principal's token, or the refusal.
-func decideFor(issuer *session.Issuer, p *session.Principal, d *session.Decision) (session.Token, error) {
+func decideFor(issuer *session.Issuer, p *session.Principal, r session.Request, d *audit.Decision) (session.Token, error) {
 	if !p.Known {
 		return session.Token{}, session.ErrUserUnknown
 	}
 	if err := p.Err(); err != nil {
 		return session.Token{}, err
 	}
-	s, skipped := issuer.PrepareFor(p, d.Request)
-	d.Skipped = skipped
+	s, skipped := issuer.PrepareFor(p, r)
+	d.SkippedGrants = skipped
 	return s.Authorize()
 }

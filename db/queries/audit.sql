@@ -48,9 +48,9 @@ SELECT user_id, access, jti, issued_at, expires_at, coalesce(organization_id, ''
  LIMIT nullif(@limit::integer, 0)
 
 -- name: tokens_of
-SELECT jti, issued_at, expires_at, user_id, coalesce(organization_id, '') AS organization_id, audience,
-       coalesce(room, '') AS room, coalesce(store, '') AS store, patterns, partial, caller_kind, coalesce(caller_id, '') AS caller_id,
-       coalesce(host(ip), '') AS ip, coalesce(user_agent, '') AS user_agent, coalesce(origin, '') AS origin, request_id
+SELECT 0::bigint AS id, issued_at, recorded_at, 'issued' AS result, NULL AS reason, caller_kind, caller_id, user_id, organization_id,
+       audience, room, store, patterns, partial, skipped_grants, jti, kid, expires_at, abbrev(ip) AS ip, user_agent, origin,
+       request_id, replica, NULL::bigint AS count
   FROM audit.tokens_of(@user_id, @since)
  ORDER BY issued_at DESC, jti
 

@@ -119,7 +119,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&state{cfg.Version, cfg.Issuer.Algorithm, keyring, map[string]*db.DB{"issuing": database, "admin": adminDB}})
 	registry.MustRegister(cfg.Metrics...)
-	if s.sealer, err = database.Sealer(ctx, cfg.KeyEncryption, cfg.Checkpoints, registry); errors.Is(err, session.ErrUnavailable) {
+	if s.sealer, err = database.NewSealer(ctx, db.SealerConfig{Encryption: cfg.KeyEncryption, Out: cfg.Checkpoints, Registry: registry}); errors.Is(err, session.ErrUnavailable) {
 		return nil, err
 	} else if err != nil {
 		cfg.Logger.ErrorContext(ctx, "the audit is kept but not sealed: changes to it would not be detected", "error", err.Error())
@@ -132,8 +132,8 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		Help: "Rows of the audit, up to 10,001, whose month had no partition. Above 0, partitions were not made or a clock is wrong.",
 	})
 	registry.MustRegister(s.stray)
-	s.auditLog = database.AuditLog(ReplicaName(), registry)
-	s.floods = s.auditLog.Floods(registry)
+	s.auditLog = database.StartAuditLog(db.AuditLogConfig{Replica: ReplicaName(), Registry: registry})
+	s.floods = db.StartFloodLog(db.FloodLogConfig{Log: s.auditLog, Registry: registry})
 	public, err := api.New(api.Config{
 		URL:               cfg.Issuer.Issuer,
 		Origins:           cfg.Origins,

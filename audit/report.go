@@ -1,0 +1,73 @@
+package audit
+
+import "fmt"
+
+// Kinds of [Finding].
+const (
+	FoundInDecisions   = "decision"
+	FoundInChanges     = "change"
+	FoundInSeals       = "seal"
+	FoundInCheckpoints = "checkpoint"
+)
+
+// A Finding is a part of the audit that is not as it was sealed.
+type Finding struct {
+	// Kind is decision, change, seal or checkpoint.
+	Kind string `json:"kind"`
+	// FirstID and LastID are the first and the last of consecutive rows with
+	// the same problem. For seals they are leaves, from 0; for a checkpoint
+	// they are the number of its leaves.
+	FirstID int64  `json:"firstId"`
+	LastID  int64  `json:"lastId"`
+	Rows    int64  `json:"rows"`
+	Problem string `json:"problem"`
+	// Position is that of the row's leaf among its table's own, from 1; 0 where
+	// it has none. Rows that follow each other become one finding.
+	Position int64 `json:"-"`
+}
+
+// String is the finding in words.
+func (f *Finding) String() string {
+	switch {
+	case f.Kind == FoundInCheckpoints:
+		return fmt.Sprintf("checkpoint of %d leaves: %s", f.FirstID, f.Problem)
+	case f.Kind == FoundInSeals:
+		return fmt.Sprintf("seal of the leaves %d to %d: %s", f.FirstID, f.LastID, f.Problem)
+	case f.Rows == 1:
+		return fmt.Sprintf("%s %d: %s", f.Kind, f.FirstID, f.Problem)
+	}
+	return fmt.Sprintf("%ss %d to %d (%d rows): %s", f.Kind, f.FirstID, f.LastID, f.Rows, f.Problem)
+}
+
+// maxFindings bounds the findings that a report lists.
+const maxFindings = 1_000
+
+// A Report says what a verification of the audit found.
+type Report struct {
+	Leaves    int64 `json:"leaves"`    // of the tree
+	Decisions int64 `json:"decisions"` // rows that are as they were sealed
+	Changes   int64 `json:"changes"`   // likewise
+	Forgotten int64 `json:"forgotten"` // of those decisions, without their personal data
+	Pruned    int64 `json:"pruned"`    // decisions that went with their month
+	Unsealed  int64 `json:"unsealed"`  // rows that no checkpoint covers yet
+	// Checkpoints is how many of the kept ones fit the tree.
+	Checkpoints int `json:"checkpoints"`
+	// Findings are the first 1,000.
+	Findings []Finding `json:"findings"`
+	Found    int       `json:"found"`
+}
+
+// Add adds a finding, or lengthens the last one where the row follows its.
+func (r *Report) Add(f Finding) {
+	if n := len(r.Findings); n > 0 && f.Position > 0 {
+		if last := &r.Findings[n-1]; last.Kind == f.Kind && last.Problem == f.Problem && last.Position+1 == f.Position {
+			last.LastID, last.Position = f.LastID, f.Position
+			last.Rows++
+			return
+		}
+	}
+	r.Found++
+	if r.Found <= maxFindings {
+		r.Findings = append(r.Findings, f)
+	}
+}
