@@ -1,0 +1,11 @@
+// The same tests with Better Auth 1.6.
+import { registerHooks } from 'node:module';
+
+registerHooks({
+  resolve(specifier, context, nextResolve) {
+    const own = !context.parentURL?.includes('/node_modules/');
+    return nextResolve(own ? specifier.replace(/^better-auth(?=\/|$)/, 'better-auth-1.6') : specifier, context);
+  },
+});
+
+await import('./better-auth.test.mjs');
