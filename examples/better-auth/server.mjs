@@ -1,5 +1,5 @@
-// An application that signs its users in with Better Auth. Its tables lie in
-// the database that usher reads.
+// An application that signs its users in with Better Auth. Its tables are in the
+// database that usher reads.
 import { createServer } from 'node:http';
 
 import { betterAuth } from 'better-auth';
@@ -13,11 +13,10 @@ export function createAuth({ url, secret, databaseUrl, ...options }) {
   pool.on('error', ({ message }) => console.warn(message)); // of an idle connection
   return betterAuth({
     baseURL: url,
-    secret, // usher verifies the cookie with the same: --session-cookie-secret
+    secret, // usher verifies the cookie with the same secret: --session-cookie-secret
     database: pool,
     emailAndPassword: { enabled: true },
-    // Organizations and teams are what usher calls organizations and groups;
-    // who is banned gets no token.
+    // In usher, teams are groups. Banned users get no token.
     plugins: [organization({ teams: { enabled: true } }), admin()],
     ...options,
   });
@@ -25,7 +24,7 @@ export function createAuth({ url, secret, databaseUrl, ...options }) {
 
 export async function startApp(options) {
   const auth = createAuth(options);
-  // Once, as "npx auth@latest migrate" does; then: usher directory use better-auth.
+  // Once, like "npx auth@latest migrate". Then run: usher directory use better-auth.
   const { runMigrations } = await getMigrations(auth.options);
   await runMigrations();
   const server = createServer(toNodeHandler(auth)); // everything below /api/auth/

@@ -1,5 +1,5 @@
 // A shared note in the terminal: node client.mjs <ada|grace|mallory> [room]
-// prints who comes and goes and what is written; a line typed is added.
+// prints joins, leaves and new lines. Lines that you type are added.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
@@ -10,7 +10,7 @@ import WebSocket from 'ws';
 const [user = 'ada', roomId = 'acme:design:1'] = process.argv.slice(2);
 const { USHER_DEV = '../../.usher/dev.json', SYNC_URL = 'http://127.0.0.1:1234' } = process.env;
 
-// A browser sends cookie and origin by itself; usher dev leaves them in a file.
+// A browser sends cookie and origin itself; usher dev writes them to a file.
 const usher = JSON.parse(readFileSync(new URL(USHER_DEV, import.meta.url)));
 const cookie = `${usher.cookieName}=${usher.sessions[user]}`;
 const signedIn = (url, init) => fetch(url, { ...init, headers: { ...init.headers, cookie, origin: usher.url } });
@@ -45,7 +45,7 @@ room.subscribe(
 
 for await (const line of createInterface({ input: process.stdin })) {
   if (room.getSelf()?.canWrite) root.get('lines').push(`${user}: ${line}`);
-  else console.log('! not written: this needs FULL');
+  else console.log('! not written: this requires FULL');
 }
 while (client.getSyncStatus() === 'synchronizing') await setTimeout(20);
 leave();

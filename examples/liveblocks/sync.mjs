@@ -11,9 +11,9 @@ const versions = new Map([
 ]);
 
 /**
- * Returns an HTTP server that runs Liveblocks rooms for whoever usher's tokens
- * let in. `config` is createVerifier's. Rooms live in memory, as long as the
- * server: give Room a storage driver to keep them.
+ * Returns an HTTP server that runs Liveblocks rooms for users with usher's tokens.
+ * `config` is for createVerifier. Rooms are kept in memory until the server ends:
+ * give Room a storage driver to keep them longer.
  */
 export function createSyncServer(config) {
   const verifier = createVerifier(config);
@@ -21,8 +21,8 @@ export function createSyncServer(config) {
   const server = createServer((_, response) => response.writeHead(404).end());
   const sockets = new WebSocketServer({ server, maxPayload: 2 ** 20 });
 
-  // The upgrade is completed in any case, and a refusal is a close code: a
-  // client would repeat a refused upgrade for ever, with the same token.
+  // The upgrade is always completed, and a refusal is a close code: a client
+  // would repeat a refused upgrade endlessly, with the same token.
   sockets.on('connection', (socket, request) => {
     socket.on('error', () => {}); // a close follows
     enter(socket, request).catch((error) => fail(socket, error));
@@ -36,7 +36,7 @@ export function createSyncServer(config) {
     if (version === undefined) return socket.close(4001, 'Unknown protocol version');
     const admission = await admit(verifier, parameters.get('tok'), roomId);
     if (!admission.ok) return socket.close(admission.code, admission.reason);
-    if (socket.readyState !== socket.OPEN) return; // left meanwhile
+    if (socket.readyState !== socket.OPEN) return; // closed meanwhile
 
     const room = rooms.getOrCreate(roomId);
     const ticket = room.createTicket({ ...admission.ticket, version });
@@ -46,18 +46,18 @@ export function createSyncServer(config) {
         socket.send(data);
         return data.length ?? data.byteLength;
       },
-      // A close frame holds 123 bytes, and a UTF-16 unit can take three.
+      // A close frame holds 123 bytes; a UTF-16 code unit needs up to three.
       close: (code, reason = '') => socket.close(code, reason.slice(0, 41)),
     });
-    // Closing the socket alone would not do: a client that does not answer the
-    // close can still send.
+    // Closing the socket is not enough: a client that does not answer the close
+    // can still send.
     const leave = (code, reason) => room.endBrowserSession(ticket.sessionKey, code, reason);
-    const callOff = closeAtExpiry({ close: leave }, admission.claims, config);
+    const cancel = closeAtExpiry({ close: leave }, admission.claims, config);
     socket.on('message', (data) => {
       room.handleData(ticket.sessionKey, data.toString()).catch((error) => fail(socket, error));
     });
     socket.on('close', (code, reason) => {
-      callOff();
+      cancel();
       leave(code, reason.toString());
     });
   }
@@ -67,11 +67,11 @@ export function createSyncServer(config) {
 
 function fail(socket, error) {
   console.error(error);
-  socket.close(1011); // the client comes back after a pause
+  socket.close(1011); // the client reconnects after a pause
 }
 
-// What a message does to which feature, by its number in Liveblocks' protocol.
-const presence = new Set([100, 103]); // presence, broadcast events: everyone in the room
+// The feature that a message reads or writes, by its number in Liveblocks' protocol.
+const presence = new Set([100, 103]); // presence and broadcast events: allowed for everyone in the room
 const reads = new Map([[200, 'storage'], [300, 'storage'], [510, 'feeds'], [511, 'feeds']]);
 const writes = new Map([
   [201, 'storage'],
@@ -79,7 +79,7 @@ const writes = new Map([
   ...[512, 513, 514, 515, 516, 517].map((type) => [type, 'feeds']),
 ]);
 
-/** The engine allows everything where this hook is missing. What is not known is refused here. */
+/** Without this hook the engine allows everything. This one refuses unknown messages. */
 function isClientMsgAllowed({ type }, { scopes }) {
   const base = scopes.includes('room:write') ? 'write' : 'read';
   const level = (feature) => scopes.find((scope) => scope.startsWith(`${feature}:`))?.split(':')[1] ?? base;

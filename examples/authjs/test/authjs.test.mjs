@@ -1,4 +1,4 @@
-// Auth.js' own cookies, at a real usher.
+// Auth.js' cookies with a real usher.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -23,7 +23,7 @@ before(async () => {
   assert.deepEqual(Object.keys(guide), ['USHER_ORIGINS']);
   usher = await startUsher({
     env: {
-      USHER_SESSION_COOKIE: USHER_SESSION_COOKIE.replace('__Secure-', ''), // here is no TLS
+      USHER_SESSION_COOKIE: USHER_SESSION_COOKIE.replace('__Secure-', ''), // without TLS
       USHER_ORIGINS: url,
     },
   });
@@ -43,7 +43,7 @@ after(async () => {
   await usher?.stop();
 });
 
-/** A browser that follows no redirects. `call` is how it reaches Auth.js. */
+/** A browser that follows no redirects. `call` sends its requests to Auth.js. */
 function newBrowser(call = fetch) {
   const cookies = new Cookies();
   const send = async (target, init = {}) => {
@@ -83,7 +83,7 @@ async function refused(answer, status, reason) {
 
 const userOf = async (email) => (await pool.query('SELECT id FROM users WHERE email = $1', [email])).rows[0].id;
 
-test('who is signed in gets a token, until signed out', async () => {
+test('a signed-in user gets tokens until sign-out', async () => {
   const ada = await newBrowser().signIn('ada@example.com');
   assert.ok(ada.cookies.names.includes('authjs.session-token'));
   const id = await userOf('ada@example.com');
@@ -121,7 +121,7 @@ test('with TLS the cookie has another name', async () => {
   assert.equal((await ada.claims()).sub, `${await userOf('ada@example.com')}`);
 });
 
-test('two sessions at once are refused, and what is none', async () => {
+test('two session cookies, or an invalid one, are refused', async () => {
   const ada = await newBrowser().signIn('ada@example.com');
   const session = `${ada.cookies}`.match(/authjs\.session-token=([^;]+)/)[1];
   const cookie = (value) => usher.ask(url, `authjs.session-token=${value}`);
@@ -134,7 +134,7 @@ test('two sessions at once are refused, and what is none', async () => {
   await refused(cookie(`'; DROP TABLE sessions --`.replaceAll(/[ ;]/g, '')), 401, 'session_unknown');
 });
 
-test('no token outlives the session, nor is there one for a deleted user', async () => {
+test('no token outlives the session, and a deleted user gets none', async () => {
   const eve = await newBrowser().signIn('eve@example.com');
   const id = await userOf('eve@example.com');
   const expire = (after) =>
@@ -155,7 +155,7 @@ test('no token outlives the session, nor is there one for a deleted user', async
   await refused(eve.ask(), 401, 'session_unknown');
 });
 
-test('an encrypted session is refused with what to do', async () => {
+test('an encrypted session is refused with an error that says what to do', async () => {
   const jwt = (request) => Auth(request, { ...config, session: { strategy: 'jwt' } });
   const ada = await newBrowser(jwt).signIn('ada@example.com');
   assert.match(`${ada.cookies}`, /authjs\.session-token=eyJ[^;]*\..*\..*\..*\./);
@@ -163,7 +163,7 @@ test('an encrypted session is refused with what to do', async () => {
   assert.match(answer.reason, /keep sessions in the database \(Auth\.js: session\.strategy "database"\), or send a JWT of its own as a bearer/);
   await refused(answer, 401, 'encrypted_cookie');
 
-  // A large one comes in pieces.
+  // A large session is split into several cookies.
   const callbacks = { jwt: ({ token }) => ({ ...token, large: 'x'.repeat(5_000) }) };
   const large = await newBrowser((request) => Auth(request, { ...config, session: { strategy: 'jwt' }, callbacks })).signIn('ada@example.com');
   assert.ok(large.cookies.names.includes('authjs.session-token.0'));

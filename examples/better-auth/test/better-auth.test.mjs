@@ -1,4 +1,4 @@
-// Better Auth's own cookies, at a real usher.
+// Better Auth's cookies with a real usher.
 import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -30,7 +30,7 @@ before(async () => {
   await writeFile(file, `${secret},${oldSecret}\n`);
   usher = await startUsher({
     env: {
-      USHER_SESSION_COOKIE: USHER_SESSION_COOKIE.replace('__Secure-', ''), // here is no TLS
+      USHER_SESSION_COOKIE: USHER_SESSION_COOKIE.replace('__Secure-', ''), // without TLS
       USHER_SESSION_COOKIE_SECRET_FILE: file,
       USHER_ORIGINS: url,
     },
@@ -49,12 +49,12 @@ after(async () => {
   await usher?.stop();
 });
 
-/** A page of the application, where a new user has signed up and is signed in. */
+/** A page of the application on which a new user has signed up. */
 async function signUp(name, call = fetch) {
   const cookies = new Cookies();
   const page = {
     cookies,
-    /** Calls Better Auth, as its client does. */
+    /** Calls Better Auth like its client. */
     async post(path, body = {}) {
       const headers = { 'content-type': 'application/json', origin: url, cookie: `${cookies}` };
       const request = new Request(`${url}/api/auth/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
@@ -76,7 +76,7 @@ async function signUp(name, call = fetch) {
   return Object.assign(page, { user, email });
 }
 
-/** Makes an organization of the page's user, in whose rooms its members may write. */
+/** Creates an organization of the page's user. Its members may write in its rooms. */
 async function createOrganization(page, name) {
   const { id } = await page.post('organization/create', { name, slug: `${name}-${Math.random()}` });
   usher.command('grant', 'add', '--org', id, '--room', `${id}:*`, '--access', 'full');
@@ -89,7 +89,7 @@ async function refused(answer, status, reason) {
   assert.deepEqual([got, rows], [status, [{ reason }]]);
 }
 
-test('who is signed in gets a token, until signed out', async () => {
+test('a signed-in user gets tokens until sign-out', async () => {
   const ada = await signUp('Ada');
   const { sub, ui, org, perms } = await ada.claims();
   assert.deepEqual([sub, ui, org], [ada.user.id, { name: 'Ada' }, undefined]);
@@ -104,7 +104,7 @@ test('who is signed in gets a token, until signed out', async () => {
   assert.equal((await ada.claims()).sub, sub);
 });
 
-test('the active organization is the one that counts', async () => {
+test('only the active organization counts', async () => {
   const ada = await signUp('Ada');
   const [acme, globex] = [await createOrganization(ada, 'acme'), await createOrganization(ada, 'globex')];
   const { id: team } = await ada.post('organization/create-team', { name: 'red', organizationId: acme });
@@ -125,13 +125,13 @@ test('the active organization is the one that counts', async () => {
   await switchTo(null);
   assert.deepEqual(await rooms(), [undefined, [`${acme}:*`, `${globex}:*`, 'red:*'].sort()]);
 
-  // Another owner removes her, while her session names the organization.
+  // She is removed while the organization is active in her session.
   await switchTo(acme);
   await database.query('DELETE FROM member WHERE "organizationId" = $1', [acme]);
   assert.deepEqual(await rooms(), [undefined, []]);
 });
 
-test('a cookie that Better Auth did not sign is refused before any look-up', async () => {
+test('a cookie that Better Auth did not sign is refused without a look-up', async () => {
   const ada = await signUp('Ada');
   const [name, value] = `${ada.cookies}`.split('=');
   const [token] = value.split('.');
@@ -143,7 +143,7 @@ test('a cookie that Better Auth did not sign is refused before any look-up', asy
   await refused(usher.ask(url, `${name}=${value}; __Secure-${name}=${value}`), 401, 'duplicate_cookie');
 });
 
-test('with TLS the cookie has another name; with a new secret another signature', async () => {
+test('cookies with the TLS prefix, with an old secret and with a new secret are accepted', async () => {
   for (const { options, cookie } of [
     { options: { secret, advanced: { useSecureCookies: true } }, cookie: '__Secure-better-auth.session_token' },
     { options: { secret: oldSecret }, cookie: 'better-auth.session_token' },
@@ -190,17 +190,33 @@ test('sign-out when sessions are also in secondary storage', async (t) => {
   }
 });
 
+test('a session token is not accepted as a bearer token', async (t) => {
+  const { bearer } = await import('better-auth/plugins');
+  const auth = createAuth({ url, secret, databaseUrl: usher.databaseUrl, plugins: [bearer()] });
+  t.after(() => auth.options.database.end());
+  let token;
+  await signUp('Ada', async (request) => {
+    const response = await auth.handler(request);
+    token = response.headers.get('set-auth-token');
+    return response;
+  });
+  assert.match(token, /\./);
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
+  const response = await fetch(`${usher.url}/api/auth`, { method: 'POST', headers, body: '{}' });
+  assert.equal(response.status, 401);
+});
+
 test('banned, unbanned and deleted users', async () => {
   const [root, eve] = [await signUp('Root'), await signUp('Eve')];
   await database.query(`UPDATE "user" SET role = 'admin' WHERE id = $1`, [root.user.id]);
   const { id } = eve.user;
   usher.command('grant', 'add', '--user', id, '--room', 'eve:1', '--access', 'full');
 
-  // A ban ends Eve's sessions; nor may a backend have a token for her.
+  // A ban deletes Eve's sessions, and a backend gets no token for her either.
   await root.post('admin/ban-user', { userId: id });
   await refused(eve.ask(), 401, 'session_unknown');
   await refused(usher.askFor(id), 403, 'user_disabled');
-  // Had a session survived, it would be worth nothing.
+  // A session that was not deleted is refused, too.
   const bob = await signUp('Bob');
   await database.query('UPDATE "user" SET banned = true WHERE id = $1', [bob.user.id]);
   await refused(bob.ask(), 403, 'user_disabled');

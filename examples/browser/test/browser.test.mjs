@@ -1,5 +1,5 @@
-// What a real browser makes of usher's rules for cookies and origins. Chromium
-// takes every name under localhost for this machine, and http on it for secure.
+// usher's rules for cookies and origins in a real browser. Chromium resolves all
+// names under localhost to this machine, and treats http on it as secure.
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 
@@ -7,17 +7,17 @@ import { startUsher } from '../../usher.mjs';
 import { startApp } from '../server.mjs';
 import { startChromium, startTap } from './support.mjs';
 
-const dev = {}; // of the usher that runs, once it does
+const dev = {}; // dev.json of the running usher
 const origins = {};
 let chromium, tap, usher, app, context, auth;
 
 before(async () => {
   [tap, app] = await Promise.all([startTap(), startApp(dev)]);
   auth = `http://auth.usher.localhost:${tap.port}/api/auth`;
-  // All pages are the application's: what differs is the name it is called by.
+  // All pages are the application's, under different host names.
   Object.assign(origins, {
-    listed: `http://app.usher.localhost:${app.port}`, // of usher's own site
-    crossSite: `http://app.other.localhost:${app.port}`, // listed too, and of another
+    listed: `http://app.usher.localhost:${app.port}`, // usher's own site
+    crossSite: `http://app.other.localhost:${app.port}`, // listed, but another site
     unlisted: `http://docs.usher.localhost:${app.port}`,
     foreign: `http://evil.localhost:${app.port}`,
   });
@@ -31,7 +31,7 @@ after(async () => {
   tap?.close();
 });
 
-/** Runs usher at its public name, with more flags. */
+/** Runs usher with its public URL and more flags. */
 async function start(...flags) {
   await usher?.stop();
   const url = new URL(auth).origin;
@@ -48,7 +48,7 @@ beforeEach(async () => {
   tap.seen();
 });
 
-/** Signs ada in at a host, with a cookie that may go where SameSite says. */
+/** Signs ada in on a host. */
 function signIn(domain, sameSite = 'Lax') {
   const value = dev.sessions.ada;
   return context.addCookies([{ name: dev.cookieName, value, domain, path: '/', httpOnly: true, secure: sameSite === 'None', sameSite }]);
@@ -60,7 +60,7 @@ async function open(origin) {
   return page;
 }
 
-/** Calls usher from a page, as its script would, and says all that the script learns. */
+/** Calls usher from a script of a page. Returns everything that the script can see. */
 function call(page, url, init = {}) {
   const { body = { store: 'acme_notes' }, type = 'application/json', ...rest } = init;
   const options = { method: 'POST', credentials: 'include', headers: { 'content-type': type }, body: JSON.stringify(body), ...rest };
@@ -83,7 +83,7 @@ const blocked = { error: 'TypeError: Failed to fetch' };
 const tokenCookies = async () => (await context.cookies()).filter(({ name }) => name.endsWith('-usher'));
 const summary = (seen) => seen.map(({ method, status }) => `${method} ${status}`);
 
-test('the example’s page works as it is', async () => {
+test('the example’s page works', async () => {
   const page = await open(origins.listed);
   const click = async (id, wanted) => {
     await page.click(`#${id}`);
@@ -94,7 +94,7 @@ test('the example’s page works as it is', async () => {
   await click('same', '200 {"token":"');
   await click('cookie', '200 {"expiresAt":"');
   assert.equal((await tokenCookies()).length, 1);
-  // The session is a cookie of the page's host alone, and does not reach usher's own.
+  // The session cookie belongs to the page's host, and is not sent to usher's own.
   await click('other', '401');
   await click('mallory', 'signed in as mallory');
   await click('same', '403');
@@ -108,8 +108,8 @@ test('a page of the same origin gets a token with the cookie', async () => {
   const answer = await call(await open(origins.listed), '/api/auth');
   assert.equal(answer.status, 200);
   assert.match(answer.token, /^[\w-]+\.[\w-]+\.[\w-]+$/);
-  assert.deepEqual(tap.seen(), [], 'it went to the page’s own origin');
-  // Without being listed: the browser says that it is one origin.
+  assert.deepEqual(tap.seen(), [], 'the request went to the page’s own origin');
+  // The origin is not listed, but the browser says that it is the same one.
   await signIn('evil.localhost');
   assert.equal((await call(await open(origins.foreign), '/api/auth')).status, 200);
 });
@@ -130,7 +130,7 @@ test('a page of a listed origin gets a token with the cookie, after a preflight'
   assert.equal(request.headers.origin, origins.listed);
   assert.equal(request.headers['sec-fetch-site'], 'same-site');
   assert.match(request.headers.cookie, new RegExp(`^${dev.cookieName}=`));
-  // The browser remembers the preflight; usher sees the next request alone.
+  // The browser caches the preflight, so usher sees only the next request.
   const page = await open(origins.listed);
   await call(page, auth);
   tap.seen();
@@ -138,14 +138,14 @@ test('a page of a listed origin gets a token with the cookie, after a preflight'
   assert.deepEqual(summary(tap.seen()), ['POST 200']);
 });
 
-test('it can read why it was refused', async () => {
+test('a page of a listed origin can read why it was refused', async () => {
   const page = await open(origins.listed);
   assert.equal((await call(page, auth)).error, 'unauthorized');
   await signIn('.usher.localhost');
   assert.equal((await call(page, auth, { body: { room: 'globex:1' } })).error, 'forbidden');
 });
 
-test('a page of any other origin gets no token, and cannot see why', async () => {
+test('a page of any other origin gets no token and no reason', async () => {
   await signIn('.usher.localhost');
   for (const origin of [origins.unlisted, origins.foreign]) {
     const page = await open(origin);
@@ -153,7 +153,7 @@ test('a page of any other origin gets no token, and cannot see why', async () =>
     assert.deepEqual(summary(tap.seen()), ['OPTIONS 204'], 'the request itself was never made');
     assert.deepEqual(await call(page, auth, signOut), blocked, origin);
     assert.deepEqual(summary(tap.seen()), ['OPTIONS 204']);
-    // What needs no preflight is made, and refused; the page sees nothing of it.
+    // Requests without preflight are sent and refused, and the page sees nothing.
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data']) {
       assert.deepEqual(await call(page, auth, { type }), blocked, `${origin} ${type}`);
       assert.deepEqual(summary(tap.seen()), ['POST 415']);
@@ -164,7 +164,7 @@ test('a page of any other origin gets no token, and cannot see why', async () =>
   }
 });
 
-test('nor does one without an origin', async () => {
+test('a page without an origin gets no token', async () => {
   await signIn('.usher.localhost');
   const page = await open(origins.listed);
   const answer = await page.evaluate(
@@ -184,7 +184,7 @@ test('nor does one without an origin', async () => {
   assert.deepEqual([preflight.headers.origin, more], ['null', []]);
 });
 
-test('nor does a form, which takes the cookie along and the page away', async () => {
+test('a form of another site sends the cookie and gets no token', async () => {
   await signIn('.usher.localhost', 'None');
   const page = await open(origins.foreign);
   await page.evaluate((auth) => {
@@ -202,9 +202,9 @@ test('nor does a form, which takes the cookie along and the page away', async ()
   assert.match(request.headers.cookie, /usher_session/);
 });
 
-test('a listed page of another site has no cookie to show, and is given none', async () => {
+test('a listed page of another site sends no cookie, and gets none', async () => {
   const page = await open(origins.crossSite);
-  // Lax stays at home; what may cross is a third party's, which this browser blocks.
+  // Lax cookies are not sent, and this browser blocks third-party cookies.
   for (const sameSite of ['Lax', 'None']) {
     await signIn('auth.usher.localhost', sameSite);
     assert.equal((await call(page, auth)).status, 401, sameSite);
@@ -215,7 +215,7 @@ test('a listed page of another site has no cookie to show, and is given none', a
   assert.match(refused.reason, /another site/);
 });
 
-test('cookie mode sets the token where no script sees it, and clears it', async () => {
+test('cookie mode sets a cookie that no script can read, and clears it', async () => {
   await signIn('.usher.localhost');
   const page = await open(origins.listed);
   const into = `${auth}?mode=cookie`;
@@ -233,7 +233,7 @@ test('cookie mode sets the token where no script sees it, and clears it', async 
 
   assert.equal((await call(page, auth, signOut)).status, 204);
   assert.deepEqual(await tokenCookies(), []);
-  // A session that is over takes the cookie along.
+  // Without a session, the cookie is cleared.
   await call(page, into);
   assert.equal((await tokenCookies()).length, 1);
   await context.clearCookies({ name: dev.cookieName });
@@ -241,7 +241,7 @@ test('cookie mode sets the token where no script sees it, and clears it', async 
   assert.deepEqual(await tokenCookies(), []);
 });
 
-/** Opens a WebSocket from a page, and says what came with its upgrade. */
+/** Opens a WebSocket from a page. Returns the headers of its upgrade. */
 async function upgrade(origin, url) {
   const page = await open(origin);
   tap.seen();
@@ -250,25 +250,25 @@ async function upgrade(origin, url) {
   return headers;
 }
 
-test('its cookie goes with a WebSocket to its host, also from a page that usher does not list', async () => {
+test('the cookie is sent with WebSockets to its host, even from pages that usher does not list', async () => {
   await signIn('.usher.localhost');
   await call(await open(origins.listed), `${auth}?mode=cookie`);
   const sync = `ws://auth.usher.localhost:${tap.port}/`;
   const own = await upgrade(origins.listed, sync);
   assert.match(own.cookie, /__Host-usher=/);
   assert.equal(own.origin, origins.listed);
-  assert.equal(own['sec-fetch-site'], undefined, 'only Origin says which page it was');
-  // So that a sync backend must ask: of one site, SameSite does not help.
+  assert.equal(own['sec-fetch-site'], undefined, 'only Origin identifies the page');
+  // So a sync backend must check the origin: within a site, SameSite does not help.
   const sibling = await upgrade(origins.unlisted, sync);
   assert.match(sibling.cookie, /__Host-usher=/);
   assert.equal(sibling.origin, origins.unlisted);
   const foreign = await upgrade(origins.foreign, sync);
   assert.equal(foreign.cookie, undefined, 'SameSite=Lax');
   const other = await upgrade(origins.listed, `ws://sync.usher.localhost:${tap.port}/`);
-  assert.doesNotMatch(other.cookie, /-usher=/, 'of one host alone');
+  assert.doesNotMatch(other.cookie, /-usher=/, 'the cookie belongs to one host');
 });
 
-test('a domain shares it with a sync backend on another host', async () => {
+test('with a domain, the cookie is sent to a sync backend on another host', async () => {
   await start('--token-cookie-domain', 'usher.localhost');
   await signIn('.usher.localhost');
   const page = await open(origins.listed);

@@ -12,7 +12,7 @@ export function startChromium() {
   return chromium.launch({ executablePath, chromiumSandbox: false });
 }
 
-/** Stands between browsers and usher, and keeps what they say to each other. */
+/** A proxy between browsers and usher that records their requests. */
 export async function startTap() {
   const seen = [];
   let target;
@@ -26,7 +26,7 @@ export async function startTap() {
     onward.on('error', () => answer.destroy());
     incoming.pipe(onward);
   });
-  // A sync backend that answers no upgrade: it only sees who asks, with what.
+  // In place of a sync backend: records upgrades, and accepts none.
   server.on('upgrade', ({ url, headers }, socket) => {
     seen.push({ method: 'UPGRADE', url, headers });
     socket.destroy();
@@ -34,9 +34,9 @@ export async function startTap() {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     port: server.address().port,
-    /** Where requests go. */
+    /** Sets the target of requests. */
     to: (url) => (target = url),
-    /** What came since the last call. */
+    /** The requests since the last call. */
     seen: () => seen.splice(0),
     close: () => server.close().closeAllConnections(),
   };

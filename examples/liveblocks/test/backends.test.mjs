@@ -1,4 +1,4 @@
-// docs/backends.md: its programs are extracted and run against a real usher.
+// The programs of docs/backends.md are extracted and run with a real usher.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ import pg from 'pg';
 import { binDirectory, startUsher } from '../../usher.mjs';
 import { here } from './support.mjs';
 
-/** The programs of each language, which print a token by usher's grants and one by the backend's. */
+/** The programs of each language. They print one token from usher's grants and one from the backend's. */
 const languages = {
   curl: { needs: 'curl', programs: [['sh', 'tokens.sh']] },
   Node: { needs: 'node', programs: [['node', 'token.mjs'], ['node', 'session.mjs']] },
@@ -46,7 +46,7 @@ after(async () => {
 async function run([program, ...args], environment) {
   const file = join(directory, args.pop());
   const child = spawn(program, [...args, file], {
-    cwd: here('../..'), // whose module the Go program imports
+    cwd: here('../..'), // the module that the Go program imports
     env: {
       ...process.env,
       PATH: [binDirectory, process.env.PATH].join(delimiter),
@@ -74,14 +74,14 @@ async function runAll(programs, environment) {
   return tokens;
 }
 
-/** The claims of a token, which may stand alone or in usher's answer. */
+/** The claims of a token, given alone or as usher's answer. */
 async function claims(text) {
   const token = text.startsWith('{') ? JSON.parse(text).token : text;
   const { payload } = await jwtVerify(token, keys, { issuer: usher.issuer, audience: usher.audience, typ: 'at+jwt' });
   return payload;
 }
 
-/** Stands in front of usher, answers every other request with 503, and passes the rest on. */
+/** A proxy for usher that answers every other request with 503. */
 async function startFlaky() {
   let requests = 0;
   const server = createServer(async (request, response) => {
@@ -124,12 +124,12 @@ for (const [language, { needs, programs, retries }] of Object.entries(languages)
       const { status, stdout, stderr } = await run(program, { USHER_API_KEY: restricted });
       assert.notEqual(status, 0);
       assert.match(stdout + stderr, /403.*outside of this API key's scope|outside of this API key's scope.*403/s);
-      assert.doesNotMatch(stdout + stderr, /eyJ/); // no token, neither
+      assert.doesNotMatch(stdout + stderr, /eyJ/); // and prints no token
     }
   });
 
   if (retries) {
-    test(`${language}: 503 is tried again`, options, async () => {
+    test(`${language}: 503 is retried`, options, async () => {
       const flaky = await startFlaky();
       try {
         const tokens = await Promise.all((await runAll(programs, { USHER_URL: flaky.url })).map(claims));
@@ -141,7 +141,7 @@ for (const [language, { needs, programs, retries }] of Object.entries(languages)
   }
 }
 
-test('keys are made, rotated and revoked as the guide says', async () => {
+test('keys are created, rotated and revoked as in the guide', async () => {
   const created = await run(['sh', 'create.sh']);
   assert.equal(created.status, 0, created.stderr);
   const key = created.stdout.trim();

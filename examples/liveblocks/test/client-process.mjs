@@ -1,4 +1,4 @@
-// One version of the client in a process of its own, called over IPC.
+// One version of the client in its own process, called over IPC.
 import { recordingClient } from './client.mjs';
 
 const [version, config] = process.argv.slice(2);
@@ -11,7 +11,7 @@ const calls = {
     if (!clients.has(user)) clients.set(user, recordingClient(createClient, { baseUrl, usher, user }));
     clients.get(user).enter(room);
   },
-  /** How a room stands, and what the user's client has asked usher for so far. */
+  /** The state of a room, and the requests of the user's client to usher so far. */
   state: (user, room) => clients.get(user).state(room),
 };
 

@@ -1,12 +1,11 @@
 import WebSocket from 'ws';
 
 /**
- * A Liveblocks client as a page of usher's own origin runs it, with the cookie
- * of one user, and a record of what it does. Another `authEndpoint` than
- * usher's may be given.
+ * A Liveblocks client on a page of usher's own origin, with a user's cookie, that
+ * records its requests and sockets.
  */
 export function recordingClient(createClient, { baseUrl, usher, user, authEndpoint = `${usher.url}/api/auth` }) {
-  const answers = []; // of usher: {room, status, token?, partial?}
+  const answers = []; // usher's answers: {room, status, token?, partial?}
   const sockets = []; // {at, closed?: {code, reason}}
   const rooms = new Map();
 

@@ -1,4 +1,4 @@
-// Real clients of five versions, whose token parsing differs, ask a real usher.
+// Five versions of the real client, which parse tokens differently, with a real usher.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
@@ -24,7 +24,7 @@ after(async () => {
   await usher?.stop();
 });
 
-/** Waits until a room of a client stands as said, and returns its state. */
+/** Waits until a room of a client has a status, and returns its state. */
 async function reach(client, status, user, room) {
   let state;
   const reached = async () => {
@@ -43,7 +43,7 @@ async function enter(client, user, room) {
 }
 
 for (const version of versions) {
-  test(`${version}: takes a token and keeps it, and stops at a refusal`, async () => {
+  test(`${version}: uses and caches a token, and stops when refused`, async () => {
     const client = clients.get(version);
     const { self, answers } = await enter(client, 'ada', 'acme:design:1');
     assert.equal(self.id, 'ada');
@@ -59,7 +59,7 @@ for (const version of versions) {
     });
     assert.equal(payload.sub, 'ada');
 
-    // The same pattern covers this room: nothing is asked.
+    // The token covers this room too, so the client sends no request.
     const second = await enter(client, 'ada', 'acme:design:2');
     assert.equal(second.self.canWrite, true);
     assert.equal(second.answers.length, 1);
@@ -96,22 +96,22 @@ test('503 is retried until usher is back', async () => {
     const { self, answers } = await reach(client, 'connected', 'mallory', 'globex:1');
     assert.equal(self.canWrite, false);
     assert.equal(answers.at(-1).status, 200);
-    // Meanwhile nobody has repeated what was refused above.
+    // Meanwhile no client has repeated the refused requests.
     const refused = await client.call('state', 'ada', 'globex:1');
     assert.equal(refused.status, 'disconnected');
     assert.equal(refused.answers.length, 2);
   }
 });
 
-test('a rate limit is waited out', async () => {
-  const limited = await startUsher({ flags: ['--rate-limit', '60'] }); // all at once, and then one a second
+test('clients wait for a rate limit', async () => {
+  const limited = await startUsher({ flags: ['--rate-limit', '60'] }); // 60 immediately, then one per second
   const started = [];
   try {
     const config = { usher: limited, baseUrl: server.url };
     for (const version of [versions[0], versions.at(-1)]) started.push(await startClient(version, config));
     const refused = () => limited.token('ada', {}).then(() => false, (error) => /answered 429/.test(error.message));
     await until('the limit to be reached', refused);
-    for (const client of started) await client.call('enter', 'ada', 'globex:1'); // which is answered only when there is room
+    for (const client of started) await client.call('enter', 'ada', 'globex:1'); // answered once the limit allows it
     const tries = [];
     for (const client of started) {
       const { answers } = await reach(client, 'disconnected', 'ada', 'globex:1');

@@ -1,4 +1,4 @@
-// docs/liveblocks.md: its code is extracted and run.
+// The code of docs/liveblocks.md is extracted and run.
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -36,7 +36,7 @@ after(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** Opens the guide's page of that name, at an origin, for whom a cookie signs in. */
+/** Opens a page of the guide by name, with an origin and a session cookie. */
 async function openPage(name, { cookie = usher.cookie('ada'), origin = app } = {}) {
   const file = join(directory, name);
   await writeFile(file, blocks.get(name));
@@ -49,7 +49,7 @@ async function openPage(name, { cookie = usher.cookie('ada'), origin = app } = {
   opened.push(page.stop);
   return {
     ...page,
-    /** The page's state, once a room has come to a status, and usher to so many answers. */
+    /** The page's state, once a room has the status and usher has sent this many answers. */
     reach: (id, status, answers) =>
       until(`${status} in ${id} after ${answers}`, async () => {
         const state = await page.call('state', id);
@@ -59,7 +59,7 @@ async function openPage(name, { cookie = usher.cookie('ada'), origin = app } = {
 }
 
 for (const name of ['sync.mjs', 'server.mjs']) {
-  test(`${name} is the one that the other tests run`, async () => {
+  test(`${name} is the file that the other tests use`, async () => {
     assert.equal(blocks.get(name), await readFile(here(name), 'utf8'));
   });
 }
@@ -74,7 +74,7 @@ for (const name of ['same-origin.mjs', 'cross-origin.mjs']) {
     assert.deepEqual(statuses, [200]);
   });
 
-  test(`${name} stops when refused, and after 401 goes on once signed in`, async () => {
+  test(`${name} stops when refused, and continues after sign-in`, async () => {
     const page = await openPage(name, { cookie: '' });
     await page.call('enter', room);
     const signedOut = await page.reach(room, 'disconnected', 1);
@@ -89,7 +89,7 @@ for (const name of ['same-origin.mjs', 'cross-origin.mjs']) {
     assert.match(errors[1], /No grant covers this request/);
   });
 
-  test(`${name} repeats 503`, async () => {
+  test(`${name} retries after 503`, async () => {
     const page = await openPage(name);
     const postgres = await refuseConnections(usher.databaseUrl);
     try {
@@ -104,14 +104,14 @@ for (const name of ['same-origin.mjs', 'cross-origin.mjs']) {
   });
 }
 
-test('usher does not serve pages of an origin that it was not told of', async () => {
+test('usher does not serve pages of an origin that is not listed', async () => {
   const page = await openPage('cross-origin.mjs', { origin: 'https://other.example.com' });
   await page.call('enter', room);
   const { statuses } = await page.reach(room, 'connecting', 2);
   assert.deepEqual(new Set(statuses), new Set(['blocked']));
 });
 
-test('without a room the token holds what the guide says', async () => {
+test('without a room the token holds the permissions in the guide', async () => {
   const { perms } = decodeJwt(await usher.token('ada', {}));
   assert.equal(JSON.stringify(perms), JSON.stringify(JSON.parse(blocks.get('perms'))));
 });

@@ -1,12 +1,12 @@
-// Runs a module of the guide as a page: with a fetch that keeps a browser's
-// rules for cookies and CORS, and with hosts that are somewhere else in truth.
+// Runs a module of the guide as a page: with a fetch that follows a browser's rules
+// for cookies and CORS, and with the guide's hosts mapped to real ones.
 import WebSocket from 'ws';
 
 let { module, origin, hosts, cookie } = JSON.parse(process.argv[2]);
 const node = { fetch };
 const statuses = []; // of usher's answers
 
-/** Where a request to one of the guide's hosts goes. */
+/** The real URL for a URL of the guide. */
 function located(url) {
   const host = hosts[url.origin.replace(/^ws/, 'http')];
   if (!host) throw new TypeError(`the guide has no host ${url.origin}`);
@@ -43,7 +43,7 @@ globalThis.WebSocket = class extends WebSocket {
     super(located(new URL(url)));
   }
 };
-process.env.NODE_ENV = 'production'; // else the client looks for its developer tools
+process.env.NODE_ENV = 'production'; // otherwise the client connects to its developer tools
 globalThis.window = { fetch, addEventListener() {}, removeEventListener() {} };
 
 const { client } = await import(module);

@@ -1,4 +1,4 @@
-// One version of the Node SDK in a process of its own, called over IPC.
+// One version of the Node SDK in its own process, called over IPC.
 const [version, config] = process.argv.slice(2);
 const { Liveblocks } = await import(version);
 

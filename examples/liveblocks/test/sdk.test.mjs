@@ -1,5 +1,5 @@
-// Liveblocks' Node SDK at five versions, whose presets differ, unchanged but for
-// its baseUrl, against a real usher.
+// Five versions of Liveblocks' Node SDK, whose presets differ, with a real usher.
+// Only their baseUrl is changed.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { crc32 } from 'node:zlib';
@@ -17,9 +17,9 @@ const legacyRead = ['room:read', 'room:presence:write', 'comments:read'];
 const features = ['storage', 'comments', 'comments:public', 'comments:private', 'feeds'];
 
 /**
- * What each version calls full and read access, the names that it knows, whether
- * it has organizations, and whether it tells its caller which 4xx usher said: up
- * to 3.0 all of them are 403.
+ * For each version: its permissions for full and read access, all names that it
+ * knows, whether it has organizations, and whether it reports the 4xx status of
+ * the answer (up to 3.0 it reports every 4xx as 403).
  */
 const versions = {
   'node-1.12': { full: ['room:write', 'comments:write'], read: legacyRead, knows: legacy },
@@ -45,7 +45,7 @@ const versions = {
 };
 const everyName = versions[newest].knows;
 
-/** Unicode, and what some JSON encoders escape. */
+/** Unicode, and characters that some JSON encoders escape. */
 const userInfo = { name: 'José ☃ 🎉', tags: ['<b>', '\u2028'], nested: { n: 1.5, none: null } };
 
 let usher, revoked, acmeOnly, keys;
@@ -73,13 +73,13 @@ after(async () => {
   await usher?.stop();
 });
 
-/** What every 422 says besides. */
+/** Part of every 422. */
 const help = {
   suggestion: 'Please ensure the data follows the correct format',
   docs: 'https://liveblocks.io/docs/api-reference/rest-api-endpoints',
 };
 
-/** A key that usher did not make, of the right form and checksum. */
+/** A well-formed key with a valid checksum that usher did not create. */
 function strangersKey() {
   const [, environment, id, secret] = usher.apiKey.split('_');
   const body = ['sk', environment, [...id].reverse().join(''), secret].join('_');
@@ -89,7 +89,7 @@ function strangersKey() {
   return `${body}_${checksum}`;
 }
 
-/** The claims of the token in an answer of an SDK, verified as a sync server does. */
+/** The claims of the token in an SDK's answer, verified like in a sync server. */
 async function claims({ status, body, error, threw }) {
   assert.deepEqual({ status, error, threw }, { status: 200, error: undefined, threw: undefined }, body);
   const { token, ...rest } = JSON.parse(body);
@@ -103,21 +103,21 @@ async function claims({ status, body, error, threw }) {
   return payload;
 }
 
-/** Perms with their order, which deepEqual does not compare. */
+/** Permissions in order, which deepEqual does not compare. */
 const inOrder = (perms) => JSON.stringify(Object.entries(perms));
 
 for (const [version, { full, read, knows, organizations, told }] of Object.entries(versions)) {
   const call = (...args) => sdks.get(version).call(...args);
   const session = { userId: 'ada', allow: [['acme:*', 'FULL_ACCESS']] };
 
-  test(`${version}: a session's token is signed and says what the session said`, async () => {
+  test(`${version}: a session's token is signed and holds the session's permissions`, async () => {
     const allow = [
       ['globex:*', 'READ_ACCESS'],
       ['acme:design:1', 'FULL_ACCESS'],
       ['both', 'FULL_ACCESS'],
       ['both', 'READ_ACCESS'],
     ];
-    // Of nobody in the directory: the other backend answers for its users.
+    // The user is not in the directory: the other backend is responsible for its users.
     const userId = 'renée 🎉';
     const payload = await claims(await call('authorize', { userId, options: { userInfo }, allow }));
     const { k, sub, uid, perms, ui, org } = payload;
@@ -125,7 +125,7 @@ for (const [version, { full, read, knows, organizations, told }] of Object.entri
     assert.equal(inOrder(perms), inOrder({ 'globex:*': read, 'acme:design:1': full, both: [...full, ...read] }));
   });
 
-  test(`${version}: every permission that it knows goes into the token, verbatim and in order`, async () => {
+  test(`${version}: the token holds every known permission, verbatim and in order`, async () => {
     const backwards = knows.toReversed();
     const allow = [
       ['*', backwards],
@@ -139,8 +139,8 @@ for (const [version, { full, read, knows, organizations, told }] of Object.entri
     }
   });
 
-  test(`${version}: ten patterns of the greatest length, and no permission at all`, async () => {
-    // 128 UTF-16 units and the star.
+  test(`${version}: ten patterns of the maximum length, and no permissions`, async () => {
+    // 128 UTF-16 code units and the star.
     const patterns = Array.from({ length: 10 }, (_, i) => `${i}${'😀'.repeat(63)}x*`);
     const allow = patterns.map((pattern) => [pattern, ['room:read']]);
     const { perms } = await claims(await call('authorize', { userId: 'ada', allow }));
@@ -162,7 +162,7 @@ for (const [version, { full, read, knows, organizations, told }] of Object.entri
   });
 
   if (organizations) {
-    test(`${version}: organizationId, and tenantId as it was called`, async () => {
+    test(`${version}: organizationId, and its old name tenantId`, async () => {
       for (const options of [
         { organizationId: 'acme' },
         { tenantId: 'acme' },
@@ -174,7 +174,7 @@ for (const [version, { full, read, knows, organizations, told }] of Object.entri
     });
   }
 
-  test(`${version}: what usher refuses reaches the caller`, async (t) => {
+  test(`${version}: usher's refusals reach the caller`, async (t) => {
     const invalidKey = [403, { error: 'INVALID_SECRET_KEY', message: 'Invalid secret key.' }];
     const forbidden = (reason) => [403, { error: 'forbidden', message: reason, reason }];
     const unprocessable = (message) => [told ? 422 : 403, { error: 'UNPROCESSABLE_ENTITY', message, ...help }];
@@ -287,7 +287,7 @@ test('a revoked key is refused at the next request', async () => {
   assert.equal((await authorize()).status, 403);
 });
 
-test('while the database is away every version gets 503, and afterwards a token', async () => {
+test('while the database is down every version gets 503, and afterwards a token', async () => {
   const ask = (sdk) => sdk.call('authorize', { userId: 'ada', allow: [['acme:*', 'FULL_ACCESS']] });
   const postgres = await refuseConnections(usher.databaseUrl);
   try {
@@ -301,7 +301,7 @@ test('while the database is away every version gets 503, and afterwards a token'
   for (const sdk of sdks.values()) await until('a token', async () => (await ask(sdk)).status === 200);
 });
 
-test('beyond a rate limit every version gets 503, not a 403 that stops clients', async () => {
+test('above a rate limit every version gets 503, not a 403, which would stop clients', async () => {
   const limited = await startUsher({ flags: ['--rate-limit-api-key', '1'] });
   try {
     const session = { userId: 'ada', allow: [['acme:*', 'FULL_ACCESS']], secret: limited.apiKey, baseUrl: limited.url };

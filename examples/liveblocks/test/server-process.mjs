@@ -1,5 +1,5 @@
-// A sync server with a clock of its own, in a process of its own: the engine and
-// the client carry different versions of @liveblocks/core, which do not load together.
+// A sync server with its own clock, in its own process: the engine and the client
+// need different versions of @liveblocks/core, which cannot be loaded together.
 import { createSyncServer } from '../sync.mjs';
 
 const [config, start] = process.argv.slice(2);

@@ -8,7 +8,7 @@ import { watch } from '../../usher.mjs';
 /** A path in this example. */
 export const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
-/** Whether a room stands as wanted. The client says "connected" a moment before it knows itself. */
+/** Whether a room has a status. The client reports "connected" shortly before it knows itself. */
 export const stands = ({ status, self }, wanted) => status === wanted && (wanted !== 'connected' || self !== null);
 
 /** Ends usher's connections to its database and allows none until `restore`. */
@@ -16,7 +16,7 @@ export async function refuseConnections(databaseUrl) {
   const owner = new pg.Client(databaseUrl);
   await owner.connect();
   const limit = (n) => owner.query(`ALTER DATABASE ${pg.escapeIdentifier(owner.database)} CONNECTION LIMIT ${n}`);
-  await limit(0); // which does not hold for the owner, a superuser
+  await limit(0); // does not apply to the owner, a superuser
   await owner.query(`
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
      WHERE datname = current_database() AND pid <> pg_backend_pid()`);
@@ -28,7 +28,7 @@ export async function refuseConnections(databaseUrl) {
   };
 }
 
-/** Runs server.mjs, as npm start does, for the tokens of a running usher. */
+/** Runs server.mjs, like npm start, for the tokens of a running usher. */
 export async function startServer({ issuer }) {
   const env = { ...process.env, USHER_ISSUER: issuer, PORT: '0' };
   const child = watch(spawn(process.execPath, [here('server.mjs')], { env }));
@@ -36,7 +36,7 @@ export async function startServer({ issuer }) {
   return { url, stop: child.stop };
 }
 
-/** Runs a sync server whose clock stands still and is set by the test, in milliseconds. */
+/** Runs a sync server with a clock that the test sets, in milliseconds. */
 export async function startServerWithClock(config, time) {
   const child = startModule('test/server-process.mjs', JSON.stringify(config), String(time));
   const [port] = await child.answer();
@@ -50,13 +50,13 @@ export async function startServerWithClock(config, time) {
   };
 }
 
-/** Runs one of several versions of the client, which do not load together, to be called. */
+/** Runs a version of the client in its own process, since several cannot be loaded in one. */
 export const startClient = (version, config) => callable('test/client-process.mjs', version, JSON.stringify(config));
 
-/** Runs one of several versions of the Node SDK, which do not load together either, to be called. */
+/** Runs a version of the Node SDK in its own process. */
 export const startSDK = (version, config) => callable('test/sdk-process.mjs', version, JSON.stringify(config));
 
-/** Runs a module of the guide as a browser's page, to be called. */
+/** Runs a module of the guide as a page in a browser. */
 export const startPage = (config) => callable('test/page-process.mjs', JSON.stringify(config));
 
 async function callable(file, ...args) {
@@ -72,7 +72,7 @@ async function callable(file, ...args) {
   };
 }
 
-/** Runs client.mjs, the program. */
+/** Runs client.mjs. */
 export function startProgram(user, room, { file, syncUrl }) {
   const env = { ...process.env, USHER_DEV: file, SYNC_URL: syncUrl };
   return watch(spawn(process.execPath, [here('client.mjs'), user, room], { env }));

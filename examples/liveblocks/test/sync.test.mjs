@@ -1,4 +1,4 @@
-// The real client, a real Liveblocks engine that verifies offline, a real usher.
+// The real client, a real Liveblocks engine that verifies offline, and a real usher.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 
@@ -12,7 +12,7 @@ import { recordingClient } from './client.mjs';
 import { stands, startProgram, startServer, startServerWithClock } from './support.mjs';
 
 let usher, server;
-const opened = []; // to be closed after each test
+const opened = []; // closed after each test
 
 before(async () => {
   usher = await startUsher();
@@ -28,7 +28,7 @@ after(async () => {
   await usher?.stop();
 });
 
-/** A client in the browser of a user; or with an `authEndpoint` of the test's. */
+/** A client in a user's browser, or with the test's `authEndpoint`. */
 function open(user, { baseUrl = server.url, authEndpoint } = {}) {
   const client = recordingClient(createClient, { baseUrl, usher, user, authEndpoint });
   opened.push(client.leave);
@@ -53,7 +53,7 @@ async function startClocked(options) {
   return { issuer, other };
 }
 
-/** A socket that speaks the protocol without a client, and so without its checks. */
+/** A socket that uses the protocol without the client's checks. */
 function rawSocket(room, token, { url } = server) {
   const query = new URLSearchParams({ roomId: room, tok: token, version: '3.24.2' });
   const socket = new WebSocket(`${url.replace('http', 'ws')}/v8?${query}`);
@@ -65,7 +65,7 @@ function rawSocket(room, token, { url } = server) {
   return {
     send: (message) => socket.send(JSON.stringify([message])),
     sendRaw: (data) => socket.send(data),
-    /** Reads nothing, and so answers no close, until resumed. */
+    /** Reads nothing, and so does not answer a close, until resumed. */
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     next: (type) => until(`message ${type}`, () => received.find((message) => message.type === type)),
@@ -87,8 +87,8 @@ test('a writer and a reader see each other', async () => {
     assert.equal(other.info.name, name);
     assert.equal(other.canWrite, canWrite);
   }
-  // Not before both see each other: while somebody enters, the client can send
-  // its presence of before the update after it.
+  // Only after both see each other: while another user enters, the client can send
+  // its old presence after the new one.
   ada.updatePresence({ cursor: 7 });
   grace.updatePresence({ cursor: 8 });
   await until('ada’s cursor', async () => (await seen(grace, 'ada')).presence.cursor === 7);
@@ -104,7 +104,7 @@ test('a writer and a reader see each other', async () => {
   await until('ada alone', () => ada.getOthers().length === 0);
 });
 
-test('the server refuses what READ may not, whatever the client', async (t) => {
+test('the server refuses messages that READ does not allow', async (t) => {
   const room = 'acme:design:2';
   const ada = await enter(open('ada'), room, { n: 1 });
   const { root } = await ada.getStorage();
@@ -127,13 +127,13 @@ test('the server refuses what READ may not, whatever the client', async (t) => {
       assert.equal(reason, 'Your token does not allow this');
     });
   }
-  // What the engine holds now, as it tells somebody new.
+  // The engine's storage, as a new client gets it.
   const grace = await enter(open('grace'), room);
   assert.equal((await grace.getStorage()).root.get('n'), 42);
   assert.equal(root.get('n'), 42);
 });
 
-test('the same messages are FULL’s to send', async () => {
+test('FULL allows the same messages', async () => {
   const room = 'acme:design:3';
   const socket = rawSocket(room, await usher.token('ada', { room }));
   await socket.next(104);
@@ -143,7 +143,7 @@ test('the same messages are FULL’s to send', async () => {
   assert.equal((await grace.getStorage()).root.get('n'), 5);
 });
 
-test('features of their own are kept to, in tokens of /v2/authorize-user', async () => {
+test('permissions for single features are enforced, as in tokens of /v2/authorize-user', async () => {
   const { issuer, other } = await startClocked();
   const room = 'acme:design:1';
   const join = async (...names) => {
@@ -169,14 +169,14 @@ test('features of their own are kept to, in tokens of /v2/authorize-user', async
   await reader.next(501); // the new feed
 });
 
-test('nonsense closes one socket and harms nobody', async () => {
+test('invalid messages close one socket and affect no other', async () => {
   const room = 'acme:design:4';
   const ada = await enter(open('ada'), room);
   const token = await usher.token('grace', { room });
   const nonsense = {
     text: 'not JSON',
     bytes: Buffer.from([0, 159]),
-    'what the engine quotes at length': `[{"type":"${'x'.repeat(10_000)}"}]`,
+    'a message that the engine quotes': `[{"type":"${'x'.repeat(10_000)}"}]`,
   };
   for (const [name, data] of Object.entries(nonsense)) {
     const socket = rawSocket(room, token);
@@ -187,7 +187,7 @@ test('nonsense closes one socket and harms nobody', async () => {
   assert.equal(ada.getStatus(), 'connected');
 });
 
-test('what usher did not sign for this room closes 4001, and the client stops', async (t) => {
+test('an invalid token closes the socket with 4001, and the client stops', async (t) => {
   const room = 'acme:design:1';
   const good = await usher.token('ada', { room });
   const header = decodeProtectedHeader(good);
@@ -213,13 +213,13 @@ test('what usher did not sign for this room closes 4001, and the client stops', 
   });
 });
 
-test('without usher’s keys the client is told to come back', async () => {
+test('without usher’s keys the client is told to reconnect', async () => {
   const { other } = await startClocked({ jwks: 'http://127.0.0.1:1' });
   const socket = rawSocket('acme:design:1', await usher.token('ada', {}), other);
   assert.equal((await socket.closed())[0], 1013);
 });
 
-/** The same token with one bit of its signature the other way. */
+/** The same token with one bit of its signature flipped. */
 function changed(token) {
   const [header, payload, signature] = token.split('.');
   const bytes = Buffer.from(signature, 'base64url');
@@ -227,13 +227,13 @@ function changed(token) {
   return `${header}.${payload}.${bytes.toString('base64url')}`;
 }
 
-test('a token that expires closes 4109, and the client comes back with a new one', async () => {
+test('an expiring token closes the socket with 4109, and the client reconnects with a new one', async () => {
   const room = 'acme:design:1';
   const { issuer, other } = await startClocked({ leeway: 0 });
   let asked = 0;
   const client = open('ada', {
     baseUrl: other.url,
-    // The client keeps no token as short as this: as if its time had passed there, too.
+    // The client does not cache a token with such a short lifetime.
     authEndpoint: async () => (asked++, { token: await issuer.issue({ rooms: { [room]: 'full' }, lifetime: 1 }) }),
   });
   const entered = await enter(client, room, { n: 1 });
@@ -249,7 +249,7 @@ test('a token that expires closes 4109, and the client comes back with a new one
   assert.equal((await entered.getStorage()).root.get('n'), 42);
 });
 
-test('after its token has expired nothing that a client sends counts, though it ignores the close', async () => {
+test('messages after the expiry of a token are ignored, even if the client ignores the close', async () => {
   const room = 'acme:design:1';
   const { issuer, other } = await startClocked({ leeway: 0 });
   const rooms = { [room]: 'full' };
@@ -269,15 +269,15 @@ test('after its token has expired nothing that a client sends counts, though it 
   socket.resume();
   assert.equal((await socket.closed())[0], 4109);
 
-  root.set('last', true); // which the server takes after all that came before
+  root.set('last', true); // the server handles it after everything before
   await until('its confirmation', () => ada.getStorageStatus() === 'synchronized');
   assert.equal(root.get('n'), 42);
 });
 
-test('a token that is expired at connect closes 4100, and the client comes back more and more slowly', async () => {
+test('a token that has expired when connecting closes the socket with 4100, and the client slows down', async () => {
   const room = 'acme:design:1';
   const { issuer, other } = await startClocked();
-  const lifetime = 300; // which the client counts on its own clock: it keeps the token
+  const lifetime = 300; // the client counts it by its own clock, and keeps the token
   await other.setClock(issuer.now() + (lifetime + 31) * 1000);
   let asked = 0;
   const client = open('ada', {
@@ -289,8 +289,7 @@ test('a token that is expired at connect closes 4100, and the client comes back 
   await other.setClock(issuer.now());
   await settled(entered, 'connected');
 
-  // Five connects in 3.75 s at the least, whatever the machine's speed; with
-  // 4109 they were thousands a second.
+  // Five connections take at least 3.75 s. With 4109 there were thousands per second.
   const refused = client.sockets.slice(0, -1);
   for (const { closed } of refused) assert.equal(closed.code, 4100);
   for (const [i, pause] of [250, 500, 1000, 2000].entries()) {
@@ -300,8 +299,8 @@ test('a token that is expired at connect closes 4100, and the client comes back 
   assert.equal(asked, 1);
 });
 
-test('FULL that a partial token left out comes on entering the room', async () => {
-  const ids = Array.from({ length: 12 }, (_, i) => `globex:plan:${i}`); // of ten patterns at most
+test('FULL that a partial token left out is granted when entering the room', async () => {
+  const ids = Array.from({ length: 12 }, (_, i) => `globex:plan:${i}`); // a token has at most ten patterns
   for (const id of ids) usher.command('grant', 'add', '--user', 'mallory', '--room', id, '--access', 'full');
 
   const mallory = open('mallory');
@@ -315,14 +314,14 @@ test('FULL that a partial token left out comes on entering the room', async () =
   for (const room of [first, second]) assert.equal(room.getSelf().canWrite, true, room.id);
   assert.deepEqual(mallory.answers.map(({ room }) => room), [ids[0], missing]);
 
-  // In all of globex she has READ: that must not have come with the first
-  // token, which the client would then have kept for the second room.
+  // She has READ in all of globex. The first token must not hold it, or the client
+  // would have kept that token for the second room.
   const other = await enter(mallory, 'globex:lobby');
   assert.equal(other.getSelf().canWrite, false);
   assert.equal(mallory.answers.length, 3);
 });
 
-test('the program works as README.md says', async () => {
+test('the program works as in README.md', async () => {
   const { file } = usher;
   const run = (user) => {
     const program = startProgram(user, 'acme:design:5', { file, syncUrl: server.url });
@@ -345,7 +344,7 @@ test('the program works as README.md says', async () => {
   assert.match(mallory.output(), /No grant covers this request/);
 });
 
-test('while usher is down, its tokens open rooms', async () => {
+test('while usher is down, its tokens are accepted', async () => {
   const room = 'acme:design:1';
   const token = await usher.token('grace', { room });
   await usher.stop();
