@@ -212,26 +212,23 @@ func (a *AuditLog) run() {
 	}
 }
 
-// write commits the batch and tells its waiters. A batch that Postgres refuses
-// for its data is halved, so that one bad row does not fail its neighbours.
+// write commits the batch and tells its waiters.
 func (a *AuditLog) write(batch []*pendingRow) {
-	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
-	err := a.insert(ctx, a.db.pool, batch)
-	cancel()
-	if err != nil && len(batch) > 1 && isDataError(err) {
-		half := len(batch) / 2
-		a.write(batch[:half])
-		a.write(batch[half:])
-		return
-	}
-	a.batches.Observe(float64(len(batch)))
-	if err != nil {
-		a.failed.Add(float64(len(batch)))
-		err = unavailable("record decision", err)
-	}
-	for _, row := range batch {
+	halve(batch, func(rows []*pendingRow) error {
+		ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+		defer cancel()
+		err := a.insert(ctx, a.db.pool, rows)
+		if err == nil || len(rows) == 1 || !isStatementFault(err) {
+			a.batches.Observe(float64(len(rows)))
+		}
+		return err
+	}, func(row *pendingRow, err error) {
+		if err != nil {
+			a.failed.Inc()
+			err = unavailable("record decision", err)
+		}
 		row.committed <- err
-	}
+	})
 }
 
 // isDataError reports whether Postgres refused the rows themselves (class 22,

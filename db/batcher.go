@@ -1,9 +1,44 @@
 package db
 
 import (
+	"errors"
 	"slices"
 	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
+
+// halve runs do for a batch and answers each item. A batch that Postgres refuses
+// for what it was asked is halved, so that one item does not fail the others:
+// its data, or a function of the directory that raises an error for it.
+func halve[T any](batch []T, do func([]T) error, answer func(T, error)) {
+	err := do(batch)
+	if err != nil && len(batch) > 1 && isStatementFault(err) {
+		half := len(batch) / 2
+		halve(batch[:half], do, answer)
+		halve(batch[half:], do, answer)
+		return
+	}
+	for _, item := range batch {
+		answer(item, err)
+	}
+}
+
+// isStatementFault reports whether the server refused a statement for what it
+// is or reads. Where the connection, the server's resources, a lock, a time
+// limit, a concurrent transaction or the system failed, halves would fail, too,
+// and each would take its time.
+func isStatementFault(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || len(pgErr.Code) != 5 {
+		return false
+	}
+	switch pgErr.Code[:2] {
+	case "08", "40", "53", "57", "58":
+		return false
+	}
+	return pgErr.Code != lockNotAvailable
+}
 
 // A batcher gathers what waits, so that one statement serves many callers:
 // while its workers are busy, items queue up, and whoever is free takes all of

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,20 +30,39 @@ const (
 )
 
 // DB is a pool of connections to one database. It is safe for concurrent use.
-type DB struct{ pool *pgxpool.Pool }
+type DB struct {
+	pool   *pgxpool.Pool
+	pooled atomic.Bool // connections go through a pooler: see open
+}
 
 // Open returns a pool for a libpq URL. It connects lazily: a database that is
 // down is an error of the first call, not of Open. The caller closes it.
 func Open(url secret.Text) (*DB, error) {
-	cfg, err := pgxpool.ParseConfig(url.Reveal())
+	cfg, err := parseURL(url)
 	if err != nil {
-		return nil, errBadURL
+		return nil, err
 	}
 	if cfg.ConnConfig.ConnectTimeout == 0 || cfg.ConnConfig.ConnectTimeout > connectTimeout {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
-	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
-		cfg.ConnConfig.RuntimeParams["application_name"] = "usher"
+	db := new(DB)
+	var found sync.Mutex
+	known := false
+	cfg.BeforeConnect = func(ctx context.Context, conn *pgx.ConnConfig) error {
+		found.Lock()
+		defer found.Unlock()
+		if !known {
+			pooled, err := isPooler(ctx, conn)
+			if err != nil {
+				return err
+			}
+			known = true
+			db.pooled.Store(pooled)
+		}
+		if db.pooled.Load() {
+			usePooler(conn)
+		}
+		return nil
 	}
 	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		// Times are UTC wherever they are printed.
@@ -50,11 +71,26 @@ func Open(url secret.Text) (*DB, error) {
 		})
 		return nil
 	}
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	db.pool, err = pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
 		return nil, fmt.Errorf("db: open: %w", err)
 	}
-	return &DB{pool}, nil
+	return db, nil
+}
+
+// parseURL reads a libpq URL, parameters of pgxpool included. On every
+// connection the search_path is fixed, so that nothing that somebody has planted
+// in schema public is called in place of what a statement means.
+func parseURL(url secret.Text) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(url.Reveal())
+	if err != nil {
+		return nil, errBadURL
+	}
+	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
+		cfg.ConnConfig.RuntimeParams["application_name"] = "usher"
+	}
+	cfg.ConnConfig.RuntimeParams["search_path"] = ownPath
+	return cfg, nil
 }
 
 // errBadURL leaves out the text of the parse error, which quotes the URL: pgx

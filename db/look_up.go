@@ -57,7 +57,8 @@ type Directory struct {
 type pendingLookUp struct {
 	token, user, organization *string
 
-	found chan lookUpResult // of capacity 1: the worker never waits for a reader
+	result lookUpResult
+	found  chan lookUpResult // of capacity 1: the worker never waits for a reader
 }
 
 type lookUpResult struct {
@@ -117,29 +118,17 @@ func nullable(s string) *string {
 	return &s
 }
 
-// lookUp answers a batch. One that Postgres refuses for its data is halved, so
-// that one odd token does not fail its neighbours.
+// lookUp answers a batch.
 func (d *Directory) lookUp(batch []*pendingLookUp) {
-	results := make([]lookUpResult, len(batch))
-	for i := range results {
-		results[i].err = session.ErrSessionUnknown // until there is a row
-	}
-	err := d.query(batch, results)
-	if err != nil && len(batch) > 1 && isDataError(err) {
-		half := len(batch) / 2
-		d.lookUp(batch[:half])
-		d.lookUp(batch[half:])
-		return
-	}
-	for i, l := range batch {
+	halve(batch, d.query, func(l *pendingLookUp, err error) {
 		if err != nil {
-			results[i] = lookUpResult{err: unavailable("look up", err)}
+			l.result = lookUpResult{err: unavailable("look up", err)}
 		}
-		l.found <- results[i]
-	}
+		l.found <- l.result
+	})
 }
 
-func (d *Directory) query(batch []*pendingLookUp, results []lookUpResult) error {
+func (d *Directory) query(batch []*pendingLookUp) error {
 	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()
 	columns := make([]*string, 3*len(batch))
@@ -155,15 +144,25 @@ func (d *Directory) query(batch []*pendingLookUp, results []lookUpResult) error 
 	if err != nil {
 		return err
 	}
+	for _, l := range batch {
+		l.result = lookUpResult{err: session.ErrSessionUnknown} // until there is a row
+	}
 	for i := range found {
+		l := batch[found[i].N-1]
 		principal, err := found[i].principal()
+		if l.result.principal != nil {
+			principal, err = nil, errListedTwice
+		}
 		if err != nil {
 			err = unavailable("look up", err)
 		}
-		results[found[i].N-1] = lookUpResult{principal, err}
+		l.result = lookUpResult{principal, err}
 	}
 	return nil
 }
+
+// errListedTwice leaves open which of two rows the caller is.
+var errListedTwice = errors.New("the directory has two rows of one session or user")
 
 func (r *principalRow) principal() (*session.Principal, error) {
 	p := &session.Principal{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -331,5 +332,80 @@ func TestOddTokenFailsAlone(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A directory that raises an error for one user, or lists one twice, fails that
+// one alone. Batches come together while a lock holds the first ones up.
+func TestLookUpFailsOneAlone(t *testing.T) {
+	t.Parallel()
+	const memberships = `CREATE OR REPLACE FUNCTION usher.directory_memberships(user_id text) RETURNS TABLE (kind text, id text, organization_id text)
+		LANGUAGE plpgsql STABLE ROWS 10 AS $f$ BEGIN IF user_id = 'bad' THEN %s END IF;
+		RETURN QUERY VALUES ('organization', 'acme', 'acme'), ('organization', 'acme', 'acme'), ('group', 'writers', 'acme'), ('group', 'writers', 'acme'); END $f$`
+	for name, raise := range map[string]string{
+		"P0001": "RAISE EXCEPTION 'no';",
+		"21000": "PERFORM (SELECT n FROM generate_series(1, 2) n);",
+		"22012": "PERFORM 1 / 0;",
+		"54001": "RAISE statement_too_complex;",
+		"42P01": "PERFORM FROM public.nothing;",
+		"XX000": "RAISE internal_error;",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			pg := dbtest.New(t)
+			exec(t, pg, fmt.Sprintf(memberships, raise))
+			directory, err := open(t, pg).Directory(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lock, err := pg.Pool.Begin(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := lock.Exec(ctx, "LOCK TABLE usher.grants IN ACCESS EXCLUSIVE MODE"); err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			for i := range 24 {
+				user := "good"
+				if i%8 == 5 {
+					user = "bad"
+				}
+				all.Go(func() {
+					p, err := directory.PrincipalByUser(ctx, user, "acme")
+					if user == "bad" {
+						if !errors.Is(err, session.ErrUnavailable) {
+							t.Errorf("bad: %v, want %v", err, session.ErrUnavailable)
+						}
+						return
+					}
+					if err != nil {
+						t.Errorf("good: %v", err)
+					} else if p.User.Organization != "acme" || !slices.Equal(p.MemberOf.Organizations, []string{"acme"}) || !slices.Equal(p.MemberOf.Groups, []string{"writers"}) {
+						t.Errorf("good: organization %q, member of %+v", p.User.Organization, p.MemberOf)
+					}
+				})
+			}
+			if err := lock.Rollback(ctx); err != nil {
+				t.Fatal(err)
+			}
+			all.Wait()
+		})
+	}
+}
+
+// Of two rows for one session nobody can say who the caller is.
+func TestLookUpOfAnAmbiguousSession(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	exec(t, pg, `CREATE OR REPLACE FUNCTION usher.directory_session(token text) RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)
+		LANGUAGE sql STABLE ROWS 1 AS $$ VALUES ('ada', NULL, now() + interval '1 day'), ('bob', NULL, now() + interval '1 day') $$`)
+	directory, err := open(t, pg).Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := directory.PrincipalBySession(t.Context(), secret.New("token")); !errors.Is(err, session.ErrUnavailable) {
+		t.Errorf("PrincipalBySession() = %+v, %v; want %v", p, err, session.ErrUnavailable)
 	}
 }

@@ -215,14 +215,21 @@ func MigrationStatus(ctx context.Context, url secret.Text) ([]Migration, error) 
 }
 
 func connect(ctx context.Context, url secret.Text) (*pgx.Conn, error) {
-	cfg, err := pgx.ParseConfig(url.Reveal())
+	cfg, err := parseURL(url)
 	if err != nil {
-		return nil, errBadURL
+		return nil, err
 	}
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = 5 * connectTimeout
+	if cfg.ConnConfig.ConnectTimeout == 0 {
+		cfg.ConnConfig.ConnectTimeout = 5 * connectTimeout
 	}
-	conn, err := pgx.ConnectConfig(ctx, cfg)
+	pooled, err := isPooler(ctx, cfg.ConnConfig)
+	if err != nil {
+		return nil, unavailable("connect", err)
+	}
+	if pooled {
+		return nil, errPooler
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
 	if err != nil {
 		return nil, unavailable("connect", err)
 	}
@@ -260,6 +267,9 @@ type Deployment struct {
 	// MayRewriteAudit says that the role may change or delete audit rows, as
 	// owners and superusers may: not a role to serve with.
 	MayRewriteAudit bool
+	// MayCreateInPublic says that the role may create objects in schema public,
+	// where they could be called in place of Postgres' own by other roles.
+	MayCreateInPublic bool
 	// LosesCommits says that an acknowledged commit may be lost in a crash:
 	// synchronous_commit or fsync is off.
 	LosesCommits bool
@@ -275,7 +285,7 @@ type Deployment struct {
 
 // columns are where a row of deployment.sql goes.
 func (d *Deployment) columns() []any {
-	return []any{&d.Mode, &d.SchemaVersion, &d.MayRewriteAudit, &d.LosesCommits, &d.salt, &d.Directory, &d.schemaHash}
+	return []any{&d.Mode, &d.SchemaVersion, &d.MayRewriteAudit, &d.MayCreateInPublic, &d.LosesCommits, &d.salt, &d.Directory, &d.schemaHash}
 }
 
 // Deployment reads the database's mark. It returns [ErrNotMigrated] where

@@ -9,7 +9,11 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/permissions"
 )
 
 func isRefused(err error) bool {
@@ -99,6 +103,84 @@ func TestDefinerFunctionsArePinned(t *testing.T) {
 	}
 	for _, f := range texts(t, pg, definers+" AND has_function_privilege('public', oid, 'EXECUTE')") {
 		t.Errorf("%s is for everybody", f)
+	}
+}
+
+// What a function calls, its caller's search_path does not decide: it is pinned,
+// or Postgres has resolved it when the function was made (a body without
+// quotes), or only such functions may call it.
+func TestFunctionsArePinned(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	for _, f := range texts(t, pg, `
+		SELECT p.oid::regprocedure::text
+		  FROM pg_proc p
+		 WHERE p.pronamespace IN ('usher'::regnamespace, 'audit'::regnamespace)
+		   AND NOT 'search_path=pg_catalog, pg_temp' = ANY (coalesce(p.proconfig, '{}'))
+		   AND p.prosqlbody IS NULL
+		   AND (p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'sql')
+		        OR has_function_privilege('usher_auditor', p.oid, 'EXECUTE')
+		        OR has_function_privilege('usher_service', p.oid, 'EXECUTE') AND p.proname NOT LIKE 'directory\_%')`) {
+		t.Errorf("%s resolves names by its caller's search_path", f)
+	}
+}
+
+// On a server from before PostgreSQL 15 everybody may create operators in
+// schema public: an exact match of types is preferred to Postgres' own.
+func TestPlantedOperatorsAreNotCalled(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pg := dbtest.New(t)
+	exec(t, pg, "SET ROLE pg_database_owner; GRANT CREATE ON SCHEMA public TO PUBLIC; RESET ROLE")
+	service := open(t, pg)
+	if d, err := service.Deployment(ctx); err != nil || !d.MayCreateInPublic {
+		t.Errorf("Deployment() = %+v, %v; want MayCreateInPublic", d, err)
+	}
+	if _, err := service.AddUser(ctx, "ada", nil, "t"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := service.AddOrganization(ctx, "acme", "", "t"); err != nil {
+		t.Fatal(err)
+	}
+	attacker := connect(t, pg.ServiceURL)
+	if _, err := attacker.Exec(ctx, `
+		CREATE FUNCTION public.planted(a usher.id, b usher.id) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted'; END $$;
+		CREATE FUNCTION public.planted(a text, b text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted'; END $$;
+		CREATE FUNCTION public.planted(a text, b usher.id) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted'; END $$;
+		CREATE FUNCTION public.planted(a usher.id, b text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted'; END $$;
+		CREATE OPERATOR public.= (LEFTARG = usher.id, RIGHTARG = usher.id, FUNCTION = public.planted);
+		CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = usher.id, FUNCTION = public.planted);
+		CREATE OPERATOR public.= (LEFTARG = usher.id, RIGHTARG = text, FUNCTION = public.planted);
+		GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC`); err != nil {
+		t.Fatal(err)
+	}
+	owner, err := db.Open(secret.New(pg.URL + "&search_path=public,pg_catalog"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close()
+	acme := admin.Subject{Kind: admin.OrganizationKind, ID: "acme"}
+	for name, call := range map[string]func() error{
+		"AddMember": func() error { _, err := owner.AddMember(ctx, acme, "ada", "t"); return err },
+		"AddGrant": func() error {
+			_, _, err := owner.AddGrant(ctx, admin.NewGrant{Subject: acme, Kind: permissions.RoomKind, Pattern: "acme:*", Access: permissions.Read}, "t")
+			return err
+		},
+		"DeleteUser": func() error { _, err := owner.DeleteUser(ctx, "ada", "t"); return err },
+		"Migrate": func() error {
+			exec(t, pg, "UPDATE usher.applied_schema SET sha256 = 'old'")
+			_, err := db.Migrate(ctx, secret.New(pg.URL), db.Production)
+			return err
+		},
+	} {
+		if err := call(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Who connects by other programs is safe in usher's own triggers.
+	conn := connect(t, pg.URL)
+	if _, err := conn.Exec(ctx, "SET search_path = public, pg_catalog; INSERT INTO usher.users (id, created_by) VALUES ('bob', 't'); INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) VALUES ('bob', 'organization', 'acme', 't')"); err != nil {
+		t.Errorf("a membership by another program: %v", err)
 	}
 }
 

@@ -216,6 +216,10 @@ func (e *examination) deployment(d db.Deployment) {
 	} else {
 		e.ok("role", "it may not change audit rows")
 	}
+	if d.MayCreateInPublic && !d.MayRewriteAudit {
+		e.fault("role", "run REVOKE CREATE ON SCHEMA public FROM PUBLIC, as the owner of that schema",
+			"the role in the database URL may create objects in schema public, where they could replace Postgres' own")
+	}
 	if d.LosesCommits {
 		e.fault("commits", "turn synchronous_commit and fsync on", "Postgres may lose acknowledged commits, and a token would then have no audit row")
 	} else {

@@ -20,7 +20,7 @@ SELECT asked.n, p.*
         UNION ALL
         SELECT asked.user_id, asked.organization_id, NULL WHERE asked.token IS NULL
     ), listed AS MATERIALIZED (
-        SELECT m.kind, m.id, m.organization_id
+        SELECT DISTINCT m.kind, m.id, m.organization_id -- an application may list one twice
           FROM session s, usher.directory_memberships(s.user_id) m
     ), active AS MATERIALIZED (
         SELECT s.organization_id IS NOT NULL AS confined,

@@ -32,8 +32,20 @@ SELECT version FROM usher.migrations
 SELECT d.mode,
        (SELECT coalesce(max(version), 0) FROM usher.migrations) AS schema_version,
        has_table_privilege('usher.decisions', 'UPDATE, DELETE, TRUNCATE') AS may_rewrite_audit,
+       EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'public' AND has_schema_privilege(n.oid, 'CREATE')) AS may_create_in_public,
        current_setting('synchronous_commit') IN ('off', 'local')
        OR current_setting('fsync') = 'off' AS loses_commits,
        d.session_salt, d.directory,
        coalesce((SELECT a.sha256 FROM usher.applied_schema a), '') AS schema_sha256
   FROM usher.deployment d
+
+-- name: search_path
+-- The search_path, and the schemas on it in which a role that is neither this
+-- one nor a superuser may create objects.
+SELECT current_setting('search_path') AS path,
+       ARRAY(SELECT n.nspname::text
+               FROM unnest(current_schemas(false)) s (name)
+               JOIN pg_namespace n ON n.nspname = s.name
+              WHERE EXISTS (SELECT FROM aclexplode(n.nspacl) a
+                             WHERE a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
+                               AND a.grantee <> (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user))) AS writable

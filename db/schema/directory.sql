@@ -5,7 +5,7 @@
 -- History tables keep no foreign keys, which would forbid deleting what they
 -- remember; a membership must still begin between two things that exist.
 CREATE OR REPLACE FUNCTION usher.check_membership() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM FROM usher.users WHERE id = NEW.user_id FOR KEY SHARE;
     IF NOT FOUND THEN
@@ -26,7 +26,7 @@ CREATE OR REPLACE TRIGGER check_membership BEFORE INSERT ON usher.memberships
     FOR EACH ROW EXECUTE FUNCTION usher.check_membership();
 
 CREATE OR REPLACE FUNCTION usher.only_once() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RAISE insufficient_privilege USING
         MESSAGE = format('%s of %I.%I is not allowed: its history is the table', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME);
@@ -49,7 +49,7 @@ CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.memberships
 -- is exact to its duration. A row can be younger than the transaction that
 -- changes it, hence greatest().
 CREATE OR REPLACE FUNCTION usher.stamp_user() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         NEW.created_at := now();
@@ -75,7 +75,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION usher.stamp_membership() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         NEW.created_at := now();
@@ -114,7 +114,7 @@ CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.groups
 -- tables, usher's own tables have no effect: a write there would mislead whoever
 -- makes it, and a deletion would revoke the grants of the application's user.
 CREATE OR REPLACE FUNCTION usher.check_own_directory() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     in_force text := (SELECT directory FROM usher.deployment);
 BEGIN

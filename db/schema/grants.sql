@@ -13,7 +13,7 @@ CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.grants
 
 -- What says when, the database says: see stamp_user. Of grants and API keys.
 CREATE OR REPLACE FUNCTION usher.stamp_revocable() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         NEW.created_at := now();
@@ -31,7 +31,7 @@ CREATE OR REPLACE TRIGGER stamp BEFORE INSERT OR UPDATE ON usher.grants
 -- Two live templates that differ only in the placeholder would let a user whose
 -- id equals an organization's id into its rooms.
 CREATE OR REPLACE FUNCTION usher.check_template() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     other usher.grants;
 BEGIN
@@ -60,7 +60,7 @@ CREATE OR REPLACE TRIGGER check_template AFTER INSERT ON usher.grants
 -- What is deleted takes its grants and memberships along, so that a reused id
 -- inherits nothing.
 CREATE OR REPLACE FUNCTION usher.revoke_of_deleted() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kind  text := TG_ARGV[0];
     actor text := coalesce(nullif(current_setting('usher.actor', true), ''), current_user);

@@ -68,8 +68,7 @@ LANGUAGE sql STABLE ROWS 1 AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usher.holds_at(at timestamptz, valid_from timestamptz, valid_until timestamptz, created_at timestamptz, revoked_at timestamptz) RETURNS boolean
-LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN at IS NULL
+LANGUAGE sql STABLE
+RETURN CASE WHEN at IS NULL
                 THEN revoked_at IS NULL AND valid_from <= now() AND (valid_until IS NULL OR valid_until > now())
-                ELSE valid_from <= at AND created_at <= at AND (valid_until IS NULL OR valid_until > at) AND (revoked_at IS NULL OR revoked_at > at) END
-$$;
+                ELSE valid_from <= at AND created_at <= at AND (valid_until IS NULL OR valid_until > at) AND (revoked_at IS NULL OR revoked_at > at) END;

@@ -49,7 +49,7 @@ RETURN (SELECT CASE WHEN bool_or(p.value = 'full') THEN 'full' WHEN bool_or(p.va
 COMMENT ON FUNCTION audit.access_of(jsonb, text) IS 'What {pattern: access} gives to the id: the strongest of all that match; ''none'' where none does. Of a token: audit.access_of(patterns -> ''rooms'', ''acme:1'').';
 
 CREATE OR REPLACE FUNCTION audit.expand(kind text, pattern text, user_id text, organizations text[], groups text[]) RETURNS SETOF text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     organization text;
     one_group    text;
@@ -92,7 +92,7 @@ COMMENT ON FUNCTION audit.expand(text, text, text, text[], text[]) IS 'The patte
 
 CREATE OR REPLACE FUNCTION audit.template_values(kind text, pattern text, id text,
     OUT matches boolean, OUT user_id text, OUT organization_id text, OUT group_id text)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     literal text;
     name    text;

@@ -15,7 +15,7 @@
 -- prefixes. Braces are for placeholders alone, so that no pattern reaches
 -- beyond the first one in an id.
 CREATE OR REPLACE FUNCTION usher.plain_patterns(id text) RETURNS text[]
-LANGUAGE plpgsql IMMUTABLE AS $$
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     literal text := split_part(split_part(id, '{', 1), '}', 1);
 BEGIN
@@ -29,7 +29,7 @@ $$;
 -- the id shows; a template that cannot match is no row. Not inlined: Postgres
 -- would expect thousands of rows of it, and scan.
 CREATE OR REPLACE FUNCTION usher.templates(kind text, id text) RETURNS TABLE (pattern text, user_id text, organization_id text, group_id text)
-LANGUAGE plpgsql STABLE ROWS 2 AS $$
+LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY
     WITH RECURSIVE template AS (
@@ -167,7 +167,7 @@ LANGUAGE sql STABLE ROWS 100 AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usher.check_question(kind text, id text, access text DEFAULT 'read') RETURNS void
-LANGUAGE plpgsql IMMUTABLE AS $$
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF kind IS NULL OR kind NOT IN ('room', 'store') THEN
         RAISE invalid_parameter_value USING

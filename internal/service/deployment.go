@@ -24,6 +24,8 @@ func checkDeployment(ctx context.Context, database *db.DB, mode db.Mode, cookies
 	switch {
 	case d.MayRewriteAudit:
 		return errors.New("the database role may change audit rows: serve with a role that is a member of usher_service alone, not with the owner")
+	case d.MayCreateInPublic:
+		return errors.New("the database role may create objects in schema public, where they could replace Postgres' own: run REVOKE CREATE ON SCHEMA public FROM PUBLIC as the owner of the schema")
 	case d.Directory == db.BetterAuthDirectory && !cookiesSigned: // every cookie would be refused
 		return errors.New("the directory is Better Auth's, which signs its session cookie: give its secret (BETTER_AUTH_SECRET) as --session-cookie-secret or --session-cookie-secret-file")
 	}

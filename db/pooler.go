@@ -1,0 +1,69 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// A connection pooler in transaction mode gives each transaction another
+// connection to the server. Prepared statements, session locks and settings of
+// one are not there in the next.
+
+// isPooler reports whether a URL leads to a pooler. Poolers refuse the
+// search_path that usher asks for at the start of each connection, or ignore
+// it; a server takes it.
+func isPooler(ctx context.Context, cfg *pgx.ConnConfig) (bool, error) {
+	cfg = cfg.Copy()
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && strings.Contains(pgErr.Message, "unsupported startup parameter") {
+		cfg.RuntimeParams = withoutSearchPath(cfg.RuntimeParams)
+		conn, err = pgx.ConnectConfig(ctx, cfg)
+	}
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close(ctx)
+	var path string
+	var writable []string
+	if err := conn.QueryRow(ctx, statement("search_path")).Scan(&path, &writable); err != nil {
+		return false, err
+	}
+	if path == ownPath {
+		return false, nil
+	}
+	// Through a pooler the search_path is the role's. What others can plant on
+	// it would run with this role's rights.
+	if len(writable) > 0 {
+		return false, fmt.Errorf("db: through this connection pooler the search_path is %q, and other roles may create objects in %s: "+
+			"run REVOKE CREATE ON SCHEMA %[2]s FROM PUBLIC, or ALTER ROLE ... SET search_path = %s for the role in the database URL",
+			path, strings.Join(writable, ", "), ownPath)
+	}
+	return true, nil
+}
+
+// usePooler has each statement go out in one piece: descriptions are kept on
+// this side, and the server keeps nothing.
+func usePooler(cfg *pgx.ConnConfig) {
+	cfg.RuntimeParams = withoutSearchPath(cfg.RuntimeParams)
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+}
+
+func withoutSearchPath(params map[string]string) map[string]string {
+	without := map[string]string{}
+	for name, value := range params {
+		if name != "search_path" {
+			without[name] = value
+		}
+	}
+	return without
+}
+
+// errPooler is the answer of what needs one connection to the server itself.
+var errPooler = errors.New("db: the database URL leads to a connection pooler, and migrations lock tables: " +
+	"give usher migrate the URL of the server itself; usher serve and the other commands may use the pooler")
