@@ -30,6 +30,7 @@ type AdminStore interface {
 	User(ctx context.Context, id string) (admin.User, error)
 	Users(ctx context.Context, page admin.Page[string]) ([]admin.User, error)
 	AddUser(ctx context.Context, id string, info json.RawMessage, actor admin.Actor) (admin.User, error)
+	UpdateUser(ctx context.Context, id string, changes json.RawMessage, actor admin.Actor) (admin.User, error)
 	SetUserDisabled(ctx context.Context, id string, disabled bool, actor admin.Actor) (admin.User, error)
 	DeleteUser(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
 	Sessions(ctx context.Context, user string, page admin.Page[admin.SessionPlace]) ([]admin.Session, error)
@@ -38,10 +39,12 @@ type AdminStore interface {
 	Organization(ctx context.Context, id string) (admin.Organization, error)
 	Organizations(ctx context.Context, page admin.Page[string]) ([]admin.Organization, error)
 	AddOrganization(ctx context.Context, id, name string, actor admin.Actor) (admin.Organization, error)
+	RenameOrganization(ctx context.Context, id, name string, actor admin.Actor) (admin.Organization, error)
 	DeleteOrganization(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
 	Group(ctx context.Context, id string) (admin.Group, error)
 	Groups(ctx context.Context, page admin.Page[string]) ([]admin.Group, error)
 	AddGroup(ctx context.Context, id, organization, name string, actor admin.Actor) (admin.Group, error)
+	RenameGroup(ctx context.Context, id, name string, actor admin.Actor) (admin.Group, error)
 	DeleteGroup(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
 	Members(ctx context.Context, of admin.Subject, page admin.Page[string]) ([]admin.Membership, error)
 	AddMember(ctx context.Context, of admin.Subject, user string, actor admin.Actor) (admin.Membership, error)
@@ -114,11 +117,13 @@ func (a *Admin) routes() chi.Router {
 	}
 	create := func(path string, serve adminHandler) { change(http.MethodPost, path, http.StatusCreated, serve) }
 	act := func(path string, serve adminHandler) { change(http.MethodPost, path, http.StatusOK, serve) }
+	update := func(path string, serve adminHandler) { change(http.MethodPatch, path, http.StatusOK, serve) }
 	remove := func(path string, serve adminHandler) { change(http.MethodDelete, path, http.StatusOK, serve) }
 
 	get("/users", a.users)
 	create("/users", a.addUser)
 	get("/users/{user}", one("user", a.store.User))
+	update("/users/{user}", a.updateUser)
 	remove("/users/{user}", changeOne("user", a.store.DeleteUser))
 	act("/users/{user}/disable", changeOne("user", a.disableUser))
 	act("/users/{user}/enable", changeOne("user", a.enableUser))
@@ -128,10 +133,12 @@ func (a *Admin) routes() chi.Router {
 	get("/organizations", a.organizations)
 	create("/organizations", a.addOrganization)
 	get("/organizations/{organization}", one("organization", a.store.Organization))
+	update("/organizations/{organization}", rename("organization", a.store.RenameOrganization))
 	remove("/organizations/{organization}", changeOne("organization", a.store.DeleteOrganization))
 	get("/groups", a.groups)
 	create("/groups", a.addGroup)
 	get("/groups/{group}", one("group", a.store.Group))
+	update("/groups/{group}", rename("group", a.store.RenameGroup))
 	remove("/groups/{group}", changeOne("group", a.store.DeleteGroup))
 	for of, path := range map[string]string{admin.OrganizationKind: "/organizations/{organization}/members", admin.GroupKind: "/groups/{group}/members"} {
 		get(path, a.members(of))

@@ -120,6 +120,14 @@ func text(to *string) func(strictjson.Value) string {
 	}
 }
 
+// optionalText tells a string that is empty from one that is absent.
+func optionalText(to **string) func(strictjson.Value) string {
+	return func(v strictjson.Value) (fault string) {
+		*to = new(string)
+		return text(*to)(v)
+	}
+}
+
 func texts(to *[]string) func(strictjson.Value) string {
 	return func(v strictjson.Value) (fault string) {
 		var ok bool

@@ -20,6 +20,39 @@ func (a *Admin) addUser(ctx context.Context, c *adminCall) (any, error) {
 	return a.store.AddUser(ctx, id, info, c.actor)
 }
 
+func (a *Admin) updateUser(ctx context.Context, c *adminCall) (any, error) {
+	id, err := c.id("user")
+	if err != nil {
+		return nil, err
+	}
+	var info json.RawMessage
+	if err := c.read(fields{"info": object(&info)}); err != nil {
+		return nil, err
+	}
+	if info == nil {
+		return nil, badRequest("The body must have the field info: what it holds is changed, and null removes a member.")
+	}
+	return a.store.UpdateUser(ctx, id, info, c.actor)
+}
+
+// rename adapts what changes the name of an organization or a group.
+func rename[Answer any](kind string, change func(ctx context.Context, id, name string, actor admin.Actor) (Answer, error)) adminHandler {
+	return func(ctx context.Context, c *adminCall) (any, error) {
+		id, err := c.id(kind)
+		if err != nil {
+			return nil, err
+		}
+		var name *string
+		if err := c.read(fields{"name": optionalText(&name)}); err != nil {
+			return nil, err
+		}
+		if name == nil {
+			return nil, badRequest("The body must have the field name: the empty string removes the name.")
+		}
+		return change(ctx, id, *name, c.actor)
+	}
+}
+
 func (a *Admin) disableUser(ctx context.Context, id string, actor admin.Actor) (admin.User, error) {
 	return a.store.SetUserDisabled(ctx, id, true, actor)
 }

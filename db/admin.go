@@ -28,7 +28,7 @@ func refuseMissing(s admin.Subject) error {
 }
 
 func refuseExisting(s admin.Subject) error {
-	return refuse(admin.ErrExists, "%s exists already: take another id, or delete it first", s)
+	return refuse(admin.ErrExists, "%s already exists: choose another id", s)
 }
 
 // failed turns what an operation ran into, nil included, into what leaves this

@@ -170,7 +170,7 @@ func TestAddUser(t *testing.T) {
 		t.Errorf("Users (-want +got):\n%s", diff)
 	}
 	_, err = database.AddUser(t.Context(), "ada", nil, actor)
-	wantError(t, err, admin.ErrExists, `user "ada" exists already`)
+	wantError(t, err, admin.ErrExists, `user "ada" already exists`)
 	_, err = database.AddUser(t.Context(), "grace", nil, "")
 	wantError(t, err, admin.ErrInvalid, "actor is empty")
 	for _, info := range []string{"null", "[]", `"Ada"`, "{", `{"a":1}{}`, ""} {
@@ -384,7 +384,7 @@ func TestOrganizations(t *testing.T) {
 		t.Errorf("Organizations = %+v, %v", organizations, err)
 	}
 	_, err = database.AddOrganization(t.Context(), "acme", "", actor)
-	wantError(t, err, admin.ErrExists, `organization "acme" exists already`)
+	wantError(t, err, admin.ErrExists, `organization "acme" already exists`)
 	_, err = database.DeleteOrganization(t.Context(), "nobody", actor)
 	wantError(t, err, admin.ErrNotFound, `there is no organization "nobody"`)
 }
@@ -434,7 +434,7 @@ func TestGroups(t *testing.T) {
 		t.Errorf("Groups = %+v, %v", groups, err)
 	}
 	_, err = database.AddGroup(t.Context(), "staff", "acme", "", actor)
-	wantError(t, err, admin.ErrExists, `group "staff" exists already`)
+	wantError(t, err, admin.ErrExists, `group "staff" already exists`)
 	_, err = database.AddGroup(t.Context(), "editors", "nobody", "", actor)
 	wantError(t, err, admin.ErrNotFound, `there is no organization "nobody"`)
 	_, err = database.DeleteGroup(t.Context(), "nobody", actor)

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -46,6 +47,23 @@ func (db *DB) Groups(ctx context.Context, page admin.Page[string]) ([]admin.Grou
 		return nil, err
 	}
 	return list[admin.Group](ctx, db.pool, "list groups", statement("list_groups"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
+}
+
+// RenameGroup changes the name of a group; the empty one removes it. One that
+// does not exist is [admin.ErrNotFound].
+func (db *DB) RenameGroup(ctx context.Context, id, name string, actor admin.Actor) (admin.Group, error) {
+	var renamed admin.Group
+	err := db.transactAs(ctx, actor, "rename group", func(ctx context.Context, tx pgx.Tx) (err error) {
+		renamed, err = queryRow[admin.Group](ctx, tx, statement("rename_group"), pgx.StrictNamedArgs{"id": id, "name": name})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return refuseMissing(admin.Subject{Kind: admin.GroupKind, ID: id})
+		}
+		if err != nil {
+			return err
+		}
+		return record(ctx, tx, "group.update", id, renamed)
+	})
+	return renamed, err
 }
 
 // DeleteGroup deletes a group, ends its memberships and revokes its grants. One

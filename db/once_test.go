@@ -45,7 +45,7 @@ func TestOnce(t *testing.T) {
 	// A refusal inside leaves nothing, and comes with its sort.
 	refused := admin.Request{AdminKeyID: "k", IdempotencyKey: "2"}
 	_, _, err = database.Once(ctx, refused, add("ada", "x", nil))
-	wantError(t, err, admin.ErrExists, "exists already")
+	wantError(t, err, admin.ErrExists, "already exists")
 
 	// A day later the key is free.
 	if _, err := pg.Pool.Exec(ctx, "UPDATE usher.idempotency_keys SET created_at = now() - interval '25 hours'"); err != nil {

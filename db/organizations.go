@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -43,6 +44,23 @@ func (db *DB) Organizations(ctx context.Context, page admin.Page[string]) ([]adm
 		return nil, err
 	}
 	return list[admin.Organization](ctx, db.pool, "list organizations", statement("list_organizations"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
+}
+
+// RenameOrganization changes the name of an organization; the empty one removes it. One that
+// does not exist is [admin.ErrNotFound].
+func (db *DB) RenameOrganization(ctx context.Context, id, name string, actor admin.Actor) (admin.Organization, error) {
+	var renamed admin.Organization
+	err := db.transactAs(ctx, actor, "rename organization", func(ctx context.Context, tx pgx.Tx) (err error) {
+		renamed, err = queryRow[admin.Organization](ctx, tx, statement("rename_organization"), pgx.StrictNamedArgs{"id": id, "name": name})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return refuseMissing(admin.Subject{Kind: admin.OrganizationKind, ID: id})
+		}
+		if err != nil {
+			return err
+		}
+		return record(ctx, tx, "organization.update", id, renamed)
+	})
+	return renamed, err
 }
 
 // DeleteOrganization deletes an organization, ends its memberships, and revokes

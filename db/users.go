@@ -18,9 +18,8 @@ func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, acto
 		return admin.User{}, err
 	}
 	if info != nil {
-		var object map[string]json.RawMessage
-		if err := json.Unmarshal(info, &object); err != nil || object == nil {
-			return admin.User{}, refuse(admin.ErrInvalid, `the info of user %q is not a JSON object: write it as {"name": "Ada"}`, id)
+		if _, err := infoObject(id, info); err != nil {
+			return admin.User{}, err
 		}
 	}
 	var user admin.User
@@ -33,6 +32,41 @@ func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, acto
 			return err
 		}
 		return recordUser(ctx, tx, "user.add", user)
+	})
+	return user, err
+}
+
+func infoObject(id string, info json.RawMessage) (object map[string]json.RawMessage, err error) {
+	if err := json.Unmarshal(info, &object); err != nil || object == nil {
+		return nil, refuse(admin.ErrInvalid, `the info of user %q is not a JSON object: write it as {"name": "Ada"}`, id)
+	}
+	return object, nil
+}
+
+// UpdateUser changes a user's info: members of changes replace those of the
+// info, null removes one, and others stay (RFC 7396, of the first level). A user
+// who does not exist is [admin.ErrNotFound].
+func (db *DB) UpdateUser(ctx context.Context, id string, changes json.RawMessage, actor admin.Actor) (admin.User, error) {
+	object, err := infoObject(id, changes)
+	if err != nil {
+		return admin.User{}, err
+	}
+	unset := []string{}
+	for name, value := range object {
+		if string(value) == "null" {
+			unset = append(unset, name)
+		}
+	}
+	var user admin.User
+	err = db.transactAs(ctx, actor, "update user", func(ctx context.Context, tx pgx.Tx) (err error) {
+		user, err = queryRow[admin.User](ctx, tx, statement("update_user"), pgx.StrictNamedArgs{"id": id, "set": changes, "unset": unset})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return refuseMissing(admin.Subject{Kind: admin.UserKind, ID: id})
+		}
+		if err != nil {
+			return err
+		}
+		return recordUser(ctx, tx, "user.update", user)
 	})
 	return user, err
 }

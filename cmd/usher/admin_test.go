@@ -288,7 +288,7 @@ func TestAdminErrors(t *testing.T) {
 	u.does("user add ada", "added user ada\n")
 	u.does("grant add --user ada --room acme:1 --access full", "added grant 1: user ada has FULL on room acme:1\n")
 	for line, part := range map[string]string{
-		"user add ada":                    `usher: user "ada" exists already: take another id`,
+		"user add ada":                    `usher: user "ada" already exists: choose another id. To change it, run: usher user update ada`,
 		"user add bob --info []":          `--info "[]" is not a JSON object`,
 		"user disable bob":                `usher: there is no user "bob": check the id`,
 		"user delete bob":                 `there is no user "bob"`,
@@ -421,5 +421,102 @@ func TestActorName(t *testing.T) {
 	t.Parallel()
 	if got := string(actorName()); !regexp.MustCompile(`^cli:[^@]+@.+$`).MatchString(got) {
 		t.Errorf("actorName() = %q, want cli:<user>@<host>", got)
+	}
+}
+
+// What is so already is no error, and a change that cannot be is one.
+func TestIdempotentCommands(t *testing.T) {
+	t.Parallel()
+	u := terminal{t, dbtest.New(t).URL} // the owner, who makes admin keys
+	for _, line := range []string{"org add acme", "org add globex", "user add ada", "group add designers --org acme", "org add-member acme ada", "group add-member designers ada"} {
+		u.run(strings.Fields(line)...)
+	}
+	u.run("grant", "add", "--user", "ada", "--room", "acme:1", "--access", "read")
+	u.does("org add-member acme ada", "user ada is already a member of organization acme\n")
+	u.does("group add-member designers ada", "user ada is already a member of group designers\n")
+	if m := decode[admin.Membership](u, "org add-member acme ada --json"); m.UserID != "ada" || m.CreatedAt.IsZero() {
+		t.Errorf("org add-member of a member = %+v", m)
+	}
+	u.does("org remove-member globex ada", "user ada is not a member of organization globex\n")
+	u.refuses("org remove-member initech ada", 1, `there is no organization "initech"`)
+	u.refuses("group remove-member g ada", 1, `there is no group "g"`)
+	for range 2 {
+		if code, _, stderr := u.run("user", "disable", "ada"); code != 0 {
+			t.Errorf("user disable: %s", stderr)
+		}
+	}
+	if code, stdout, _ := u.run("grant", "revoke", "1"); code != 0 || !strings.HasPrefix(stdout, "revoked grant 1") {
+		t.Errorf("grant revoke: %d %s", code, stdout)
+	}
+	if code, stdout, _ := u.run("grant", "revoke", "1"); code != 0 || !strings.HasPrefix(stdout, "grant 1 was already revoked at ") {
+		t.Errorf("grant revoke again: %d %s", code, stdout)
+	}
+	for _, kind := range []string{"apikey", "adminkey"} {
+		args := map[string][]string{"apikey": {"--room", "*=read"}, "adminkey": {"--role", "auditor"}}[kind]
+		_, stdout, stderr := u.run(append([]string{kind, "create", "k", "--json"}, args...)...)
+		var made struct{ ID string }
+		if err := json.Unmarshal([]byte(stdout), &made); err != nil {
+			t.Fatalf("%v: %s", err, stderr)
+		}
+		for _, want := range []string{"revoked ", "was already revoked at "} {
+			if code, stdout, stderr := u.run(kind, "revoke", made.ID); code != 0 || !strings.Contains(stdout, want) {
+				t.Errorf("%s revoke: %d %s%s, want %q", kind, code, stdout, stderr, want)
+			}
+		}
+		u.refuses(kind+" revoke AAAAAAAAAAAA", 1, "AAAAAAAAAAAA")
+	}
+}
+
+func TestUpdateCommands(t *testing.T) {
+	t.Parallel()
+	u := terminal{t, dbtest.New(t).ServiceURL}
+	for _, line := range []string{"user add ada --name Ada --color red", "org add acme --name Acme", "group add g"} {
+		u.run(strings.Fields(line)...)
+	}
+	u.does("user update ada --name Lovelace --avatar https://example.com/a.png --unset color,nothing", "updated user ada\n")
+	if users := decode[[]admin.User](u, "user list --json"); len(users) != 1 || cmp.Diff(map[string]any{"name": "Lovelace", "avatar": "https://example.com/a.png"}, infoOf(t, &users[0])) != "" {
+		t.Errorf("updated to %s", users[0].Info)
+	}
+	u.does("user update ada --unset name,avatar", "updated user ada\n")
+	if users := decode[[]admin.User](u, "user list --json"); users[0].Info != nil {
+		t.Errorf("info = %s, want none", users[0].Info)
+	}
+	u.refuses("user update ada", 1, "nothing to change")
+	u.refuses("user update bob --name Bob", 1, `there is no user "bob"`)
+	u.does("org rename acme ACME", "renamed organization acme\n")
+	u.does("group rename g Group", "renamed group g\n")
+	u.refuses("org rename x X", 1, `there is no organization "x"`)
+	u.refuses("group rename x X", 1, `there is no group "x"`)
+	u.shows("org list", "ID  NAME  CREATED  BY\nacme  ACME  TIME  "+string(actorName()))
+	u.shows("group list", "ID  ORGANIZATION  NAME  CREATED  BY\ng  -  Group  TIME  "+string(actorName()))
+}
+
+func infoOf(t *testing.T, u *admin.User) (info map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal(u.Info, &info); err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// What opens everything says so, and to everyone only when that is confirmed.
+func TestWideGrants(t *testing.T) {
+	t.Parallel()
+	u := terminal{t, dbtest.New(t).ServiceURL}
+	for _, line := range []string{"org add acme", "user add ada", "user add lin", "group add designers --org acme"} {
+		u.run(strings.Fields(line)...)
+	}
+	u.refuses("grant add --everyone --room * --access full", 1, "this gives every user FULL on every room: if that is meant, add --yes")
+	u.refuses("grant add --everyone --store * --access read", 1, "this gives every user READ on every store: if that is meant, add --yes")
+	u.does("grant add --everyone --room * --access full --yes", "added grant 1: everyone has FULL on room *\n")
+	u.does("grant add --user ada --room * --access full", "added grant 2: user ada has FULL on room *\n")
+	u.does("grant add --everyone --room {organization}:* --access read", "added grant 3: everyone has READ on room {organization}:*\n")
+	for line, part := range map[string]string{
+		"grant add --org acme --room * --access full": "this gives its members FULL on every room, also of other organizations",
+		"group add-member designers lin":              `user "lin" is not a member of organization "acme", which the group belongs to`,
+	} {
+		if code, _, stderr := u.run(strings.Fields(line)...); code != 0 || !strings.Contains(stderr, part) {
+			t.Errorf("usher %s: exit %d, %q; want a warning with %q", line, code, stderr, part)
+		}
 	}
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/usher-auth/usher/db"
@@ -76,6 +78,12 @@ type adminKeyRevokeCmd struct {
 
 func (c *adminKeyRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	revoked, err := database.RevokeAdminKey(ctx, c.ID, c.Actor)
+	if errors.Is(err, admin.ErrNotFound) {
+		keys, listErr := database.AdminKeys(ctx, true)
+		if i := slices.IndexFunc(keys, func(k admin.Key) bool { return k.ID == c.ID && k.RevokedAt != nil }); listErr == nil && i >= 0 {
+			return c.done(out, keys[i], "admin key %s (%s) was already revoked at %s", keys[i].ID, keys[i].Name, timeCell(keys[i].RevokedAt))
+		}
+	}
 	if err != nil {
 		return err
 	}

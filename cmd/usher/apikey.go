@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,6 +126,12 @@ type apiKeyRevokeCmd struct {
 
 func (c *apiKeyRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	revoked, err := database.RevokeAPIKey(ctx, c.ID, c.Actor)
+	if errors.Is(err, admin.ErrNotFound) {
+		keys, listErr := database.APIKeys(ctx, true, admin.Page[admin.KeyPlace]{})
+		if i := slices.IndexFunc(keys, func(k admin.APIKey) bool { return k.ID == c.ID && k.RevokedAt != nil }); listErr == nil && i >= 0 {
+			return c.done(out, keys[i], "API key %s (%s) was already revoked at %s", keys[i].ID, keys[i].Name, timeCell(keys[i].RevokedAt))
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/admin"
@@ -36,11 +41,15 @@ type grantAddCmd struct {
 	From       instant            `placeholder:"TIME" help:"Start, for example 2030-01-31T18:00:00Z (default: now)."`
 	Until      instant            `placeholder:"TIME" help:"End (default: never expires)."`
 	Reason     string             `placeholder:"TEXT" help:"Reason, stored in the audit."`
+	Yes        bool               `help:"Do not ask for confirmation of a grant on everything to everyone."`
 	OpenPrefix bool               `help:"Allow a * that does not end a segment: acme* also matches acme-evil."`
 }
 
 func (c *grantAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	kind, pattern := resource(c.Room, c.Store)
+	if err := c.confirm(out, kind, pattern); err != nil {
+		return err
+	}
 	grant, warnings, err := database.AddGrant(ctx, admin.NewGrant{
 		Subject:      subject(c.User, c.Group, c.Org, c.Everyone),
 		Organization: c.InOrg,
@@ -62,6 +71,37 @@ func (c *grantAddCmd) Run(ctx context.Context, out *console, database *db.DB) er
 		out.warn(warning)
 	}
 	return c.done(out, grant, "added grant %d: %s", grant.ID, sentence(&grant))
+}
+
+// confirm says what a grant on every room or store opens, and asks before
+// everyone gets it.
+func (c *grantAddCmd) confirm(out *console, kind permissions.Kind, pattern string) error {
+	if pattern != "*" || c.User != "" || c.Yes {
+		return nil
+	}
+	if !c.Everyone {
+		out.warn(fmt.Sprintf("this gives its members %s on every %s, also of other organizations", strings.ToUpper(c.Access.String()), kind))
+		return nil
+	}
+	opens := fmt.Sprintf("this gives every user %s on every %s", strings.ToUpper(c.Access.String()), kind)
+	if !isTerminal(out.in) {
+		return fmt.Errorf("%s: if that is meant, add --yes", opens)
+	}
+	fmt.Fprintf(out.err, "usher: %s. Continue? [y/N] ", opens)
+	answer, err := bufio.NewReader(out.in).ReadString('\n')
+	if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "y" && answer != "yes" {
+		return errors.New("nothing was granted")
+	}
+	return nil
+}
+
+func isTerminal(in io.Reader) bool {
+	file, ok := in.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	return err == nil
 }
 
 // subject returns the subject that the flags name, or the zero Subject.
@@ -152,6 +192,11 @@ type grantRevokeCmd struct {
 
 func (c *grantRevokeCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	grant, err := database.RevokeGrant(ctx, c.ID, c.Reason, c.Actor)
+	if errors.Is(err, admin.ErrNotFound) {
+		if before, getErr := database.Grant(ctx, c.ID); getErr == nil && before.RevokedAt != nil {
+			return c.done(out, before, "grant %d was already revoked at %s by %s", before.ID, timeCell(before.RevokedAt), before.RevokedBy)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 type groupCmd struct {
 	Add          groupAddCmd          `cmd:"" help:"Add a group."`
+	Rename       groupRenameCmd       `cmd:"" help:"Change the name of a group."`
 	List         groupListCmd         `cmd:"" help:"List the groups."`
 	Delete       groupDeleteCmd       `cmd:"" help:"Delete a group, and end its grants and memberships."`
 	AddMember    groupAddMemberCmd    `cmd:"" help:"Add a user to a group."`
@@ -32,6 +33,20 @@ func (c *groupAddCmd) Run(ctx context.Context, out *console, database *db.DB) er
 		return c.done(out, group, "added group %s of organization %s", group.ID, group.OrganizationID)
 	}
 	return c.done(out, group, "added group %s", group.ID)
+}
+
+type groupRenameCmd struct {
+	changeFlags
+	ID   string `arg:"" help:"ID, from the list command."`
+	Name string `arg:"" help:"New display name; \"\" removes it."`
+}
+
+func (c *groupRenameCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	renamed, err := database.RenameGroup(ctx, c.ID, c.Name, c.Actor)
+	if err != nil {
+		return err
+	}
+	return c.done(out, renamed, "renamed group %s", renamed.ID)
 }
 
 type groupListCmd struct{ listFlags }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/usher-auth/usher/db"
@@ -10,12 +11,53 @@ import (
 
 // What usher org and usher group do alike with their members.
 
+// addMember succeeds for a member as well: what was asked for is so.
 func addMember(ctx context.Context, out *console, database *db.DB, flags *changeFlags, of admin.Subject, user string) error {
 	membership, err := database.AddMember(ctx, of, user, flags.Actor)
+	became := "is now"
+	if errors.Is(err, admin.ErrExists) {
+		became = "is already"
+		membership, err = member(ctx, database, of, user)
+	}
 	if err != nil {
 		return err
 	}
-	return flags.done(out, membership, "user %s is now a member of %s %s", user, of.Kind, of.ID)
+	if of.Kind == admin.GroupKind {
+		if err := warnOfGuest(ctx, out, database, of.ID, user); err != nil {
+			return err
+		}
+	}
+	return flags.done(out, membership, "user %s %s a member of %s %s", user, became, of.Kind, of.ID)
+}
+
+// member returns a user's membership, or [admin.ErrNotFound].
+func member(ctx context.Context, database *db.DB, of admin.Subject, user string) (admin.Membership, error) {
+	members, err := database.Members(ctx, of, admin.Page[string]{})
+	if err != nil {
+		return admin.Membership{}, err
+	}
+	for _, m := range members {
+		if m.UserID == user {
+			return m, nil
+		}
+	}
+	return admin.Membership{}, admin.Refuse(admin.ErrNotFound, "user %q is not a member of %s", user, of)
+}
+
+// warnOfGuest warns of a member of a group who is not in its organization:
+// allowed, but the group's grants then seldom count.
+func warnOfGuest(ctx context.Context, out *console, database *db.DB, id, user string) error {
+	group, err := database.Group(ctx, id)
+	if err != nil || group.OrganizationID == "" {
+		return err
+	}
+	_, err = member(ctx, database, admin.Subject{Kind: admin.OrganizationKind, ID: group.OrganizationID}, user)
+	if errors.Is(err, admin.ErrNotFound) {
+		out.warn(fmt.Sprintf("user %q is not a member of organization %q, which the group belongs to. If that is not meant, run: usher org add-member %s %s",
+			user, group.OrganizationID, cell(group.OrganizationID), cell(user)))
+		return nil
+	}
+	return err
 }
 
 // removedMember is the JSON of a membership's end.
@@ -26,12 +68,19 @@ type removedMember struct {
 	GroupsLeft   int64  `json:"groupsLeft"`
 }
 
+// removeMember succeeds for a user who is not a member as well, as long as the
+// organization or the group exists.
 func removeMember(ctx context.Context, out *console, database *db.DB, flags *changeFlags, of admin.Subject, user string) error {
 	groups, err := database.RemoveMember(ctx, of, user, flags.Actor)
+	left := "is no longer"
+	if errors.Is(err, admin.ErrNotFound) {
+		left = "is not"
+		_, err = database.Members(ctx, of, admin.Page[string]{Limit: 1})
+	}
 	if err != nil {
 		return err
 	}
-	sentence := fmt.Sprintf("user %s is no longer a member of %s %s", user, of.Kind, of.ID)
+	sentence := fmt.Sprintf("user %s %s a member of %s %s", user, left, of.Kind, of.ID)
 	if groups > 0 {
 		sentence += ", nor of " + count(groups, "group") + " of it"
 	}

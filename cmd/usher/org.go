@@ -9,6 +9,7 @@ import (
 
 type orgCmd struct {
 	Add          orgAddCmd          `cmd:"" help:"Add an organization."`
+	Rename       orgRenameCmd       `cmd:"" help:"Change the name of an organization."`
 	List         orgListCmd         `cmd:"" help:"List the organizations."`
 	Delete       orgDeleteCmd       `cmd:"" help:"Delete an organization, and end its grants and memberships. Delete its groups first."`
 	AddMember    orgAddMemberCmd    `cmd:"" help:"Add a user to an organization."`
@@ -28,6 +29,20 @@ func (c *orgAddCmd) Run(ctx context.Context, out *console, database *db.DB) erro
 		return err
 	}
 	return c.done(out, organization, "added organization %s", organization.ID)
+}
+
+type orgRenameCmd struct {
+	changeFlags
+	ID   string `arg:"" help:"ID, from the list command."`
+	Name string `arg:"" help:"New display name; \"\" removes it."`
+}
+
+func (c *orgRenameCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	renamed, err := database.RenameOrganization(ctx, c.ID, c.Name, c.Actor)
+	if err != nil {
+		return err
+	}
+	return c.done(out, renamed, "renamed organization %s", renamed.ID)
 }
 
 type orgListCmd struct{ listFlags }

@@ -204,7 +204,7 @@ func newProduction(t testing.TB) *production {
 	p.env = []string{"USHER_KEY_ENCRYPTION_KEY_FILE=" + key, "USHER_DATABASE_URL=" + p.owner, "USHER_SERVICE_PASSWORD=hunter2"}
 	p.run(t, "migrate", "up")
 	p.run(t, "user", "add", "ada")
-	p.run(t, "grant", "add", "--everyone", "--room", "*", "--access", "read")
+	p.run(t, "grant", "add", "--everyone", "--room", "*", "--access", "read", "--yes")
 	p.session = strings.TrimSpace(p.run(t, "session", "add", "ada", "--json"))
 	var created struct{ Token string }
 	if err := json.Unmarshal([]byte(p.session), &created); err != nil || created.Token == "" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"unicode/utf16"
 
@@ -14,19 +15,25 @@ import (
 
 type userCmd struct {
 	Add     userAddCmd     `cmd:"" help:"Add a user."`
+	Update  userUpdateCmd  `cmd:"" help:"Change a user's name, avatar, color or other info."`
 	List    userListCmd    `cmd:"" help:"List the users."`
 	Disable userDisableCmd `cmd:"" help:"Stop issuing tokens to a user."`
 	Enable  userEnableCmd  `cmd:"" help:"Issue tokens to a disabled user again."`
 	Delete  userDeleteCmd  `cmd:"" help:"Delete a user, and end the user's grants, memberships and sessions."`
 }
 
+// infoFlags are the parts of a user's info.
+type infoFlags struct {
+	Name   string `help:"Display name, shown to other users in a room."`
+	Avatar string `placeholder:"URL" help:"Picture, shown to other users in a room."`
+	Color  string `help:"Color, shown to other users in a room."`
+	Info   string `placeholder:"JSON" help:"More properties, as a JSON object. No secrets: every client in the room sees it."`
+}
+
 type userAddCmd struct {
 	changeFlags
-	ID     string `arg:"" help:"User ID (becomes sub), at most 128 UTF-16 code units."`
-	Name   string `help:"Shown to other users in a room."`
-	Avatar string `placeholder:"URL" help:"Shown to other users in a room."`
-	Color  string `help:"Shown to other users in a room."`
-	Info   string `placeholder:"JSON" help:"More properties, as a JSON object. No secrets: every client in the room sees it."`
+	ID string `arg:"" help:"User ID (becomes sub), at most 128 UTF-16 code units."`
+	infoFlags
 }
 
 func (c *userAddCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -35,18 +42,60 @@ func (c *userAddCmd) Run(ctx context.Context, out *console, database *db.DB) err
 		return err
 	}
 	user, err := database.AddUser(ctx, c.ID, info, c.Actor)
+	if errors.Is(err, admin.ErrExists) {
+		return fmt.Errorf("%w. To change it, run: usher user update %s", err, cell(c.ID))
+	}
 	if err != nil {
 		return err
 	}
+	warnOfLongInfo(out, &user)
+	return c.done(out, user, "added user %s", user.ID)
+}
+
+type userUpdateCmd struct {
+	changeFlags
+	ID string `arg:"" help:"ID, from the list command."`
+	infoFlags
+	Unset []string `placeholder:"NAME,..." help:"Properties to remove, for example avatar."`
+}
+
+func (c *userUpdateCmd) Run(ctx context.Context, out *console, database *db.DB) error {
+	info, err := c.info()
+	if err != nil {
+		return err
+	}
+	changes := map[string]json.RawMessage{}
+	if info != nil {
+		if err := json.Unmarshal(info, &changes); err != nil {
+			return err
+		}
+	}
+	for _, name := range c.Unset {
+		changes[name] = json.RawMessage("null")
+	}
+	if len(changes) == 0 {
+		return errors.New("nothing to change: give --name, --avatar, --color, --info or --unset")
+	}
+	if info, err = json.Marshal(changes); err != nil {
+		return err
+	}
+	user, err := database.UpdateUser(ctx, c.ID, info, c.Actor)
+	if err != nil {
+		return err
+	}
+	warnOfLongInfo(out, &user)
+	return c.done(out, user, "updated user %s", user.ID)
+}
+
+func warnOfLongInfo(out *console, user *admin.User) {
 	if n := infoUnits(user.Info); n > session.MaxInfoUnits {
 		out.warn(fmt.Sprintf("the info of user %q takes %d characters, over the limit of %d: tokens will not hold it", user.ID, n, session.MaxInfoUnits))
 	}
-	return c.done(out, user, "added user %s", user.ID)
 }
 
 // info joins the flags into one object. --name, --avatar and --color take
 // precedence over --info.
-func (c *userAddCmd) info() (json.RawMessage, error) {
+func (c *infoFlags) info() (json.RawMessage, error) {
 	object := map[string]json.RawMessage{}
 	if c.Info != "" {
 		if err := json.Unmarshal([]byte(c.Info), &object); err != nil || object == nil {

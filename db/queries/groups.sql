@@ -15,5 +15,11 @@ SELECT id, coalesce(organization_id, '') AS organization_id, coalesce(name, '') 
  ORDER BY id
  LIMIT nullif(@limit::integer, 0)
 
+-- name: rename_group
+UPDATE usher.groups
+   SET name = nullif(@name, '')
+ WHERE id = @id::text
+RETURNING id, coalesce(organization_id, '') AS organization_id, coalesce(name, '') AS name, created_at, created_by
+
 -- name: delete_group
 DELETE FROM usher.groups WHERE id = @id::text

@@ -15,5 +15,11 @@ SELECT id, coalesce(name, '') AS name, created_at, created_by
  ORDER BY id
  LIMIT nullif(@limit::integer, 0)
 
+-- name: rename_organization
+UPDATE usher.organizations
+   SET name = nullif(@name, '')
+ WHERE id = @id::text
+RETURNING id, coalesce(name, '') AS name, created_at, created_by
+
 -- name: delete_organization
 DELETE FROM usher.organizations WHERE id = @id::text

@@ -21,5 +21,12 @@ UPDATE usher.users
  WHERE id = @id::text
 RETURNING id, info, disabled_at, created_at, created_by
 
+-- name: update_user
+-- As RFC 7396 merges: members that are null are removed.
+UPDATE usher.users
+   SET info = nullif((coalesce(info, '{}') || @set::jsonb) - @unset::text[], '{}')
+ WHERE id = @id::text
+RETURNING id, info, disabled_at, created_at, created_by
+
 -- name: delete_user
 DELETE FROM usher.users WHERE id = @id::text
