@@ -37,8 +37,6 @@ const (
 	// meterKeys bounds what a meter remembers, to some 16 MB. A key that is
 	// forgotten begins anew.
 	meterKeys = 1 << 16
-	// Who has one IPv6 address commonly has a /56 of them.
-	ipv4Prefix, ipv6Prefix = 32, 56
 )
 
 // A limitError is a request beyond a limit: a 429.
@@ -216,12 +214,7 @@ func (l *limiter) network(addr netip.Addr) netip.Prefix {
 	if l.failures.perMinute == 0 || slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(addr) }) {
 		return netip.Prefix{}
 	}
-	bits := ipv4Prefix
-	if addr.Is6() {
-		bits = ipv6Prefix
-	}
-	prefix, _ := addr.Prefix(bits) // as long as addresses of the kind may be
-	return prefix
+	return identity.Network(addr)
 }
 
 // identify counts a request of a caller whose name came out of a credential that

@@ -187,6 +187,9 @@ func (r *Reader) IsProxyHeader(name string) bool {
 	return slices.ContainsFunc(proxyHeaders, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
+// TrustedProxies returns the networks of the trusted proxies.
+func (r *Reader) TrustedProxies() []netip.Prefix { return r.proxies.trusted }
+
 // FromProxy reports whether a trusted proxy is at the other end of the
 // connection, which makes requests for many.
 func (r *Reader) FromProxy(req *http.Request) bool { return r.proxies.trusts(PeerAddr(req)) }

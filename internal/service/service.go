@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -164,6 +165,10 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		return err
 	})
 	s.public, s.ops = NewServer(public, cfg.Logger), NewServer(s.opsAPI, cfg.Logger)
+	publicLimit, opsLimit := connectionLimits(maxFiles())
+	shared := slices.Concat(credentials.TrustedProxies(), cfg.Limits.Proxies)
+	s.public.ConnState = newConnections("public", publicLimit, shared, registry).track
+	s.ops.ConnState = newConnections("ops", opsLimit, shared, registry).track
 	started = true
 	return s, nil
 }
