@@ -185,5 +185,5 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	header["Content-Type"] = []string{"application/json; charset=utf-8"}
 	header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // JSON is no page; and where the client is gone, there is nobody to tell
+	_, _ = w.Write(body)
 }

@@ -916,8 +916,13 @@ func TestMissingLiveblocksRoutes(t *testing.T) {
 		method, path string
 		want         int
 	}{
-		{"GET", "/v2/rooms", 404}, {"POST", "/v2/rooms", 404}, {"GET", "/v2/rooms/x/storage", 404}, {"DELETE", "/v2/rooms/x", 404},
-		{"POST", "/v2/authorize-users", 404}, {"GET", "/v2/authorize-user", 405}, {"PUT", "/v2/identify-user/", 405},
+		{"GET", "/v2/rooms", 404},
+		{"POST", "/v2/rooms", 404},
+		{"GET", "/v2/rooms/x/storage", 404},
+		{"DELETE", "/v2/rooms/x", 404},
+		{"POST", "/v2/authorize-users", 404},
+		{"GET", "/v2/authorize-user", 405},
+		{"PUT", "/v2/identify-user/", 405},
 	} {
 		a := s.ask(t, test.method, test.path, "", nil)
 		var got struct{ Error, Message string }

@@ -106,7 +106,12 @@ func start(t *testing.T, secured bool) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Log(err) // requests that were cut off
+		}
+	})
 	return r
 }
 
