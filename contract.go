@@ -8,6 +8,8 @@
 //     backend, or issue tokens in a program of your own
 //   - [github.com/usher-auth/usher/permissions]: what a token grants, and for
 //     which rooms and stores
+//   - [github.com/usher-auth/usher/audit]: check the evidence of usher's audit,
+//     without a database
 //   - [github.com/usher-auth/usher/client]: request tokens for your users from
 //     another backend
 //
