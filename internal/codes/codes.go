@@ -64,6 +64,13 @@ const (
 	NoGrant        = "no_grant"
 )
 
+// Why the npm package's LiveStore hooks refused a request, beside those above.
+const (
+	TokenMissing = "token_missing"
+	TokenInvalid = "token_invalid"
+	TokenRevoked = "token_revoked"
+)
+
 // What an HTTP answer says in its member error, beside [Forbidden].
 const (
 	BadRequest           = "bad_request"
@@ -87,9 +94,10 @@ type Where uint8
 
 // The places, to be combined.
 const (
-	Token Where = 1 << iota // a verifier's refusal of usher's token, in Go and in JavaScript
-	Audit                   // the reason of a denial
-	HTTP                    // the member error of an answer
+	Token     Where = 1 << iota // a verifier's refusal of usher's token, in Go and in JavaScript
+	Audit                       // the reason of a denial
+	HTTP                        // the member error of an answer
+	LiveStore                   // a refusal of the npm package's LiveStore hooks
 )
 
 // A Code is one entry of the list.
@@ -106,7 +114,7 @@ func All() []Code {
 		{HeaderInvalid, Token | Audit, "The token's header has a member that is not allowed, or no usable kid."},
 		{TypeMismatch, Token | Audit, "The token's typ is not one that is accepted."},
 		{KeyUnknown, Token | Audit, "The issuer does not publish the key that the token names."},
-		{KeysUnavailable, Token, "The issuer's keys could not be fetched. This says nothing about the token: try again, and answer 503."},
+		{KeysUnavailable, Token | LiveStore, "The issuer's keys could not be fetched. This says nothing about the token: try again, and answer 503."},
 		{AlgorithmMismatch, Token | Audit, "The token's alg is not the algorithm of its key."},
 		{SignatureInvalid, Token | Audit, "The signature is wrong: the token was changed, or forged."},
 		{IssuerMismatch, Token | Audit, "The token's iss is not one that is accepted."},
@@ -114,21 +122,21 @@ func All() []Code {
 		{ClaimsInvalid, Token | Audit, "A claim is missing or has the wrong type."},
 		{LifetimeTooLong, Token | Audit, "The token is valid for longer than is accepted."},
 		{TokenNotYetValid, Token | Audit, "The token's iat or nbf is in the future."},
-		{TokenExpired, Token | Audit, "The token has expired; everything else about it is valid."},
-		{Forbidden, Token | HTTP, "The credential is valid and does not give the access that was asked for."},
+		{TokenExpired, Token | Audit | LiveStore, "The token has expired; everything else about it is valid."},
+		{Forbidden, Token | HTTP | LiveStore, "The credential is valid and does not give the access that was asked for."},
 
 		{TokenEncrypted, Audit, "The identity provider's token is encrypted (JWE): usher cannot read it."},
 		{ClaimRefused, Audit, "The identity provider's token lacks a claim that its rules require, or has one that they refuse."},
 
 		{NoCredential, Audit, "The request has no session cookie and no Authorization header."},
 		{BadBearer, Audit, "The Authorization header is not one that usher accepts."},
-		{DuplicateCookie, Audit, "The request has two session cookies."},
+		{DuplicateCookie, Audit | LiveStore, "The request has two session cookies."},
 		{BadCookie, Audit, "The session cookie cannot be a session token."},
 		{BadCookieSignature, Audit, "The signature of the session cookie is wrong or missing."},
 		{EncryptedCookie, Audit, "The session cookie is encrypted: only the application can read it."},
 		{UntrustedProxy, Audit, "The request names a user in the proxy's header, but does not come from a trusted proxy."},
 		{BadProxyUser, Audit, "The proxy's header for the user or the organization is repeated, empty, or not a valid id."},
-		{OriginNotAllowed, Audit, "A page of this origin may not ask for tokens with the user's cookie."},
+		{OriginNotAllowed, Audit | LiveStore, "A page of this origin may not ask for tokens with the user's cookie."},
 
 		{BadAPIKey, Audit, "The text is not an API key: its form or its checksum is wrong."},
 		{PublicKeyUsed, Audit, "A public key (pk_) was sent instead of an API key."},
@@ -153,6 +161,10 @@ func All() []Code {
 		{NotAMember, Audit, "The user is not a member of the organization or group that the request names."},
 		{NoGrant, Audit, "No grant covers the request."},
 
+		{TokenMissing, LiveStore, "The request has no token."},
+		{TokenInvalid, LiveStore, "The token does not verify; the log has the exact code."},
+		{TokenRevoked, LiveStore, "The token was issued before its user or session was disconnected."},
+
 		{BadRequest, HTTP, "The request is malformed (400)."},
 		{Unauthorized, HTTP, "The credential is missing or not valid (401)."},
 		{NotFound, HTTP, "There is no such route, or nothing with this id (404)."},
@@ -170,13 +182,13 @@ func All() []Code {
 	}
 }
 
-// String returns "token, audit, HTTP", or those of them that hold.
+// String returns "token, audit, HTTP, LiveStore", or those of them that hold.
 func (w Where) String() string {
 	text := ""
 	for _, place := range []struct {
 		where Where
 		name  string
-	}{{Token, "token"}, {Audit, "audit"}, {HTTP, "HTTP"}} {
+	}{{Token, "token"}, {Audit, "audit"}, {HTTP, "HTTP"}, {LiveStore, "LiveStore"}} {
 		if w&place.where != 0 {
 			if text != "" {
 				text += ", "

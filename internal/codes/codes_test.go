@@ -81,25 +81,27 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// The npm package has the same codes for tokens, in its own type.
+// The npm package has the same codes, in types of its own.
 func TestNpmPackage(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile("../../js/src/errors.ts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got, want []string
-	for _, match := range regexp.MustCompile(`(?m)^  \| '([a-z_]+)'`).FindAllSubmatch(source, -1) {
-		got = append(got, string(match[1]))
-	}
-	for _, c := range codes.All() {
-		if c.Where&codes.Token != 0 {
-			want = append(want, c.Text)
+	for file, where := range map[string]codes.Where{"errors.ts": codes.Token, "livestore.ts": codes.LiveStore} {
+		source, err := os.ReadFile("../../js/src/" + file)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("codes of js/src/errors.ts (-want +got):\n%s", diff)
+		var got, want []string
+		for _, match := range regexp.MustCompile(`(?m)^  \| '([a-z_]+)'`).FindAllSubmatch(source, -1) {
+			got = append(got, string(match[1]))
+		}
+		for _, c := range codes.All() {
+			if c.Where&where != 0 {
+				want = append(want, c.Text)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("codes of js/src/%s (-want +got):\n%s", file, diff)
+		}
 	}
 }

@@ -24,8 +24,8 @@ export type LiveStoreAuthCode =
   | 'token_invalid'
   | 'token_expired'
   | 'token_revoked'
-  | 'cookie_duplicate'
-  | 'origin_refused'
+  | 'duplicate_cookie'
+  | 'origin_not_allowed'
   | 'forbidden'
   | 'keys_unavailable';
 
@@ -139,9 +139,9 @@ export function livestoreAuth(verifier: Verifier, options: LiveStoreAuthOptions 
       return token;
     }
     const values = cookie ? cookieValues(headers?.get('cookie') ?? '', cookie.name) : [];
-    if (values.length > 1) throw new LiveStoreAuthError('cookie_duplicate');
+    if (values.length > 1) throw new LiveStoreAuthError('duplicate_cookie');
     if (values.length === 1) {
-      if (!cookie!.origins.includes(headers!.get('origin') ?? '')) throw new LiveStoreAuthError('origin_refused');
+      if (!cookie!.origins.includes(headers!.get('origin') ?? '')) throw new LiveStoreAuthError('origin_not_allowed');
       return values[0];
     }
     const token = (payload as { authToken?: unknown } | null | undefined)?.authToken;
@@ -361,12 +361,11 @@ function isOrigin(text: string): boolean {
   }
 }
 
+/** The different values of the cookies with a name: equal ones are no ambiguity. */
 function cookieValues(header: string, name: string): string[] {
-  return header
-    .split(';')
-    .map((pair) => pair.trim())
-    .filter((pair) => pair.startsWith(`${name}=`))
-    .map((pair) => pair.slice(name.length + 1));
+  const pairs = header.split(';').map((pair) => pair.trim());
+  const values = pairs.filter((pair) => pair.startsWith(`${name}=`)).map((pair) => pair.slice(name.length + 1));
+  return [...new Set(values)];
 }
 
 /** The code for the client, which says no more than the verifier's messages. */

@@ -50,7 +50,7 @@ test('cookie.ts takes the token from its cookie, for pages of the listed origin 
     assert.match((await push(worker.address, storeId, good, event)).body, /"Success"/);
     assert.match((await pull(worker.address, storeId, good)).body, /with a cookie/);
     const foreign = { headers: { cookie, origin: 'https://evil.example.com' } };
-    assert.equal((await pull(worker.address, storeId, foreign)).code, 'origin_refused');
+    assert.equal((await pull(worker.address, storeId, foreign)).code, 'origin_not_allowed');
   } finally {
     await worker.close();
   }
