@@ -21,8 +21,12 @@ type UpstreamClaims struct {
 	// in, sorted; nil where it does not list them at all.
 	Organizations, Groups []string
 	Skipped               int // of those listed, how many are no ids, and left out
+	// OrganizationsLeftOut and GroupsLeftOut are listed too, beyond the number
+	// that is read: nothing is added for them, and nothing of them ended.
+	OrganizationsLeftOut, GroupsLeftOut []string
 
 	SessionID string // the provider's own name of the user's session; may be empty
 	TokenID   string // jti; may be empty
+	IssuedAt  time.Time
 	ExpiresAt time.Time
 }

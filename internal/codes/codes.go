@@ -24,8 +24,9 @@ const (
 	Forbidden         = "forbidden" // also an HTTP code
 
 	// Of an identity provider's token only.
-	TokenEncrypted = "token_encrypted"
-	ClaimRefused   = "claim_refused"
+	TokenEncrypted   = "token_encrypted"
+	ClaimRefused     = "claim_refused"
+	ClaimsIncomplete = "claims_incomplete"
 )
 
 // Why usher refused a request, as the audit records it.
@@ -127,6 +128,7 @@ func All() []Code {
 
 		{TokenEncrypted, Audit, "The identity provider's token is encrypted (JWE): usher cannot read it."},
 		{ClaimRefused, Audit, "The identity provider's token lacks a claim that its rules require, or has one that they refuse."},
+		{ClaimsIncomplete, Audit, "The identity provider's token does not list the user's groups or organizations, and says that they are elsewhere (Entra: too many groups)."},
 
 		{NoCredential, Audit, "The request has no session cookie and no Authorization header."},
 		{BadBearer, Audit, "The Authorization header is not one that usher accepts."},

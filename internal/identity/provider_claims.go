@@ -39,7 +39,7 @@ func (p *provider) read(m *jws.Message, payload strictjson.Members, now time.Tim
 	claims.SessionID, _ = claim(payload, p.SessionClaim).Text()
 	claims.TokenID, _ = jws.Text(payload, "jti")
 	var err error
-	claims.ExpiresAt, err = p.checkTimes(payload, now)
+	claims.IssuedAt, claims.ExpiresAt, err = p.checkTimes(payload, now)
 	return claims, err
 }
 
@@ -61,21 +61,36 @@ func (p *provider) checkAudience(payload strictjson.Members) error {
 	if aud, _ := payload.Get("aud"); len(p.Audiences) > 0 && !jws.Includes(aud, p.Audiences...) {
 		return p.refuse(codes.AudienceMismatch, "aud is or holds none of %q", p.Audiences)
 	}
-	if azp, _ := jws.Text(payload, "azp"); len(p.Parties) > 0 && !slices.Contains(p.Parties, azp) {
-		return p.refuse(codes.AudienceMismatch, "azp is none of %q", p.Parties)
+	if len(p.Parties) == 0 && !p.PartyOptional {
+		return nil
+	}
+	value := claim(payload, p.PartyClaim)
+	party, _ := value.Text()
+	switch {
+	case value.Raw() == "" && p.PartyOptional:
+		return nil
+	case value.Raw() == "":
+		return p.refuse(codes.AudienceMismatch, "%s is missing: azp=optional accepts tokens without it", p.PartyClaim)
+	case !slices.Contains(p.Parties, party):
+		return p.refuse(codes.AudienceMismatch, "%s is not one of %q", p.PartyClaim, p.Parties)
 	}
 	return nil
 }
 
 func (p *provider) checkRules(payload strictjson.Members) error {
 	for _, r := range p.Require {
-		if !r.holds(payload) {
+		if !p.holds(&r, payload) {
 			return p.refuse(codes.ClaimRefused, "%s is missing or not as required", r.Claim)
 		}
 	}
 	for _, r := range p.Refuse {
-		if r.holds(payload) {
+		if p.holds(&r, payload) {
 			return p.refuse(codes.ClaimRefused, "%s is there and refused", r.Claim)
+		}
+	}
+	for _, r := range p.Only {
+		if value := claim(payload, r.Claim); value.Raw() != "" && !p.matches(&r, payload, value) {
+			return p.refuse(codes.ClaimRefused, "%s is not one of %q", r.Claim, r.Values)
 		}
 	}
 	return nil
@@ -83,23 +98,28 @@ func (p *provider) checkRules(payload strictjson.Members) error {
 
 // holds reports whether the claim is there, with one of the values where some
 // are named.
-func (r *ClaimRule) holds(payload strictjson.Members) bool {
+func (p *provider) holds(r *ClaimRule, payload strictjson.Members) bool {
 	value := claim(payload, r.Claim)
 	if len(r.Values) == 0 {
 		return isThere(value)
 	}
 	if elements, ok := value.Elements(); ok {
-		return slices.ContainsFunc(elements, r.matches)
+		return slices.ContainsFunc(elements, func(e strictjson.Value) bool { return p.matches(r, payload, e) })
 	}
-	return r.matches(value)
+	return p.matches(r, payload, value)
 }
 
-func (r *ClaimRule) matches(value strictjson.Value) bool {
+// matches compares a value with those of a rule, in which {sub} is the user.
+func (p *provider) matches(r *ClaimRule, payload strictjson.Members, value strictjson.Value) bool {
 	text, ok := value.Text()
 	if !ok {
 		text = value.Raw()
 	}
-	return slices.Contains(r.Values, text)
+	if slices.Contains(r.Values, text) {
+		return true
+	}
+	user, isUser := claim(payload, p.UserClaim).Text()
+	return ok && isUser && text == user && slices.Contains(r.Values, idPlaceholder)
 }
 
 // info reads what is shown of the user. What is no string is left out: nothing
@@ -114,9 +134,20 @@ func (p *provider) info(payload strictjson.Members) map[string]string {
 	return info
 }
 
-// readMemberships refuses what is not of its type: to read it as nothing would
-// widen a session to all organizations.
+// maxMemberships is how many organizations, and how many groups, are read of one
+// token.
+const maxMemberships = 500
+
+// readMemberships refuses what is not of its type, and lists that the provider
+// keeps elsewhere: to read those as empty would end memberships, or widen a
+// session to all organizations.
 func (p *provider) readMemberships(payload strictjson.Members, claims *session.UpstreamClaims) error {
+	for _, name := range []string{p.OrganizationClaim, p.OrganizationsClaim, p.GroupsClaim} {
+		if isElsewhere(payload, name) {
+			return p.refuse(codes.ClaimsIncomplete, "%s is not in the token, which says that the provider keeps it elsewhere: have the provider list fewer, "+
+				"such as the groups that are assigned to the application", name)
+		}
+	}
 	if active := claim(payload, p.OrganizationClaim); isThere(active) {
 		var ok bool
 		if claims.Organization, ok = active.Text(); !ok {
@@ -124,69 +155,131 @@ func (p *provider) readMemberships(payload strictjson.Members, claims *session.U
 		}
 	}
 	for _, list := range []struct {
-		name string
-		to   *[]string
-	}{{p.OrganizationsClaim, &claims.Organizations}, {p.GroupsClaim, &claims.Groups}} {
+		name        string
+		to, leftOut *[]string
+	}{
+		{p.OrganizationsClaim, &claims.Organizations, &claims.OrganizationsLeftOut},
+		{p.GroupsClaim, &claims.Groups, &claims.GroupsLeftOut},
+	} {
 		if list.name == "" {
 			continue
 		}
 		ids, ok := texts(claim(payload, list.name))
-		if !ok || len(ids) > maxMemberships {
-			return p.refuse(codes.ClaimsInvalid, "%s is not an array of at most %d strings", list.name, maxMemberships)
+		if !ok {
+			return p.refuse(codes.ClaimsInvalid, "%s is not an array of strings, or an object of objects", list.name)
 		}
 		fits := slices.DeleteFunc(ids, func(id string) bool { return !session.IsDirectoryID(id) })
 		claims.Skipped += len(ids) - len(fits)
+		if len(fits) > maxMemberships {
+			fits, *list.leftOut = fits[:maxMemberships:maxMemberships], fits[maxMemberships:]
+		}
 		*list.to = fits
 	}
 	return nil
 }
 
-// texts reads a string or an array of strings, sorted and each once. A claim
-// that is not there is an empty list: many providers leave those out.
-func texts(value strictjson.Value) ([]string, bool) {
+// isElsewhere reports whether the token says that a claim is to be fetched from
+// the provider: as a distributed claim (OpenID Connect Core 1.0, section 5.6.2),
+// or, of groups, as Entra does where there are too many for a token.
+func isElsewhere(payload strictjson.Members, name string) bool {
+	if name == "" {
+		return false
+	}
+	if pointer, ok := strings.CutPrefix(name, "/"); ok {
+		name, _, _ = strings.Cut(pointer, "/")
+		name = unescapePointer.Replace(name)
+	}
+	if names, _ := payload.Get("_claim_names"); isThere(names) {
+		members, ok := names.Members()
+		if _, named := members.Get(name); named || !ok {
+			return true
+		}
+	}
+	hasGroups, _ := payload.Get("hasgroups")
+	if name == "groups" && isThere(hasGroups) && strings.Trim(hasGroups.Raw(), `"`) != "false" {
+		return true
+	}
+	return slices.ContainsFunc(payload, func(m strictjson.Member) bool { return strings.HasPrefix(m.Name, name+":src") })
+}
+
+// texts reads a string, an array of strings, or the names of an object of
+// objects, as Keycloak writes organizations; sorted and each once. A claim that
+// is not there is an empty list: many providers leave those out.
+func texts(value strictjson.Value) (list []string, ok bool) {
+	list = []string{}
 	if !isThere(value) {
-		return []string{}, true
+		return list, true
 	}
 	if text, ok := value.Text(); ok {
 		return []string{text}, true
 	}
-	elements, ok := value.Elements()
-	list := make([]string, len(elements))
-	for n, e := range elements {
-		text, isText := e.Text()
-		ok = ok && isText
-		list[n] = text
+	if members, isObject := value.Members(); isObject {
+		for _, m := range members {
+			if _, ok := m.Value.Members(); !ok {
+				return nil, false // {"staff": false} is no member of staff
+			}
+			list = append(list, m.Name)
+		}
+	} else {
+		elements, isArray := value.Elements()
+		if !isArray {
+			return nil, false
+		}
+		for _, e := range elements {
+			text, ok := e.Text()
+			if !ok {
+				return nil, false
+			}
+			list = append(list, text)
+		}
 	}
 	slices.Sort(list)
-	return slices.Compact(list), ok
+	return slices.Compact(list), true
 }
 
-func (p *provider) checkTimes(payload strictjson.Members, now time.Time) (expires time.Time, err error) {
+// checkTimes checks the token's life and whether it holds now, expiry last.
+func (p *provider) checkTimes(payload strictjson.Members, now time.Time) (issued, expires time.Time, err error) {
+	refuse := func(reason, format string, args ...any) (time.Time, time.Time, error) {
+		return time.Time{}, time.Time{}, p.refuse(reason, format, args...)
+	}
 	issued, issuedOK := jws.Date(payload, "iat")
 	expires, expiresOK := jws.Date(payload, "exp")
 	if !issuedOK || !expiresOK || !expires.After(issued) {
-		return time.Time{}, p.refuse(codes.ClaimsInvalid, "iat and exp are not two dates, the second later")
+		return refuse(codes.ClaimsInvalid, "iat and exp are not two dates in this order")
 	}
 	if life := expires.Sub(issued); life > p.MaxLife {
-		return time.Time{}, p.refuse(codes.LifetimeTooLong, "it is valid for %s, and max-life is %s", life, p.MaxLife)
+		return refuse(codes.LifetimeTooLong, "the token is valid for %s, which is longer than max-life=%s: if that is what this provider issues, set max-life=%s",
+			short(life), short(p.MaxLife), short((life + time.Minute - 1).Truncate(time.Minute)))
 	}
 	notBefore := issued
 	if _, there := payload.Get("nbf"); there {
 		nbf, ok := jws.Date(payload, "nbf")
 		if !ok {
-			return time.Time{}, p.refuse(codes.ClaimsInvalid, "nbf is not a date")
+			return refuse(codes.ClaimsInvalid, "nbf is not a date")
 		}
 		if nbf.After(issued) {
 			notBefore = nbf
 		}
 	}
 	if notBefore.After(now.Add(p.Leeway)) {
-		return time.Time{}, p.refuse(codes.TokenNotYetValid, "%s too early", notBefore.Sub(now).Round(time.Second))
+		return refuse(codes.TokenNotYetValid, "%s too early, with leeway=%s", notBefore.Sub(now).Round(time.Second), short(p.Leeway))
 	}
 	if !now.Before(expires) {
-		return time.Time{}, p.refuse(codes.TokenExpired, "%s ago", now.Sub(expires).Round(time.Second))
+		return refuse(codes.TokenExpired, "%s ago", now.Sub(expires).Round(time.Second))
 	}
-	return expires, nil
+	return issued, expires, nil
+}
+
+// short writes a duration as a setting does: 1h, not 1h0m0s.
+func short(d time.Duration) string {
+	text := d.Round(time.Second).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 var unescapePointer = strings.NewReplacer("~1", "/", "~0", "~")

@@ -12,20 +12,22 @@ import (
 
 const connectTimeout = 2 * time.Second
 
-// keyTransport fetches the keys of one issuer. Where they are, its operator
-// says; that this is not inside of the network that usher is in, the address
-// that is connected to shows, whatever a name resolves to.
+// keyTransport fetches the keys of one provider. Its operator says where they
+// are; the address that is connected to shows whether this is inside the network
+// that usher is in, whatever a name resolves to.
 func keyTransport(c *ProviderConfig) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: connectTimeout}
-	address := c.JWKS
-	if c.Discover {
-		address = c.name()
-	}
-	if u, err := url.Parse(address); !c.AllowPrivate && !(err == nil && isLoopback(u.Hostname())) {
+	proxy := http.ProxyFromEnvironment
+	u, err := url.Parse(c.keyAddress())
+	switch {
+	case c.overHTTP():
+		dialer.Control = refuseOutside
+		proxy = nil // behind it, the address would not be seen
+	case !c.AllowPrivate && !(err == nil && isLoopback(u.Hostname())):
 		dialer.Control = refusePrivate
 	}
 	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
+		Proxy:                  proxy,
 		DialContext:            dialer.DialContext,
 		TLSHandshakeTimeout:    connectTimeout,
 		DisableKeepAlives:      true, // by the next fetch it would be closed anyway
@@ -33,6 +35,20 @@ func keyTransport(c *ProviderConfig) http.RoundTripper {
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
+}
+
+// mayUseHTTP reports whether the keys may be fetched over http from another
+// host: where private=yes says so, and never from an address that is public.
+func (c *ProviderConfig) mayUseHTTP() bool {
+	if !c.AllowPrivate || !c.overHTTP() {
+		return false
+	}
+	u, err := url.Parse(c.keyAddress())
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err != nil || isInside(ip) // a name is looked at when it is resolved
 }
 
 func isLoopback(host string) bool {
@@ -44,16 +60,36 @@ func isLoopback(host string) bool {
 func refusePrivate(_, address string, _ syscall.RawConn) error {
 	peer, err := netip.ParseAddrPort(address)
 	if err != nil || !isPublic(peer.Addr()) {
-		return fmt.Errorf("%s is not a public address: where the keys are to come from there, say private=yes", address)
+		return fmt.Errorf("%s is not a public address: to fetch keys from there, say private=yes", address)
 	}
 	return nil
 }
+
+// refuseOutside is a [net.Dialer.Control] for http, by which keys come from
+// inside the operator's network alone.
+func refuseOutside(_, address string, _ syscall.RawConn) error {
+	peer, err := netip.ParseAddrPort(address)
+	if err != nil || !isInside(peer.Addr()) {
+		return fmt.Errorf("%s is not an address inside a private network: over http, keys are fetched from there alone, use https", address)
+	}
+	return nil
+}
+
+// isInside reports whether an address is of a private network, a provider's
+// shared one, or this machine. Link-local ones, where clouds keep credentials,
+// are not.
+func isInside(ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("")
+	return ip.IsPrivate() || ip.IsLoopback() || sharedNetwork.Contains(ip)
+}
+
+var sharedNetwork = netip.MustParsePrefix("100.64.0.0/10")
 
 // notPublic are the networks that are nobody's on the Internet or stand for
 // IPv4 addresses, beside those that net/netip knows (RFC 6890).
 var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("100.64.0.0/10"), // shared by providers; some keep metadata there
+	sharedNetwork, // some providers keep metadata there
 	netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"),
 	netip.MustParsePrefix("192.88.99.0/24"),

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/usher-auth/usher/internal/secret"
@@ -19,13 +21,23 @@ type preset struct {
 	settings string
 	needs    string // a setting without which the provider's tokens say too little
 	why      string
+	// ownApplication says that an issuer of this provider belongs to one
+	// application, so that azp=optional alone accepts no other application's
+	// tokens.
+	ownApplication bool
 }
 
+// presets refuse tokens of machines and of users who are not fully signed in,
+// and, where one key signs several kinds of token, all but the one kind. Of a
+// claim with few values, only those known to be good are accepted.
 var presets = map[string]preset{
-	// Only session tokens have sid; version 1 had the organization elsewhere.
+	// Only session tokens have sid; version 1 had the organization elsewhere. A
+	// session is pending while the user has tasks left, as choosing an
+	// organization.
 	"clerk": {
-		settings: `jwks={issuer}/.well-known/jwks.json alg=RS256 typ=JWT require=sid require=v=2 organization=/o/id`,
+		settings: `jwks={issuer}/.well-known/jwks.json alg=RS256 typ=JWT require=sid require=v=2 only=sts=active organization=/o/id`,
 		needs:    "azp", why: "list the origins of your pages: Clerk says in azp which page a token was made for",
+		ownApplication: true,
 	},
 	"supabase": {
 		settings: `jwks={issuer}/.well-known/jwks.json aud=authenticated require=role=authenticated refuse=is_anonymous=true
@@ -34,7 +46,7 @@ var presets = map[string]preset{
 	// The same keys sign cookie caches, which have a typ, and OAuth tokens,
 	// which have a client_id and a scope.
 	"better-auth": {
-		settings: `jwks={issuer}/api/auth/jwks aud={issuer} typ=none refuse=client_id refuse=scope name=name avatar=image`,
+		settings: `jwks={issuer}/api/auth/jwks aud={issuer} typ=none refuse=client_id refuse=scope refuse=isAnonymous=true name=name avatar=image`,
 	},
 	"authjs": {
 		settings: `name=name avatar=picture`,
@@ -48,6 +60,38 @@ var presets = map[string]preset{
 	"keycloak": {
 		settings: `discovery=yes typ=JWT require=typ=Bearer name=name`,
 	},
+	// Tokens of machines have no scp. oid is the same for all applications of the
+	// tenant, sub is not.
+	"entra": {
+		settings: `discovery=yes alg=RS256 typ=JWT require=scp refuse=idtyp=app user=oid max-life=90m name=name`,
+		needs:    "aud", why: "list the application ID of the API that you registered for usher, or its URI for version 1 tokens",
+	},
+	// Access tokens have no aud; tokens of machines have no username.
+	"cognito": {
+		settings: `jwks={issuer}/.well-known/jwks.json alg=RS256 typ=JWT typ=none azp-claim=client_id require=token_use=access require=username session=origin_jti`,
+		needs:    "azp", why: "list the app client IDs of your pages",
+	},
+	"firebase": {
+		settings: `jwks=https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com alg=RS256 typ=JWT
+			require=/firebase/sign_in_provider refuse=/firebase/sign_in_provider=anonymous refuse=provider_id=anonymous name=name avatar=picture`,
+		needs: "aud", why: "give the project's ID, which the issuer ends with",
+	},
+	// Tokens of machines name the client as their subject.
+	"logto": {
+		settings: `discovery=yes typ=at+jwt azp-claim=client_id refuse=client_id={sub}`,
+		needs:    "aud", why: "list the identifier of the API resource that you made for usher",
+	},
+	// Tokens of machines have no authenticationType; refresh and ID tokens are of
+	// another tty.
+	"fusionauth": {
+		settings: `jwks={issuer}/.well-known/jwks.json typ=JWT require=authenticationType only=tty=at azp-claim=applicationId`,
+		needs:    "aud", why: "list the client IDs of your pages",
+	},
+	"google": {
+		settings: `issuer=https://accounts.google.com issuer=accounts.google.com jwks=https://www.googleapis.com/oauth2/v3/certs alg=RS256 typ=JWT
+			name=name avatar=picture`,
+		needs: "aud", why: "list the OAuth client IDs of your pages",
+	},
 	"oidc": {
 		settings: `discovery=yes typ=JWT typ=at+jwt typ=none name=name avatar=picture`,
 	},
@@ -55,6 +99,9 @@ var presets = map[string]preset{
 
 // Presets lists the names with which a line of [ParseProviders] may begin.
 func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
+
+// optional, among the values of azp, accepts tokens without it.
+const optional = "optional"
 
 // keySettings say where keys come from: one of them replaces the preset's.
 var keySettings = []string{"jwks", "discovery", "keys-file", "secret-file"}
@@ -103,6 +150,9 @@ func parseIssuer(line string) (c ProviderConfig, faults []error) {
 	if p.needs != "" && len(own[p.needs]) == 0 {
 		faults = append(faults, fmt.Errorf("%s: it is missing: %s", p.needs, p.why))
 	}
+	if azp := own["azp"]; !p.ownApplication && len(own["aud"]) == 0 && slices.Contains(azp, optional) {
+		faults = append(faults, errors.New("azp: optional accepts a token without it, which may be for any other application: give aud too"))
+	}
 	if slices.ContainsFunc(keySettings, func(k string) bool { return len(own[k]) > 0 }) {
 		for _, k := range keySettings {
 			delete(settings, k)
@@ -110,8 +160,8 @@ func parseIssuer(line string) (c ProviderConfig, faults []error) {
 	}
 	maps.Copy(settings, own)
 	base := ""
-	if len(own["issuer"]) > 0 {
-		base = strings.TrimSuffix(own["issuer"][0], "/")
+	if len(settings["issuer"]) > 0 {
+		base = strings.TrimSuffix(settings["issuer"][0], "/")
 	}
 	for _, setting := range slices.Sorted(maps.Keys(settings)) {
 		values := slices.Clone(settings[setting])
@@ -164,42 +214,45 @@ func readSettings(text string) (settings map[string][]string, faults []error) {
 	return settings, faults
 }
 
-// set sets what one setting says.
+// settingFields are the fields of [ProviderConfig] by the names of their settings.
+var settingFields = sync.OnceValue(func() map[string]int {
+	fields := map[string]int{}
+	for n, f := range slices.Collect(reflect.TypeFor[ProviderConfig]().Fields()) {
+		if name := f.Tag.Get("setting"); name != "" {
+			fields[name] = n
+		}
+	}
+	return fields
+})
+
+// set sets what one setting says, as the type of its field wants it.
 func (c *ProviderConfig) set(name string, values []string) (err error) {
+	n, there := settingFields()[name]
+	if !there {
+		return fmt.Errorf("there is no such setting; there are %s", strings.Join(slices.Sorted(maps.Keys(settingFields())), ", "))
+	}
 	switch name {
-	case "issuer":
-		c.Issuers = values
-	case "alg":
-		c.Algorithms = values
-	case "aud":
-		c.Audiences = values
 	case "azp":
-		c.Parties = values
+		c.PartyOptional = slices.Contains(values, optional)
+		values = slices.DeleteFunc(values, func(v string) bool { return v == optional })
 	case "typ":
-		c.Types = make([]string, len(values))
+		types := make([]string, len(values)) // not nil: typ= is not the default
 		for i, v := range values {
 			if v != "none" {
-				c.Types[i] = v
+				types[i] = v
 			}
 		}
-	case "require":
-		c.Require = readRules(values)
-	case "refuse":
-		c.Refuse = readRules(values)
-	default:
-		return c.setOne(name, values)
+		values = types
 	}
-	return nil
-}
-
-func (c *ProviderConfig) setOne(name string, values []string) (err error) {
-	texts := map[string]*string{
-		"jwks": &c.JWKS, "id": &c.ID, "user": &c.UserClaim, "session": &c.SessionClaim,
-		"organization": &c.OrganizationClaim, "organizations": &c.OrganizationsClaim, "groups": &c.GroupsClaim,
-		"name": &c.NameClaim, "email": &c.EmailClaim, "avatar": &c.AvatarClaim,
+	field := reflect.ValueOf(c).Elem().Field(n).Addr().Interface()
+	switch field := field.(type) {
+	case *[]string:
+		*field = values
+		return nil
+	case *[]ClaimRule:
+		*field = readRules(values)
+		return nil
 	}
-	switches := map[string]*bool{"discovery": &c.Discover, "private": &c.AllowPrivate, "any-audience": &c.AnyAudience, "share-ids": &c.ShareIDs}
-	durations := map[string]*time.Duration{"max-life": &c.MaxLife, "leeway": &c.Leeway}
 	value := ""
 	switch {
 	case len(values) > 1:
@@ -207,39 +260,33 @@ func (c *ProviderConfig) setOne(name string, values []string) (err error) {
 	case len(values) == 1:
 		value = values[0]
 	}
-	if to := texts[name]; to != nil {
-		*to = value
-		return nil
-	}
-	if to := switches[name]; to != nil {
-		*to = value == "yes"
+	switch field := field.(type) {
+	case *string:
+		*field = value
+	case *bool:
+		*field = value == "yes"
 		if value != "yes" && value != "no" && value != "" {
 			return fmt.Errorf("%q is neither yes nor no", value)
 		}
-		return nil
-	}
-	if to := durations[name]; to != nil {
-		if *to, err = time.ParseDuration(value); err != nil || *to <= 0 {
-			return fmt.Errorf("%q is not a time, as in 90s, 5m or 24h", value)
+	case *time.Duration:
+		if *field, err = time.ParseDuration(value); err != nil || *field <= 0 {
+			return fmt.Errorf("%q is not a duration, as in 90s, 5m or 24h", value)
 		}
-		return nil
+	case *KeySet:
+		*field, err = c.readKeys(value)
+	case *secret.Text:
+		*field, err = readSecret(value)
 	}
-	switch name {
-	case "keys-file":
-		c.Keys, err = c.readKeys(value)
-		return err
-	case "secret-file":
-		content, err := os.ReadFile(value)
-		c.Secret = secret.New(strings.TrimRight(string(content), "\r\n"))
-		if err == nil && c.Secret.IsEmpty() {
-			err = fmt.Errorf("%s is empty", value)
-		}
-		return err
+	return err
+}
+
+func readSecret(path string) (secret.Text, error) {
+	content, err := os.ReadFile(path)
+	text := secret.New(strings.TrimRight(string(content), "\r\n"))
+	if err == nil && text.IsEmpty() {
+		err = fmt.Errorf("%s is empty", path)
 	}
-	known := slices.Concat(slices.Collect(maps.Keys(texts)), slices.Collect(maps.Keys(switches)), slices.Collect(maps.Keys(durations)),
-		[]string{"keys-file", "secret-file", "issuer", "alg", "aud", "azp", "typ", "require", "refuse"})
-	slices.Sort(known)
-	return fmt.Errorf("there is no such setting; there are %s", strings.Join(known, ", "))
+	return text, err
 }
 
 // readRules reads CLAIM and CLAIM=VALUE; of one claim, any of its values do.
