@@ -35,7 +35,7 @@ const byVectors = "^(TestAttackVectors|TestBadKeySets|TestAccessOfPermissionName
 // keys, requests.
 const byOthers = "^(TestNewVerifierFaults|TestTokenErrorText|TestKeySource|TestMemo$|TestVerifyTimes|TestCan|TestKindsOfToken|TestParseJWK|" +
 	"TestNewJWK|TestWeakEd25519|TestKeysOfOneKid|TestKeysFromFile|TestURLKeysFirstFetch|TestMiddleware$|TestAccepted|TestValueKinds|" +
-	"TestLenient|TestAlgorithms|TestWrongHash|TestAlgorithmOfAKeyWithoutOne|TestUnusableKeys|TestZeroKey)"
+	"TestLenient|TestAlgorithms|TestWrongHash|TestAlgorithmOfAKeyWithoutOne|TestUnusableKeys|TestZeroKey|TestHeaderMembers)"
 
 // redundant are the checks without which the next one refuses the same, and
 // why they stay.
@@ -60,8 +60,8 @@ func TestMutants(t *testing.T) {
 	dir := t.TempDir()
 	mutants := writeMutants(t, dir)
 	var binaries []string
-	packages := []string{".", "../internal/strictjson", "../internal/jwk"}
-	files := [][]string{nil, {"strictjson.go"}, {"key.go", "parse.go"}} // nil: all
+	packages := []string{".", "../internal/strictjson", "../internal/jwk", "../internal/jws"}
+	files := [][]string{nil, {"strictjson.go"}, {"key.go", "parse.go"}, {"jws.go"}} // nil: all
 	for _, pkg := range packages {
 		binary := filepath.Join(dir, fmt.Sprintf("%d.test", len(binaries)))
 		binaries = append(binaries, binary)

@@ -223,7 +223,7 @@ func isAccessToken(typ string) bool {
 // those taken, whatever it is about.
 func openJWS(ctx context.Context, token string, keys KeySource, takesType func(typ string) bool) (*jws.Message, JWK, error) {
 	var key JWK
-	m, err := jws.Open(token, nil, func(m *jws.Message) (found jws.Key, err error) {
+	m, err := jws.Open(token, true, func(m *jws.Message) (found jws.Key, err error) {
 		key, err = findKey(ctx, keys, m, takesType)
 		return jws.Key{Algorithm: key.Algorithm, Verify: key.Verify}, err
 	})

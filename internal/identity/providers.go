@@ -123,7 +123,7 @@ func (p *Providers) Close() {
 	}
 }
 
-// An ProviderTokenError is the refusal of a token. Its text is for the log: it says
+// A ProviderTokenError is the refusal of a token. Its text is for the log: it says
 // more than the bearer may know, and repeats nothing of the token.
 type ProviderTokenError struct {
 	Code   string // of package codes
@@ -157,10 +157,7 @@ func (e *KeysUnavailableError) Error() string {
 // Is makes it a [session.ErrKeysUnavailable], whatever it came from.
 func (*KeysUnavailableError) Is(target error) bool { return target == session.ErrKeysUnavailable }
 
-// tolerated are headers that some providers add, and that change nothing.
-var tolerated = []string{"x5t", "x5t#S256", "cat"}
-
-// Verify returns what a token says, or an [*ProviderTokenError], or a
+// Verify returns what a token says, or a [*ProviderTokenError], or a
 // [*KeysUnavailableError]. It waits for nothing but an unknown key's fetch, and
 // that no longer than ctx. Which issuer's rules and keys hold, iss says; that a
 // token has expired is said of one alone that is in order otherwise.
@@ -171,7 +168,7 @@ func (p *Providers) Verify(ctx context.Context, text secret.Text) (session.Upstr
 	}
 	var of *provider
 	var payload strictjson.Members
-	m, err := jws.Open(token, tolerated, func(m *jws.Message) (key jws.Key, err error) {
+	m, err := jws.Open(token, false, func(m *jws.Message) (key jws.Key, err error) {
 		if payload, err = strictjson.Object(m.Payload, jws.MaxDepth); err != nil {
 			return key, &ProviderTokenError{Code: codes.TokenMalformed, detail: err.Error()}
 		}

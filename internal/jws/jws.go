@@ -27,11 +27,17 @@ type Fault struct {
 func (f Fault) Error() string { return "jws: " + f.Code + ": " + f.Detail }
 
 var (
-	errTooLong   error = Fault{codes.TokenMalformed, "longer than 16 KiB"}
-	errForm      error = Fault{codes.TokenMalformed, "not three parts with dots between"}
-	errBase64    error = Fault{codes.TokenMalformed, "a part is not base64url"}
-	errJSON      error = Fault{codes.TokenMalformed, "the header is not a strict JSON object"}
-	errHeader    error = Fault{codes.HeaderInvalid, "the header has a member that is not allowed"}
+	errTooLong  error = Fault{codes.TokenMalformed, "longer than 16 KiB"}
+	errForm     error = Fault{codes.TokenMalformed, "not three parts with dots between"}
+	errBase64   error = Fault{codes.TokenMalformed, "a part is not base64url"}
+	errJSON     error = Fault{codes.TokenMalformed, "the header is not a strict JSON object"}
+	errHeader   error = Fault{codes.HeaderInvalid, "the header has a member that is not allowed"}
+	errCritical       = map[string]error{
+		"crit": Fault{codes.HeaderInvalid, "the header has crit"},
+		"b64":  Fault{codes.HeaderInvalid, "the header has b64"},
+		"zip":  Fault{codes.HeaderInvalid, "the header has zip"},
+		"enc":  Fault{codes.HeaderInvalid, "the header has enc"},
+	}
 	errAlgorithm error = Fault{codes.AlgorithmMismatch, "alg is not the key's"}
 	errSignature error = Fault{codes.SignatureInvalid, "wrong signature"}
 )
@@ -53,10 +59,13 @@ type Key struct {
 
 // Open returns what a token says, once its signature is good by the key that
 // find returned; its error is find's own or a [Fault]. Nothing in the token
-// chooses where keys come from, and no key serves two algorithms. A header has
-// alg, kid, typ and, of an issuer who adds some that change nothing, those
-// tolerated.
-func Open(token string, tolerated []string, find func(*Message) (Key, error)) (*Message, error) {
+// chooses where keys come from, and no key serves two algorithms.
+//
+// With exact, a header has alg, kid and typ alone. Without, other members are
+// ignored, and never followed: jku and x5c say nothing that could be believed.
+// Those that change what the token means (crit, b64, zip, enc) are refused, after
+// find has seen whose token it claims to be.
+func Open(token string, exact bool, find func(*Message) (Key, error)) (*Message, error) {
 	if len(token) > maxLength {
 		return nil, errTooLong
 	}
@@ -74,14 +83,8 @@ func Open(token string, tolerated []string, find func(*Message) (Key, error)) (*
 	if err != nil {
 		return nil, errJSON
 	}
-	for i := range header {
-		switch name := header[i].Name; name {
-		case "alg", "kid", "typ":
-		default: // crit, b64, zip, jwk, jku, x5u, x5c, cty: each changes the meaning
-			if !slices.Contains(tolerated, name) {
-				return nil, errHeader
-			}
-		}
+	if exact && slices.ContainsFunc(header, func(h strictjson.Member) bool { return h.Name != "alg" && h.Name != "kid" && h.Name != "typ" }) {
+		return nil, errHeader
 	}
 	m := &Message{Header: header, Payload: payload}
 	m.KeyID, _ = Text(header, "kid")
@@ -89,6 +92,11 @@ func Open(token string, tolerated []string, find func(*Message) (Key, error)) (*
 	key, err := find(m)
 	if err != nil {
 		return nil, err
+	}
+	for _, h := range header {
+		if err := errCritical[h.Name]; err != nil {
+			return nil, err
+		}
 	}
 	if m.Algorithm != key.Algorithm {
 		return nil, errAlgorithm
