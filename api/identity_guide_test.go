@@ -15,6 +15,7 @@ import (
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/identity/identitytest"
+	"github.com/usher-auth/usher/internal/jwk"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -74,6 +75,42 @@ func TestIdentityGuide(t *testing.T) {
 			"https://sso.example.com/realms/acme", "https://sso.example.com/realms/acme/protocol/openid-connect/certs", identitytest.NewKey(session.RS256, "kc"),
 			nil,
 			claims{"typ": "Bearer", "azp": "web", "aud": "account", "sid": "s"},
+			"user_1",
+		},
+		"entra": {
+			"https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0", "https://login.microsoftonline.com/11111111/discovery/v2.0/keys", identitytest.NewKey(jwk.RS256, "nOo3Z"),
+			nil,
+			claims{"aud": "66666666-7777-8888-9999-000000000000", "scp": "usher", "oid": "o-1", "sub": "pairwise"},
+			"o-1",
+		},
+		"cognito": {
+			"https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEfGhI", "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEfGhI/.well-known/jwks.json", identitytest.NewKey(jwk.RS256, "a+/b="),
+			claims{"typ": nil},
+			claims{"token_use": "access", "client_id": "1example23456789", "username": "ada", "origin_jti": "o"},
+			"user_1",
+		},
+		"firebase": {
+			"https://securetoken.google.com/my-project", "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com", identitytest.NewKey(jwk.RS256, "ab12"),
+			nil,
+			claims{"aud": "my-project", "firebase": claims{"sign_in_provider": "password"}},
+			"user_1",
+		},
+		"logto": {
+			"https://tenant.logto.app/oidc", "https://tenant.logto.app/oidc/jwks", identitytest.NewKey(jwk.ES384, "JWbZ"),
+			claims{"typ": "at+jwt"},
+			claims{"aud": "https://usher.example.com", "client_id": "my-spa-id"},
+			"user_1",
+		},
+		"fusionauth": {
+			"https://fusionauth.example.com", "https://fusionauth.example.com/.well-known/jwks.json", identitytest.NewKey(jwk.RS256, "592a"),
+			claims{"gty": []string{"authorization_code"}},
+			claims{"aud": "3c219e58-ed0e-4b18-ad48-f4f92793ae32", "authenticationType": "PASSWORD", "tty": "at"},
+			"user_1",
+		},
+		"google": {
+			"https://accounts.google.com", "https://www.googleapis.com/oauth2/v3/certs", identitytest.NewKey(jwk.RS256, "e86e"),
+			nil,
+			claims{"aud": "1234-abcd.apps.googleusercontent.com"},
 			"user_1",
 		},
 		"oidc": {

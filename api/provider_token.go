@@ -24,6 +24,12 @@ func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attemp
 		return nil, err
 	}
 	d.CallerID, d.UserID, d.OrganizationID = claims.Issuer, claims.UserID, claims.Organization
+	for claim, leftOut := range map[string][]string{"organizations": claims.OrganizationsLeftOut, "groups": claims.GroupsLeftOut} {
+		if len(leftOut) > 0 {
+			a.logger.WarnContext(ctx, "a token's claim lists too many ids, and some were left out",
+				"issuer", claims.Issuer, "claim", claim, "limit", identity.MaxMemberships, "left_out", len(leftOut), "first_left_out", leftOut[0])
+		}
+	}
 	if claims.Skipped > 0 {
 		a.logger.WarnContext(ctx, "ids in a token's claims do not fit and were skipped", "issuer", claims.Issuer, "count", claims.Skipped)
 	}

@@ -134,9 +134,9 @@ func (p *provider) info(payload strictjson.Members) map[string]string {
 	return info
 }
 
-// maxMemberships is how many organizations, and how many groups, are read of one
-// token.
-const maxMemberships = 500
+// MaxMemberships is how many organizations, and how many groups, are read from
+// one token.
+const MaxMemberships = 500
 
 // readMemberships refuses what is not of its type, and lists that the provider
 // keeps elsewhere: to read those as empty would end memberships, or widen a
@@ -170,8 +170,8 @@ func (p *provider) readMemberships(payload strictjson.Members, claims *session.U
 		}
 		fits := slices.DeleteFunc(ids, func(id string) bool { return !session.IsDirectoryID(id) })
 		claims.Skipped += len(ids) - len(fits)
-		if len(fits) > maxMemberships {
-			fits, *list.leftOut = fits[:maxMemberships:maxMemberships], fits[maxMemberships:]
+		if len(fits) > MaxMemberships {
+			fits, *list.leftOut = fits[:MaxMemberships:MaxMemberships], fits[MaxMemberships:]
 		}
 		*list.to = fits
 	}
