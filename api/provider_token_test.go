@@ -296,7 +296,7 @@ func TestBadUpstreamTokens(t *testing.T) {
 		"another issuer":             {by(key, nil, map[string]any{"iss": "https://evil.example.com"}), 401, "issuer_mismatch", "", invalid},
 		"a slash at the end":         {by(key, nil, map[string]any{"iss": idp + "/"}), 401, "issuer_mismatch", "", invalid},
 		"another typ":                {by(key, map[string]any{"typ": "logout+jwt"}, nil), 401, "type_mismatch", idp, invalid},
-		"crit":                       {by(key, map[string]any{"crit": []string{"x"}}, nil), 401, "header_invalid", "", invalid},
+		"crit":                       {by(key, map[string]any{"crit": []string{"x"}}, nil), 401, "header_invalid", idp, invalid},
 		"no token":                   {"a.b", 401, "token_malformed", "", invalid},
 		"a life of a day":            {by(key, nil, map[string]any{"exp": now + 86_400}), 401, "lifetime_too_long", idp, invalid},
 		"an id that is none":         {by(key, nil, map[string]any{"sub": "a\nb"}), 401, "claims_invalid", idp, invalid},

@@ -244,6 +244,67 @@ func TestKeysAtAPrivateName(t *testing.T) {
 	}
 }
 
+// Keys come over http from inside the operator's network, where private=yes says
+// so, and never from a public address or from where clouds keep credentials.
+func TestKeysOverHTTPFromInside(t *testing.T) {
+	t.Parallel()
+	p := identitytest.New("", "")
+	server := httptest.NewServer(p)
+	t.Cleanup(server.Close)
+	// Upper case, so that only resolving it shows that it is this machine.
+	named := strings.Replace(server.URL, "127.0.0.1", "LOCALHOST", 1)
+	p.Issuer, p.KeysURL = named, named+"/jwks"
+	for _, line := range []string{"oidc aud=usher private=yes issuer=" + named, "oidc aud=usher private=yes issuer=" + named + " jwks=" + named + "/jwks"} {
+		if _, err := verifier(t, nil, line).Verify(t.Context(), p.Token(m{"aud": "usher"})); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	for address, want := range map[string]string{
+		"http://keycloak:8080/jwks private=yes":          "",
+		"http://10.1.2.3/jwks private=yes":               "",
+		"http://[fd00::1]/jwks private=yes":              "",
+		"http://100.64.0.1/jwks private=yes":             "",
+		"http://keycloak:8080/jwks":                      "or private=yes where it is at a private address",
+		"http://keycloak:8080/jwks private=no":           "URL is http to another host",
+		"http://10.1.2.3/jwks":                           "URL is http to another host",
+		"http://1.1.1.1/jwks private=yes":                "URL is http to another host",
+		"http://[2606:4700:4700::1111]/jwks private=yes": "URL is http to another host",
+		"http://[::ffff:1.1.1.1]/jwks private=yes":       "URL is http to another host",
+		"http://169.254.169.254/jwks private=yes":        "URL is http to another host",
+		"http://0.0.0.0/jwks private=yes":                "URL is http to another host",
+		"http://u:p@keycloak/jwks private=yes":           "URL has a password",
+	} {
+		configs, err := identity.ParseProviders([]string{"oidc aud=usher issuer=https://id.example.com jwks=" + address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := identity.NewProviders(identity.ProvidersConfig{Providers: configs, Transport: p})
+		if err == nil {
+			u.Close()
+		}
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", address, err, want)
+		}
+		if warned := strings.Join(configs[0].Warnings(), "\n"); strings.Contains(warned, "over http") != strings.Contains(address, "private=yes") {
+			t.Errorf("%s: warnings %q", address, warned)
+		}
+	}
+	for address, inside := range map[string]bool{
+		"10.1.2.3:80": true, "172.18.0.2:8080": true, "192.168.1.1:80": true, "[fd00::1]:80": true, "127.0.0.1:80": true, "100.64.0.1:80": true, "[::ffff:10.0.0.1]:80": true,
+		"1.1.1.1:80": false, "[2606:4700:4700::1111]:80": false, "169.254.169.254:80": false, "[fe80::1%eth0]:80": false, "0.0.0.0:80": false,
+		"198.51.100.1:80": false, "224.0.0.1:80": false, "[64:ff9b::1.1.1.1]:80": false, "[::ffff:1.1.1.1]:80": false, "nonsense": false,
+	} {
+		if err := identity.RefuseOutside(address); (err == nil) != inside {
+			t.Errorf("%s: %v, want inside %t", address, err, inside)
+		}
+	}
+	// https with private=yes is as before, without a warning.
+	configs, err := identity.ParseProviders([]string{"oidc aud=usher private=yes issuer=https://keycloak:8443"})
+	if err != nil || len(configs[0].Warnings()) > 0 {
+		t.Errorf("over https: %v, warnings %q", err, configs[0].Warnings())
+	}
+}
+
 // Over real connections: loopback by its own name, an answer without an end,
 // and a redirect.
 func TestKeysOverHTTP(t *testing.T) {

@@ -32,6 +32,9 @@ func newProviders(ctx context.Context, issuers []identity.ProviderConfig, foreig
 	registry.MustRegister(failures)
 	for i := range issuers {
 		failures.WithLabelValues(issuers[i].Issuers[0]) // 0 is there from the start
+		for _, warning := range issuers[i].Warnings() {
+			logger.WarnContext(ctx, "an identity provider's configuration has a risk", "issuer", issuers[i].Issuers[0], "risk", warning)
+		}
 	}
 	var mu sync.Mutex
 	recorded := map[string]time.Time{}
