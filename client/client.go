@@ -20,13 +20,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/usher-auth/usher/internal/loopback"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
 )
@@ -56,7 +56,7 @@ func (cfg *Config) validate() (*url.URL, error) {
 		faults = append(faults, errors.New("URL is not an absolute https URL"))
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		faults = append(faults, errors.New("URL has a password, a query or a fragment"))
-	case u.Scheme == "http" && !cfg.AllowHTTP && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !cfg.AllowHTTP && !loopback.IsHost(u.Hostname()):
 		faults = append(faults, errors.New("URL is http to another host"))
 	}
 	const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-"
@@ -64,11 +64,6 @@ func (cfg *Config) validate() (*url.URL, error) {
 		faults = append(faults, errors.New("APIKey is not a secret key, which begins with sk_ and has letters, digits, _ and - alone"))
 	}
 	return u, errors.Join(faults...)
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // A Client asks one usher with one key. It is safe for concurrent use, and

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/loopback"
 	"github.com/usher-auth/usher/internal/service"
 )
 
@@ -98,15 +99,10 @@ func checkPublicURL(text string) error {
 		return fmt.Errorf("--url %q: leave out the slash at the end, verifiers compare the issuer byte by byte", text)
 	case u.Scheme == "https":
 		return nil
-	case u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "http" && loopback.IsHost(u.Hostname()):
 		return nil
 	}
 	return fmt.Errorf("--url %q must be https: tokens would travel in the clear", text)
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
 func listen(ctx context.Context, flag, address string) (net.Listener, error) {

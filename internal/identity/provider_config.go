@@ -13,6 +13,7 @@ import (
 	"github.com/go-playground/validator/v10"
 
 	"github.com/usher-auth/usher/internal/jwk"
+	"github.com/usher-auth/usher/internal/loopback"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )
@@ -116,7 +117,7 @@ func (c *ProviderConfig) keyAddress() string {
 // which only AllowPrivate allows.
 func (c *ProviderConfig) overHTTP() bool {
 	u, err := url.Parse(c.keyAddress())
-	return err == nil && u.Scheme == "http" && !isLoopback(u.Hostname())
+	return err == nil && u.Scheme == "http" && !loopback.IsHost(u.Hostname())
 }
 
 // Warnings are what an operator should be told of a configuration at every

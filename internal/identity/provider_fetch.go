@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"syscall"
 	"time"
+
+	"github.com/usher-auth/usher/internal/loopback"
 )
 
 const connectTimeout = 2 * time.Second
@@ -23,7 +25,7 @@ func keyTransport(c *ProviderConfig) http.RoundTripper {
 	case c.overHTTP():
 		dialer.Control = refuseOutside
 		proxy = nil // behind it, the address would not be seen
-	case !c.AllowPrivate && !(err == nil && isLoopback(u.Hostname())):
+	case !c.AllowPrivate && !(err == nil && loopback.IsHost(u.Hostname())):
 		dialer.Control = refusePrivate
 	}
 	return &http.Transport{
@@ -49,11 +51,6 @@ func (c *ProviderConfig) mayUseHTTP() bool {
 	}
 	ip, err := netip.ParseAddr(u.Hostname())
 	return err != nil || isInside(ip) // a name is looked at when it is resolved
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // refusePrivate is a [net.Dialer.Control].

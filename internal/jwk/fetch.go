@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/internal/jws"
+	"github.com/usher-auth/usher/internal/loopback"
 	"github.com/usher-auth/usher/internal/strictjson"
 )
 
@@ -85,15 +85,10 @@ func (cfg *FetchConfig) checkURL(address string) error {
 		return errors.New("URL is not an absolute https URL")
 	case u.User != nil || u.Fragment != "":
 		return errors.New("URL has a password or a fragment")
-	case u.Scheme == "http" && !cfg.AllowHTTP && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !cfg.AllowHTTP && !loopback.IsHost(u.Hostname()):
 		return errors.New("URL is http to another host")
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // A Fetcher fetches a set of keys again and again, in the background: a fetch

@@ -1,0 +1,20 @@
+// Package loopback knows the host names that stay on this machine. There, HTTP
+// without TLS is no risk.
+package loopback
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// IsHost reports whether a host, without its port, names this machine: a
+// loopback address, localhost, or a name under it (RFC 6761, section 6.3). A URL's
+// Hostname method returns a host in this form.
+func IsHost(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
