@@ -1,7 +1,12 @@
 package identity
 
+import "net"
+
 // RefusePrivate is what looks at each address that keys are fetched from.
 func RefusePrivate(address string) error { return refusePrivate("tcp", address, nil) }
 
 // RefuseOutside is the same for addresses over http.
 func RefuseOutside(address string) error { return refuseOutside("tcp", address, nil) }
+
+// KeyDialer connects to where the keys of a provider are.
+func KeyDialer(c *ProviderConfig) *net.Dialer { return keyDialer(c) }

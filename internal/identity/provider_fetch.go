@@ -14,29 +14,36 @@ import (
 
 const connectTimeout = 2 * time.Second
 
-// keyTransport fetches the keys of one provider. Its operator says where they
-// are; the address that is connected to shows whether this is inside the network
-// that usher is in, whatever a name resolves to.
+// keyTransport fetches the keys of one provider.
 func keyTransport(c *ProviderConfig) http.RoundTripper {
-	dialer := &net.Dialer{Timeout: connectTimeout}
 	proxy := http.ProxyFromEnvironment
-	u, err := url.Parse(c.keyAddress())
-	switch {
-	case c.overHTTP():
-		dialer.Control = refuseOutside
+	if c.overHTTP() {
 		proxy = nil // behind it, the address would not be seen
-	case !c.AllowPrivate && !(err == nil && loopback.IsHost(u.Hostname())):
-		dialer.Control = refusePrivate
 	}
 	return &http.Transport{
 		Proxy:                  proxy,
-		DialContext:            dialer.DialContext,
+		DialContext:            keyDialer(c).DialContext,
 		TLSHandshakeTimeout:    connectTimeout,
 		DisableKeepAlives:      true, // by the next fetch it would be closed anyway
 		DisableCompression:     true, // a bounded answer needs none
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
+}
+
+// keyDialer refuses addresses inside the operator's own network, unless the
+// operator names such a host, and over http all others. It looks at the address
+// that a name resolves to.
+func keyDialer(c *ProviderConfig) *net.Dialer {
+	dialer := &net.Dialer{Timeout: connectTimeout}
+	u, err := url.Parse(c.keyAddress())
+	switch {
+	case c.overHTTP():
+		dialer.Control = refuseOutside
+	case !c.AllowPrivate && !(err == nil && loopback.IsHost(u.Hostname())):
+		dialer.Control = refusePrivate
+	}
+	return dialer
 }
 
 // mayUseHTTP reports whether the keys may be fetched over http from another
