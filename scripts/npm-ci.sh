@@ -8,7 +8,7 @@ export PATH=$bin:$PATH
 for dir; do
 	installed=$dir/node_modules/.installed-lock.json
 	cmp -s "$dir/package-lock.json" "$installed" && continue
-	(cd "$dir" && npm ci --no-audit --no-fund </dev/null)
+	(cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund </dev/null)
 	mkdir -p "$(dirname "$installed")" # npm creates none if there are no packages
 	cp "$dir/package-lock.json" "$installed"
 done

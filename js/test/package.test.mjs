@@ -76,7 +76,7 @@ test('the package installs, type-checks and runs in another project', async (t) 
   }
 
   writeFileSync(join(dir, 'package.json'), '{"private":true,"type":"module"}');
-  run(dir, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', `./${filename}`);
+  run(dir, 'npm', 'install', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', `./${filename}`);
   const installed = readdirSync(join(dir, 'node_modules')).filter((name) => !name.startsWith('.'));
   assert.deepEqual(installed, ['@usher-auth', 'jose'], 'no dependency but jose');
 
