@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -26,9 +27,10 @@ func (d *Directory) Foreign() bool { return d.foreign.Load() }
 // is first written down, with the provider as its maker: the user, members of
 // the info, the active organization's membership; and of what the provider
 // lists as a whole, the memberships that it made before and lists no more are
-// ended. What others made stays, and so does a user who is disabled. Where
-// nothing is new, nothing is written, and only what the provider lists as a
-// whole costs a second read.
+// ended. What others made stays, and so does a user who is disabled. A token that
+// was issued before one that was accepted already writes nothing. Where nothing
+// is new, only the time of the newest token is written, for tokens that say
+// something of memberships.
 func (d *Directory) PrincipalByClaims(ctx context.Context, c *session.UpstreamClaims) (*session.Principal, error) {
 	p, err := d.principalOf(ctx, c)
 	if err != nil {
@@ -40,7 +42,7 @@ func (d *Directory) PrincipalByClaims(ctx context.Context, c *session.UpstreamCl
 	}
 	if news {
 		// Whatever Postgres has against them, the caller can only try again.
-		if err := d.learn(ctx, c); err != nil {
+		if err := d.writeClaims(ctx, c); err != nil {
 			return nil, unavailable("write claims", err)
 		}
 		if p, err = d.principalOf(ctx, c); err != nil {
@@ -74,20 +76,33 @@ func (d *Directory) isNews(ctx context.Context, c *session.UpstreamClaims, p *se
 	switch {
 	case d.foreign.Load() || p.Disabled:
 		return false, nil
-	case !p.Known || !hasInfo(p.User.Info, c.Info) || joins(c) && p.User.Organization != c.Organization:
+	case !p.Known || !hasInfo(p.User.Info, c.Info) || addsActive(c) && p.User.Organization != c.Organization:
 		return true, nil
-	case c.Organizations == nil && c.Groups == nil:
+	case c.Organizations == nil && c.Groups == nil && !c.Selective:
 		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
+	// Before the memberships are read: an older token that writes meanwhile is then
+	// either seen here, or sees this one.
+	if _, err := d.db.pool.Exec(ctx, statement("note_provider_token"), tokenArgs(c)); err != nil {
+		return false, err
+	}
+	if c.Organizations == nil && c.Groups == nil {
+		return false, nil
+	}
 	add, end, err := d.changesOf(ctx, d.db.pool, c)
 	return len(add)+len(end) > 0, err
 }
 
-// joins reports whether the active organization is one to become a member of:
+// tokenArgs say of a token what usher.provider_tokens keeps.
+func tokenArgs(c *session.UpstreamClaims) pgx.StrictNamedArgs {
+	return pgx.StrictNamedArgs{"user_id": c.UserID, "issuer": c.Issuer, "issued_at": c.IssuedAt.Truncate(time.Microsecond)}
+}
+
+// addsActive reports whether the active organization is one to become a member of:
 // where the provider lists all of them, it is one of those or none.
-func joins(c *session.UpstreamClaims) bool {
+func addsActive(c *session.UpstreamClaims) bool {
 	return c.Organizations == nil && session.IsDirectoryID(c.Organization)
 }
 
@@ -121,16 +136,16 @@ func (d *Directory) changesOf(ctx context.Context, q querier, c *session.Upstrea
 		return nil, nil, err
 	}
 	organizations := c.Organizations
-	if joins(c) {
+	if addsActive(c) {
 		organizations = []string{c.Organization}
 	}
 	for _, of := range []struct {
-		kind    string
-		claimed []string
-		whole   bool
+		kind             string
+		claimed, leftOut []string
+		whole            bool
 	}{
-		{admin.OrganizationKind, organizations, c.Organizations != nil},
-		{admin.GroupKind, c.Groups, c.Groups != nil},
+		{admin.OrganizationKind, organizations, c.OrganizationsLeftOut, c.Organizations != nil},
+		{admin.GroupKind, c.Groups, c.GroupsLeftOut, c.Groups != nil},
 	} {
 		for _, id := range of.claimed { // sorted: two who add the same do not lock each other out
 			if !slices.ContainsFunc(have, func(m membershipRow) bool { return m.MemberOfKind == of.kind && m.MemberOfID == id }) {
@@ -138,7 +153,8 @@ func (d *Directory) changesOf(ctx context.Context, q querier, c *session.Upstrea
 			}
 		}
 		for _, m := range have {
-			if of.whole && m.Own && m.MemberOfKind == of.kind && !slices.Contains(of.claimed, m.MemberOfID) {
+			listed := slices.Contains(of.claimed, m.MemberOfID) || slices.Contains(of.leftOut, m.MemberOfID)
+			if of.whole && m.Own && m.MemberOfKind == of.kind && !listed {
 				end = append(end, admin.Subject{Kind: of.kind, ID: m.MemberOfID})
 			}
 		}
@@ -149,9 +165,9 @@ func (d *Directory) changesOf(ctx context.Context, q querier, c *session.Upstrea
 // actorOf names the provider in the history.
 func actorOf(c *session.UpstreamClaims) admin.Actor { return admin.Actor("issuer " + c.Issuer) }
 
-// learn writes the claims down, unless the directory has become an
+// writeClaims writes the claims down, unless the directory has become an
 // application's.
-func (d *Directory) learn(ctx context.Context, c *session.UpstreamClaims) error {
+func (d *Directory) writeClaims(ctx context.Context, c *session.UpstreamClaims) error {
 	return d.db.transactAs(ctx, actorOf(c), "write claims", func(ctx context.Context, tx pgx.Tx) error {
 		var own bool
 		if err := tx.QueryRow(ctx, statement("own_directory")).Scan(&own); err != nil {
@@ -161,7 +177,11 @@ func (d *Directory) learn(ctx context.Context, c *session.UpstreamClaims) error 
 			d.foreign.Store(true)
 			return nil
 		}
-		if disabled, err := learnUser(ctx, tx, c); err != nil || disabled {
+		var older bool
+		if err := tx.QueryRow(ctx, statement("lock_provider_tokens"), tokenArgs(c)).Scan(&older); err != nil || older {
+			return err
+		}
+		if disabled, err := writeUser(ctx, tx, c); err != nil || disabled {
 			return ignoreNoRows(err) // somebody has just deleted the user, or disabled
 		}
 		add, end, err := d.changesOf(ctx, tx, c)
@@ -169,7 +189,7 @@ func (d *Directory) learn(ctx context.Context, c *session.UpstreamClaims) error 
 			return err
 		}
 		for _, of := range add {
-			if err := learnMembership(ctx, tx, c, of); err != nil {
+			if err := writeMembership(ctx, tx, c, of); err != nil {
 				return err
 			}
 		}
@@ -182,9 +202,9 @@ func (d *Directory) learn(ctx context.Context, c *session.UpstreamClaims) error 
 	})
 }
 
-// learnUser sees to the user, who is then locked, and reports whether the user
+// writeUser makes the user, if new, and the info; the user is then locked. It reports whether the user
 // is disabled.
-func learnUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disabled bool, err error) {
+func writeUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disabled bool, err error) {
 	var info []byte // null where there is none
 	if len(c.Info) > 0 {
 		if info, err = json.Marshal(c.Info); err != nil {
@@ -209,9 +229,9 @@ func learnUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disab
 	return false, recordUser(ctx, tx, "user.update", user)
 }
 
-// learnMembership makes the membership, and first what it is in where that is
+// writeMembership makes the membership, and first what it is in where that is
 // new: a group then belongs to no organization.
-func learnMembership(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims, of admin.Subject) error {
+func writeMembership(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims, of admin.Subject) error {
 	var made any
 	var err error
 	args := pgx.StrictNamedArgs{"id": of.ID, "actor": actorOf(c)}

@@ -315,3 +315,160 @@ func TestUpstreamSessionIDs(t *testing.T) {
 		t.Errorf("by token: %q and %q; by nothing: %q and %q", byToken.User.Session, byToken.SessionID, neither.User.Session, neither.SessionID)
 	}
 }
+
+// A token that was issued before one that was seen already writes nothing, whether
+// the newer one wrote or not: it would bring back what has ended.
+func TestOlderTokensWriteNothing(t *testing.T) {
+	t.Parallel()
+	start := time.Now().Truncate(time.Second)
+	type token struct {
+		at      int // seconds after the start
+		issuer  string
+		claims  session.UpstreamClaims
+		changes int
+		orgs    []string // of the user, afterwards
+	}
+	list := func(ids ...string) session.UpstreamClaims {
+		return session.UpstreamClaims{Organizations: append([]string{}, ids...)}
+	}
+	groups := func(ids ...string) session.UpstreamClaims {
+		return session.UpstreamClaims{Groups: append([]string{}, ids...)}
+	}
+	active := func(id string) session.UpstreamClaims {
+		return session.UpstreamClaims{Organization: id, Selective: true}
+	}
+	named := func(name string) session.UpstreamClaims {
+		return session.UpstreamClaims{Info: map[string]string{"name": name}}
+	}
+	for name, tokens := range map[string][]token{
+		"an ended membership": {
+			{at: 100, claims: list("acme", "beta"), changes: 5, orgs: []string{"acme", "beta"}},
+			{at: 200, claims: list("acme"), changes: 1, orgs: []string{"acme"}},
+			{at: 100, claims: list("acme", "beta"), orgs: []string{"acme"}},
+			{at: 199, claims: list("acme", "beta"), orgs: []string{"acme"}},
+			{at: 200, claims: list("acme"), orgs: []string{"acme"}},
+			{at: 201, claims: list("acme", "beta"), changes: 1, orgs: []string{"acme", "beta"}},
+		},
+		"an older token that was never shown": {
+			{at: 100, claims: list("acme"), changes: 3, orgs: []string{"acme"}},
+			{at: 300, claims: list("acme"), orgs: []string{"acme"}}, // says nothing new
+			{at: 200, claims: list("acme", "beta"), orgs: []string{"acme"}},
+			{at: 200, claims: list(), orgs: []string{"acme"}}, // which narrows
+		},
+		"the oldest last": {
+			{at: 300, claims: list(), changes: 1, orgs: nil},
+			{at: 100, claims: list("acme"), orgs: nil},
+		},
+		"fractions of a second": {
+			{at: 100, claims: list("acme"), changes: 3, orgs: []string{"acme"}},
+			{at: 100, claims: session.UpstreamClaims{Organizations: []string{}, IssuedAt: start.Add(100*time.Second - time.Millisecond)}, orgs: []string{"acme"}},
+			{at: 100, claims: session.UpstreamClaims{Organizations: []string{}, IssuedAt: start.Add(100*time.Second + time.Millisecond)}, changes: 1},
+		},
+		"groups": {
+			{at: 200, claims: groups("red"), changes: 3},
+			{at: 100, claims: groups("red", "blue")},
+			{at: 100, claims: groups()},
+		},
+		"active organizations": {
+			{at: 100, claims: active("acme"), changes: 3, orgs: []string{"acme"}},
+			{at: 300, claims: active("acme"), orgs: []string{"acme"}},
+			{at: 200, claims: active("beta"), orgs: []string{"acme"}},
+			{at: 400, claims: active(""), orgs: []string{"acme"}},
+			{at: 350, claims: active("beta"), orgs: []string{"acme"}},
+			{at: 400, claims: active("beta"), changes: 2, orgs: []string{"acme", "beta"}},
+		},
+		"a name": {
+			{at: 200, claims: named("Ada L"), changes: 1},
+			{at: 100, claims: named("Ada")},
+			{at: 300, claims: named("Ada"), changes: 1},
+		},
+		"providers apart": {
+			{at: 200, issuer: "https://a.example.com", claims: list("acme"), changes: 3, orgs: []string{"acme"}},
+			{at: 100, issuer: "https://b.example.com", claims: list("beta"), changes: 2, orgs: []string{"acme", "beta"}},
+			{at: 50, issuer: "https://b.example.com", claims: list(), orgs: []string{"acme", "beta"}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSighted(t, ``)
+			for n, token := range tokens {
+				token.claims.UserID, token.claims.Issuer = "ada", token.issuer
+				if token.claims.IssuedAt.IsZero() {
+					token.claims.IssuedAt = start.Add(time.Duration(token.at) * time.Second)
+				}
+				_, changes := s.see(t, token.claims)
+				if len(changes) != token.changes {
+					t.Errorf("token %d of second %d: changes %q, want %d", n, token.at, changes, token.changes)
+				}
+				var orgs []string
+				query := `SELECT array_agg(id::text ORDER BY id) FROM usher.directory_memberships('ada') WHERE kind = 'organization'`
+				if err := s.pg.Pool.QueryRow(t.Context(), query).Scan(&orgs); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(orgs, token.orgs) {
+					t.Errorf("after token %d of second %d: organizations %q, want %q", n, token.at, orgs, token.orgs)
+				}
+			}
+		})
+	}
+}
+
+// Nor does an older token bring back a user who was deleted, or shows what a newer
+// one took away while both are on their way, on two replicas.
+func TestOlderTokensAfterDeletionAndAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSighted(t, ``)
+	replica, err := open(t, s.pg).Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	claims := func(user string, after time.Duration, orgs ...string) *session.UpstreamClaims {
+		return &session.UpstreamClaims{Issuer: idp, UserID: user, IssuedAt: start.Add(after), Organizations: append([]string{}, orgs...)}
+	}
+	s.see(t, *claims("ada", time.Minute, "acme"))
+	exec(t, s.pg, `DELETE FROM usher.users WHERE id = 'ada'`)
+	if p, _ := s.see(t, *claims("ada", 0, "acme")); p.Known {
+		t.Error("an older token brought a deleted user back")
+	}
+	if p, _ := s.see(t, *claims("ada", 2*time.Minute, "acme")); !p.Known {
+		t.Error("a newer token did not")
+	}
+
+	var wg sync.WaitGroup
+	for n := range 8 {
+		for i, d := range []*db.Directory{s.Directory, replica} {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				orgs := []string{"acme", "beta"}[:2-i] // the newer one lists less
+				_, err := d.PrincipalByClaims(ctx, claims(fmt.Sprint("user", n), time.Duration(i)*time.Second, orgs...))
+				for errors.Is(err, session.ErrUnavailable) && ctx.Err() == nil { // as clients do on a busy machine
+					_, err = d.PrincipalByClaims(ctx, claims(fmt.Sprint("user", n), time.Duration(i)*time.Second, orgs...))
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	var wide int
+	query := `SELECT count(*) FROM usher.memberships WHERE user_id::text LIKE 'user%' AND member_of_id = 'beta' AND ended_at IS NULL`
+	if err := s.pg.Pool.QueryRow(t.Context(), query).Scan(&wide); err != nil || wide != 0 {
+		t.Errorf("%d users stayed in what the newer token does not list, %v", wide, err)
+	}
+}
+
+// What a list has beyond the number that is read is neither added nor ended.
+func TestLeftOutMembershipsStay(t *testing.T) {
+	t.Parallel()
+	s := newSighted(t, ``)
+	s.see(t, session.UpstreamClaims{UserID: "ada", Organizations: []string{"acme", "beta"}, Groups: []string{"red", "tan"}})
+	_, changes := s.see(t, session.UpstreamClaims{
+		UserID: "ada", Organizations: []string{"acme"}, OrganizationsLeftOut: []string{"beta", "new"}, Groups: []string{}, GroupsLeftOut: []string{"red"},
+	})
+	if diff := cmp.Diff([]string{"member.remove tan by issuer " + idp}, changes); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}

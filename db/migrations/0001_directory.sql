@@ -91,6 +91,16 @@ CREATE UNIQUE INDEX memberships_live ON usher.memberships (user_id, member_of_ki
 CREATE INDEX memberships_member_of ON usher.memberships (member_of_kind, member_of_id);
 CREATE INDEX memberships_user_id ON usher.memberships (user_id, member_of_kind, member_of_id);
 
+-- When the newest token was issued that an identity provider made for a user and
+-- usher accepted. An older one changes nothing: it could bring back what has
+-- ended. The row outlives the user, for the same reason.
+CREATE TABLE usher.provider_tokens (
+    user_id   usher.id    NOT NULL,
+    issuer    text        NOT NULL,
+    issued_at timestamptz NOT NULL,
+    PRIMARY KEY (user_id, issuer)
+);
+
 -- Sessions are kept as SHA-256 of the cookie value: who reads the table
 -- cannot sign in with what it holds.
 CREATE TABLE usher.sessions (
@@ -106,4 +116,5 @@ GRANT SELECT, INSERT, DELETE, UPDATE (name) ON usher.organizations, usher.groups
 
 -- What says when, the database says.
 GRANT SELECT, INSERT (user_id, member_of_kind, member_of_id, created_by), UPDATE (ended_at, ended_by) ON usher.memberships TO usher_service;
+GRANT SELECT, INSERT, UPDATE (issued_at) ON usher.provider_tokens TO usher_service;
 GRANT SELECT, INSERT, DELETE ON usher.sessions TO usher_service;

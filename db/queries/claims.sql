@@ -8,6 +8,25 @@ VALUES (@id::text, @info::jsonb, @actor)
 ON CONFLICT (id) DO NOTHING
 RETURNING id, info, disabled_at, created_at, created_by
 
+-- name: note_provider_token
+-- Keeps when the newest token was issued. One that is no newer costs no write, and
+-- an application's directory has none.
+INSERT INTO usher.provider_tokens AS t (user_id, issuer, issued_at)
+SELECT @user_id::text, @issuer::text, @issued_at::timestamptz
+  FROM usher.deployment
+ WHERE directory = 'usher'
+   AND NOT EXISTS (SELECT FROM usher.provider_tokens
+                    WHERE user_id = @user_id::text AND issuer = @issuer::text AND issued_at >= @issued_at::timestamptz)
+ON CONFLICT (user_id, issuer) DO UPDATE SET issued_at = greatest(t.issued_at, excluded.issued_at)
+
+-- name: lock_provider_tokens
+-- Keeps others from writing down this provider's claims of the user meanwhile, and
+-- says whether this token is older than one before.
+INSERT INTO usher.provider_tokens AS t (user_id, issuer, issued_at)
+VALUES (@user_id::text, @issuer::text, @issued_at::timestamptz)
+ON CONFLICT (user_id, issuer) DO UPDATE SET issued_at = greatest(t.issued_at, excluded.issued_at)
+RETURNING issued_at > @issued_at::timestamptz AS older
+
 -- name: lock_user
 -- Keeps others from writing down claims of this user meanwhile, and nobody from
 -- adding grants and memberships.
