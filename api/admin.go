@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/identity"
-	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -21,52 +19,12 @@ import (
 // where it is called with the context of one. Refusals are [*admin.Refusal],
 // faults [session.ErrUnavailable].
 type AdminStore interface {
-	// AdminKey returns [admin.ErrKeyUnknown], [admin.ErrKeyRevoked] or
-	// [admin.ErrKeyExpired] for a key that is none.
-	AdminKey(ctx context.Context, id string, secretHash [sha256.Size]byte) (admin.Key, error)
+	DirectoryStore
+	GrantStore
+	KeyStore
+	AuditStore
 	// Once runs a change, or returns the answer that it gave the first time.
 	Once(ctx context.Context, r admin.Request, change func(context.Context) ([]byte, error)) (answer []byte, again bool, err error)
-
-	User(ctx context.Context, id string) (admin.User, error)
-	Users(ctx context.Context, page admin.Page[string]) ([]admin.User, error)
-	AddUser(ctx context.Context, id string, info json.RawMessage, actor admin.Actor) (admin.User, error)
-	UpdateUser(ctx context.Context, id string, changes json.RawMessage, actor admin.Actor) (admin.User, error)
-	SetUserDisabled(ctx context.Context, id string, disabled bool, actor admin.Actor) (admin.User, error)
-	DeleteUser(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
-	Sessions(ctx context.Context, user string, page admin.Page[admin.SessionPlace]) ([]admin.Session, error)
-	EndSessions(ctx context.Context, user string, actor admin.Actor) (ended int64, err error)
-
-	Organization(ctx context.Context, id string) (admin.Organization, error)
-	Organizations(ctx context.Context, page admin.Page[string]) ([]admin.Organization, error)
-	AddOrganization(ctx context.Context, id, name string, actor admin.Actor) (admin.Organization, error)
-	RenameOrganization(ctx context.Context, id, name string, actor admin.Actor) (admin.Organization, error)
-	DeleteOrganization(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
-	Group(ctx context.Context, id string) (admin.Group, error)
-	Groups(ctx context.Context, page admin.Page[string]) ([]admin.Group, error)
-	AddGroup(ctx context.Context, id, organization, name string, actor admin.Actor) (admin.Group, error)
-	RenameGroup(ctx context.Context, id, name string, actor admin.Actor) (admin.Group, error)
-	DeleteGroup(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
-	Members(ctx context.Context, of admin.Subject, page admin.Page[string]) ([]admin.Membership, error)
-	AddMember(ctx context.Context, of admin.Subject, user string, actor admin.Actor) (admin.Membership, error)
-	RemoveMember(ctx context.Context, of admin.Subject, user string, actor admin.Actor) (groupsLeft int64, err error)
-
-	Grant(ctx context.Context, id int64) (admin.Grant, error)
-	Grants(ctx context.Context, f admin.GrantFilter, page admin.Page[int64]) ([]admin.Grant, error)
-	AddGrants(ctx context.Context, grants []admin.NewGrant, actor admin.Actor) ([]admin.AddedGrant, error)
-	RevokeGrant(ctx context.Context, id int64, reason string, actor admin.Actor) (admin.Grant, error)
-
-	APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPlace]) ([]admin.APIKey, error)
-	AddAPIKey(ctx context.Context, k admin.NewAPIKey, actor admin.Actor) (admin.APIKey, error)
-	RevokeAPIKey(ctx context.Context, id string, actor admin.Actor) (admin.APIKey, error)
-	ListSigningKeys(ctx context.Context, page admin.Page[admin.SigningKeyPlace]) ([]admin.SigningKeyTimes, error)
-
-	Decisions(ctx context.Context, f admin.DecisionFilter, page admin.Page[admin.DecisionPlace]) ([]audit.Record, error)
-	Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page[int64]) ([]audit.Change, error)
-	WhoCan(ctx context.Context, r permissions.Resource, access permissions.Access, page admin.Page[audit.Opening]) ([]audit.Opening, error)
-	WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access, page admin.Page[audit.Opening]) ([]audit.Opening, error)
-	WhatCan(ctx context.Context, user string, page admin.Page[audit.Reach]) ([]audit.Reach, error)
-	Holders(ctx context.Context, r permissions.Resource, at time.Time, page admin.Page[admin.HolderPlace]) ([]audit.Holder, error)
-	ExplainAccess(ctx context.Context, user string, r permissions.Resource) (audit.Why, error)
 }
 
 const (
@@ -199,7 +157,7 @@ func (a *Admin) read(serve adminHandler) func(http.ResponseWriter, *http.Request
 		if err != nil {
 			return err
 		}
-		c := &adminCall{request: r, actor: key.Actor()}
+		c := &adminCall{request: r, actor: key.Actor(), validate: a.api.validate}
 		if _, err := c.readBody(w, maxBody); err != nil {
 			return err
 		}
@@ -221,7 +179,7 @@ func (a *Admin) change(status int, largest int64, serve adminHandler) func(http.
 		if err != nil {
 			return err
 		}
-		c := &adminCall{request: r, actor: key.Actor()}
+		c := &adminCall{request: r, actor: key.Actor(), validate: a.api.validate}
 		body, err := c.readBody(w, largest)
 		if err != nil {
 			return err

@@ -7,17 +7,43 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
+// DirectoryStore has the users, organizations and groups of usher's own
+// directory.
+type DirectoryStore interface {
+	User(ctx context.Context, id string) (admin.User, error)
+	Users(ctx context.Context, page admin.Page[string]) ([]admin.User, error)
+	AddUser(ctx context.Context, id string, info json.RawMessage, actor admin.Actor) (admin.User, error)
+	UpdateUser(ctx context.Context, id string, changes json.RawMessage, actor admin.Actor) (admin.User, error)
+	SetUserDisabled(ctx context.Context, id string, disabled bool, actor admin.Actor) (admin.User, error)
+	DeleteUser(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
+	Sessions(ctx context.Context, user string, page admin.Page[admin.SessionPlace]) ([]admin.Session, error)
+	EndSessions(ctx context.Context, user string, actor admin.Actor) (ended int64, err error)
+
+	Organization(ctx context.Context, id string) (admin.Organization, error)
+	Organizations(ctx context.Context, page admin.Page[string]) ([]admin.Organization, error)
+	AddOrganization(ctx context.Context, id, name string, actor admin.Actor) (admin.Organization, error)
+	RenameOrganization(ctx context.Context, id, name string, actor admin.Actor) (admin.Organization, error)
+	DeleteOrganization(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
+	Group(ctx context.Context, id string) (admin.Group, error)
+	Groups(ctx context.Context, page admin.Page[string]) ([]admin.Group, error)
+	AddGroup(ctx context.Context, id, organization, name string, actor admin.Actor) (admin.Group, error)
+	RenameGroup(ctx context.Context, id, name string, actor admin.Actor) (admin.Group, error)
+	DeleteGroup(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error)
+	Members(ctx context.Context, of admin.Subject, page admin.Page[string]) ([]admin.Membership, error)
+	AddMember(ctx context.Context, of admin.Subject, user string, actor admin.Actor) (admin.Membership, error)
+	RemoveMember(ctx context.Context, of admin.Subject, user string, actor admin.Actor) (groupsLeft int64, err error)
+}
+
 func (a *Admin) users(ctx context.Context, c *adminCall) (any, error) {
-	return answerList(ctx, a, c, nil, a.store.Users, func(u *admin.User) string { return u.ID })
+	return answerList(ctx, a, c, a.store.Users, func(u *admin.User) string { return u.ID })
 }
 
 func (a *Admin) addUser(ctx context.Context, c *adminCall) (any, error) {
-	var id string
-	var info json.RawMessage
-	if err := c.read(fields{"id": text(&id), "info": object(&info)}); err != nil {
+	var r userRequest
+	if err := c.read(&r); err != nil {
 		return nil, err
 	}
-	return a.store.AddUser(ctx, id, info, c.actor)
+	return a.store.AddUser(ctx, r.ID, r.Info, c.actor)
 }
 
 func (a *Admin) updateUser(ctx context.Context, c *adminCall) (any, error) {
@@ -25,14 +51,11 @@ func (a *Admin) updateUser(ctx context.Context, c *adminCall) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var info json.RawMessage
-	if err := c.read(fields{"info": object(&info)}); err != nil {
+	var r userUpdate
+	if err := c.read(&r); err != nil {
 		return nil, err
 	}
-	if info == nil {
-		return nil, badRequest("The body must have the field info: what it holds is changed, and null removes a member.")
-	}
-	return a.store.UpdateUser(ctx, id, info, c.actor)
+	return a.store.UpdateUser(ctx, id, r.Info, c.actor)
 }
 
 // rename adapts what changes the name of an organization or a group.
@@ -42,14 +65,11 @@ func rename[Answer any](kind string, change func(ctx context.Context, id, name s
 		if err != nil {
 			return nil, err
 		}
-		var name *string
-		if err := c.read(fields{"name": optionalText(&name)}); err != nil {
+		var r nameUpdate
+		if err := c.read(&r); err != nil {
 			return nil, err
 		}
-		if name == nil {
-			return nil, badRequest("The body must have the field name: the empty string removes the name.")
-		}
-		return change(ctx, id, *name, c.actor)
+		return change(ctx, id, *r.Name, c.actor)
 	}
 }
 
@@ -71,7 +91,7 @@ func (a *Admin) sessions(ctx context.Context, c *adminCall) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return answerList(ctx, a, c, nil, func(ctx context.Context, page admin.Page[admin.SessionPlace]) ([]admin.Session, error) {
+	return answerList(ctx, a, c, func(ctx context.Context, page admin.Page[admin.SessionPlace]) ([]admin.Session, error) {
 		return a.store.Sessions(ctx, user, page)
 	}, func(s *admin.Session) admin.SessionPlace {
 		return admin.SessionPlace{CreatedAt: s.CreatedAt, Hash: s.Hash}
@@ -79,27 +99,27 @@ func (a *Admin) sessions(ctx context.Context, c *adminCall) (any, error) {
 }
 
 func (a *Admin) organizations(ctx context.Context, c *adminCall) (any, error) {
-	return answerList(ctx, a, c, nil, a.store.Organizations, func(o *admin.Organization) string { return o.ID })
+	return answerList(ctx, a, c, a.store.Organizations, func(o *admin.Organization) string { return o.ID })
 }
 
 func (a *Admin) addOrganization(ctx context.Context, c *adminCall) (any, error) {
-	var id, name string
-	if err := c.read(fields{"id": text(&id), "name": text(&name)}); err != nil {
+	var r organizationRequest
+	if err := c.read(&r); err != nil {
 		return nil, err
 	}
-	return a.store.AddOrganization(ctx, id, name, c.actor)
+	return a.store.AddOrganization(ctx, r.ID, r.Name, c.actor)
 }
 
 func (a *Admin) groups(ctx context.Context, c *adminCall) (any, error) {
-	return answerList(ctx, a, c, nil, a.store.Groups, func(g *admin.Group) string { return g.ID })
+	return answerList(ctx, a, c, a.store.Groups, func(g *admin.Group) string { return g.ID })
 }
 
 func (a *Admin) addGroup(ctx context.Context, c *adminCall) (any, error) {
-	var id, organization, name string
-	if err := c.read(fields{"id": text(&id), "organizationId": text(&organization), "name": text(&name)}); err != nil {
+	var r groupRequest
+	if err := c.read(&r); err != nil {
 		return nil, err
 	}
-	return a.store.AddGroup(ctx, id, organization, name, c.actor)
+	return a.store.AddGroup(ctx, r.ID, r.OrganizationID, r.Name, c.actor)
 }
 
 // members lists the members of the organization or the group in the path,
@@ -110,7 +130,7 @@ func (a *Admin) members(kind string) adminHandler {
 		if err != nil {
 			return nil, err
 		}
-		return answerList(ctx, a, c, nil, func(ctx context.Context, page admin.Page[string]) ([]admin.Membership, error) {
+		return answerList(ctx, a, c, func(ctx context.Context, page admin.Page[string]) ([]admin.Membership, error) {
 			return a.store.Members(ctx, admin.Subject{Kind: kind, ID: id}, page)
 		}, func(m *admin.Membership) string { return m.UserID })
 	}
@@ -122,11 +142,11 @@ func (a *Admin) addMember(kind string) adminHandler {
 		if err != nil {
 			return nil, err
 		}
-		var user string
-		if err := c.read(fields{"userId": text(&user)}); err != nil {
+		var r memberRequest
+		if err := c.read(&r); err != nil {
 			return nil, err
 		}
-		return a.store.AddMember(ctx, admin.Subject{Kind: kind, ID: id}, user, c.actor)
+		return a.store.AddMember(ctx, admin.Subject{Kind: kind, ID: id}, r.UserID, c.actor)
 	}
 }
 

@@ -2,23 +2,32 @@ package api
 
 import (
 	"context"
-	"slices"
-	"strings"
-	"time"
+	"crypto/sha256"
 
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/session"
 )
 
+// KeyStore has the keys: of administrators, of other backends, and those that
+// sign.
+type KeyStore interface {
+	// AdminKey returns [admin.ErrKeyUnknown], [admin.ErrKeyRevoked] or
+	// [admin.ErrKeyExpired] for a key that is none.
+	AdminKey(ctx context.Context, id string, secretHash [sha256.Size]byte) (admin.Key, error)
+	APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPlace]) ([]admin.APIKey, error)
+	AddAPIKey(ctx context.Context, k admin.NewAPIKey, actor admin.Actor) (admin.APIKey, error)
+	RevokeAPIKey(ctx context.Context, id string, actor admin.Actor) (admin.APIKey, error)
+	ListSigningKeys(ctx context.Context, page admin.Page[admin.SigningKeyPlace]) ([]admin.SigningKeyTimes, error)
+}
+
 func (a *Admin) apiKeys(ctx context.Context, c *adminCall) (any, error) {
-	var revoked bool
-	return answerList(ctx, a, c, params{"revoked": boolParam(&revoked)},
-		func(ctx context.Context, page admin.Page[admin.KeyPlace]) ([]admin.APIKey, error) {
-			return a.store.APIKeys(ctx, revoked, page)
-		}, func(k *admin.APIKey) admin.KeyPlace {
-			return admin.KeyPlace{Name: k.Name, CreatedAt: k.CreatedAt, ID: k.ID}
-		})
+	var q apiKeysQuery
+	return answerList(ctx, a, c, func(ctx context.Context, page admin.Page[admin.KeyPlace]) ([]admin.APIKey, error) {
+		return a.store.APIKeys(ctx, q.Revoked, page)
+	}, func(k *admin.APIKey) admin.KeyPlace {
+		return admin.KeyPlace{Name: k.Name, CreatedAt: k.CreatedAt, ID: k.ID}
+	}, &q)
 }
 
 // createdAPIKey is the one answer that shows a key's text.
@@ -35,57 +44,22 @@ func (k createdAPIKey) later() any {
 	}{"The key was shown in the first answer to this request and is kept nowhere. If it is lost, revoke it and make another.", k.APIKey}
 }
 
-var apiKeyRoutes = []string{session.RouteAuth, session.RouteAuthorizeUser, session.RouteIdentifyUser}
-
 func (a *Admin) addAPIKey(ctx context.Context, c *adminCall) (any, error) {
-	environment := "live"
 	// An identity token names any user, and the scope's patterns do not bound it:
 	// that route must be asked for by name.
-	k := admin.NewAPIKey{Routes: []string{session.RouteAuth, session.RouteAuthorizeUser}}
-	err := c.read(fields{
-		"name":          text(&k.Name),
-		"environment":   text(&environment),
-		"routes":        texts(&k.Routes),
-		"organizations": texts(&k.Organizations),
-		"patterns":      patterns(&k.Patterns),
-		"expiresAt":     parsed(timeParam(&k.ExpiresAt)),
-	})
+	r := apiKeyRequest{Environment: "live", Routes: []string{session.RouteAuth, session.RouteAuthorizeUser}}
+	if err := c.read(&r); err != nil {
+		return nil, err
+	}
+	text, shown, err := identity.NewAPIKey(r.Environment)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAPIKey(&k); err != nil {
-		return nil, err
-	}
-	text, shown, err := identity.NewAPIKey(environment)
-	if err != nil {
-		return nil, admin.Refuse(admin.ErrInvalid, "environment must be 2 to 12 lower-case letters")
-	}
-	k.ID, k.SecretHash = shown.ID, shown.Hash
-	added, err := a.store.AddAPIKey(ctx, k, c.actor)
+	added, err := a.store.AddAPIKey(ctx, admin.NewAPIKey{
+		ID: shown.ID, SecretHash: shown.Hash, Name: r.Name, Routes: r.Routes, Organizations: r.Organizations,
+		Patterns: r.Patterns, ExpiresAt: timeOf(r.ExpiresAt),
+	}, c.actor)
 	return createdAPIKey{text.Reveal(), added}, err
-}
-
-// checkAPIKey says what the database's constraints would say less well.
-func checkAPIKey(k *admin.NewAPIKey) error {
-	switch {
-	case k.Name == "" || len([]rune(k.Name)) > 128:
-		return admin.Refuse(admin.ErrInvalid, "name must have 1 to 128 characters")
-	case len(k.Patterns.Rooms)+len(k.Patterns.Stores) == 0:
-		return admin.Refuse(admin.ErrInvalid, `patterns is missing or empty, and a key without a scope could grant nothing: {"rooms": {"*": "full"}}`)
-	case !k.ExpiresAt.IsZero() && !k.ExpiresAt.After(time.Now()):
-		return admin.Refuse(admin.ErrInvalid, "expiresAt must be in the future")
-	}
-	for _, route := range k.Routes {
-		if !slices.Contains(apiKeyRoutes, route) {
-			return admin.Refuse(admin.ErrInvalid, "there is no route %.64q: the routes are %s", route, strings.Join(apiKeyRoutes, ", "))
-		}
-	}
-	for _, id := range k.Organizations {
-		if !session.IsDirectoryID(id) {
-			return admin.Refuse(admin.ErrInvalid, "organizations must hold ids of 1 to 128 characters, none of them a control character")
-		}
-	}
-	return nil
 }
 
 func (a *Admin) revokeAPIKey(ctx context.Context, id string, actor admin.Actor) (admin.APIKey, error) {
@@ -93,7 +67,7 @@ func (a *Admin) revokeAPIKey(ctx context.Context, id string, actor admin.Actor) 
 }
 
 func (a *Admin) signingKeys(ctx context.Context, c *adminCall) (any, error) {
-	return answerList(ctx, a, c, nil, a.store.ListSigningKeys, func(k *admin.SigningKeyTimes) admin.SigningKeyPlace {
+	return answerList(ctx, a, c, a.store.ListSigningKeys, func(k *admin.SigningKeyTimes) admin.SigningKeyPlace {
 		return admin.SigningKeyPlace{SignsFrom: k.SignsFrom, ID: k.ID}
 	})
 }

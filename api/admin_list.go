@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"maps"
 
 	"github.com/usher-auth/usher/internal/admin"
 )
@@ -19,25 +18,24 @@ type listAnswer[Row any] struct {
 }
 
 // answerList answers with the part of a list that the request asks for. fetch
-// gets the rows after a place, which is that of the last row shown before.
+// gets the rows after a place, which is that of the last row shown before. The
+// filter's structs are filled in from the query before fetch is called.
 func answerList[Row any, Place comparable](
-	ctx context.Context, a *Admin, c *adminCall, known params,
-	fetch func(context.Context, admin.Page[Place]) ([]Row, error), place func(*Row) Place,
+	ctx context.Context, a *Admin, c *adminCall,
+	fetch func(context.Context, admin.Page[Place]) ([]Row, error), place func(*Row) Place, filter ...any,
 ) (any, error) {
-	limit, cursor := defaultLimit, ""
-	all := params{"limit": limitParam(&limit), "cursor": textParam(&cursor)}
-	maps.Copy(all, known)
-	if err := c.readParams(all); err != nil {
+	q := listQuery{Limit: defaultLimit}
+	if err := c.readQuery(append(filter, &q)...); err != nil {
 		return nil, err
 	}
-	page := admin.Page[Place]{Limit: limit + 1} // one more shows that there is more
+	page := admin.Page[Place]{Limit: q.Limit + 1} // one more shows that there is more
 	// A cursor is valid only for its own path and filter.
-	filter := c.request.URL.Query()
-	filter.Del("cursor")
-	filter.Del("limit")
-	list := []byte(c.request.URL.EscapedPath() + "?" + filter.Encode())
-	if cursor != "" {
-		if err := a.cursors.decrypt(cursor, list, &page.After); err != nil {
+	query := c.request.URL.Query()
+	query.Del("cursor")
+	query.Del("limit")
+	list := []byte(c.request.URL.EscapedPath() + "?" + query.Encode())
+	if q.Cursor != "" {
+		if err := a.cursors.decrypt(q.Cursor, list, &page.After); err != nil {
 			return nil, err
 		}
 	}
@@ -46,9 +44,9 @@ func answerList[Row any, Place comparable](
 		return nil, err
 	}
 	answer := listAnswer[Row]{Items: rows}
-	if len(rows) > limit {
-		answer.Items = rows[:limit]
-		if answer.NextCursor, err = a.cursors.encrypt(place(&rows[limit-1]), list); err != nil {
+	if len(rows) > q.Limit {
+		answer.Items = rows[:q.Limit]
+		if answer.NextCursor, err = a.cursors.encrypt(place(&rows[q.Limit-1]), list); err != nil {
 			return nil, err
 		}
 	}

@@ -34,19 +34,6 @@ type authRequest struct {
 	Audience *string `validate:"omitnil,min=1"`
 }
 
-func newValidator() *validator.Validate {
-	v := validator.New(validator.WithRequiredStructEnabled())
-	for tag, kind := range map[string]permissions.Kind{"room": permissions.RoomKind, "store": permissions.StoreKind} {
-		err := v.RegisterValidation(tag, func(f validator.FieldLevel) bool {
-			return permissions.CheckID(kind, f.Field().String()) == nil
-		})
-		if err != nil {
-			panic(err) // the tag is a constant
-		}
-	}
-	return v
-}
-
 // authorize serves POST /api/auth: it finds out who is calling, decides,
 // records the decision, and only then answers.
 func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
@@ -307,7 +294,7 @@ func (a *API) decode(w http.ResponseWriter, r *http.Request) (authorizeRequest, 
 // choose who it is.
 var (
 	authFields    = []string{"audience", "room", "store"}
-	authKeyFields = append([]string{"organization", "organizationId", "userId"}, authFields...)
+	authKeyFields = []string{"audience", "organization", "organizationId", "room", "store", "userId"}
 )
 
 // subject reads whose token an API key asks for. Names that it does not know
@@ -315,7 +302,7 @@ var (
 func (q *authorizeRequest) subject() (user, organization string, err error) {
 	for _, m := range q.body {
 		if !slices.Contains(authKeyFields, m.Name) {
-			return "", "", unknownField(m.Name, authKeyFields)
+			return "", "", unknownField(m.Name, m.Name, authKeyFields)
 		}
 	}
 	if user, err = q.id("userId"); err != nil {
@@ -361,7 +348,7 @@ func (q *authorizeRequest) checkSpelling() error {
 		stem := stemOf(m.Name)
 		for _, meant := range []string{"room", "store", "audience", "organization", "org"} {
 			if stem == meant || len(meant) > 3 && oneEditApart(stem, meant) {
-				return unknownField(m.Name, authFields)
+				return unknownField(m.Name, m.Name, authFields)
 			}
 		}
 	}
@@ -402,14 +389,6 @@ func oneEditApart(a, b string) bool {
 	}
 	return i == len(a) || a[i+1:] == b[i+1:] ||
 		i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
-}
-
-// unknownField refuses a name of a body.
-func unknownField(name string, allowed []string) error {
-	if len(allowed) == 0 {
-		return badRequest(fmt.Sprintf("Unknown field %.64q. This route has no fields.", name))
-	}
-	return badRequest(fmt.Sprintf("Unknown field %.64q. Allowed fields: %s.", name, strings.Join(allowed, ", ")))
 }
 
 // fault says what is wrong with the first field that did not validate.

@@ -246,7 +246,7 @@ func TestAPIKeysBadInput(t *testing.T) {
 		{"a session's endpoint, no such organization by the older name", all.Reveal(), "/api/auth", `{"userId":"ada","organization":"nope"}`, 403, "forbidden", "not a member", "not_a_member"},
 		{"a session's endpoint, two organizations", all.Reveal(), "/api/auth", `{"userId":"ada","organization":"acme","organizationId":"globex"}`, 400, "bad_request", "differ", ""},
 		{"a session's endpoint, an organization that is a number", all.Reveal(), "/api/auth", `{"userId":"ada","organizationId":7}`, 400, "bad_request", "organizationId must be", ""},
-		{"a session's endpoint, an unknown field", all.Reveal(), "/api/auth", `{"userId":"ada","rooms":["acme:1"]}`, 400, "bad_request", `Unknown field \"rooms\". Allowed fields: organization, organizationId, userId, audience, room, store.`, ""},
+		{"a session's endpoint, an unknown field", all.Reveal(), "/api/auth", `{"userId":"ada","rooms":["acme:1"]}`, 400, "bad_request", `Unknown field \"rooms\". Allowed fields: audience, organization, organizationId, room, store, userId.`, ""},
 		{"a session's endpoint, a field in another case", all.Reveal(), "/api/auth", `{"userId":"ada","Room":"acme:1"}`, 400, "bad_request", `Unknown field \"Room\"`, ""},
 		{"a session's endpoint, a disabled user", all.Reveal(), "/api/auth", `{"userId":"eve"}`, 403, "forbidden", "", "user_disabled"},
 		{"a session's endpoint, a room nobody granted", all.Reveal(), "/api/auth", `{"userId":"ada","room":"globex:1"}`, 403, "forbidden", "", "no_grant"},
