@@ -11,6 +11,7 @@ import (
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/secret"
 )
 
 // adminFlags are common to the subcommands that use the database. kong passes
@@ -22,8 +23,15 @@ type adminFlags struct {
 	database *db.DB
 }
 
-// ProvideDB opens the database.
-func (f *adminFlags) ProvideDB() (*db.DB, error) {
+// ProvideDB opens the database: without one in the flags, that of a running
+// usher dev.
+func (f *adminFlags) ProvideDB(out *console) (*db.DB, error) {
+	if f.DatabaseURL.IsEmpty() && f.DatabaseURLFile == "" {
+		if dev, dir := runningDev(); dir != "" {
+			fmt.Fprintf(out.err, "usher: using the database of usher dev in %s\n", dir)
+			f.DatabaseURL = secret.New(dev.DatabaseURL)
+		}
+	}
 	url, err := f.url()
 	if err != nil {
 		return nil, err

@@ -389,7 +389,7 @@ func TestKeys(t *testing.T) {
 	owner, service := terminal{t, pg.URL}, terminal{t, pg.ServiceURL}
 	service.refuses("key create --key-encryption-key-file "+file, 1, "the role in the database URL may not do that")
 	made := decode[admin.SigningKeyTimes](owner, "key create --json --key-encryption-key-file "+file)
-	owner.refuses("key create --key-encryption-key-file "+file, 1, "there is a signing key for EdDSA already")
+	owner.refuses("key create --key-encryption-key-file "+file, 1, "there is already a signing key for EdDSA")
 	code, stdout, _ := owner.run("key", "create", "--alg", "ES256", "--key-encryption-key-file", file)
 	if code != 0 || !strings.HasPrefix(stdout, "made ES256 signing key ") {
 		t.Errorf("key create --alg ES256: exit %d, printed %q", code, stdout)

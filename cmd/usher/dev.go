@@ -10,13 +10,16 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -31,13 +34,13 @@ import (
 
 type devCmd struct {
 	serviceFlags
-	URL       string `env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim, where it is not the listener's."`
-	Dir       string `env:"USHER_DEV_DIR" default:".usher" type:"path" help:"Folder of the database, the keys and dev.json."`
-	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener; port 0 takes a free one."`
+	URL       string `env:"USHER_URL" placeholder:"URL" help:"Public address, and the iss claim (default: the listener's)."`
+	Dir       string `env:"USHER_DEV_DIR" default:".usher" type:"path" help:"Folder for the database, the keys and dev.json."`
+	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener; port 0 takes a free port."`
 	OpsListen string `env:"USHER_OPS_LISTEN" default:"127.0.0.1:0" help:"Listener for /livez, /readyz, /metrics, /debug/pprof and /v1/admin."`
 }
 
-// devActor is who made the demo, for the record.
+// devActor is the actor of the demo's changes.
 const devActor = "usher dev"
 
 var demoUsers = []string{"ada", "grace", "mallory"}
@@ -47,6 +50,7 @@ type devFile struct {
 	URL         string            `json:"url"`
 	OpsURL      string            `json:"opsUrl"`
 	DatabaseURL string            `json:"databaseUrl"`
+	Private     bool              `json:"privateDatabase"` // of usher dev alone
 	Issuer      string            `json:"issuer"`
 	Audience    string            `json:"audience"`
 	JWKSURL     string            `json:"jwksUrl"`
@@ -72,15 +76,34 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	}
 	listener, err := listen(ctx, "listen", c.Listen)
 	if err != nil {
-		return fmt.Errorf("%w; another usher dev? Take a free port with --listen 127.0.0.1:0", err)
+		return fmt.Errorf("%w. If another usher dev runs there, take a free port: %s", err, freePortAdvice())
 	}
 	defer listener.Close()
+	if address, ok := listener.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
+		out.warn(fmt.Sprintf("usher dev listens on %s: everyone who can reach it can sign in as the demo users, without TLS. Use --listen 127.0.0.1:8080, or usher serve", address))
+	}
 	ops, err := listen(ctx, "ops-listen", c.OpsListen)
 	if err != nil {
 		return err
 	}
 	defer ops.Close()
+	if address, ok := ops.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
+		return fmt.Errorf("--ops-listen %s is not a loopback address: it would offer the admin API and profiles to the network. Use 127.0.0.1", address)
+	}
 
+	last, err := readDevJSON(c.Dir)
+	if err != nil {
+		return err
+	}
+	encryption, err := c.ownKeyEncryption()
+	if err != nil {
+		return err
+	}
+	if !c.DatabaseURL.IsEmpty() || c.DatabaseURLFile != "" {
+		if err := c.checkGivenDatabase(ctx, out, last, encryption); err != nil {
+			return err
+		}
+	}
 	owner, stopPostgres, err := c.database(ctx, logger)
 	if err != nil {
 		return err
@@ -95,6 +118,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		OpsURL:      "http://" + ops.Addr().String(),
 		AdminURL:    "http://" + ops.Addr().String() + "/v1/admin",
 		DatabaseURL: owner.Reveal(),
+		Private:     c.DatabaseURL.IsEmpty() && c.DatabaseURLFile == "",
 		CookieName:  c.SessionCookie,
 	}
 	dev.Issuer, dev.JWKSURL = cmp.Or(c.URL, dev.URL), dev.URL+jwksPath
@@ -103,11 +127,10 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 		return err
 	}
 	dev.Audience = audiences[0].Name
-	if err := c.demo(ctx, owner, &dev); err != nil {
+	if err := c.demo(ctx, owner, last, &dev); err != nil {
 		return err
 	}
-	encryption, err := c.signingKey(ctx, owner)
-	if err != nil {
+	if err := c.makeKeys(ctx, owner, encryption); err != nil {
 		return err
 	}
 	cfg, err := c.serviceConfig(dev.Issuer)
@@ -133,10 +156,21 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	return s.Run(ctx)
 }
 
-// makeDevDir makes the folder, which git then ignores by itself.
+// makeDevDir makes the folder, which git then ignores by itself. It refuses one
+// into which others can put files.
 func makeDevDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // its files are private each
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // each of its files is private
 		return fmt.Errorf("--dir: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("--dir: %w", err)
+	}
+	if status, ok := info.Sys().(*syscall.Stat_t); ok && int(status.Uid) != os.Geteuid() {
+		return fmt.Errorf("--dir %s belongs to another user: choose a folder of your own", dir)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("--dir %s can be written by others: run chmod go-w %s", dir, shellQuote(dir))
 	}
 	return os.WriteFile(filepath.Join(dir, ".gitignore"), []byte("*\n"), 0o600)
 }
@@ -206,15 +240,97 @@ func (c *devCmd) signedIn(ctx context.Context, owner secret.Text) ([]string, err
 	return demoUsers, nil
 }
 
-// demo seeds the demo. Its users' session cookies and its keys are those of the
-// last time, so that a browser stays signed in.
-func (c *devCmd) demo(ctx context.Context, owner secret.Text, dev *devFile) error {
-	var last devFile
-	if content, err := os.ReadFile(filepath.Join(c.Dir, "dev.json")); err == nil {
-		if err := json.Unmarshal(content, &last); err != nil {
-			return fmt.Errorf("%s is not what usher dev wrote, remove it: %w", filepath.Join(c.Dir, "dev.json"), err)
-		}
+// checkGivenDatabase refuses, before anything is written, a database that a
+// usher dev in another folder uses: two would replace each other's keys.
+func (c *devCmd) checkGivenDatabase(ctx context.Context, out *console, last devFile, encryption *session.KeyEncryption) error {
+	given, err := c.url()
+	if err != nil {
+		return err
 	}
+	if last.Private && given.Reveal() == last.DatabaseURL {
+		return errors.New("--database-url (or USHER_DATABASE_URL) is the private Postgres that usher dev starts by itself: unset it")
+	}
+	fmt.Fprintln(out.err, "usher: --database-url (or USHER_DATABASE_URL) is set: using that database, and starting no private Postgres")
+	database, err := db.Open(given)
+	if err != nil {
+		return err
+	}
+	defer database.Close()
+	d, err := database.Deployment(ctx)
+	if errors.Is(err, db.ErrNotMigrated) {
+		return nil // a new one
+	}
+	if err != nil || d.Mode != db.Dev {
+		return err // db.Migrate says why a production database is refused
+	}
+	keys, unusable, err := database.SigningKeys(ctx, encryption)
+	if err == nil && len(keys) == 0 && len(unusable) > 0 {
+		return fmt.Errorf("the database in --database-url (or USHER_DATABASE_URL) belongs to a usher dev in another folder than %s: unset it, or run there", c.Dir)
+	}
+	return err
+}
+
+// readDevJSON returns what usher dev wrote in a folder; nothing if there is no
+// file.
+func readDevJSON(dir string) (dev devFile, err error) {
+	file := filepath.Join(dir, "dev.json")
+	content, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return dev, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(content, &dev)
+	}
+	if err != nil {
+		return dev, fmt.Errorf("%s cannot be read as what usher dev writes, remove it: %w", file, err)
+	}
+	return dev, nil
+}
+
+// runningDev looks for the dev.json of a running usher dev in this folder and
+// those above it. It trusts only a private file of this user.
+func runningDev() (dev devFile, dir string) {
+	at, err := os.Getwd()
+	if err != nil {
+		return dev, ""
+	}
+	for {
+		dir = filepath.Join(at, ".usher")
+		info, err := os.Stat(filepath.Join(dir, "dev.json"))
+		if err == nil {
+			status, ok := info.Sys().(*syscall.Stat_t)
+			if !ok || int(status.Uid) != os.Geteuid() || info.Mode().Perm()&0o077 != 0 {
+				return dev, ""
+			}
+			if dev, err = readDevJSON(dir); err != nil || !answers(dev.OpsURL) {
+				return devFile{}, ""
+			}
+			return dev, dir
+		}
+		if above := filepath.Dir(at); above != at {
+			at = above
+			continue
+		}
+		return dev, ""
+	}
+}
+
+// answers reports whether somebody listens at a URL.
+func answers(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	conn, err := net.DialTimeout("tcp", u.Host, time.Second)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
+
+// demo seeds the demo. It keeps the session cookies and keys of the last time,
+// so that a browser stays signed in.
+func (c *devCmd) demo(ctx context.Context, owner secret.Text, last devFile, dev *devFile) error {
 	users, err := c.signedIn(ctx, owner)
 	if err != nil {
 		return err
@@ -240,7 +356,7 @@ func (c *devCmd) demo(ctx context.Context, owner secret.Text, dev *devFile) erro
 	return err
 }
 
-// demoKeyName is what both of the demo's keys are called.
+// demoKeyName is the name of the demo's API key and of its admin key.
 const demoKeyName = "demo"
 
 // demoAPIKey returns the last key where the database has it still, or a new
@@ -301,15 +417,22 @@ func demoAdminKey(ctx context.Context, database *db.DB, last string) (string, er
 	return text.Reveal(), err
 }
 
-// signingKey makes what signs and what seals it, once.
-func (c *devCmd) signingKey(ctx context.Context, owner secret.Text) (*session.KeyEncryption, error) {
+// ownKeyEncryption returns the folder's key encryption key, which it makes the
+// first time.
+func (c *devCmd) ownKeyEncryption() (*session.KeyEncryption, error) {
 	file := filepath.Join(c.Dir, "key-encryption-key")
 	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		key := make([]byte, 32)
 		_, _ = rand.Read(key) // never fails
 		text = []byte(base64.StdEncoding.EncodeToString(key))
-		err = os.WriteFile(file, text, 0o600)
+		err = writeNewFile(file, text)
+	case err == nil:
+		var info fs.FileInfo
+		if info, err = os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
+			return nil, fmt.Errorf("%s can be read by others: run chmod 600 %s", file, shellQuote(file))
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -318,16 +441,22 @@ func (c *devCmd) signingKey(ctx context.Context, owner secret.Text) (*session.Ke
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	return encryption, nil
+}
+
+// makeKeys makes the first signing key and the key of the audit's checkpoints,
+// once.
+func (c *devCmd) makeKeys(ctx context.Context, owner secret.Text, encryption *session.KeyEncryption) error {
 	database, err := db.Open(owner)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer database.Close()
 	if err := database.EnsureCheckpointKey(ctx, encryption, devActor); err != nil {
-		return nil, err
+		return err
 	}
 	_, err = database.EnsureSigningKey(ctx, c.SigningAlg, encryption, devActor)
-	return encryption, err
+	return err
 }
 
 // serviceURL makes the lesser role that serves, as in production: what works
@@ -355,13 +484,46 @@ func writeJSONFile(file string, v any) error {
 		return err
 	}
 	// A reader that waits for the file must not see half of it.
-	if err := os.WriteFile(file+".new", append(content, '\n'), 0o600); err != nil {
+	if err := os.Remove(file + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := writeNewFile(file+".new", append(content, '\n')); err != nil {
 		return err
 	}
 	return os.Rename(file+".new", file)
 }
 
-// greeting says where usher is and what to try. The commands work when pasted.
+// writeNewFile writes a private file that must not exist yet: it follows no
+// link that somebody put there.
+func writeNewFile(file string, content []byte) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
+}
+
+// freePortAdvice is how to choose a free port, by make or without it.
+func freePortAdvice() string {
+	if os.Getenv("MAKELEVEL") != "" {
+		return "make dev ARGS='--listen 127.0.0.1:0'"
+	}
+	return "usher dev --listen 127.0.0.1:0"
+}
+
+// shellQuote writes a word that a shell reads as it is.
+func shellQuote(word string) string {
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+:@%,", r)
+	}) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// greeting says where usher is and what to try. The commands can be pasted, from
+// any folder.
 func (d *devFile) greeting(dir string) string {
 	curl := func(user, room string) string {
 		return fmt.Sprintf("  curl -sw '\\n' %s/api/auth -H 'Origin: %s' -H 'Content-Type: application/json' \\\n    -H 'Cookie: %s=%s' -d '{\"room\": %q}'\n",
@@ -370,35 +532,35 @@ func (d *devFile) greeting(dir string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "usher dev is at %s (operators: %s)\n\n", d.URL, d.OpsURL)
 	if len(d.Sessions) > 0 {
-		fmt.Fprintf(&b, "A token for ada, who may write in acme:design:*\n%s", curl("ada", "acme:design:1"))
-		fmt.Fprintf(&b, "\nA refusal: globex is not her organization\n%s", curl("ada", "globex:1"))
+		fmt.Fprintf(&b, "A token for ada, who has FULL access to acme:design:*\n%s", curl("ada", "acme:design:1"))
+		fmt.Fprintf(&b, "\nA refusal: ada is not in organization globex\n%s", curl("ada", "globex:1"))
 	} else {
-		fmt.Fprintf(&b, "Who is signed in, the application says: with its cookie %s\n", d.CookieName)
+		fmt.Fprintf(&b, "Users are signed in by the application, with its cookie %s\n", d.CookieName)
 	}
-	fmt.Fprintf(&b, "\nThe latest audit rows\n  %s\n", d.auditCommand())
-	fmt.Fprintf(&b, "\nA token that another backend asks for, with an API key\n"+
+	fmt.Fprintf(&b, "\nThe latest tokens in the audit\n  %s\n", d.auditCommand())
+	fmt.Fprintf(&b, "\nA token for another backend, with an API key\n"+
 		"  curl -sw '\\n' %s/v2/authorize-user -H 'Authorization: Bearer %s' \\\n    -d '{\"userId\": \"ada\", \"permissions\": {\"acme:*\": [\"room:write\"]}}'\n", d.URL, d.APIKey)
-	fmt.Fprintf(&b, "\nWhat ada was granted, from the admin API\n"+
+	fmt.Fprintf(&b, "\nAda's grants, from the admin API\n"+
 		"  curl -sw '\\n' '%s/grants?subjectKind=user&subjectId=ada' -H 'Authorization: Bearer %s'\n", d.AdminURL, d.AdminKey)
-	fmt.Fprintf(&b, "\nAll of it is in %s. Ctrl-C stops it.\n", filepath.Join(dir, "dev.json"))
+	fmt.Fprintf(&b, "\nAll of this is in %s. Ctrl-C stops it.\n", filepath.Join(dir, "dev.json"))
 	return b.String()
 }
 
-// auditCommand asks by psql; where it is missing, as it is beside the fetched
-// Postgres programs, by usher itself.
+// auditCommand uses psql, or usher itself if psql is missing, as it is among the
+// fetched Postgres programs.
 func (d *devFile) auditCommand() string {
-	const sql = "SELECT issued_at, result, reason, user_id, room, patterns, jti FROM usher.decisions ORDER BY issued_at DESC LIMIT 5"
+	const sql = "SELECT issued_at, user_id, room, store, patterns, jti FROM audit.tokens ORDER BY issued_at DESC LIMIT 5"
 	if _, err := exec.LookPath("psql"); err == nil {
-		return fmt.Sprintf("psql '%s' -c %q", d.DatabaseURL, sql)
+		return fmt.Sprintf("psql %s -c %q", shellQuote(d.DatabaseURL), sql)
 	}
 	if dir, err := pglocal.FindPrograms(); err == nil && isFile(filepath.Join(dir, "psql")) {
-		return fmt.Sprintf("%s '%s' -c %q", filepath.Join(dir, "psql"), d.DatabaseURL, sql)
+		return fmt.Sprintf("%s %s -c %q", shellQuote(filepath.Join(dir, "psql")), shellQuote(d.DatabaseURL), sql)
 	}
 	self, err := os.Executable()
 	if err != nil {
 		self = "usher"
 	}
-	return fmt.Sprintf("%s audit log --limit 5 --database-url '%s'", self, d.DatabaseURL)
+	return fmt.Sprintf("%s audit log --limit 5 --database-url %s", shellQuote(self), shellQuote(d.DatabaseURL))
 }
 
 func isFile(name string) bool {

@@ -17,7 +17,7 @@ import (
 // and to clean up it does.
 func TestDev(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(openDir(t), ".usher")
+	dir := filepath.Join(openDir(t), "my app", ".usher")
 	p, dev := startDev(t, dir)
 
 	info, err := os.Stat(filepath.Join(dir, "dev.json"))
@@ -170,7 +170,115 @@ func TestDevListensOnce(t *testing.T) {
 	}
 	defer l.Close()
 	p := startUsher(t, nil, "dev", "--dir", filepath.Join(openDir(t), ".usher"), "--listen", "127.0.0.1:"+port)
-	if code := p.exit(t); code != 1 || !strings.Contains(p.log.String(), "--listen 127.0.0.1:0") {
+	if code := p.exit(t); code != 1 || !strings.Contains(p.log.String(), "take a free port: usher dev --listen 127.0.0.1:0") {
 		t.Errorf("usher dev on a taken port: exit code %d, %s", code, p.log)
+	}
+	p = startUsher(t, []string{"MAKELEVEL=1"}, "dev", "--dir", filepath.Join(openDir(t), ".usher"), "--listen", "127.0.0.1:"+port)
+	if code := p.exit(t); code != 1 || !strings.Contains(p.log.String(), "make dev ARGS='--listen 127.0.0.1:0'") {
+		t.Errorf("make dev on a taken port: exit code %d, %s", code, p.log)
+	}
+}
+
+// usher dev writes into a folder of its own alone, and offers nothing to the
+// network unasked.
+func TestDevRefuses(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		prepare func(dir string) error
+		args    []string
+		want    string
+	}{
+		"a folder that others can write": {func(dir string) error { return os.Chmod(dir, 0o777) }, nil, "can be written by others"}, //nolint:gosec // on purpose
+		"a key that others can read": {func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "key-encryption-key"), []byte("m3Qx0f9mV1vJc7tB0b5Zk2yqC4n8oXhWl6uR1sTzE9A="), 0o644)
+		}, nil, "can be read by others: run chmod 600 "},
+		"a file that is not its own":   {func(dir string) error { return os.WriteFile(filepath.Join(dir, "dev.json"), []byte("x"), 0o600) }, nil, "remove it"},
+		"operators on every interface": {nil, []string{"--ops-listen", "0.0.0.0:0"}, "not a loopback address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(openDir(t), ".usher")
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if test.prepare != nil {
+				if err := test.prepare(dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p := startUsher(t, nil, append([]string{"dev", "--dir", dir, "--listen", "127.0.0.1:0"}, test.args...)...)
+			if code := p.exit(t); code != 1 || !strings.Contains(p.log.String(), test.want) {
+				t.Errorf("exit code %d, %s; want 1 and %q", code, p.log, test.want)
+			}
+		})
+	}
+}
+
+// The variable that points at one usher dev must not let another one, in its
+// folder or elsewhere, take over; and other commands find the running one.
+func TestDevBesideItself(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(openDir(t), ".usher")
+	victim := filepath.Join(openDir(t), "victim")
+	if err := os.WriteFile(victim, []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, filepath.Join(dir, "dev.json.new")); err != nil {
+		t.Fatal(err)
+	}
+	_, dev := startDev(t, dir)
+	if content, err := os.ReadFile(victim); err != nil || string(content) != "kept" {
+		t.Errorf("usher dev wrote through a planted link: %q, %v", content, err)
+	}
+	for other, want := range map[string]string{
+		dir:                                 "the private Postgres that usher dev starts by itself: unset it",
+		filepath.Join(openDir(t), ".usher"): "belongs to a usher dev in another folder",
+	} {
+		p := startUsher(t, []string{"USHER_DATABASE_URL=" + dev.DatabaseURL}, "dev", "--dir", other, "--listen", "127.0.0.1:0")
+		if code := p.exit(t); code != 1 || !strings.Contains(p.log.String(), want) {
+			t.Errorf("usher dev --dir %s on another's database: exit code %d, %s; want %q", other, code, p.log, want)
+		}
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, dev.AdminURL+"/users", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+dev.AdminKey)
+	if res, err := http.DefaultClient.Do(r); err != nil || res.StatusCode != http.StatusOK {
+		t.Errorf("the admin key of the running one: %v, %v", res, err)
+	} else {
+		_ = res.Body.Close()
+	}
+
+	below := filepath.Join(filepath.Dir(dir), "src", "deep")
+	if err := os.MkdirAll(below, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for from, found := range map[string]bool{filepath.Dir(dir): true, below: true, openDir(t): false} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "user", "list")
+		cmd.Dir = from
+		cmd.Env = append(cleanEnv(), beUsher+"=1", "USHER_DATABASE_URL=")
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		err := cmd.Run()
+		if found && (err != nil || !strings.Contains(out.String(), "mallory") || !strings.Contains(errs.String(), "using the database of usher dev in "+dir)) {
+			t.Errorf("usher user list in %s: %v, %s%s", from, err, &out, &errs)
+		}
+		if !found && (err == nil || !strings.Contains(errs.String(), "--database-url is missing")) {
+			t.Errorf("usher user list elsewhere: %v, %s%s", err, &out, &errs)
+		}
+	}
+}
+
+func TestShellQuote(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{"", "plain", "/a/b.c", "my app", "it's", `a"b`, "$HOME", "`id`", "a&b", "a;b", "*", "ü", "postgres://x@/u?host=%2Ftmp%2Fmy app"} {
+		out, err := exec.CommandContext(t.Context(), "bash", "-c", "printf %s "+shellQuote(word)).CombinedOutput()
+		if err != nil || string(out) != word {
+			t.Errorf("bash reads %s as %q, %v; want %q", shellQuote(word), out, err, word)
+		}
 	}
 }

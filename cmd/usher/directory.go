@@ -65,12 +65,16 @@ type directoryShowCmd struct {
 	Directory string `arg:"" optional:"" help:"better-auth, authjs or usher, as a start for a file of your own. Default: the directory in use."`
 }
 
-func (c *directoryShowCmd) Run(ctx context.Context, out *console, database *db.DB) (err error) {
+// Run needs the database only for the directory in use.
+func (c *directoryShowCmd) Run(ctx context.Context, out *console) (err error) {
 	var shown db.DirectoryDefinition
 	if c.Directory != "" {
 		shown, err = c.definition(c.Directory)
 	} else {
-		shown, err = database.DirectoryInForce(ctx)
+		var database *db.DB
+		if database, err = c.ProvideDB(out); err == nil {
+			shown, err = database.DirectoryInForce(ctx)
+		}
 	}
 	if err != nil {
 		return err

@@ -32,7 +32,10 @@ func (c *keyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) e
 		return err
 	}
 	if made == nil {
-		return fmt.Errorf("there is a signing key for %s already, and a second one would not be used: usher key list shows it", c.Alg)
+		if keys, unusable, err := database.SigningKeys(ctx, encryption); err == nil && len(keys) == 0 && len(unusable) > 0 {
+			return fmt.Errorf("there is already a signing key, and none of the key encryption keys decrypts it (%w): give the one that encrypted it as --key-encryption-key", unusable[0])
+		}
+		return fmt.Errorf("there is already a signing key for %s, and a second one would not be used: see usher key list", c.Alg)
 	}
 	return c.done(out, made, "made %s signing key %s: it signs from now on", made.Alg, made.ID)
 }

@@ -97,7 +97,7 @@ func startUsher(t testing.TB, env []string, args ...string) *process {
 // cleanEnv is the environment without what would configure usher.
 func cleanEnv() (env []string) {
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "USHER_") || strings.HasPrefix(v, "USHER_POSTGRES_BIN=") {
+		if (!strings.HasPrefix(v, "USHER_") || strings.HasPrefix(v, "USHER_POSTGRES_BIN=")) && !strings.HasPrefix(v, "MAKELEVEL=") {
 			env = append(env, v)
 		}
 	}

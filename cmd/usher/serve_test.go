@@ -95,7 +95,7 @@ func TestServeRefuses(t *testing.T) {
 		"without a database":         {with("USHER_DATABASE_URL="), flags(good), 1, "--database-url is missing"},
 		"without a key":              {with("USHER_KEY_ENCRYPTION_KEY_FILE="), flags(good), 1, "--key-encryption-key is missing"},
 		"with an example key":        {with("USHER_KEY_ENCRYPTION_KEY_FILE=", "USHER_KEY_ENCRYPTION_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="), flags(good), 1, "openssl rand -base64 32"},
-		"with another key":           {with("USHER_KEY_ENCRYPTION_KEY_FILE=", "USHER_KEY_ENCRYPTION_KEY=DEb4AKStnkwgurArl0nb1jZcVB4cfPnsnabEr94EIzE="), flags(good), 1, "no signing key is active"},
+		"with another key":           {with("USHER_KEY_ENCRYPTION_KEY_FILE=", "USHER_KEY_ENCRYPTION_KEY=DEb4AKStnkwgurArl0nb1jZcVB4cfPnsnabEr94EIzE="), flags(good), 1, "none of the key encryption keys decrypts the signing keys"},
 		"as the owner":               {with("USHER_DATABASE_URL=" + prod.owner), flags(good), 1, "may change audit rows"},
 		"on a database without it":   {with("USHER_DATABASE_URL=" + prod.pg.URL("empty")), flags(good), 1, "usher migrate up"},
 		"in the clear":               {prod.env, flags("http://auth.example.com"), 1, "must be https"},

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,11 +29,22 @@ type process struct {
 func command(bin, name string, user *syscall.Credential, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(bin, name), args...)
 	cmd.Dir = "/" // the user may not be able to enter the current one
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool {
-		return strings.HasPrefix(e, "PG") // they would change the server's defaults
-	}), "LC_ALL=C")
+	cmd.Env = environment(os.Environ())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user, Setpgid: true}
 	return cmd
+}
+
+// environment returns what PostgreSQL needs of the environment and no more: it
+// may run as another user, who must not see this one's secrets. PG variables
+// would change the server's defaults.
+func environment(all []string) (some []string) {
+	for _, variable := range all {
+		switch name, _, _ := strings.Cut(variable, "="); name {
+		case "PATH", "HOME", "TMPDIR", "TZDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT":
+			some = append(some, variable)
+		}
+	}
+	return append(some, "LC_ALL=C")
 }
 
 // run starts a program. Its output goes to a file, not a pipe: the sessions of a

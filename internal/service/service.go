@@ -114,6 +114,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	if _, err := keyring.Signing(cfg.Issuer.Algorithm, time.Now()); err != nil {
+		if len(unusable) > 0 {
+			return nil, fmt.Errorf("none of the key encryption keys decrypts the signing keys (%w): give the one that encrypted them as --key-encryption-key, beside the new one if there is one", unusable[0])
+		}
 		return nil, fmt.Errorf("%w for %s: make one with usher key create --alg %[2]s", err, cfg.Issuer.Algorithm)
 	}
 	registry := prometheus.NewRegistry()
