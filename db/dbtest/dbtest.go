@@ -37,6 +37,7 @@ import (
 
 const (
 	serverEnv = "USHER_TEST_DATABASE_URL"
+	poolerEnv = "USHER_TEST_POOLER" // host:port, for the service's URL: see scripts/test-pgbouncer.sh
 	template  = "usher_template"
 	password  = "usher" // only a given server asks for it
 	timeout   = time.Minute
@@ -75,7 +76,7 @@ func New(t testing.TB) *DB {
 	}
 	d := &DB{
 		URL:        s.url("usher_owner", name),
-		ServiceURL: s.url("usher_test_service", name),
+		ServiceURL: throughPooler(s.url("usher_test_service", name)),
 		AuditorURL: s.url("usher_test_auditor", name),
 	}
 	d.Pool, err = pgxpool.New(ctx, d.URL)
@@ -208,6 +209,16 @@ func (s *server) exec(ctx context.Context, sql string) func() error {
 		_, err := s.admin.Exec(ctx, sql)
 		return err
 	}
+}
+
+// throughPooler replaces the address of a URL by that of a connection pooler,
+// where the environment names one.
+func throughPooler(address string) string {
+	u, err := url.Parse(address)
+	if pooler := os.Getenv(poolerEnv); err == nil && pooler != "" {
+		u.Host = pooler
+	}
+	return u.String()
 }
 
 // url returns a connection URL for a role to a database.
