@@ -15,7 +15,7 @@ import (
 // serve may not add keys.
 func (db *DB) AddAdminKey(ctx context.Context, k admin.NewKey, actor admin.Actor) (added admin.Key, err error) {
 	err = db.transactAs(ctx, actor, "add admin key", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if _, err := tx.Exec(ctx, statement("lock_admin_key_name"), pgx.StrictNamedArgs{"name": k.Name}); err != nil {
+		if _, err := tx.Exec(ctx, statement("lock_admin_keys")); err != nil {
 			return err
 		}
 		added, err = queryRow[admin.Key](ctx, tx, statement("add_admin_key"), pgx.StrictNamedArgs{

@@ -16,7 +16,7 @@ import (
 // for rotation.
 func (db *DB) AddAPIKey(ctx context.Context, k admin.NewAPIKey, actor admin.Actor) (added admin.APIKey, err error) {
 	err = db.transactAs(ctx, actor, "add API key", func(ctx context.Context, tx pgx.Tx) (err error) {
-		if _, err := tx.Exec(ctx, statement("lock_api_key_name"), pgx.StrictNamedArgs{"name": k.Name}); err != nil {
+		if _, err := tx.Exec(ctx, statement("lock_api_keys")); err != nil {
 			return err
 		}
 		added, err = queryRow[admin.APIKey](ctx, tx, statement("add_api_key"), pgx.StrictNamedArgs{

@@ -144,7 +144,7 @@ func checkTemplate(ctx context.Context, tx pgx.Tx, template permissions.Template
 		return nil
 	}
 	args := pgx.StrictNamedArgs{"kind": template.Kind().String()}
-	if _, err := tx.Exec(ctx, statement("lock_templates"), args); err != nil {
+	if _, err := tx.Exec(ctx, statement("lock_templates")); err != nil {
 		return err
 	}
 	type liveTemplate struct {

@@ -219,7 +219,7 @@ func TestTemplateConflictWithTheTrigger(t *testing.T) {
 	if err := byHand.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, <-added, admin.ErrExists, "({user}:*)")
+	wantError(t, <-added, admin.ErrExists, "{user}:*")
 }
 
 func TestRevokeGrant(t *testing.T) {

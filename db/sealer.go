@@ -26,6 +26,9 @@ const (
 	maxSealed = 1_000
 	// sealTimeout bounds one seal: nobody's request waits for it.
 	sealTimeout = 10 * time.Second
+
+	// maxOthersTurn is how long others may seal before this is an error.
+	maxOthersTurn = 10 * time.Second
 )
 
 // A Sealer appends the rows of the audit to its Merkle tree and signs
@@ -39,7 +42,11 @@ type Sealer struct {
 
 	rows     prometheus.Gauge
 	failures prometheus.Counter
-	oldest   atomic.Int64 // when the oldest row that is not sealed was written, in microseconds; 0: all are sealed
+
+	now          func() time.Time
+	waitingSince time.Time // since when it was always another's turn; zero: it was this one's
+
+	oldest atomic.Int64 // when the oldest row that is not sealed was written, in microseconds; 0: all are sealed
 }
 
 // A SealerConfig says what a [Sealer] needs.
@@ -49,6 +56,7 @@ type SealerConfig struct {
 	// nil: only the database has them.
 	Out      io.Writer
 	Registry prometheus.Registerer
+	Now      func() time.Time // default: time.Now
 }
 
 // NewSealer opens the key that signs checkpoints. Beside [ErrNoCheckpointKey],
@@ -57,7 +65,7 @@ type SealerConfig struct {
 func (db *DB) NewSealer(ctx context.Context, cfg SealerConfig) (*Sealer, error) {
 	signer, err := db.checkpointSigner(ctx, cfg.Encryption)
 	s := &Sealer{
-		db: db, signer: signer, out: cfg.Out,
+		db: db, signer: signer, out: cfg.Out, now: cfg.Now,
 		rows: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "usher_audit_unsealed_rows",
 			Help: "Rows of the audit that no checkpoint covers yet, at most: what may be changed without a trace.",
@@ -66,6 +74,9 @@ func (db *DB) NewSealer(ctx context.Context, cfg SealerConfig) (*Sealer, error) 
 			Name: "usher_audit_seal_failures_total",
 			Help: "Attempts to seal rows, or to write a checkpoint outside of the database, that failed and will be made again.",
 		}),
+	}
+	if s.now == nil {
+		s.now = time.Now
 	}
 	cfg.Registry.MustRegister(s.rows, s.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "usher_audit_unsealed_seconds",
@@ -163,10 +174,14 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 	defer cancel()
 	var signed string
 	err = pgx.BeginFunc(ctx, s.db.pool, func(tx pgx.Tx) error {
-		var turn bool
-		if err := tx.QueryRow(ctx, statement("lock_seals")).Scan(&turn); err != nil || !turn {
+		locked, err := tx.Exec(ctx, statement("lock_seals"))
+		if err != nil {
 			return err
 		}
+		if locked.RowsAffected() == 0 {
+			return s.othersTurn()
+		}
+		s.waitingSince = time.Time{}
 		last, err := queryRow[lastSeal](ctx, tx, statement("last_seal"), nil)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
@@ -209,6 +224,18 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 		}
 	}
 	return sealed, nil
+}
+
+// othersTurn is the answer where another sealer is at work, which takes it less
+// than a second: an error where that goes on.
+func (s *Sealer) othersTurn() error {
+	if s.waitingSince.IsZero() {
+		s.waitingSince = s.now()
+	}
+	if waited := s.now().Sub(s.waitingSince); waited >= maxOthersTurn {
+		return fmt.Errorf("another session has held the row 'seals' of usher.locks for %s: look for its transaction in pg_stat_activity", waited.Round(time.Second))
+	}
+	return nil
 }
 
 // resume returns the stored tree, as long as it is what the last checkpoint

@@ -19,16 +19,18 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/session"
 )
 
 // sealed is an audit with its sealer.
 type sealed struct {
-	pg       *dbtest.DB
-	service  *db.DB
-	log      *db.AuditLog
-	sealer   *db.Sealer
-	registry *prometheus.Registry
-	kept     *strings.Builder // the checkpoints outside of the database
+	encryption *session.KeyEncryption
+	pg         *dbtest.DB
+	service    *db.DB
+	log        *db.AuditLog
+	sealer     *db.Sealer
+	registry   *prometheus.Registry
+	kept       *strings.Builder // the checkpoints outside of the database
 }
 
 func newSealed(t *testing.T) *sealed {
@@ -36,6 +38,7 @@ func newSealed(t *testing.T) *sealed {
 	s := &sealed{pg: dbtest.New(t), registry: prometheus.NewRegistry(), kept: new(strings.Builder)}
 	s.service, s.log = open(t, s.pg), newAuditLog(t, s.pg)
 	encryption := newKeyEncryption(t)
+	s.encryption = encryption
 	if err := openURL(t, s.pg.URL).EnsureCheckpointKey(t.Context(), encryption, "test"); err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,17 @@ COMMENT ON COLUMN usher.deployment.session_salt IS 'Salts the sid claim, so that
 COMMENT ON COLUMN usher.deployment.directory IS 'Whose tables the directory functions read: usher''s own, or an application''s, which keep no history.';
 GRANT SELECT ON usher.deployment TO usher_service;
 
+-- What one at a time may do takes its row FOR UPDATE. Anybody who can connect
+-- could take an advisory lock, and hold usher up; these only usher's roles can.
+CREATE TABLE usher.locks (
+    name  text    PRIMARY KEY,
+    taken boolean NOT NULL DEFAULT true -- FOR UPDATE needs the privilege UPDATE on a column
+);
+INSERT INTO usher.locks (name)
+SELECT unnest('{seals,partitions,templates,signing_keys,api_keys,admin_keys}'::text[])
+UNION ALL SELECT 'idempotency_keys_' || n FROM generate_series(0, 31) n;
+GRANT SELECT, UPDATE (taken) ON usher.locks TO usher_service;
+
 -- Ids are opaque text, compared byte by byte. Their real bound is 128 UTF-16
 -- units, which Postgres does not count: usher checks it when it makes them.
 CREATE DOMAIN usher.id AS text COLLATE "C"

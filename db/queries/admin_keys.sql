@@ -11,8 +11,8 @@ UPDATE usher.admin_keys
  WHERE id = @id
    AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
 
--- name: lock_admin_key_name
-SELECT pg_advisory_xact_lock(hashtextextended('usher.admin_keys ' || @name, 0))
+-- name: lock_admin_keys
+SELECT FROM usher.locks WHERE name = 'admin_keys' FOR UPDATE
 
 -- name: add_admin_key
 -- Two live keys of a name: one to rotate from, one to rotate to.

@@ -11,8 +11,8 @@ UPDATE usher.api_keys
  WHERE id = @id
    AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
 
--- name: lock_api_key_name
-SELECT pg_advisory_xact_lock(hashtextextended('usher.api_keys ' || @name, 0))
+-- name: lock_api_keys
+SELECT FROM usher.locks WHERE name = 'api_keys' FOR UPDATE
 
 -- name: add_api_key
 -- Two live keys of a name: one to rotate from, one to rotate to.

@@ -34,7 +34,7 @@ RETURNING id, subject_kind, subject_id, coalesce(organization_id, '') AS organiz
 
 -- name: lock_templates
 -- One at a time may add a template.
-SELECT pg_advisory_xact_lock(hashtextextended('usher.grants.templates ' || @kind::text, 0))
+SELECT FROM usher.locks WHERE name = 'templates' FOR UPDATE
 
 -- name: live_templates
 -- The first grant of each template.

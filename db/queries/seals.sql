@@ -43,8 +43,8 @@ SELECT usher.settled_decisions()
 SELECT usher.settled_changes()
 
 -- name: lock_seals
--- One sealer at a time; the others come again.
-SELECT pg_try_advisory_xact_lock(hashtextextended('usher.seals', 0))
+-- One sealer at a time: no row for the others, who come again.
+SELECT true FROM usher.locks WHERE name = 'seals' FOR UPDATE SKIP LOCKED
 
 -- name: last_seal
 SELECT tree_size, decisions_through, changes_through, checkpoint

@@ -24,7 +24,7 @@ SELECT kid, alg, created_at, published_at, signs_from, signs_until, unpublished_
  LIMIT nullif(@limit::integer, 0)
 
 -- name: lock_signing_keys
-SELECT pg_advisory_xact_lock(hashtextextended('usher.signing_keys', 0))
+SELECT FROM usher.locks WHERE name = 'signing_keys' FOR UPDATE
 
 -- name: has_signing_key
 -- Whether a key of the algorithm signs, or is going to.

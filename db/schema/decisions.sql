@@ -38,9 +38,14 @@ DECLARE
     name   text;
     moving boolean;
 BEGIN
+    -- Each partition costs every later query, and issuing waits for the move.
+    IF ahead IS NULL OR ahead NOT BETWEEN 0 AND 12 OR move_at_most IS NULL OR move_at_most NOT BETWEEN 0 AND 100000 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'at most 12 months ahead and 100000 rows to move';
+    END IF;
     made := 0;
     SELECT count(*) INTO in_default FROM (SELECT FROM usher.decisions_default LIMIT move_at_most + 1) d;
-    IF NOT pg_try_advisory_xact_lock(hashtextextended('usher.make_decision_partitions', 0)) THEN
+    PERFORM FROM usher.locks WHERE usher.locks.name = 'partitions' FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
         RETURN;
     END IF;
     moving := in_default BETWEEN 1 AND move_at_most;

@@ -36,7 +36,7 @@ DECLARE
     other usher.grants;
 BEGIN
     -- Of two that come at the same time, the second waits and sees the first.
-    PERFORM pg_advisory_xact_lock(hashtextextended('usher.grants.template ' || NEW.template_shape, 0));
+    PERFORM FROM usher.locks WHERE name = 'templates' FOR UPDATE;
     SELECT * INTO other
       FROM usher.grants g
      WHERE g.resource_kind = NEW.resource_kind

@@ -26,17 +26,33 @@ CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.checkpoint_keys
 -- changes alone.
 CREATE OR REPLACE FUNCTION usher.settled_decisions() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    settled bigint;
 BEGIN
-    LOCK TABLE ONLY usher.decisions IN SHARE MODE;
-    RETURN (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM usher.decisions_id_seq);
+    BEGIN
+        LOCK TABLE ONLY usher.decisions IN SHARE MODE;
+        settled := (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM usher.decisions_id_seq);
+        RAISE SQLSTATE 'UX001'; -- taken back, the lock is held no longer, whatever the caller's transaction does
+    EXCEPTION
+        WHEN SQLSTATE 'UX001' THEN NULL;
+    END;
+    RETURN settled;
 END
 $$;
 
 CREATE OR REPLACE FUNCTION usher.settled_changes() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    settled bigint;
 BEGIN
-    LOCK TABLE ONLY usher.changes IN SHARE MODE;
-    RETURN (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM usher.changes_id_seq);
+    BEGIN
+        LOCK TABLE ONLY usher.changes IN SHARE MODE;
+        settled := (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM usher.changes_id_seq);
+        RAISE SQLSTATE 'UX001'; -- taken back, the lock is held no longer, whatever the caller's transaction does
+    EXCEPTION
+        WHEN SQLSTATE 'UX001' THEN NULL;
+    END;
+    RETURN settled;
 END
 $$;
 
@@ -47,6 +63,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     erased integer;
 BEGIN
+    IF at_most IS NULL OR at_most NOT BETWEEN 1 AND 100000 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'at most 100000 rows at a time';
+    END IF;
     UPDATE usher.decisions d
        SET ip = NULL, user_agent = NULL, origin = NULL, salt = NULL
       FROM (SELECT issued_at, id
