@@ -87,6 +87,51 @@ func TestVectorsInSQL(t *testing.T) {
 	}
 }
 
+// SQL expands templates as Go does, and reads the values back.
+func TestTemplateVectorsInSQL(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../permissions/testdata/templates.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors struct {
+		Expand []struct {
+			Kind, Template, User, Organization, Group string
+			Pattern                                   *string
+		}
+	}
+	if err := json.Unmarshal(text, &vectors); err != nil || len(vectors.Expand) == 0 {
+		t.Fatalf("%d vectors, %v", len(vectors.Expand), err)
+	}
+	pool := dbtest.New(t).Pool
+	for _, v := range vectors.Expand {
+		var got []string
+		err := pool.QueryRow(t.Context(), "SELECT array(SELECT audit.expand($1, $2, $3, ARRAY[$4], ARRAY[$5]))",
+			v.Kind, v.Template, v.User, v.Organization, v.Group).Scan(&got)
+		switch {
+		case err != nil:
+			t.Errorf("%+v: %v", v, err)
+		case v.Pattern == nil && len(got) > 0, v.Pattern != nil && (len(got) != 1 || got[0] != *v.Pattern):
+			t.Errorf("%+v: got %q", v, got)
+		}
+		if v.Pattern == nil {
+			continue
+		}
+		var matches bool
+		var user, organization, group *string
+		err = pool.QueryRow(t.Context(), "SELECT * FROM audit.template_values($1, $2, $3)",
+			v.Kind, v.Template, strings.TrimSuffix(*v.Pattern, "*")).Scan(&matches, &user, &organization, &group)
+		if err != nil || !matches {
+			t.Errorf("%+v: template_values matches: %t, %v", v, matches, err)
+		}
+		for want, got := range map[string]*string{v.User: user, v.Organization: organization, v.Group: group} {
+			if got != nil && *got != want {
+				t.Errorf("%+v: template_values read %q, want %q", v, *got, want)
+			}
+		}
+	}
+}
+
 // patternCase is one text in each role that it can have.
 type patternCase struct {
 	kind                      permissions.Kind

@@ -135,8 +135,7 @@ func checkGrant(g *admin.NewGrant) (template permissions.Template, warnings []st
 	return template, warnings, nil
 }
 
-// checkTemplate refuses a template that can meet a live one, with different
-// placeholders, in one id. The table's trigger refuses the plainest such case
+// checkTemplate refuses a template that conflicts with a live one. The table's trigger refuses the plainest such case
 // from whoever inserts; this sees all of them. Of two calls at the same time,
 // the second waits for the first.
 func checkTemplate(ctx context.Context, tx pgx.Tx, template permissions.Template) error {
@@ -169,8 +168,8 @@ func refuseConflict(pattern string, cause error) error {
 	if pgErr, ok := errors.AsType[*pgconn.PgError](cause); ok {
 		why = pgErr.Message
 	}
-	return refuse(admin.ErrExists, "pattern %q is refused, for %s: with both, one who is called like another's organization, "+
-		"group or user would enter what is theirs; begin one of the two with a word of its own, or revoke that grant first", pattern, why)
+	return refuse(admin.ErrExists, "pattern %q is refused, because %s: one id could match both for different values, so that a user could "+
+		"enter what belongs to another user, organization or group. Start one of the two with a literal segment of its own, or revoke that grant first", pattern, why)
 }
 
 // refuseTwin names the live grant that is the same as g.

@@ -156,7 +156,7 @@ func TestTemplateConflicts(t *testing.T) {
 	t.Parallel()
 	database, _ := newTenant(t)
 	first := addGrant(t, database, room(everyone, "{organization}:*"))
-	for _, pattern := range []string{"{user}:*", "{group}:*", "{user}:docs:*", "{user}"} {
+	for _, pattern := range []string{"{user}:*", "{group}:*", "{user}:docs:*", "x{organization}:*", "team-{group}:docs:*"} {
 		_, _, err := database.AddGrant(t.Context(), room(everyone, pattern), actor)
 		wantError(t, err, admin.ErrExists, fmt.Sprintf(`grant %d has "{organization}:*"`, first.ID))
 	}
@@ -164,6 +164,7 @@ func TestTemplateConflicts(t *testing.T) {
 	stores.Kind = permissions.StoreKind
 	addGrant(t, database, stores)
 	addGrant(t, database, room(everyone, "user:{user}:*"))
+	addGrant(t, database, room(everyone, "{user}")) // values hold no separators: it never meets {organization}:*
 	addGrant(t, database, room(everyone, "{organization}:docs:*"))
 	addGrant(t, database, room(ada, "acme:*")) // who writes acme means acme
 

@@ -233,5 +233,5 @@ func ExampleTemplateError() {
 	if e, ok := errors.AsType[*permissions.TemplateError](err); ok {
 		fmt.Printf("{%s} %s\n", e.Placeholder, e.Reason)
 	}
-	// Output: {organization} holds ':', which separates it from what follows
+	// Output: {organization} holds ':', which separates segments
 }

@@ -126,11 +126,11 @@ func (e *TemplateError) Error() string {
 	return fmt.Sprintf("permissions: template %s: the value of {%s} %s", quote(e.Template), e.Placeholder, e.Reason)
 }
 
-// Expand writes v into t. A value may not be empty, nor hold what an id may
-// not, nor the separator that follows it: it fills its place and never reaches
-// into the next one. Where nothing follows, it may hold separators. Braces in a
-// value are text. Errors are [*TemplateError], and the grant then gives nothing:
-// there is no pattern that would be a safe guess.
+// Expand writes v into t. A value may not be empty, nor hold what an id may not,
+// nor any separator of the kind: it fills its own segment and never another, so
+// that bob.smith cannot enter what {user} gives to bob. Braces in a value are
+// text. Errors are [*TemplateError], and the grant then gives nothing: there is no
+// pattern that would be a safe guess.
 func (t Template) Expand(v Values) (Pattern, error) {
 	if !strings.Contains(t.text, "{") {
 		return ParsePattern(t.kind, t.text)
@@ -144,7 +144,7 @@ func (t Template) Expand(v Values) (Pattern, error) {
 			break
 		}
 		value := v.of(p)
-		if fault := valueFault(t.kind, value, after); fault != "" {
+		if fault := valueFault(t.kind, value); fault != "" {
 			return Pattern{}, &TemplateError{t.text, p, fault}
 		}
 		text = append(text, value...)
@@ -157,13 +157,15 @@ func (t Template) Expand(v Values) (Pattern, error) {
 	return pattern, nil
 }
 
-// valueFault says why value may not stand before the literal after.
-func valueFault(kind Kind, value, after string) string {
-	fault := idFault(kind, value)
-	if fault == "" && after != "" && strings.IndexByte(value, after[0]) >= 0 {
-		fault = fmt.Sprintf("holds %q, which separates it from what follows", after[0])
+// valueFault says why value cannot fill a placeholder.
+func valueFault(kind Kind, value string) string {
+	if fault := idFault(kind, value); fault != "" {
+		return fault
 	}
-	return fault
+	if i := strings.IndexAny(value, kind.separators()); i >= 0 {
+		return fmt.Sprintf("holds %q, which separates segments", value[i])
+	}
+	return ""
 }
 
 // Lint judges t as a new grant. The error, a [*PatternError], refuses an open
@@ -184,11 +186,10 @@ func (t Template) Lint() (warnings []string, err error) {
 	return warnings, nil
 }
 
-// Conflicts reports whether t and o hold different placeholders in the same
-// place and can then name the same id. With `{user}:*` beside
-// `{organization}:*`, a user who calls himself like an organization would enter
-// it. `{user}:docs:*` would let him into a part of it, and so would `{user}`,
-// as a last value may hold separators.
+// Conflicts reports whether t and o can name the same id for different values of
+// their placeholders. With `{user}:*` beside `{organization}:*`, a user whose id
+// equals that of an organization would enter it; with `x{user}:*` beside
+// `{user}:*`, the user xbob would enter what is bob's.
 //
 // A literal in the place of a placeholder is no conflict, because `acme:*`
 // means acme. But the same holds there: beside `{organization}:*`, no
@@ -198,39 +199,62 @@ func (t Template) Conflicts(o Template) bool {
 		return false
 	}
 	differ := false
-	a, b := t.text, o.text
-	for {
-		aLiteral, aPlaceholder, aAfter := cutPlaceholder(a)
-		bLiteral, bPlaceholder, bAfter := cutPlaceholder(b)
-		if aPlaceholder == "" || bPlaceholder == "" || aLiteral != bLiteral {
-			return differ && canMeet(a, b)
+	for a, b := t.text, o.text; ; {
+		var s, other segment
+		s, a = cutSegment(t.kind, a)
+		other, b = cutSegment(t.kind, b)
+		if !s.meets(&other) {
+			return false
 		}
-		differ = differ || aPlaceholder != bPlaceholder
-		if aAfter == "" || bAfter == "" || aAfter[0] != bAfter[0] {
-			// One value may hold what ends the other: the ids may meet anywhere.
+		differ = differ || s.differs(&other)
+		switch {
+		case s.wildcard || other.wildcard: // the other one's rest is matched, too
+			return differ
+		case s.separator != other.separator:
+			return false
+		case s.separator == 0:
 			return differ
 		}
-		a, b = aAfter, bAfter
 	}
 }
 
-// canMeet reports whether an id can match both a and b, two rests of templates,
-// as far as their literals up to the first placeholder or '*' tell.
-func canMeet(a, b string) bool {
-	a, aGoesOn := fixedPart(a)
-	b, bGoesOn := fixedPart(b)
+// A segment of a template is a literal and what may follow it: a placeholder or a
+// wildcard. Neither holds a separator, but what a wildcard matches may.
+type segment struct {
+	literal     string
+	placeholder Placeholder
+	wildcard    bool
+	separator   byte // that ends it; 0 at the template's end
+}
+
+func cutSegment(kind Kind, text string) (s segment, after string) {
+	if i := strings.IndexAny(text, kind.separators()); i >= 0 {
+		s.separator = text[i]
+		text, after = text[:i], text[i+1:]
+	}
+	s.literal, s.placeholder, _ = cutPlaceholder(text)
+	s.literal, s.wildcard = strings.CutSuffix(s.literal, "*")
+	return s, after
+}
+
+// meets reports whether one text can be both segments, or begin with one that is a
+// wildcard.
+func (s *segment) meets(o *segment) bool {
 	switch {
-	case len(a) < len(b):
-		return aGoesOn && strings.HasPrefix(b, a)
-	case len(a) > len(b):
-		return bGoesOn && strings.HasPrefix(a, b)
+	case s.literal == o.literal:
+		// A value is not empty, so it needs something beside the same literal.
+		return s.open() == o.open() || s.wildcard || o.wildcard
+	case strings.HasPrefix(o.literal, s.literal):
+		return s.open()
+	case strings.HasPrefix(s.literal, o.literal):
+		return o.open()
 	}
-	return a == b
+	return false
 }
 
-func fixedPart(text string) (fixed string, goesOn bool) {
-	if i := strings.IndexAny(text, "{*"); i >= 0 {
-		return text[:i], true
-	}
-	return text, false
+func (s *segment) open() bool { return s.wildcard || s.placeholder != "" }
+
+// differs reports whether two segments that meet may do so for two values.
+func (s *segment) differs(o *segment) bool {
+	return s.placeholder != "" && o.placeholder != "" && (s.placeholder != o.placeholder || s.literal != o.literal)
 }

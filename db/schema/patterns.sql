@@ -77,7 +77,7 @@ BEGIN
                 name := split_part(split_part(rest, '{', 2), '}', 1);
                 rest := substr(rest, strpos(rest, '}') + 1);
                 value := CASE name WHEN 'user' THEN user_id WHEN 'organization' THEN organization ELSE one_group END;
-                CONTINUE next_group WHEN NOT audit.is_id(kind, value) OR rest <> '' AND strpos(value, left(rest, 1)) > 0;
+                CONTINUE next_group WHEN NOT audit.is_id(kind, value) OR value ~ CASE kind WHEN 'room' THEN '[:/.]' ELSE '_' END;
                 expanded := expanded || value;
             END LOOP;
             expanded := expanded || rest;
@@ -88,7 +88,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION audit.expand(text, text, text, text[], text[]) IS 'The patterns that a grant''s pattern makes of a user, and of each of the organizations and groups. A value that is empty, or holds what an id may not or the separator that follows it, makes none.';
+COMMENT ON FUNCTION audit.expand(text, text, text, text[], text[]) IS 'The patterns that a grant''s pattern makes of a user, and of each of the organizations and groups. A value that is empty, or holds what an id may not or any separator ('':'', ''/'' or ''.'' in rooms, ''_'' in stores), makes none.';
 
 CREATE OR REPLACE FUNCTION audit.template_values(kind text, pattern text, id text,
     OUT matches boolean, OUT user_id text, OUT organization_id text, OUT group_id text)
@@ -111,19 +111,15 @@ BEGIN
             RETURN;
         END IF;
         id := substr(id, char_length(literal) + 1);
-        -- A value does not hold the separator that follows it, so it ends at the
-        -- first one: there is one way to read an id.
-        IF pattern = '' THEN
-            value := id;
-            id := '';
-        ELSIF strpos(id, left(pattern, 1)) = 0 THEN
+        -- A value holds no separator, so it ends at the first one: there is one way
+        -- to read an id.
+        value := substring(id FROM CASE kind WHEN 'room' THEN '^[^:/.]+' ELSE '^[^_]+' END);
+        IF value IS NULL THEN
             RETURN;
-        ELSE
-            value := split_part(id, left(pattern, 1), 1);
-            id := substr(id, char_length(value) + 1);
         END IF;
+        id := substr(id, char_length(value) + 1);
         named := CASE name WHEN 'user' THEN user_id WHEN 'organization' THEN organization_id ELSE group_id END;
-        IF value = '' OR named <> value THEN
+        IF named <> value THEN
             RETURN;
         END IF;
         CASE name

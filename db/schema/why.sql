@@ -94,7 +94,7 @@ LANGUAGE sql STABLE ROWS 20 AS $$
                 WHEN u.disabled IS NULL THEN 'The directory does not list the user.'
                 WHEN u.disabled THEN 'The user is disabled.'
                 WHEN j.user_id <> why.user_id AND NOT EXISTS (SELECT FROM audit.expand(why.kind, '{user}' || s.after, why.user_id, NULL, NULL))
-                THEN 'The user''s id does not fit its template: it is empty, or holds what an id may not or the separator that follows it.'
+                THEN 'The user''s id does not fit its template: it is empty, or holds what an id may not or a separator.'
                 ELSE format('Its template matches the id for %s alone%s.',
                             concat_ws(' and ', 'user ' || j.user_id, 'members of organization ' || j.organization_id, 'members of group ' || j.group_id),
                             coalesce(', where organization ' || j.confined_to || ' is active', '')) END
