@@ -167,6 +167,32 @@ func TestFirstSight(t *testing.T) {
 	}
 }
 
+// A token may list more groups than are read: it is accepted, and the log says
+// what was left out.
+func TestManyGroups(t *testing.T) {
+	t.Parallel()
+	p := identitytest.New(idp, idp+"/jwks")
+	r := newRigWith(t, dbtest.New(t), providersOf(t, p, oidc+" groups=groups"))
+	groups := make([]string, 503)
+	for n := range groups {
+		groups[n] = fmt.Sprintf("g%03d", n)
+	}
+	token := p.Token(map[string]any{"aud": "usher", "sub": "ada", "groups": groups})
+	a := send(t, r.Server, r.bearing(t, token, `{}`))
+	for tries := 0; a.status == http.StatusServiceUnavailable && tries < 10; tries++ { // as clients do on a busy machine
+		a = send(t, r.Server, r.bearing(t, token, `{}`))
+	}
+	r.issued(t, a)
+	var made int
+	query := `SELECT count(*) FROM usher.memberships WHERE user_id = 'ada' AND member_of_kind = 'group' AND created_by = $1 AND ended_at IS NULL`
+	if err := r.pg.Pool.QueryRow(t.Context(), query, "issuer "+idp).Scan(&made); err != nil || made != 500 {
+		t.Errorf("%d memberships, %v; want 500", made, err)
+	}
+	if log := r.log.String(); !strings.Contains(log, `"claim":"groups","limit":500,"left_out":3,"first_left_out":"g500"`) {
+		t.Errorf("the log does not say what was left out:\n%s", log)
+	}
+}
+
 // Point 6 of the token's life: who switches organization gets what is there
 // and nothing of the old one; whose membership is gone gets nothing of it,
 // although the session or the claim still names it.

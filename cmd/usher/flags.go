@@ -116,6 +116,8 @@ type webFlags struct {
 
 	TokenCookieDomain string `env:"USHER_TOKEN_COOKIE_DOMAIN" placeholder:"DOMAIN" help:"Common parent domain of usher and the sync backend, for mode=cookie: example.com."`
 
+	IgnoreAuthorization []string `env:"USHER_IGNORE_AUTHORIZATION" placeholder:"SCHEME,..." help:"Schemes of an Authorization header that is not for usher, such as Basic of a proxy in front: the session cookie is then read. Not Bearer."`
+
 	TrustedProxies          []string `env:"USHER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Addresses and networks of the proxies in front, whose headers usher trusts."`
 	ProxyUserHeader         string   `env:"USHER_PROXY_USER_HEADER" placeholder:"NAME" help:"Header in which a trusted proxy names the signed-in user, such as X-Auth-Request-User."`
 	ProxyOrganizationHeader string   `env:"USHER_PROXY_ORGANIZATION_HEADER" placeholder:"NAME" help:"Header in which a trusted proxy names the user's active organization."`
@@ -126,8 +128,9 @@ type webFlags struct {
 func (f *webFlags) credentials() (identity.Config, error) {
 	secrets, err := f.cookieSecrets()
 	return identity.Config{
-		Cookie:        f.SessionCookie,
-		CookieSecrets: secrets,
+		Cookie:         f.SessionCookie,
+		CookieSecrets:  secrets,
+		IgnoredSchemes: f.IgnoreAuthorization,
 		Proxy: identity.ProxyConfig{
 			Trusted:            f.TrustedProxies,
 			UserHeader:         f.ProxyUserHeader,

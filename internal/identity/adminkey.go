@@ -60,6 +60,8 @@ func ReadAdminKey(req *http.Request) (AdminKey, error) {
 	return ParseAdminKey(text)
 }
 
+const bearerScheme = "Bearer"
+
 // bearer returns what the Authorization header bears (RFC 6750, section 2.1).
 func bearer(req *http.Request) (secret.Text, error) {
 	values := req.Header.Values("Authorization")
@@ -67,7 +69,7 @@ func bearer(req *http.Request) (secret.Text, error) {
 		return secret.Text{}, ErrNoCredential
 	}
 	scheme, text, _ := strings.Cut(values[0], " ")
-	if len(values) != 1 || !strings.EqualFold(scheme, "Bearer") {
+	if len(values) != 1 || !strings.EqualFold(scheme, bearerScheme) {
 		return secret.Text{}, ErrBadBearer
 	}
 	return secret.New(text), nil

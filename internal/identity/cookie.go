@@ -56,10 +56,10 @@ func checkCookieSecret(s secret.Text) error {
 
 // readCookie returns the session token that the request's cookie holds.
 func (r *Reader) readCookie(req *http.Request) (secret.Text, error) {
-	switch n := r.countCookies(req, ""); {
+	switch n := r.differentCookies(req, ""); {
 	case n > 1: // a sibling domain tossed one in
 		return secret.Text{}, ErrDuplicateCookie
-	case n == 0 && r.countCookies(req, ".0") > 0: // one that fits no cookie is cut in pieces
+	case n == 0 && r.differentCookies(req, ".0") > 0: // one that fits no cookie is cut in pieces
 		return secret.Text{}, ErrEncryptedCookie
 	case n == 0:
 		return secret.Text{}, ErrNoCredential
@@ -88,19 +88,22 @@ func (r *Reader) readCookie(req *http.Request) (secret.Text, error) {
 	return secret.New(value), nil
 }
 
-// countCookies counts those of the session's names, with a suffix: also those
-// whose values net/http does not take. What it leaves out could be the user's
-// own, and what is left the one that was tossed in.
-func (r *Reader) countCookies(req *http.Request, suffix string) (n int) {
+// differentCookies counts those of the session's names, with a suffix, that
+// differ in name or value: also those whose values net/http does not accept. What
+// it leaves out could be the user's own, and what is left the one that was tossed
+// in. The same cookie twice is one: browsers send it so when it was set for two
+// paths or domains.
+func (r *Reader) differentCookies(req *http.Request, suffix string) int {
+	different := map[[2]string]bool{}
 	for _, header := range req.Header["Cookie"] {
 		for pair := range strings.SplitSeq(header, ";") {
-			got, _, _ := strings.Cut(pair, "=")
+			got, value, _ := strings.Cut(pair, "=")
 			if got, ok := strings.CutSuffix(strings.Trim(got, " \t"), suffix); ok && slices.Contains(r.cookieNames, got) {
-				n++
+				different[[2]string{got, strings.TrimRight(value, " \t")}] = true
 			}
 		}
 	}
-	return n
+	return len(different)
 }
 
 // signed returns what a signed cookie says: value.signature, percent-encoded,

@@ -40,6 +40,10 @@ type Config struct {
 	CookieSecrets []secret.Text
 	// Proxy is what stands in front of usher.
 	Proxy ProxyConfig
+	// IgnoredSchemes are those of an Authorization header that is not for usher,
+	// such as Basic: a request with one is read as if it had no such header.
+	// Without it, the header hides the cookie. Bearer cannot be one.
+	IgnoredSchemes []string
 }
 
 // A Reader takes credentials from requests. It is safe for concurrent use.
@@ -58,6 +62,14 @@ func NewReader(cfg Config) (*Reader, error) {
 	}
 	for _, s := range cfg.CookieSecrets {
 		faults = append(faults, checkCookieSecret(s))
+	}
+	for _, scheme := range cfg.IgnoredSchemes {
+		switch {
+		case !isToken(scheme):
+			faults = append(faults, fmt.Errorf("identity: %q is not a scheme of Authorization (RFC 9110, section 11.1), as in Basic", scheme))
+		case strings.EqualFold(scheme, bearerScheme):
+			faults = append(faults, errors.New("identity: Authorization: Bearer cannot be ignored: usher itself reads it"))
+		}
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -84,7 +96,7 @@ func (r *Reader) Read(req *http.Request) (Credential, error) {
 	if credentialInURL(req, r.cookieNames...) {
 		return Credential{}, ErrCredentialInURL
 	}
-	if len(req.Header.Values("Authorization")) > 0 {
+	if !r.ignoresAuthorization(req) {
 		return r.readBearer(req)
 	}
 	if named, err := r.proxies.readUser(req); err != nil || named != nil {
@@ -92,6 +104,18 @@ func (r *Reader) Read(req *http.Request) (Credential, error) {
 	}
 	token, err := r.readCookie(req)
 	return Credential{Session: token}, err
+}
+
+// ignoresAuthorization reports whether a request has no Authorization header that
+// is for usher.
+func (r *Reader) ignoresAuthorization(req *http.Request) bool {
+	for _, value := range req.Header.Values("Authorization") {
+		scheme, _, _ := strings.Cut(value, " ")
+		if !slices.ContainsFunc(r.cfg.IgnoredSchemes, func(ignored string) bool { return strings.EqualFold(ignored, scheme) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // readBearer reads an API key or a token, of which only the token has a dot.

@@ -39,7 +39,14 @@ func TestRead(t *testing.T) {
 		"the name is case-sensitive":      {"/", http.Header{"Cookie": {"USHER_SESSION=abc"}}, identity.ErrNoCredential, ""},
 		"a nameless cookie is no cookie":  {"/", http.Header{"Cookie": {"=" + cookie + "=abc"}}, identity.ErrNoCredential, ""},
 		"a prefix of the name":            {"/", http.Header{"Cookie": {cookie + "2=abc"}}, identity.ErrNoCredential, ""},
-		"two":                             {"/", http.Header{"Cookie": {cookie + "=a; " + cookie + "=a"}}, identity.ErrDuplicateCookie, ""},
+		"two":                             {"/", http.Header{"Cookie": {cookie + "=a; " + cookie + "=b"}}, identity.ErrDuplicateCookie, ""},
+		"the same one twice":              {"/", http.Header{"Cookie": {cookie + "=a; x=y; " + cookie + "=a"}}, nil, "a"},
+		"the same one in two headers":     {"/", http.Header{"Cookie": {cookie + "=a", cookie + "=a"}}, nil, "a"},
+		"the same, once in quotes":        {"/", http.Header{"Cookie": {cookie + "=a; " + cookie + `="a"`}}, identity.ErrDuplicateCookie, ""},
+		"the same twice, and another":     {"/", http.Header{"Cookie": {cookie + "=a; " + cookie + "=a; " + cookie + "=b"}}, identity.ErrDuplicateCookie, ""},
+		"the same, but for its case":      {"/", http.Header{"Cookie": {cookie + "=a; " + cookie + "=A"}}, identity.ErrDuplicateCookie, ""},
+		"one with and without a value":    {"/", http.Header{"Cookie": {cookie + "=a; " + cookie}}, identity.ErrDuplicateCookie, ""},
+		"twice what cannot be read":       {"/", http.Header{"Cookie": {cookie + "=caf\xc3\xa9; " + cookie + "=caf\xc3\xa9"}}, identity.ErrBadCookie, ""},
 		"two headers":                     {"/", http.Header{"Cookie": {cookie + "=a", cookie + "=b"}}, identity.ErrDuplicateCookie, ""},
 		"empty":                           {"/", http.Header{"Cookie": {cookie + "="}}, identity.ErrBadCookie, ""},
 		"too long":                        {"/", http.Header{"Cookie": {cookie + "=" + strings.Repeat("x", 4_097)}}, identity.ErrBadCookie, ""},
@@ -75,6 +82,57 @@ func TestRead(t *testing.T) {
 				t.Errorf("session = %q, want %q", got.Session.Reveal(), test.session)
 			}
 		})
+	}
+}
+
+// A scheme of Authorization that the operator names does not hide the cookie.
+// Any other does, and Bearer cannot be named.
+func TestIgnoredSchemes(t *testing.T) {
+	t.Parallel()
+	reader, err := identity.NewReader(identity.Config{Cookie: cookie, IgnoredSchemes: []string{"Basic", "negotiate"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		authorization []string
+		want          error
+	}{
+		"none":                       {nil, nil},
+		"Basic":                      {[]string{"Basic dTpw"}, nil},
+		"in lower case":              {[]string{"basic dTpw"}, nil},
+		"the other":                  {[]string{"Negotiate abc"}, nil},
+		"without anything":           {[]string{"Basic"}, nil},
+		"two of them":                {[]string{"Basic a", "Negotiate b"}, nil},
+		"one beside a bearer":        {[]string{"Basic a", "Bearer b.c.d"}, identity.ErrBadBearer},
+		"a bearer":                   {[]string{"Bearer x"}, identity.ErrBadAPIKey},
+		"a scheme that is not named": {[]string{"Digest x"}, identity.ErrBadBearer},
+		"like one":                   {[]string{"Basics x"}, identity.ErrBadBearer},
+		"a bearer after a comma":     {[]string{"Basic,Bearer x"}, identity.ErrBadBearer},
+		"a tab":                      {[]string{"Basic\tdTpw"}, identity.ErrBadBearer},
+		"empty":                      {[]string{""}, identity.ErrBadBearer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
+			r.Header = http.Header{"Cookie": {cookie + "=abc"}}
+			if test.authorization != nil {
+				r.Header["Authorization"] = test.authorization
+			}
+			got, err := reader.Read(r)
+			if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) || err == nil && got.Session.Reveal() != "abc" {
+				t.Errorf("Read() = %q, %v; want %v", got.Session.Reveal(), err, test.want)
+			}
+		})
+	}
+	r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
+	r.Header = http.Header{"Authorization": {"Basic dTpw"}}
+	if _, err := reader.Read(r); !errors.Is(err, identity.ErrNoCredential) {
+		t.Errorf("without a cookie: %v", err)
+	}
+	for _, scheme := range []string{"Bearer", "bearer", "BEARER", "", "Basic x", "Basic,Digest"} {
+		if _, err := identity.NewReader(identity.Config{Cookie: cookie, IgnoredSchemes: []string{scheme}}); err == nil {
+			t.Errorf("%q can be ignored", scheme)
+		}
 	}
 }
 
