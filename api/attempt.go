@@ -54,7 +54,7 @@ func (t *attempt) end(ctx context.Context, token *session.Token, refusal error) 
 		if p = classify(refusal); p.reason == "" {
 			return p
 		}
-		t.Reason, t.CallerUnknown = p.reason, p.caller == unasked || p.caller == unknown
+		t.Reason, t.CallerUnknown, t.CallerFormer = p.reason, p.caller == unasked || p.caller == unknown, p.caller == former
 	} else {
 		t.Token = AuditToken(token)
 	}

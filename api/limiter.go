@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/network"
 )
 
 // Limits say how many requests a minute usher takes, all at once or spread.
@@ -214,7 +215,7 @@ func (l *limiter) network(addr netip.Addr) netip.Prefix {
 	if l.failures.perMinute == 0 || slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(addr) }) {
 		return netip.Prefix{}
 	}
-	return identity.Network(addr)
+	return network.Of(addr)
 }
 
 // identify counts a request of a caller whose name came out of a credential that

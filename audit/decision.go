@@ -37,7 +37,11 @@ type Decision struct {
 	// CallerUnknown marks a denial of a caller whom usher does not know. Anyone
 	// can cause as many of these as they like: floods of them are counted.
 	CallerUnknown bool
-	At            time.Time
+	// CallerFormer marks a denial of a credential that was good once, such as an
+	// expired session or a revoked key. Whoever still has it can cause as many of
+	// these as they like: floods of them are counted by CallerID.
+	CallerFormer bool
+	At           time.Time
 
 	CallerKind     string
 	CallerID       string // of a session its sid, of an identity provider's caller the issuer and a hash; never a token itself

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usher-auth/usher/audit"
+	"github.com/usher-auth/usher/internal/network"
 )
 
 const (
@@ -26,16 +28,21 @@ const (
 	// flushTimeout is long, as nobody waits: a flush that gives up may have been
 	// committed, and is then written twice.
 	flushTimeout = 30 * time.Second
-	// Who has one IPv6 address commonly has a /56 of them.
-	ipv4Prefix, ipv6Prefix = 32, 56
+	// maxNarrower bounds the networks of one reason that are told apart within a
+	// wider one: an attacker may have all of a /48, or of a /32.
+	maxNarrower = 32
+	// keptPerSecond bounds the refusals that are kept in full in all: a flood
+	// from everywhere must not fill the disk.
+	keptPerSecond = 500
 )
 
-// A FloodLog records decisions as its [AuditLog] does, but for floods: refusals
-// of callers whom nobody knows, of which anybody can send as many as there is
-// room. Beyond 60 a minute of one address prefix (/32, IPv6 /56) and reason they
-// are counted, and each second of them is one row with the count. So the audit's
-// counts sum up to all refusals, and a flood neither fills the disk nor keeps
-// others waiting. Safe for concurrent use.
+// A FloodLog records decisions as its [AuditLog] does, except floods: refusals
+// of unknown callers and of credentials that were good once, of which anyone can
+// send any number. Beyond 60 a minute of one network (IPv4 /32, IPv6 /56, above
+// many of these /48 and /32) or one credential, and one reason, they are counted,
+// and each second of them is one row with the count; likewise beyond 500 a
+// second in all. So the audit's counts sum up to all refusals, and a flood
+// neither fills the disk nor keeps others waiting. Safe for concurrent use.
 type FloodLog struct {
 	log      *AuditLog
 	stop     chan struct{}
@@ -44,11 +51,19 @@ type FloodLog struct {
 
 	mu     sync.Mutex
 	floods map[floodKey]*flood
+	// narrower is how many floods there are within a wider network.
+	narrower map[floodKey]int
+	second   time.Time // when the current second began
+	kept     int       // in that second
 }
 
 type floodKey struct {
 	prefix netip.Prefix
 	reason string
+	// callerKind and callerID name a credential that was good once, wherever it
+	// is used from.
+	callerKind, callerID string
+
 	shared bool // of all prefixes that are too many to tell apart
 }
 
@@ -76,7 +91,7 @@ type FloodLogConfig struct {
 // the last Record.
 func StartFloodLog(cfg FloodLogConfig) *FloodLog {
 	f := &FloodLog{
-		log: cfg.Log, stop: make(chan struct{}), stopped: make(chan struct{}), floods: map[floodKey]*flood{},
+		log: cfg.Log, stop: make(chan struct{}), stopped: make(chan struct{}), floods: map[floodKey]*flood{}, narrower: map[floodKey]int{},
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "usher_audit_flush_failures_total",
 			Help: "Attempts to write the counts of floods that failed and will be made again.",
@@ -93,7 +108,7 @@ func StartFloodLog(cfg FloodLogConfig) *FloodLog {
 // Record is [AuditLog.Record], but a refusal that is counted returns at once:
 // nothing leaves with it that the audit would have to prove.
 func (f *FloodLog) Record(ctx context.Context, d *audit.Decision) error {
-	if d.CallerUnknown && d.Token == nil && f.count(d, time.Now()) {
+	if (d.CallerUnknown || d.CallerFormer) && d.Token == nil && f.count(d, time.Now()) {
 		return nil
 	}
 	return f.log.Record(ctx, d)
@@ -101,24 +116,22 @@ func (f *FloodLog) Record(ctx context.Context, d *audit.Decision) error {
 
 // count reports whether the refusal is one too many to be kept, and was counted.
 func (f *FloodLog) count(d *audit.Decision, now time.Time) bool {
-	key := floodKey{prefix: floodPrefix(d.IP), reason: d.Reason}
+	key := floodKey{prefix: network.Of(d.IP), reason: d.Reason}
+	if d.CallerFormer && d.CallerID != "" {
+		key = floodKey{reason: d.Reason, callerKind: d.CallerKind, callerID: d.CallerID}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	of := f.floods[key]
-	if of == nil {
-		if len(f.floods) >= maxFloods {
-			key = floodKey{reason: d.Reason, shared: true}
-		}
-		if of = f.floods[key]; of == nil {
-			of = new(flood)
-			f.floods[key] = of
-		}
-	}
+	key, of := f.flood(key)
 	if now.Sub(of.minute) >= time.Minute {
 		of.minute, of.kept = now, 0
 	}
-	if !key.shared && of.kept < keptPerMinute {
+	if now.Sub(f.second) >= time.Second {
+		f.second, f.kept = now, 0
+	}
+	if !key.shared && of.kept < keptPerMinute && f.kept < keptPerSecond {
 		of.kept++
+		f.kept++
 		return false
 	}
 	if of.counted.n == 0 {
@@ -128,13 +141,45 @@ func (f *FloodLog) count(d *audit.Decision, now time.Time) bool {
 	return true
 }
 
-func floodPrefix(ip netip.Addr) netip.Prefix {
-	bits := ipv4Prefix
-	if ip.Is6() {
-		bits = ipv6Prefix
+// flood returns the flood that a refusal belongs to, by its own key or by one
+// that stands for many.
+func (f *FloodLog) flood(key floodKey) (floodKey, *flood) {
+	if of := f.floods[key]; of != nil {
+		return key, of
 	}
-	prefix, _ := ip.WithZone("").Prefix(bits) // none of no address
-	return prefix
+	for wider := key; ; {
+		if wider.prefix = network.Wider(wider.prefix); !wider.prefix.IsValid() {
+			break
+		}
+		if f.narrower[wider] >= maxNarrower {
+			key = wider
+		}
+	}
+	if of := f.floods[key]; of != nil {
+		return key, of
+	}
+	if len(f.floods) >= maxFloods {
+		key = floodKey{reason: key.reason, shared: true}
+		if of := f.floods[key]; of != nil {
+			return key, of
+		}
+	}
+	of := new(flood)
+	f.floods[key] = of
+	f.nest(key, 1)
+	return key, of
+}
+
+// nest counts a flood within the networks around its own.
+func (f *FloodLog) nest(key floodKey, n int) {
+	for {
+		if key.prefix = network.Wider(key.prefix); !key.prefix.IsValid() {
+			return
+		}
+		if f.narrower[key] += n; f.narrower[key] == 0 {
+			delete(f.narrower, key)
+		}
+	}
 }
 
 func (f *FloodLog) run() {
@@ -182,7 +227,7 @@ func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 		of.counted = tally{}
 		if of.flushed.n > 0 {
 			row, err := newPendingRow(&audit.Decision{
-				Reason: key.reason, At: of.flushed.at, CallerKind: audit.CallerNone, RequestID: of.flushed.requestID,
+				Reason: key.reason, At: of.flushed.at, CallerKind: cmp.Or(key.callerKind, audit.CallerNone), CallerID: key.callerID, RequestID: of.flushed.requestID,
 			}, key.prefix, f.log.replica, of.flushed.n)
 			if err != nil { // only of a token
 				f.mu.Unlock()
@@ -191,6 +236,7 @@ func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 			rows, floods = append(rows, row), append(floods, of)
 		} else if now.Sub(of.minute) >= time.Minute {
 			delete(f.floods, key)
+			f.nest(key, -1)
 		}
 	}
 	f.mu.Unlock()

@@ -166,3 +166,64 @@ func TestFloodsFromManyAddresses(t *testing.T) {
 		t.Errorf("%d rows of %d requests, %d of them without an address, %v; want %d requests and %d", rows, requests, shared, err, toldApart+beyond, beyond)
 	}
 }
+
+// What can be repeated at will leaves few rows, whatever it comes from: networks
+// within networks, and credentials that were good once, from anywhere.
+func TestFloodsOfEveryKindAreFewRows(t *testing.T) {
+	t.Parallel()
+	const requests = 5_000
+	for name, test := range map[string]struct {
+		denial func(i int) *audit.Decision
+		most   int64
+		kind   string // of the caller in the rows that count
+	}{
+		"one /48": {func(i int) *audit.Decision {
+			return unknown(fmt.Sprintf("2001:db8:0:%x00::1", i%256), "session_unknown")
+		}, 32*60 + 60, "none"},
+		"one /32": {func(i int) *audit.Decision {
+			return unknown(fmt.Sprintf("2001:db8:%x:%x00::1", i, i%256), "session_unknown")
+		}, 32 + 60, "none"},
+		"an expired session": {func(i int) *audit.Decision {
+			d := unknown(fmt.Sprintf("10.0.%d.%d", i>>8, i&255), "session_expired")
+			d.CallerUnknown, d.CallerFormer, d.CallerKind, d.CallerID = false, true, audit.CallerSession, "sid"
+			return d
+		}, 60, "session"},
+		"a revoked API key": {func(i int) *audit.Decision {
+			d := unknown(fmt.Sprintf("10.0.%d.%d", i>>8, i&255), "api_key_revoked")
+			d.CallerUnknown, d.CallerFormer, d.CallerKind, d.CallerID = false, true, audit.CallerAPIKey, "k"
+			return d
+		}, 60, "api_key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSealed(t)
+			floods := db.StartFloodLog(db.FloodLogConfig{Log: s.log, Registry: prometheus.NewRegistry()})
+			var all sync.WaitGroup
+			next := make(chan int)
+			for range 64 {
+				all.Go(func() {
+					for i := range next {
+						if err := floods.Record(t.Context(), test.denial(i)); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			for i := range requests {
+				next <- i
+			}
+			close(next)
+			all.Wait()
+			if err := floods.Close(); err != nil {
+				t.Fatal(err)
+			}
+			var rows, sum, counts int64
+			var kind string
+			err := s.pg.Pool.QueryRow(t.Context(), `SELECT count(*), sum(count)::bigint, count(*) FILTER (WHERE count > 1), coalesce(min(caller_kind) FILTER (WHERE count > 1), '') FROM audit.denials`).Scan(&rows, &sum, &counts, &kind)
+			// Each second of a flood adds a row for each network.
+			if err != nil || sum != requests || rows-counts > test.most || counts == 0 || counts > 400 || kind != test.kind {
+				t.Errorf("%d rows of %d requests, %d of them counts by %q, %v; want at most %d in full, and counts by %q", rows, sum, counts, kind, err, test.most, test.kind)
+			}
+		})
+	}
+}

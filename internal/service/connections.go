@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/network"
 )
 
 const (
@@ -185,7 +185,7 @@ func (c *connections) networkOf(conn net.Conn) netip.Prefix {
 			return netip.Prefix{}
 		}
 	}
-	return identity.Network(addr)
+	return network.Of(addr)
 }
 
 // hangUp closes a connection without the farewell of TLS, which could wait for
