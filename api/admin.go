@@ -17,7 +17,7 @@ import (
 // AdminStore is what the admin API works on. What changes something takes the
 // actor, records the change under that name, and is part of Once's transaction
 // where it is called with the context of one. Refusals are [*admin.Refusal],
-// faults [session.ErrUnavailable].
+// faults [principal.ErrUnavailable].
 type AdminStore interface {
 	DirectoryStore
 	GrantStore
@@ -124,7 +124,7 @@ func (a *Admin) routes() chi.Router {
 	get("/audit/holders", a.holders)
 	get("/audit/why", a.why)
 	// Changes nothing, and has too much to say for a query.
-	r.Post("/explain", a.api.handle(adminPrefix+"/explain", a.read(a.explain)))
+	r.Post("/preview", a.api.handle(adminPrefix+"/preview", a.read(a.preview)))
 	return r
 }
 

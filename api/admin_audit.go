@@ -99,14 +99,14 @@ func (a *Admin) holders(ctx context.Context, c *adminCall) (any, error) {
 	}, &of, &when)
 }
 
-// explain serves POST /v1/admin/explain: what token a user would get.
-func (a *Admin) explain(ctx context.Context, c *adminCall) (any, error) {
+// preview serves POST /v1/admin/preview: what token a user would get.
+func (a *Admin) preview(ctx context.Context, c *adminCall) (any, error) {
 	var r previewRequest
 	if err := c.read(&r); err != nil {
 		return nil, err
 	}
 	request := session.Request{Room: r.Room, Store: r.Store, Audience: r.Audience}
-	return Explain(ctx, a.directory, a.api.cfg.Issuer, r.UserID, r.OrganizationID, request)
+	return Preview(ctx, a.directory, a.api.cfg.Issuer, r.UserID, r.OrganizationID, request)
 }
 
 // why serves GET /v1/admin/audit/why: which grants let a user in, or do not.

@@ -8,8 +8,8 @@ import (
 	"github.com/go-playground/validator/v10"
 
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/strictjson"
-	"github.com/usher-auth/usher/session"
 )
 
 // An adminCall is one request of an administrator who may make it.
@@ -32,7 +32,7 @@ func (c *adminCall) id(name string) (string, error) {
 	if text == "" {
 		return "", errNotFound
 	}
-	if !session.IsDirectoryID(text) {
+	if !principal.IsID(text) {
 		return "", badRequest("The " + name + " in the path must be 1 to 128 characters of UTF-8 without control characters.")
 	}
 	return text, nil

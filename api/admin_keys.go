@@ -6,7 +6,7 @@ import (
 
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/identity"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/principal"
 )
 
 // KeyStore has the keys: of administrators, of other backends, and those that
@@ -47,7 +47,7 @@ func (k createdAPIKey) later() any {
 func (a *Admin) addAPIKey(ctx context.Context, c *adminCall) (any, error) {
 	// An identity token names any user, and the scope's patterns do not bound it:
 	// that route must be asked for by name.
-	r := apiKeyRequest{Environment: "live", Routes: []string{session.RouteAuth, session.RouteAuthorizeUser}}
+	r := apiKeyRequest{Environment: "live", Routes: []string{principal.RouteAuth, principal.RouteAuthorizeUser}}
 	if err := c.read(&r); err != nil {
 		return nil, err
 	}

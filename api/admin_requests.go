@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
@@ -72,7 +73,7 @@ type revokeRequest struct {
 }
 
 // apiKeyRoutes are the routes that an API key may be for.
-var apiKeyRoutes = []string{session.RouteAuth, session.RouteAuthorizeUser, session.RouteIdentifyUser}
+var apiKeyRoutes = []string{principal.RouteAuth, principal.RouteAuthorizeUser, principal.RouteIdentifyUser}
 
 type apiKeyRequest struct {
 	Name          string           `json:"name" validate:"name"`

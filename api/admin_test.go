@@ -26,8 +26,8 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
-	"github.com/usher-auth/usher/session"
 )
 
 // fakeStore stands in for the database where it must fail.
@@ -285,7 +285,7 @@ func TestAdminRoles(t *testing.T) {
 				req.Header = c.header.Clone()
 			}
 			want := c.change
-			if method == http.MethodGet || route == "/v1/admin/explain" {
+			if method == http.MethodGet || route == "/v1/admin/preview" {
 				want = c.read
 			}
 			a := send(t, r.Server, req)
@@ -481,10 +481,10 @@ func TestAdminBadInput(t *testing.T) {
 		{"what nobody can", "GET", "/audit/what-can", ``, 400, "bad_request", "userId is missing"},
 		{"explain nobody", "GET", "/audit/why?room=a", ``, 400, "bad_request", "userId is missing"},
 		{"explain with a limit", "GET", "/audit/why?userId=ada&room=a&limit=1", ``, 400, "bad_request", "Unknown parameter"},
-		{"explain a token for nobody", "POST", "/explain", `{"room":"a"}`, 400, "bad_request", "userId"},
-		{"explain a token for a pattern", "POST", "/explain", `{"userId":"ada","room":"a*"}`, 400, "bad_request", "The room id"},
-		{"explain a token for no backend", "POST", "/explain", `{"userId":"ada","room":"a","audience":"x"}`, 400, "bad_request", "audience"},
-		{"explain a token for an unknown name", "POST", "/explain", `{"user":"ada"}`, 400, "bad_request", "Allowed fields: audience, organizationId, room, store, userId."},
+		{"preview a token for nobody", "POST", "/preview", `{"room":"a"}`, 400, "bad_request", "userId"},
+		{"preview a token for a pattern", "POST", "/preview", `{"userId":"ada","room":"a*"}`, 400, "bad_request", "The room id"},
+		{"preview a token for no backend", "POST", "/preview", `{"userId":"ada","room":"a","audience":"x"}`, 400, "bad_request", "audience"},
+		{"preview a token for an unknown name", "POST", "/preview", `{"user":"ada"}`, 400, "bad_request", "Allowed fields: audience, organizationId, room, store, userId."},
 		{"no such route", "GET", "/everything", ``, 404, "not_found", "no such route"},
 		{"no such method", "PUT", "/users/ada", ``, 405, "method_not_allowed", "Allow header"},
 	} {
@@ -529,7 +529,7 @@ func TestAdminFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	down := fmt.Errorf("test: %w", session.ErrUnavailable)
+	down := fmt.Errorf("test: %w", principal.ErrUnavailable)
 	for name, test := range map[string]struct {
 		store  faultyStore
 		record error
@@ -906,9 +906,9 @@ func TestAdminAudit(t *testing.T) {
 		`{"userId":"ada","organizationId":"globex","room":"globex:1"}`: {"no_grant", "none"},
 		`{"userId":"nobody-x","room":"acme:1"}`:                        {"user_unknown", nil},
 	} {
-		got := r.does(t, "POST", "/explain", body, "Authorization", "Bearer "+r.auditor)
+		got := r.does(t, "POST", "/preview", body, "Authorization", "Bearer "+r.auditor)
 		if got["reason"] != want[0] || got["roomAccess"] != want[1] {
-			t.Errorf("explain %s: %v, want %v", body, got, want)
+			t.Errorf("preview %s: %v, want %v", body, got, want)
 		}
 	}
 	actor := r.does(t, "GET", "/users/new", "")["createdBy"].(string)

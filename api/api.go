@@ -20,6 +20,7 @@ import (
 
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )
@@ -27,17 +28,17 @@ import (
 // Directory says what a token for a caller rests on.
 type Directory interface {
 	UserDirectory // for those whom a proxy names
-	// PrincipalBySession returns [session.ErrSessionUnknown] for a session
-	// that is not there, and [session.ErrUnavailable] for a fault.
-	PrincipalBySession(ctx context.Context, token secret.Text) (*session.Principal, error)
+	// PrincipalBySession returns [principal.ErrSessionUnknown] for a session
+	// that is not there, and [principal.ErrUnavailable] for a fault.
+	PrincipalBySession(ctx context.Context, token secret.Text) (*principal.Principal, error)
 	// PrincipalByAPIKey returns the key, and the principal of the user that it
 	// names in an organization or in none; no principal where user is empty.
-	// It returns [session.ErrKeyUnknown], [session.ErrKeyRevoked] or
-	// [session.ErrKeyExpired] for a key that is none.
-	PrincipalByAPIKey(ctx context.Context, id string, secretHash [sha256.Size]byte, user, organization string) (*session.APIKey, *session.Principal, error)
+	// It returns [principal.ErrAPIKeyUnknown], [principal.ErrAPIKeyRevoked] or
+	// [principal.ErrAPIKeyExpired] for a key that is none.
+	PrincipalByAPIKey(ctx context.Context, id string, secretHash [sha256.Size]byte, user, organization string) (*principal.APIKey, *principal.Principal, error)
 	// PrincipalByClaims returns the principal of the user of an identity
 	// provider's token, or one that is not Known.
-	PrincipalByClaims(ctx context.Context, claims *session.UpstreamClaims) (*session.Principal, error)
+	PrincipalByClaims(ctx context.Context, claims *principal.ProviderClaims) (*principal.Principal, error)
 }
 
 // Audit keeps decisions.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/principal"
 )
 
 // An attempt holds a slot, so that it must not wait for the client: it has no
@@ -39,7 +39,7 @@ func TestAttemptsKnowNoHTTP(t *testing.T) {
 func TestSlowBodiesHoldNoSlot(t *testing.T) {
 	t.Parallel()
 	f := &fake{
-		lookUp: func() (*session.Principal, error) { return nil, session.ErrSessionUnknown },
+		lookUp: func() (*principal.Principal, error) { return nil, principal.ErrSessionUnknown },
 		record: func(context.Context, *audit.Decision) error { return nil },
 	}
 	handler := newAPI(t, f, f, &rig{registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)})
@@ -177,7 +177,7 @@ func TestFloodsOfBothListenersAreCounted(t *testing.T) {
 func TestRefusalsAreSampledInTheLog(t *testing.T) {
 	t.Parallel()
 	f := &fake{
-		lookUp: func() (*session.Principal, error) { return nil, session.ErrSessionUnknown },
+		lookUp: func() (*principal.Principal, error) { return nil, principal.ErrSessionUnknown },
 		record: func(context.Context, *audit.Decision) error { return nil },
 	}
 	r := &rig{registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/strictjson"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -79,8 +80,8 @@ type authResponse struct {
 // decide returns a token, or why there is none. It fills in the attempt's
 // decision as far as it gets.
 func (a *API) decide(ctx context.Context, credential identity.Credential, asked *authorizeRequest, t *attempt) (session.Token, error) {
-	var p *session.Principal
-	var key *session.APIKey
+	var p *principal.Principal
+	var key *principal.APIKey
 	var err error
 	d := t.Decision
 	if credential.APIKey == nil {
@@ -104,11 +105,11 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 		if err != nil {
 			return session.Token{}, err
 		}
-		if key, p, err = a.principalByKey(ctx, *credential.APIKey, session.RouteAuth, user, organization, d); err != nil {
+		if key, p, err = a.principalByKey(ctx, *credential.APIKey, principal.RouteAuth, user, organization, d); err != nil {
 			return session.Token{}, err
 		}
 		if !p.Known {
-			return session.Token{}, session.ErrUserUnknown
+			return session.Token{}, principal.ErrUserUnknown
 		}
 		if organization != p.User.Organization {
 			return session.Token{}, &notMemberError{"organization", organization}
@@ -126,7 +127,7 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 		}
 		d.At, d.OrganizationID = p.At, p.User.Organization
 		if !p.Known {
-			return session.Token{}, session.ErrUserUnknown
+			return session.Token{}, principal.ErrUserUnknown
 		}
 	default:
 		if p, err = a.cfg.Directory.PrincipalBySession(ctx, credential.Session); err != nil {
@@ -139,7 +140,7 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 	if err := p.Err(); err != nil {
 		return session.Token{}, err
 	}
-	s, skipped := a.cfg.Issuer.PrepareFor(p, asked.Request)
+	s, skipped := p.Prepare(a.cfg.Issuer, asked.Request)
 	d.SkippedGrants = skipped
 	token, err := s.Authorize()
 	if err == nil && key != nil {
@@ -154,7 +155,7 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 
 // principalByKey looks an API key up, with the user that it names, and refuses
 // what is outside of its scope but for the patterns.
-func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, user, organization string, d *audit.Decision) (*session.APIKey, *session.Principal, error) {
+func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, user, organization string, d *audit.Decision) (*principal.APIKey, *principal.Principal, error) {
 	d.CallerKind, d.CallerID = audit.CallerAPIKey, shown.ID
 	d.UserID, d.OrganizationID = user, organization
 	key, p, err := a.cfg.Directory.PrincipalByAPIKey(ctx, shown.ID, shown.Hash, user, organization)
@@ -184,10 +185,10 @@ func (e *scopeError) Error() string {
 }
 
 // Unwrap returns the sentinel.
-func (*scopeError) Unwrap() error { return session.ErrKeyScope }
+func (*scopeError) Unwrap() error { return principal.ErrAPIKeyScope }
 
 // checkScope returns a [*scopeError] for a rule that the key may not grant.
-func checkScope(key *session.APIKey, rule permissions.Rule) error {
+func checkScope(key *principal.APIKey, rule permissions.Rule) error {
 	if key.MayGrant(rule) {
 		return nil
 	}
@@ -331,7 +332,7 @@ func (q *authorizeRequest) id(name string) (string, error) {
 		return "", nil
 	}
 	text, ok := value.Text()
-	if !ok || !session.IsDirectoryID(text) {
+	if !ok || !principal.IsID(text) {
 		return "", badRequest(name + " must be a string of 1 to 128 characters without control characters.")
 	}
 	return text, nil

@@ -26,7 +26,9 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -525,23 +527,23 @@ func TestPublicFiles(t *testing.T) {
 
 // fake stands in for the database where it must fail or count.
 type fake struct {
-	lookUp func() (*session.Principal, error)
+	lookUp func() (*principal.Principal, error)
 	record func(context.Context, *audit.Decision) error
 }
 
-func (f *fake) PrincipalBySession(context.Context, secret.Text) (*session.Principal, error) {
+func (f *fake) PrincipalBySession(context.Context, secret.Text) (*principal.Principal, error) {
 	return f.lookUp()
 }
 
-func (f *fake) PrincipalByUser(context.Context, string, string) (*session.Principal, error) {
+func (f *fake) PrincipalByUser(context.Context, string, string) (*principal.Principal, error) {
 	return f.lookUp()
 }
 
-func (f *fake) PrincipalByAPIKey(context.Context, string, [sha256.Size]byte, string, string) (*session.APIKey, *session.Principal, error) {
-	return nil, nil, session.ErrKeyUnknown
+func (f *fake) PrincipalByAPIKey(context.Context, string, [sha256.Size]byte, string, string) (*principal.APIKey, *principal.Principal, error) {
+	return nil, nil, principal.ErrAPIKeyUnknown
 }
 
-func (f *fake) PrincipalByClaims(context.Context, *session.UpstreamClaims) (*session.Principal, error) {
+func (f *fake) PrincipalByClaims(context.Context, *principal.ProviderClaims) (*principal.Principal, error) {
 	return f.lookUp()
 }
 func (f *fake) Record(ctx context.Context, d *audit.Decision) error { return f.record(ctx, d) }
@@ -556,13 +558,17 @@ func newFake(t testing.TB) *api.API {
 // without its row, nor a refusal.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	ada := func() (*session.Principal, error) {
-		return &session.Principal{
+	everything, err := permissions.ParseTemplate(permissions.RoomKind, "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada := func() (*principal.Principal, error) {
+		return &principal.Principal{
 			At: time.Now(), Known: true, User: session.User{ID: "ada"},
-			Grants: []session.Grant{{SubjectKind: "everyone", Kind: 1, Pattern: "*", Access: 2}},
+			Grants: []principal.Grant{{SubjectKind: "everyone", Template: everything, Access: 2}},
 		}, nil
 	}
-	down := fmt.Errorf("test: %w", session.ErrUnavailable)
+	down := fmt.Errorf("test: %w", principal.ErrUnavailable)
 	recorded := func(context.Context, *audit.Decision) error { return nil }
 	for name, test := range map[string]struct {
 		fake   fake
@@ -570,9 +576,9 @@ func TestFaults(t *testing.T) {
 		status int
 	}{
 		"all is well":                {fake{ada, recorded}, "r", 200},
-		"the look-up fails":          {fake{func() (*session.Principal, error) { return nil, down }, recorded}, "r", 503},
+		"the look-up fails":          {fake{func() (*principal.Principal, error) { return nil, down }, recorded}, "r", 503},
 		"the row of a token fails":   {fake{ada, func(context.Context, *audit.Decision) error { return down }}, "r", 503},
-		"the row of a refusal fails": {fake{func() (*session.Principal, error) { return nil, session.ErrSessionUnknown }, func(context.Context, *audit.Decision) error { return down }}, "r", 503},
+		"the row of a refusal fails": {fake{func() (*principal.Principal, error) { return nil, principal.ErrSessionUnknown }, func(context.Context, *audit.Decision) error { return down }}, "r", 503},
 		"the row never comes": {fake{ada, func(ctx context.Context, _ *audit.Decision) error {
 			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > 2*time.Second {
 				return errors.New("the row has more than 2 s")
@@ -580,8 +586,8 @@ func TestFaults(t *testing.T) {
 			<-ctx.Done()
 			return errors.Join(down, ctx.Err())
 		}}, "r", 503},
-		"an error nobody knows": {fake{func() (*session.Principal, error) { return nil, errors.New("canary") }, recorded}, "r", 500},
-		"a panic":               {fake{func() (*session.Principal, error) { panic("canary") }, recorded}, "r", 500},
+		"an error nobody knows": {fake{func() (*principal.Principal, error) { return nil, errors.New("canary") }, recorded}, "r", 500},
+		"a panic":               {fake{func() (*principal.Principal, error) { panic("canary") }, recorded}, "r", 500},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -612,10 +618,10 @@ func TestOverload(t *testing.T) {
 	t.Parallel()
 	release, entered := make(chan struct{}), make(chan struct{}, 2_000)
 	f := &fake{
-		lookUp: func() (*session.Principal, error) {
+		lookUp: func() (*principal.Principal, error) {
 			entered <- struct{}{}
 			<-release
-			return nil, session.ErrSessionUnknown
+			return nil, principal.ErrSessionUnknown
 		},
 		record: func(context.Context, *audit.Decision) error { return nil },
 	}

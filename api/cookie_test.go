@@ -14,6 +14,8 @@ import (
 
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
+	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -169,13 +171,17 @@ func TestCookieEndsWithTheSession(t *testing.T) {
 func TestCookieFits(t *testing.T) {
 	t.Parallel()
 	worst := strings.Repeat("\u2028", 128) // each one six bytes in JSON
-	var grants []session.Grant
+	var grants []principal.Grant
 	for i := range 40 {
-		grants = append(grants, session.Grant{SubjectKind: "everyone", Kind: 2, Pattern: fmt.Sprintf("%02d", i) + strings.Repeat("s", 126), Access: 2})
+		store, err := permissions.ParseTemplate(permissions.StoreKind, fmt.Sprintf("%02d", i)+strings.Repeat("s", 126))
+		if err != nil {
+			t.Fatal(err)
+		}
+		grants = append(grants, principal.Grant{SubjectKind: "everyone", Template: store, Access: 2})
 	}
-	f := &fake{func() (*session.Principal, error) {
+	f := &fake{func() (*principal.Principal, error) {
 		user := session.User{ID: worst, Organization: worst, Session: strings.Repeat("s", 22)}
-		return &session.Principal{At: time.Now(), Known: true, User: user, Grants: grants}, nil
+		return &principal.Principal{At: time.Now(), Known: true, User: user, Grants: grants}, nil
 	}, nil}
 	s := newWeb(t, func(cfg *api.Config, _ *identity.Config) { cfg.TokenCookieDomain, cfg.Directory = "example.com", f })
 	a := s.ask(t, http.MethodPost, "/api/auth?mode=cookie", `{"audience":"livestore"}`, nil)

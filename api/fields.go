@@ -16,6 +16,7 @@ import (
 	"github.com/go-playground/validator/v10"
 
 	"github.com/usher-auth/usher/internal/codes"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/strictjson"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -29,7 +30,7 @@ import (
 var rules = map[string]func(text string) bool{
 	"room":         func(s string) bool { return permissions.CheckID(permissions.RoomKind, s) == nil },
 	"store":        func(s string) bool { return permissions.CheckID(permissions.StoreKind, s) == nil },
-	"directory_id": session.IsDirectoryID,
+	"directory_id": principal.IsID,
 	"kind":         func(s string) bool { _, err := permissions.ParseKind(s); return err == nil },
 	"access":       func(s string) bool { a, err := permissions.ParseAccess(s); return err == nil && a != permissions.None },
 	"time":         func(s string) bool { _, err := time.Parse(time.RFC3339, s); return err == nil },

@@ -24,6 +24,7 @@ import (
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/identity/identitytest"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -108,41 +109,45 @@ func (g *gated) counts() (lookUps, rows int) {
 	return g.lookUps, g.rows
 }
 
-func (g *gated) PrincipalBySession(_ context.Context, token secret.Text) (*session.Principal, error) {
+func (g *gated) PrincipalBySession(_ context.Context, token secret.Text) (*principal.Principal, error) {
 	if err := g.lookUp(); err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(token.Reveal(), "bad") {
-		return nil, session.ErrSessionUnknown
+		return nil, principal.ErrSessionUnknown
 	}
 	return g.principal(), nil
 }
 
-func (g *gated) PrincipalByAPIKey(_ context.Context, id string, _ [sha256.Size]byte, _, _ string) (*session.APIKey, *session.Principal, error) {
+func (g *gated) PrincipalByAPIKey(_ context.Context, id string, _ [sha256.Size]byte, _, _ string) (*principal.APIKey, *principal.Principal, error) {
 	if err := g.lookUp(); err != nil {
 		return nil, nil, err
 	}
 	if good, _ := identity.ParseAPIKey(secret.New(g.key)); id != good.ID {
-		return nil, nil, session.ErrKeyUnknown
+		return nil, nil, principal.ErrAPIKeyUnknown
 	}
-	return &session.APIKey{ID: id, Routes: everyRoute, Scope: everything}, g.principal(), nil
+	return &principal.APIKey{ID: id, Routes: everyRoute, Scope: everything}, g.principal(), nil
 }
 
-func (g *gated) PrincipalByUser(context.Context, string, string) (*session.Principal, error) {
+func (g *gated) PrincipalByUser(context.Context, string, string) (*principal.Principal, error) {
 	if err := g.lookUp(); err != nil {
 		return nil, err
 	}
 	return g.principal(), nil
 }
 
-func (g *gated) PrincipalByClaims(ctx context.Context, claims *session.UpstreamClaims) (*session.Principal, error) {
+func (g *gated) PrincipalByClaims(ctx context.Context, claims *principal.ProviderClaims) (*principal.Principal, error) {
 	return g.PrincipalByUser(ctx, claims.UserID, claims.Organization)
 }
 
-func (g *gated) principal() *session.Principal {
-	return &session.Principal{
+func (g *gated) principal() *principal.Principal {
+	acme, err := permissions.ParseTemplate(permissions.RoomKind, "acme:*")
+	if err != nil {
+		panic(err)
+	}
+	return &principal.Principal{
 		At: g.clock(), Known: true, User: session.User{ID: "ada"},
-		Grants: []session.Grant{{SubjectKind: "everyone", Kind: permissions.RoomKind, Pattern: "acme:*", Access: permissions.Read}},
+		Grants: []principal.Grant{{SubjectKind: "everyone", Template: acme, Access: permissions.Read}},
 	}
 }
 
@@ -381,7 +386,7 @@ func TestFailureLimitCountsFailuresOnly(t *testing.T) {
 			t.Fatalf("status = %d, want 422", a.status)
 		}
 	}
-	g.fault = session.ErrUnavailable
+	g.fault = principal.ErrUnavailable
 	for range 10 {
 		g.wants(t, 503, somewhere, "bad")
 	}
@@ -408,7 +413,7 @@ func TestRevokedCredentialIsForgotten(t *testing.T) {
 	t.Parallel()
 	g := newGated(t, api.Limits{Failures: 1})
 	g.wants(t, 200, somewhere, "ada")
-	g.fault = session.ErrSessionUnknown
+	g.fault = principal.ErrSessionUnknown
 	g.wants(t, 401, somewhere, "ada")
 	g.wants(t, 401, somewhere, "ada")
 	g.wants(t, 429, somewhere, "ada")

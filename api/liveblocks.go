@@ -11,6 +11,7 @@ import (
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/strictjson"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -82,12 +83,12 @@ type backendRequest struct {
 
 // authorizeUser serves POST /v2/authorize-user.
 func (a *API) authorizeUser(w http.ResponseWriter, r *http.Request) error {
-	return a.serveBackend(w, r, session.RouteAuthorizeUser)
+	return a.serveBackend(w, r, principal.RouteAuthorizeUser)
 }
 
 // identifyUser serves POST /v2/identify-user.
 func (a *API) identifyUser(w http.ResponseWriter, r *http.Request) error {
-	return a.serveBackend(w, r, session.RouteIdentifyUser)
+	return a.serveBackend(w, r, principal.RouteIdentifyUser)
 }
 
 func (a *API) serveBackend(w http.ResponseWriter, r *http.Request, route string) error {
@@ -141,9 +142,9 @@ func (a *API) decideForBackend(ctx context.Context, shown identity.APIKey, asked
 		return session.Token{}, err
 	}
 	if p.Disabled {
-		return session.Token{}, session.ErrUserDisabled
+		return session.Token{}, principal.ErrUserDisabled
 	}
-	if asked.route == session.RouteIdentifyUser {
+	if asked.route == principal.RouteIdentifyUser {
 		if asked.user.Organization != p.User.Organization {
 			return session.Token{}, &notMemberError{"organization", asked.user.Organization}
 		}
@@ -169,7 +170,7 @@ func readBackendRequest(route string, body strictjson.Members) (asked backendReq
 	if asked.user, err = readUser(body); err != nil {
 		return asked, err
 	}
-	if route == session.RouteIdentifyUser {
+	if route == principal.RouteIdentifyUser {
 		asked.groups, err = readGroups(body)
 	} else {
 		asked.permissions, err = readPermissions(body)
@@ -186,12 +187,12 @@ func readUser(body strictjson.Members) (session.User, error) {
 		return user, &unprocessable{"userId", "Missing key: 'userId'."}
 	}
 	var ok bool
-	if user.ID, ok = value.Text(); !ok || !session.IsDirectoryID(user.ID) {
+	if user.ID, ok = value.Text(); !ok || !principal.IsID(user.ID) {
 		return user, &unprocessable{"userId", "Value at key 'userId': must be a string of 1 to 128 characters without control characters."}
 	}
 	for _, name := range []string{"tenantId", "organizationId"} { // the newer name wins
 		if value, there := body.Get(name); there {
-			if user.Organization, ok = value.Text(); !ok || !session.IsDirectoryID(user.Organization) {
+			if user.Organization, ok = value.Text(); !ok || !principal.IsID(user.Organization) {
 				return user, &unprocessable{name, "Value at key '" + name + "': must be a string of 1 to 128 characters without control characters."}
 			}
 		}

@@ -16,12 +16,13 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
-var everyRoute = []string{session.RouteAuth, session.RouteAuthorizeUser, session.RouteIdentifyUser}
+var everyRoute = []string{principal.RouteAuth, principal.RouteAuthorizeUser, principal.RouteIdentifyUser}
 
 func scope(kind permissions.Kind, pattern string, access permissions.Access) []permissions.Rule {
 	return []permissions.Rule{{Pattern: permissions.MustPattern(kind, pattern), Access: access}}
@@ -163,7 +164,7 @@ func TestAPIKeysBadInput(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	all, allID := r.addKey(t, "all", nil)
-	authOnly, _ := r.addKey(t, "auth only", func(k *admin.NewAPIKey) { k.Routes = []string{session.RouteAuth} })
+	authOnly, _ := r.addKey(t, "auth only", func(k *admin.NewAPIKey) { k.Routes = []string{principal.RouteAuth} })
 	acmeOnly, _ := r.addKey(t, "acme only", func(k *admin.NewAPIKey) { k.Organizations = []string{"acme"} })
 	readOnly, _ := r.addKey(t, "read only", func(k *admin.NewAPIKey) {
 		k.Patterns = session.Patterns{Rooms: scope(permissions.RoomKind, "acme:*", permissions.Read)}

@@ -16,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
@@ -114,10 +115,10 @@ var problems = []struct {
 	{identity.ErrPublicKey, 401, codes.Unauthorized, codes.PublicKeyUsed, unknown, "This is a public key. Use a secret key, which begins with sk_."},
 	{identity.ErrAdminKey, 401, codes.Unauthorized, codes.AdminKeyUsed, unknown, "This is an admin key, which is for /v1/admin on the second listener. Tokens are issued to API keys, which begin with sk_."},
 	{identity.ErrBadAPIKey, 401, codes.Unauthorized, codes.BadAPIKey, unknown, badKey},
-	{session.ErrKeyUnknown, 401, codes.Unauthorized, codes.APIKeyUnknown, unknown, badKey},
-	{session.ErrKeyRevoked, 401, codes.Unauthorized, codes.APIKeyRevoked, former, badKey},
-	{session.ErrKeyExpired, 401, codes.Unauthorized, codes.APIKeyExpired, former, badKey},
-	{session.ErrSessionUnknown, 401, codes.Unauthorized, codes.SessionUnknown, unknown, signedOut},
+	{principal.ErrAPIKeyUnknown, 401, codes.Unauthorized, codes.APIKeyUnknown, unknown, badKey},
+	{principal.ErrAPIKeyRevoked, 401, codes.Unauthorized, codes.APIKeyRevoked, former, badKey},
+	{principal.ErrAPIKeyExpired, 401, codes.Unauthorized, codes.APIKeyExpired, former, badKey},
+	{principal.ErrSessionUnknown, 401, codes.Unauthorized, codes.SessionUnknown, unknown, signedOut},
 	{session.ErrSessionExpired, 401, codes.Unauthorized, codes.SessionExpired, former, signedOut},
 
 	{identity.ErrNoAdminKey, 401, codes.Unauthorized, codes.NoAdminKey, unasked, "No admin key. Send Authorization: Bearer with an admin key, which usher adminkey create makes."},
@@ -128,9 +129,9 @@ var problems = []struct {
 	{admin.ErrKeyExpired, 401, codes.Unauthorized, codes.AdminKeyExpired, former, badAdminKey},
 
 	{errOrigin, 403, codes.Forbidden, codes.OriginNotAllowed, unasked, ""},
-	{session.ErrKeyScope, 403, codes.Forbidden, codes.APIKeyScope, identified, ""},
-	{session.ErrUserUnknown, 403, codes.Forbidden, codes.UserUnknown, identified, "The directory does not list this user."},
-	{session.ErrUserDisabled, 403, codes.Forbidden, codes.UserDisabled, identified, "This user is disabled."},
+	{principal.ErrAPIKeyScope, 403, codes.Forbidden, codes.APIKeyScope, identified, ""},
+	{principal.ErrUserUnknown, 403, codes.Forbidden, codes.UserUnknown, identified, "The directory does not list this user."},
+	{principal.ErrUserDisabled, 403, codes.Forbidden, codes.UserDisabled, identified, "This user is disabled."},
 	{session.ErrNoAccess, 403, codes.Forbidden, codes.NoGrant, identified, "No grant covers this request."},
 	{admin.ErrRole, 403, codes.Forbidden, codes.AdminKeyRole, identified, "This admin key belongs to an auditor, who may read everything and change nothing."},
 
@@ -141,7 +142,7 @@ var problems = []struct {
 	{admin.ErrInUse, 409, codes.InUse, "", 0, ""},
 	{admin.ErrKeyReused, 422, codes.IdempotencyKeyReused, "", 0, ""},
 
-	{session.ErrUnavailable, 503, codes.Unavailable, "", 0, unavailable},
+	{principal.ErrUnavailable, 503, codes.Unavailable, "", 0, unavailable},
 	{session.ErrNoSigningKey, 503, codes.Unavailable, "", 0, unavailable},
 	{errOverloaded, 503, codes.Unavailable, "", 0, unavailable},
 }

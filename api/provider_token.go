@@ -7,13 +7,13 @@ import (
 
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
-	"github.com/usher-auth/usher/session"
 )
 
 // principalByToken verifies an identity provider's token and looks its user up.
 // Which page sent it does not matter: no browser sends it by itself.
-func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attempt) (*session.Principal, error) {
+func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attempt) (*principal.Principal, error) {
 	d := t.Decision
 	d.CallerKind = audit.CallerUpstream
 	claims, err := a.cfg.Providers.Verify(ctx, token)
@@ -48,7 +48,7 @@ func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attemp
 		d.CallerID += " " + p.SessionID
 	}
 	if !p.Known {
-		return nil, session.ErrUserUnknown
+		return nil, principal.ErrUserUnknown
 	}
 	return p, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -23,7 +24,9 @@ import (
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -79,37 +82,42 @@ func behindProxy(_ *api.Config, credentials *identity.Config) {
 	credentials.Proxy = identity.ProxyConfig{Trusted: []string{"127.0.0.1"}, UserHeader: "X-Auth-Request-User", OrganizationHeader: "X-Auth-Request-Org"}
 }
 
-func (s *web) principal(who, user, organization string) (*session.Principal, error) {
+func (s *web) principal(who, user, organization string) (*principal.Principal, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, who)
 	switch {
 	case s.broken:
-		return nil, session.ErrUnavailable
+		return nil, principal.ErrUnavailable
 	case user == "unknown":
-		return nil, session.ErrSessionUnknown
+		return nil, principal.ErrSessionUnknown
 	}
-	return &session.Principal{
+	rooms, roomsErr := permissions.ParseTemplate(permissions.RoomKind, "*")
+	stores, storesErr := permissions.ParseTemplate(permissions.StoreKind, "*")
+	if err := errors.Join(roomsErr, storesErr); err != nil {
+		return nil, err
+	}
+	return &principal.Principal{
 		At: time.Now(), Known: user != "nobody", User: session.User{ID: user, Organization: organization, Until: s.until},
-		Grants: []session.Grant{{SubjectKind: "everyone", Kind: 1, Pattern: "*", Access: 2}, {SubjectKind: "everyone", Kind: 2, Pattern: "*", Access: 2}},
+		Grants: []principal.Grant{{SubjectKind: "everyone", Template: rooms, Access: 2}, {SubjectKind: "everyone", Template: stores, Access: 2}},
 	}, nil
 }
 
-func (s *web) PrincipalBySession(_ context.Context, token secret.Text) (*session.Principal, error) {
+func (s *web) PrincipalBySession(_ context.Context, token secret.Text) (*principal.Principal, error) {
 	return s.principal("session "+token.Reveal(), token.Reveal(), "")
 }
 
-func (s *web) PrincipalByUser(_ context.Context, user, organization string) (*session.Principal, error) {
+func (s *web) PrincipalByUser(_ context.Context, user, organization string) (*principal.Principal, error) {
 	return s.principal("user "+user+" in "+organization, user, organization)
 }
 
-func (s *web) PrincipalByClaims(_ context.Context, claims *session.UpstreamClaims) (*session.Principal, error) {
+func (s *web) PrincipalByClaims(_ context.Context, claims *principal.ProviderClaims) (*principal.Principal, error) {
 	return s.principal("token of "+claims.UserID, claims.UserID, claims.Organization)
 }
 
-func (s *web) PrincipalByAPIKey(_ context.Context, _ string, _ [sha256.Size]byte, user, organization string) (*session.APIKey, *session.Principal, error) {
+func (s *web) PrincipalByAPIKey(_ context.Context, _ string, _ [sha256.Size]byte, user, organization string) (*principal.APIKey, *principal.Principal, error) {
 	p, err := s.principal("key", user, organization)
-	return &session.APIKey{Routes: []string{session.RouteAuth}}, p, err
+	return &principal.APIKey{Routes: []string{principal.RouteAuth}}, p, err
 }
 
 func (s *web) Record(_ context.Context, d *audit.Decision) error {

@@ -25,9 +25,9 @@ import (
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/pglocal"
+	"github.com/usher-auth/usher/internal/keyencryption"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
-	"github.com/usher-auth/usher/session"
 )
 
 const (
@@ -112,7 +112,7 @@ func (b *auditBench) setUp(ctx context.Context) (stop func(), err error) {
 	if err := db.MakeServiceLogin(ctx, owner, serviceUser, secret.New("bench")); err != nil {
 		return nil, err
 	}
-	encryption, err := session.ParseKeyEncryption(secret.New(encryptionKey))
+	encryption, err := keyencryption.Parse(secret.New(encryptionKey))
 	if err != nil {
 		return nil, err
 	}

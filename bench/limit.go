@@ -14,6 +14,7 @@ import (
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/internal/service"
 	"github.com/usher-auth/usher/session"
@@ -26,10 +27,10 @@ const limitCommand = "limit"
 // Nobody asks it for anything but sessions.
 type rememberedUser struct {
 	api.Directory
-	principal *session.Principal
+	principal *principal.Principal
 }
 
-func (u rememberedUser) PrincipalBySession(context.Context, secret.Text) (*session.Principal, error) {
+func (u rememberedUser) PrincipalBySession(context.Context, secret.Text) (*principal.Principal, error) {
 	p := *u.principal
 	p.At = time.Now()
 	return &p, nil

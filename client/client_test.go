@@ -27,6 +27,7 @@ import (
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -105,7 +106,7 @@ func (r *rig) addKey(t *testing.T, access permissions.Access, rooms string) (tex
 		t.Fatal(err)
 	}
 	_, err = r.database.AddAPIKey(t.Context(), admin.NewAPIKey{
-		ID: parsed.ID, SecretHash: parsed.Hash, Name: parsed.ID, Routes: []string{session.RouteAuth, session.RouteAuthorizeUser},
+		ID: parsed.ID, SecretHash: parsed.Hash, Name: parsed.ID, Routes: []string{principal.RouteAuth, principal.RouteAuthorizeUser},
 		Patterns: session.Patterns{
 			Rooms:  []permissions.Rule{{Pattern: permissions.MustPattern(permissions.RoomKind, rooms), Access: access}},
 			Stores: []permissions.Rule{{Pattern: permissions.MustPattern(permissions.StoreKind, "acme_notes"), Access: access}},

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/usher-auth/usher/internal/admin"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/principal"
 )
 
 // adminTimeout bounds one call of an administrator: nobody's request waits for
@@ -174,7 +174,7 @@ func (db *DB) checkOwnDirectory(ctx context.Context, operation string) error {
 // checkID refuses an id that usher could not put into a token, or that would
 // read as another.
 func checkID(kind, id string) error {
-	if fault := session.DirectoryIDFault(id); fault != "" {
+	if fault := principal.IDFault(id); fault != "" {
 		return refuse(admin.ErrInvalid, "the %s id %.64q %s", kind, id, fault)
 	}
 	return nil

@@ -15,9 +15,9 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
-	"github.com/usher-auth/usher/session"
 )
 
 const actor = "cli:root@test"
@@ -123,8 +123,8 @@ func awaitBlocked(t *testing.T, pg *dbtest.DB, ended <-chan error) {
 	}
 }
 
-// principal signs a user in and looks up what that session rests on.
-func principal(t *testing.T, database *db.DB, user string) *session.Principal {
+// principalOf signs a user in and looks up what that session rests on.
+func principalOf(t *testing.T, database *db.DB, user string) *principal.Principal {
 	t.Helper()
 	token, _, err := database.AddSession(t.Context(), user, "", time.Hour, "t")
 	if err != nil {
@@ -242,7 +242,7 @@ func TestDisableUser(t *testing.T) {
 	if err != nil || first.DisabledAt == nil {
 		t.Fatalf("disabled = %+v, %v", first, err)
 	}
-	if p := principal(t, database, "ada"); !p.Disabled {
+	if p := principalOf(t, database, "ada"); !p.Disabled {
 		t.Error("the look-up calls the user enabled")
 	}
 	again, err := database.SetUserDisabled(t.Context(), "ada", true, "t")
@@ -253,7 +253,7 @@ func TestDisableUser(t *testing.T) {
 	if err != nil || enabled.DisabledAt != nil {
 		t.Errorf("enabled = %+v, %v", enabled, err)
 	}
-	if p := principal(t, database, "ada"); p.Disabled {
+	if p := principalOf(t, database, "ada"); p.Disabled {
 		t.Error("the look-up calls the user disabled")
 	}
 	_, err = database.SetUserDisabled(t.Context(), "nobody", true, "t")
@@ -267,10 +267,10 @@ func TestDeletedUserLeavesNothing(t *testing.T) {
 	addGrant(t, database, room(ada, "acme:review:*"))
 	addGrant(t, database, room(admin.Subject{Kind: admin.UserKind, ID: "bob"}, "acme:design:*"))
 	addGrant(t, database, room(everyone, "{organization}:lobby"))
-	if p := principal(t, database, "ada"); len(p.Grants) != 3 || len(p.MemberOf.Groups) != 1 {
+	if p := principalOf(t, database, "ada"); len(p.Grants) != 3 || len(p.MemberOf.Groups) != 1 {
 		t.Fatalf("before: %+v", p)
 	}
-	bystander := principal(t, database, "bob")
+	bystander := principalOf(t, database, "bob")
 
 	gone, err := database.DeleteUser(t.Context(), "ada", "cli:eve@test")
 	if err != nil {
@@ -297,11 +297,11 @@ func TestDeletedUserLeavesNothing(t *testing.T) {
 	if _, err := database.AddUser(t.Context(), "ada", nil, actor); err != nil {
 		t.Fatal(err)
 	}
-	p := principal(t, database, "ada")
+	p := principalOf(t, database, "ada")
 	if len(p.MemberOf.Organizations)+len(p.MemberOf.Groups) != 0 || len(p.Grants) != 1 || p.Grants[0].SubjectKind != admin.EveryoneKind {
 		t.Errorf("who got the id later inherits %+v %+v", p.MemberOf, p.Grants)
 	}
-	if after := principal(t, database, "bob"); len(after.Grants) != len(bystander.Grants) || len(after.MemberOf.Organizations) != 1 {
+	if after := principalOf(t, database, "bob"); len(after.Grants) != len(bystander.Grants) || len(after.MemberOf.Organizations) != 1 {
 		t.Errorf("another user lost something: %+v, had %+v", after, bystander)
 	}
 	_, err = database.DeleteUser(t.Context(), "nobody", actor)
@@ -416,8 +416,8 @@ func TestDeletedOrganizationLeavesNothing(t *testing.T) {
 	if _, err := database.AddOrganization(t.Context(), "acme", "", actor); err != nil {
 		t.Fatal(err)
 	}
-	p := principal(t, database, "ada")
-	if len(p.MemberOf.Organizations)+len(p.MemberOf.Groups) != 0 || len(p.Grants) != 1 || p.Grants[0].Pattern != "mine" {
+	p := principalOf(t, database, "ada")
+	if len(p.MemberOf.Organizations)+len(p.MemberOf.Groups) != 0 || len(p.Grants) != 1 || p.Grants[0].Template.String() != "mine" {
 		t.Errorf("in the new organization: %+v %+v", p.MemberOf, p.Grants)
 	}
 }
@@ -503,10 +503,10 @@ func TestLeavingAnOrganizationLeavesItsGroups(t *testing.T) {
 	if err != nil || groups != 1 {
 		t.Errorf("RemoveMember = %d groups, %v; want 1", groups, err)
 	}
-	if got, want := principal(t, database, "ada").MemberOf.Groups, []string{"staff"}; !slices.Equal(got, want) {
+	if got, want := principalOf(t, database, "ada").MemberOf.Groups, []string{"staff"}; !slices.Equal(got, want) {
 		t.Errorf("groups of who left = %v, want %v", got, want)
 	}
-	if got := principal(t, database, "bob").MemberOf.Groups; len(got) != 2 {
+	if got := principalOf(t, database, "bob").MemberOf.Groups; len(got) != 2 {
 		t.Errorf("groups of who stayed = %v, want both", got)
 	}
 	// A guest of a group is no member to remove.
@@ -515,7 +515,7 @@ func TestLeavingAnOrganizationLeavesItsGroups(t *testing.T) {
 	}
 	_, err = database.RemoveMember(t.Context(), acme, "ada", actor)
 	wantError(t, err, admin.ErrNotFound, `user "ada" is no member of organization "acme"`)
-	if got := principal(t, database, "ada").MemberOf.Groups; len(got) != 2 {
+	if got := principalOf(t, database, "ada").MemberOf.Groups; len(got) != 2 {
 		t.Errorf("groups after a refused removal = %v, want both", got)
 	}
 }
@@ -563,7 +563,7 @@ func TestAdminUnavailable(t *testing.T) {
 	t.Parallel()
 	database := openURL(t, "postgres://usher@127.0.0.1:1/usher")
 	_, err := database.Users(t.Context(), admin.Page[string]{})
-	wantError(t, err, session.ErrUnavailable, "list users")
+	wantError(t, err, principal.ErrUnavailable, "list users")
 	_, err = database.DeleteUser(t.Context(), "ada", actor)
-	wantError(t, err, session.ErrUnavailable, "delete user")
+	wantError(t, err, principal.ErrUnavailable, "delete user")
 }

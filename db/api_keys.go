@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -73,9 +74,9 @@ type apiKeyRow struct {
 // for the user that it names rests on, in one round trip. An organization that
 // is named counts as a session's does. Without a user there is no principal.
 //
-// The errors are [session.ErrKeyUnknown], which is also that of a wrong
-// secret, [session.ErrKeyRevoked] and [session.ErrKeyExpired].
-func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash [sha256.Size]byte, user, organization string) (*session.APIKey, *session.Principal, error) {
+// The errors are [principal.ErrAPIKeyUnknown], which is also that of a wrong
+// secret, [principal.ErrAPIKeyRevoked] and [principal.ErrAPIKeyExpired].
+func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash [sha256.Size]byte, user, organization string) (*principal.APIKey, *principal.Principal, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	batch := new(pgx.Batch)
@@ -96,14 +97,14 @@ func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash
 	}
 	switch {
 	case !isSecret(row.SecretHash, secretHash):
-		return nil, nil, session.ErrKeyUnknown
+		return nil, nil, principal.ErrAPIKeyUnknown
 	case row.Revoked:
-		return nil, nil, session.ErrKeyRevoked
+		return nil, nil, principal.ErrAPIKeyRevoked
 	case row.Expired:
-		return nil, nil, session.ErrKeyExpired
+		return nil, nil, principal.ErrAPIKeyExpired
 	}
-	key := &session.APIKey{ID: row.ID, Name: row.Name, Routes: row.Routes, Organizations: row.Organizations, Scope: row.Patterns}
-	var p *session.Principal
+	key := &principal.APIKey{ID: row.ID, Name: row.Name, Routes: row.Routes, Organizations: row.Organizations, Scope: row.Patterns}
+	var p *principal.Principal
 	if user != "" {
 		rows, err := results.Query()
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
@@ -282,8 +283,8 @@ func (m *model) sessions(user string) []string {
 }
 
 // principal is what a token of one session would rest on.
-func (m *model) principal(user, active string) *session.Principal {
-	p := &session.Principal{User: session.User{ID: user, Organization: active}, Known: true}
+func (m *model) principal(user, active string) *principal.Principal {
+	p := &principal.Principal{User: session.User{ID: user, Organization: active}, Known: true}
 	for member, org := range m.members {
 		switch {
 		case member.user != user || active != "" && org != active:
@@ -306,8 +307,12 @@ func (m *model) principal(user, active string) *session.Principal {
 			counts = slices.Contains(p.MemberOf.Groups, g.subject.ID)
 		}
 		if counts && (g.organization == "" || g.organization == active) {
-			p.Grants = append(p.Grants, session.Grant{
-				ID: g.id, SubjectKind: g.subject.Kind, SubjectID: g.subject.ID, Kind: g.kind, Pattern: g.pattern, Access: g.access,
+			template, err := permissions.ParseTemplate(g.kind, g.pattern)
+			if err != nil {
+				panic(err) // the database took it
+			}
+			p.Grants = append(p.Grants, principal.Grant{
+				ID: g.id, SubjectKind: g.subject.Kind, SubjectID: g.subject.ID, Template: template, Access: g.access,
 			})
 		}
 	}
@@ -345,7 +350,7 @@ func (m *model) whoCan(asked permissions.Resource, access permissions.Access) []
 		}
 	}
 	for _, k := range m.keys {
-		if k.kind != asked.Kind || k.access < access || !k.pattern.Matches(asked.ID) || !slices.Contains(k.routes, session.RouteAuth) {
+		if k.kind != asked.Kind || k.access < access || !k.pattern.Matches(asked.ID) || !slices.Contains(k.routes, principal.RouteAuth) {
 			continue
 		}
 		organizations := k.organizations
@@ -795,7 +800,7 @@ func randomKey(random *rand.Rand, n int, org string) change {
 	k := modelKey{
 		id: keyID(n), kind: permissions.RoomKind, access: permissions.Read,
 		pattern: permissions.MustPattern(permissions.RoomKind, pick(random, []string{"*", "acme:*", "a*", "acme:1", "x{y"})),
-		routes:  []string{pick(random, []string{session.RouteAuth, session.RouteIdentifyUser})},
+		routes:  []string{pick(random, []string{principal.RouteAuth, principal.RouteIdentifyUser})},
 	}
 	if random.IntN(2) == 0 {
 		k.access = permissions.Full

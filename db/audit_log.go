@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usher-auth/usher/audit"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/principal"
 )
 
 const (
@@ -134,7 +134,7 @@ func (a *AuditLog) Close() {
 // Record returns once the decision is committed. On any error, and in
 // particular where ctx ends first, the row may or may not be there: then no
 // token may leave, so that the audit stays a superset of the tokens. A fault
-// of the database is [session.ErrUnavailable].
+// of the database is [principal.ErrUnavailable].
 func (a *AuditLog) Record(ctx context.Context, d *audit.Decision) error {
 	var ip netip.Prefix
 	if d.IP.IsValid() {
@@ -147,7 +147,7 @@ func (a *AuditLog) Record(ctx context.Context, d *audit.Decision) error {
 	select {
 	case a.queue <- row:
 	default:
-		return fmt.Errorf("db: record decision: %w: %d rows wait already", session.ErrUnavailable, maxWaiting)
+		return fmt.Errorf("db: record decision: %w: %d rows wait already", principal.ErrUnavailable, maxWaiting)
 	}
 	select {
 	case err := <-row.committed:

@@ -16,8 +16,8 @@ import (
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/permissions"
-	"github.com/usher-auth/usher/session"
 )
 
 func newAuditLog(t testing.TB, pg *dbtest.DB) *db.AuditLog {
@@ -118,8 +118,8 @@ func TestRecordManyAtOnce(t *testing.T) {
 		if refused := err != nil; refused != (i%bad == 0) {
 			t.Errorf("row %d: %v", i, err)
 		}
-		if err != nil && !errors.Is(err, session.ErrUnavailable) {
-			t.Errorf("row %d: error = %v, want %v", i, err, session.ErrUnavailable)
+		if err != nil && !errors.Is(err, principal.ErrUnavailable) {
+			t.Errorf("row %d: error = %v, want %v", i, err, principal.ErrUnavailable)
 		}
 		var there bool
 		if err := pg.Pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM audit.tokens WHERE jti = $1)", fmt.Sprintf("jti-%d", i)).Scan(&there); err != nil {
@@ -152,11 +152,11 @@ func TestRecordWhileClosing(t *testing.T) {
 		switch err := <-results; {
 		case err == nil:
 			written++
-		case !errors.Is(err, session.ErrUnavailable):
+		case !errors.Is(err, principal.ErrUnavailable):
 			t.Errorf("Record() = %v, want nil or ErrUnavailable", err)
 		}
 	}
-	if err := a.Record(t.Context(), issued("late")); !errors.Is(err, session.ErrUnavailable) {
+	if err := a.Record(t.Context(), issued("late")); !errors.Is(err, principal.ErrUnavailable) {
 		t.Errorf("Record() after Close = %v, want ErrUnavailable", err)
 	}
 	var rows int
@@ -179,8 +179,8 @@ func TestRecordGivesUpWithItsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := a.Record(ctx, issued("jti-1")); !errors.Is(err, session.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Record() = %v, want %v", err, session.ErrUnavailable)
+	if err := a.Record(ctx, issued("jti-1")); !errors.Is(err, principal.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Record() = %v, want %v", err, principal.ErrUnavailable)
 	}
 	// The writer's own deadline frees it, and the next row goes through.
 	if err := lock.Rollback(t.Context()); err != nil {
@@ -253,8 +253,8 @@ func TestMakePartitions(t *testing.T) {
 		select {
 		case err := <-gaveUp:
 			waiting = false
-			if !errors.Is(err, session.ErrUnavailable) {
-				t.Errorf("MakePartitions() beside an open query = %v, want %v", err, session.ErrUnavailable)
+			if !errors.Is(err, principal.ErrUnavailable) {
+				t.Errorf("MakePartitions() beside an open query = %v, want %v", err, principal.ErrUnavailable)
 			}
 		default:
 			if err := a.Record(ctx, issued("jti")); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
@@ -25,7 +26,7 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 	acme, reviewers := admin.Subject{Kind: admin.OrganizationKind, ID: "acme"}, admin.Subject{Kind: admin.GroupKind, ID: "reviewers"}
 	grant := admin.NewGrant{Subject: acme, Kind: permissions.RoomKind, Pattern: "acme:*", Access: permissions.Read}
 	key := admin.NewAPIKey{
-		ID: "abcdefghijkl", Name: "billing", Routes: []string{session.RouteAuth}, Patterns: session.Patterns{Rooms: []permissions.Rule{}},
+		ID: "abcdefghijkl", Name: "billing", Routes: []string{principal.RouteAuth}, Patterns: session.Patterns{Rooms: []permissions.Rule{}},
 	}
 	adminKey := admin.NewKey{ID: "ABCDEFGHIJKL", Name: "ops", Role: admin.RoleAuditor}
 	var grantID int64

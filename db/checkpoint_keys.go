@@ -13,7 +13,7 @@ import (
 
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/internal/admin"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/keyencryption"
 )
 
 // ErrNoCheckpointKey says that nothing signs the audit's checkpoints: its rows
@@ -35,7 +35,7 @@ func (db *DB) CheckpointKeys(ctx context.Context) ([]CheckpointKey, error) {
 
 // EnsureCheckpointKey makes the key that signs the audit's checkpoints, its
 // private half sealed, where there is none yet. The role must own the table.
-func (db *DB) EnsureCheckpointKey(ctx context.Context, encryption *session.KeyEncryption, actor admin.Actor) error {
+func (db *DB) EnsureCheckpointKey(ctx context.Context, encryption *keyencryption.Ring, actor admin.Actor) error {
 	// The name says whose tree it is: no two databases have the same.
 	name := "usher-audit-" + strings.ToLower(rand.Text()[:13])
 	private, public, err := note.GenerateKey(rand.Reader, name)
@@ -47,7 +47,7 @@ func (db *DB) EnsureCheckpointKey(ctx context.Context, encryption *session.KeyEn
 			return err
 		}
 		added, err := tx.Exec(ctx, statement("add_checkpoint_key"), pgx.StrictNamedArgs{
-			"name": name, "public_key": public, "encrypted_key": encryption.Seal([]byte(private), checkpointKeyContext(name)),
+			"name": name, "public_key": public, "encrypted_key": encryption.Encrypt([]byte(private), checkpointKeyContext(name)),
 		})
 		if err != nil || added.RowsAffected() == 0 {
 			return err
@@ -59,7 +59,7 @@ func (db *DB) EnsureCheckpointKey(ctx context.Context, encryption *session.KeyEn
 func checkpointKeyContext(name string) string { return "usher.checkpoint_keys\x00" + name }
 
 // checkpointSigner opens the key that signs, or returns [ErrNoCheckpointKey].
-func (db *DB) checkpointSigner(ctx context.Context, encryption *session.KeyEncryption) (note.Signer, error) {
+func (db *DB) checkpointSigner(ctx context.Context, encryption *keyencryption.Ring) (note.Signer, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	var name string
@@ -71,7 +71,7 @@ func (db *DB) checkpointSigner(ctx context.Context, encryption *session.KeyEncry
 	if err != nil {
 		return nil, unavailable("checkpoint key", err)
 	}
-	private, err := encryption.Open(sealed, checkpointKeyContext(name))
+	private, err := encryption.Decrypt(sealed, checkpointKeyContext(name))
 	if err != nil {
 		return nil, fmt.Errorf("db: checkpoint key %s: %w", name, err)
 	}

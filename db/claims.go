@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
-	"github.com/usher-auth/usher/session"
 )
 
 // Foreign reports whether the directory is an application's: claims then
@@ -31,7 +31,7 @@ func (d *Directory) Foreign() bool { return d.foreign.Load() }
 // was issued before one that was accepted already writes nothing. Where nothing
 // is new, only the time of the newest token is written, for tokens that say
 // something of memberships.
-func (d *Directory) PrincipalByClaims(ctx context.Context, c *session.UpstreamClaims) (*session.Principal, error) {
+func (d *Directory) PrincipalByClaims(ctx context.Context, c *principal.ProviderClaims) (*principal.Principal, error) {
 	p, err := d.principalOf(ctx, c)
 	if err != nil {
 		return nil, err
@@ -56,14 +56,14 @@ func (d *Directory) PrincipalByClaims(ctx context.Context, c *session.UpstreamCl
 }
 
 // upstreamID hashes what one issuer calls a session, or a token.
-func (d *Directory) upstreamID(c *session.UpstreamClaims, id string) string {
+func (d *Directory) upstreamID(c *principal.ProviderClaims, id string) string {
 	if id == "" {
 		return ""
 	}
 	return d.sessionID(secret.New(c.Issuer + "\x00" + id))
 }
 
-func (d *Directory) principalOf(ctx context.Context, c *session.UpstreamClaims) (*session.Principal, error) {
+func (d *Directory) principalOf(ctx context.Context, c *principal.ProviderClaims) (*principal.Principal, error) {
 	organization := nullable(c.Organization)
 	if organization == nil && c.Selective && !d.foreign.Load() {
 		organization = new(string) // confined to what no organization is called
@@ -72,7 +72,7 @@ func (d *Directory) principalOf(ctx context.Context, c *session.UpstreamClaims) 
 }
 
 // isNews reports whether the claims say what usher's own directory does not.
-func (d *Directory) isNews(ctx context.Context, c *session.UpstreamClaims, p *session.Principal) (bool, error) {
+func (d *Directory) isNews(ctx context.Context, c *principal.ProviderClaims, p *principal.Principal) (bool, error) {
 	switch {
 	case d.foreign.Load() || p.Disabled:
 		return false, nil
@@ -96,14 +96,14 @@ func (d *Directory) isNews(ctx context.Context, c *session.UpstreamClaims, p *se
 }
 
 // tokenArgs say of a token what usher.provider_tokens keeps.
-func tokenArgs(c *session.UpstreamClaims) pgx.StrictNamedArgs {
+func tokenArgs(c *principal.ProviderClaims) pgx.StrictNamedArgs {
 	return pgx.StrictNamedArgs{"user_id": c.UserID, "issuer": c.Issuer, "issued_at": c.IssuedAt.Truncate(time.Microsecond)}
 }
 
 // addsActive reports whether the active organization is one to become a member of:
 // where the provider lists all of them, it is one of those or none.
-func addsActive(c *session.UpstreamClaims) bool {
-	return c.Organizations == nil && session.IsDirectoryID(c.Organization)
+func addsActive(c *principal.ProviderClaims) bool {
+	return c.Organizations == nil && principal.IsID(c.Organization)
 }
 
 func hasInfo(info json.RawMessage, claimed map[string]string) bool {
@@ -126,7 +126,7 @@ type membershipRow struct {
 }
 
 // changesOf returns the memberships that the claims add and end.
-func (d *Directory) changesOf(ctx context.Context, q querier, c *session.UpstreamClaims) (add, end []admin.Subject, err error) {
+func (d *Directory) changesOf(ctx context.Context, q querier, c *principal.ProviderClaims) (add, end []admin.Subject, err error) {
 	rows, err := q.Query(ctx, statement("memberships_of"), pgx.StrictNamedArgs{"user_id": c.UserID, "actor": actorOf(c)})
 	if err != nil {
 		return nil, nil, err
@@ -163,11 +163,11 @@ func (d *Directory) changesOf(ctx context.Context, q querier, c *session.Upstrea
 }
 
 // actorOf names the provider in the history.
-func actorOf(c *session.UpstreamClaims) admin.Actor { return admin.Actor("issuer " + c.Issuer) }
+func actorOf(c *principal.ProviderClaims) admin.Actor { return admin.Actor("issuer " + c.Issuer) }
 
 // writeClaims writes the claims down, unless the directory has become an
 // application's.
-func (d *Directory) writeClaims(ctx context.Context, c *session.UpstreamClaims) error {
+func (d *Directory) writeClaims(ctx context.Context, c *principal.ProviderClaims) error {
 	return d.db.transactAs(ctx, actorOf(c), "write claims", func(ctx context.Context, tx pgx.Tx) error {
 		var own bool
 		if err := tx.QueryRow(ctx, statement("own_directory")).Scan(&own); err != nil {
@@ -204,7 +204,7 @@ func (d *Directory) writeClaims(ctx context.Context, c *session.UpstreamClaims) 
 
 // writeUser makes the user, if new, and the info; the user is then locked. It reports whether the user
 // is disabled.
-func writeUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disabled bool, err error) {
+func writeUser(ctx context.Context, tx pgx.Tx, c *principal.ProviderClaims) (disabled bool, err error) {
 	var info []byte // null where there is none
 	if len(c.Info) > 0 {
 		if info, err = json.Marshal(c.Info); err != nil {
@@ -231,7 +231,7 @@ func writeUser(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims) (disab
 
 // writeMembership makes the membership, and first what it is in where that is
 // new: a group then belongs to no organization.
-func writeMembership(ctx context.Context, tx pgx.Tx, c *session.UpstreamClaims, of admin.Subject) error {
+func writeMembership(ctx context.Context, tx pgx.Tx, c *principal.ProviderClaims, of admin.Subject) error {
 	var made any
 	var err error
 	args := pgx.StrictNamedArgs{"id": of.ID, "actor": actorOf(c)}

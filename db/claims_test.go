@@ -15,7 +15,7 @@ import (
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/principal"
 )
 
 const idp = "https://id.example.com"
@@ -40,7 +40,7 @@ func newSighted(t *testing.T, sql string) *sighted {
 
 // see looks the claims' user up, and returns the principal and the changes that
 // this made: action, target and actor.
-func (s *sighted) see(t *testing.T, c session.UpstreamClaims) (*session.Principal, []string) {
+func (s *sighted) see(t *testing.T, c principal.ProviderClaims) (*principal.Principal, []string) {
 	t.Helper()
 	if c.Issuer == "" {
 		c.Issuer = idp
@@ -68,10 +68,10 @@ func (s *sighted) news(t *testing.T) (changes []string) {
 	return changes
 }
 
-func patterns(p *session.Principal) string {
+func patterns(p *principal.Principal) string {
 	var list []string
 	for _, g := range p.Grants {
-		list = append(list, g.Pattern)
+		list = append(list, g.Template.String())
 	}
 	slices.Sort(list)
 	return strings.Join(list, " ")
@@ -86,7 +86,7 @@ func TestClaimsAreWrittenDown(t *testing.T) {
 		INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by) VALUES
 			('everyone', '', 'room', '{organization}:*', 'read', 't'), ('group', 'red', 'room', 'of-red', 'read', 't')`)
 	by := " by issuer " + idp
-	claims := session.UpstreamClaims{
+	claims := principal.ProviderClaims{
 		UserID: "id:ada", Info: map[string]string{"name": "Ada"}, Organization: "acme", Organizations: []string{"acme", "globex"}, Groups: []string{"blue", "red"},
 		SessionID: "s1", ExpiresAt: time.Now().Add(time.Minute),
 	}
@@ -172,7 +172,7 @@ func TestClaimsLeaveOthersWorkAlone(t *testing.T) {
 		INSERT INTO usher.groups (id, organization_id, created_by) VALUES ('vip', NULL, 'cli'), ('red', 'acme', 'cli');
 		INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) VALUES
 			('ada', 'organization', 'acme', 'cli'), ('ada', 'group', 'vip', 'cli')`)
-	p, changes := s.see(t, session.UpstreamClaims{UserID: "ada", Info: map[string]string{"name": "Ada"}, Organizations: []string{}, Groups: []string{"red"}})
+	p, changes := s.see(t, principal.ProviderClaims{UserID: "ada", Info: map[string]string{"name": "Ada"}, Organizations: []string{}, Groups: []string{"red"}})
 	want := []string{"user.update ada by issuer " + idp, "member.add red by issuer " + idp}
 	if diff := cmp.Diff(want, changes); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
@@ -181,29 +181,29 @@ func TestClaimsLeaveOthersWorkAlone(t *testing.T) {
 		t.Errorf("info %s, member of %v", p.User.Info, p.MemberOf)
 	}
 	// Another provider does not end what this one made.
-	if _, changes := s.see(t, session.UpstreamClaims{Issuer: "https://other.example.com", UserID: "ada", Groups: []string{}}); changes != nil {
+	if _, changes := s.see(t, principal.ProviderClaims{Issuer: "https://other.example.com", UserID: "ada", Groups: []string{}}); changes != nil {
 		t.Errorf("another provider changed %v", changes)
 	}
-	p, changes = s.see(t, session.UpstreamClaims{UserID: "eve", Info: map[string]string{"name": "Eve"}, Organization: "acme", Groups: []string{"red"}})
+	p, changes = s.see(t, principal.ProviderClaims{UserID: "eve", Info: map[string]string{"name": "Eve"}, Organization: "acme", Groups: []string{"red"}})
 	if changes != nil || !p.Disabled {
 		t.Errorf("a disabled user: %v, disabled %t", changes, p.Disabled)
 	}
 	// Whoever leaves an organization leaves its groups.
-	s.see(t, session.UpstreamClaims{UserID: "bob", Organizations: []string{"acme"}, Groups: []string{"red"}})
-	_, changes = s.see(t, session.UpstreamClaims{UserID: "bob", Organizations: []string{}, Groups: []string{}})
+	s.see(t, principal.ProviderClaims{UserID: "bob", Organizations: []string{"acme"}, Groups: []string{"red"}})
+	_, changes = s.see(t, principal.ProviderClaims{UserID: "bob", Organizations: []string{}, Groups: []string{}})
 	if diff := cmp.Diff([]string{"member.remove acme by issuer " + idp}, changes); diff != "" {
 		t.Errorf("out of the organization (-want +got):\n%s", diff)
 	}
 	// A deleted user comes back at the next sight, and inherits nothing.
 	exec(t, s.pg, `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by) VALUES ('user', 'bob', 'room', 'of-bob', 'full', 't')`)
-	if p, _ := s.see(t, session.UpstreamClaims{UserID: "bob"}); patterns(p) != "of-bob" {
+	if p, _ := s.see(t, principal.ProviderClaims{UserID: "bob"}); patterns(p) != "of-bob" {
 		t.Errorf("patterns %q", patterns(p))
 	}
 	if _, err := open(t, s.pg).DeleteUser(t.Context(), "bob", "cli"); err != nil {
 		t.Fatal(err)
 	}
 	s.news(t)
-	p, changes = s.see(t, session.UpstreamClaims{UserID: "bob"})
+	p, changes = s.see(t, principal.ProviderClaims{UserID: "bob"})
 	if !slices.Equal(changes, []string{"user.add bob by issuer " + idp}) || !p.Known || patterns(p) != "" {
 		t.Errorf("after the deletion: %v, known %t, patterns %q", changes, p.Known, patterns(p))
 	}
@@ -225,7 +225,7 @@ func TestActiveOrganizationOnlyAdds(t *testing.T) {
 		{"", "", "lobby {organization}:*", 0},
 		{"a\u0085b", "", "lobby {organization}:*", 0}, // no id of an organization
 	} {
-		p, changes := s.see(t, session.UpstreamClaims{UserID: "ada", Organization: step.organization, Selective: true})
+		p, changes := s.see(t, principal.ProviderClaims{UserID: "ada", Organization: step.organization, Selective: true})
 		if p.User.Organization != step.listed || patterns(p) != step.patterns || len(changes) != step.changes {
 			t.Errorf("in %q: listed %q, patterns %q, changes %v; want %q, %q, %d", step.organization, p.User.Organization, patterns(p), changes, step.listed, step.patterns, step.changes)
 		}
@@ -250,7 +250,7 @@ func TestClaimsOverAnApplicationsDirectory(t *testing.T) {
 		{"ada", "", "", "every of-acme of-acme-red of-all-red of-globex of_globex_red own"},
 		{"stranger", "acme", "", "every"},
 	} {
-		p, changes := s.see(t, session.UpstreamClaims{UserID: test.user, Info: map[string]string{"name": "X"}, Organization: test.organization, Selective: true})
+		p, changes := s.see(t, principal.ProviderClaims{UserID: test.user, Info: map[string]string{"name": "X"}, Organization: test.organization, Selective: true})
 		if p.Known != (test.user == "ada") || p.User.Organization != test.listed || patterns(p) != test.patterns || changes != nil {
 			t.Errorf("%s in %q: known %t, in %q, patterns %q, changes %v", test.user, test.organization, p.Known, p.User.Organization, patterns(p), changes)
 		}
@@ -262,7 +262,7 @@ func TestDirectoryRepointedMeanwhile(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, tenants)
 	exec(t, s.pg, `UPDATE usher.deployment SET directory = 'authjs'`)
-	p, changes := s.see(t, session.UpstreamClaims{UserID: "stranger"})
+	p, changes := s.see(t, principal.ProviderClaims{UserID: "stranger"})
 	if p.Known || changes != nil || !s.Foreign() {
 		t.Errorf("known %t, changes %v, foreign %t", p.Known, changes, s.Foreign())
 	}
@@ -283,7 +283,7 @@ func TestConcurrentFirstSights(t *testing.T) {
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
-				p, err := d.PrincipalByClaims(ctx, &session.UpstreamClaims{
+				p, err := d.PrincipalByClaims(ctx, &principal.ProviderClaims{
 					Issuer: idp, UserID: fmt.Sprint("user", n%3), Info: map[string]string{"name": "A"}, Organizations: []string{"acme", "globex"}, Groups: []string{"red"},
 				})
 				if err != nil || !p.Known || len(p.MemberOf.Organizations) != 2 || len(p.MemberOf.Groups) != 1 {
@@ -303,11 +303,11 @@ func TestConcurrentFirstSights(t *testing.T) {
 func TestUpstreamSessionIDs(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, ``)
-	a, _ := s.see(t, session.UpstreamClaims{UserID: "ada", SessionID: "1", TokenID: "x"})
-	again, _ := s.see(t, session.UpstreamClaims{UserID: "ada", SessionID: "1", TokenID: "y"})
-	b, _ := s.see(t, session.UpstreamClaims{Issuer: "https://b.example.com", UserID: "ada", SessionID: "1"})
-	byToken, _ := s.see(t, session.UpstreamClaims{UserID: "ada", TokenID: "x"})
-	neither, _ := s.see(t, session.UpstreamClaims{UserID: "ada"})
+	a, _ := s.see(t, principal.ProviderClaims{UserID: "ada", SessionID: "1", TokenID: "x"})
+	again, _ := s.see(t, principal.ProviderClaims{UserID: "ada", SessionID: "1", TokenID: "y"})
+	b, _ := s.see(t, principal.ProviderClaims{Issuer: "https://b.example.com", UserID: "ada", SessionID: "1"})
+	byToken, _ := s.see(t, principal.ProviderClaims{UserID: "ada", TokenID: "x"})
+	neither, _ := s.see(t, principal.ProviderClaims{UserID: "ada"})
 	if a.User.Session != again.User.Session || a.User.Session == b.User.Session || a.SessionID != a.User.Session {
 		t.Errorf("sessions %q, %q, and %q of another provider", a.User.Session, again.User.Session, b.User.Session)
 	}
@@ -324,21 +324,21 @@ func TestOlderTokensWriteNothing(t *testing.T) {
 	type token struct {
 		at      int // seconds after the start
 		issuer  string
-		claims  session.UpstreamClaims
+		claims  principal.ProviderClaims
 		changes int
 		orgs    []string // of the user, afterwards
 	}
-	list := func(ids ...string) session.UpstreamClaims {
-		return session.UpstreamClaims{Organizations: append([]string{}, ids...)}
+	list := func(ids ...string) principal.ProviderClaims {
+		return principal.ProviderClaims{Organizations: append([]string{}, ids...)}
 	}
-	groups := func(ids ...string) session.UpstreamClaims {
-		return session.UpstreamClaims{Groups: append([]string{}, ids...)}
+	groups := func(ids ...string) principal.ProviderClaims {
+		return principal.ProviderClaims{Groups: append([]string{}, ids...)}
 	}
-	active := func(id string) session.UpstreamClaims {
-		return session.UpstreamClaims{Organization: id, Selective: true}
+	active := func(id string) principal.ProviderClaims {
+		return principal.ProviderClaims{Organization: id, Selective: true}
 	}
-	named := func(name string) session.UpstreamClaims {
-		return session.UpstreamClaims{Info: map[string]string{"name": name}}
+	named := func(name string) principal.ProviderClaims {
+		return principal.ProviderClaims{Info: map[string]string{"name": name}}
 	}
 	for name, tokens := range map[string][]token{
 		"an ended membership": {
@@ -361,8 +361,8 @@ func TestOlderTokensWriteNothing(t *testing.T) {
 		},
 		"fractions of a second": {
 			{at: 100, claims: list("acme"), changes: 3, orgs: []string{"acme"}},
-			{at: 100, claims: session.UpstreamClaims{Organizations: []string{}, IssuedAt: start.Add(100*time.Second - time.Millisecond)}, orgs: []string{"acme"}},
-			{at: 100, claims: session.UpstreamClaims{Organizations: []string{}, IssuedAt: start.Add(100*time.Second + time.Millisecond)}, changes: 1},
+			{at: 100, claims: principal.ProviderClaims{Organizations: []string{}, IssuedAt: start.Add(100*time.Second - time.Millisecond)}, orgs: []string{"acme"}},
+			{at: 100, claims: principal.ProviderClaims{Organizations: []string{}, IssuedAt: start.Add(100*time.Second + time.Millisecond)}, changes: 1},
 		},
 		"groups": {
 			{at: 200, claims: groups("red"), changes: 3},
@@ -423,8 +423,8 @@ func TestOlderTokensAfterDeletionAndAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	claims := func(user string, after time.Duration, orgs ...string) *session.UpstreamClaims {
-		return &session.UpstreamClaims{Issuer: idp, UserID: user, IssuedAt: start.Add(after), Organizations: append([]string{}, orgs...)}
+	claims := func(user string, after time.Duration, orgs ...string) *principal.ProviderClaims {
+		return &principal.ProviderClaims{Issuer: idp, UserID: user, IssuedAt: start.Add(after), Organizations: append([]string{}, orgs...)}
 	}
 	s.see(t, *claims("ada", time.Minute, "acme"))
 	exec(t, s.pg, `DELETE FROM usher.users WHERE id = 'ada'`)
@@ -443,7 +443,7 @@ func TestOlderTokensAfterDeletionAndAtOnce(t *testing.T) {
 				defer cancel()
 				orgs := []string{"acme", "beta"}[:2-i] // the newer one lists less
 				_, err := d.PrincipalByClaims(ctx, claims(fmt.Sprint("user", n), time.Duration(i)*time.Second, orgs...))
-				for errors.Is(err, session.ErrUnavailable) && ctx.Err() == nil { // as clients do on a busy machine
+				for errors.Is(err, principal.ErrUnavailable) && ctx.Err() == nil { // as clients do on a busy machine
 					_, err = d.PrincipalByClaims(ctx, claims(fmt.Sprint("user", n), time.Duration(i)*time.Second, orgs...))
 				}
 				if err != nil {
@@ -464,8 +464,8 @@ func TestOlderTokensAfterDeletionAndAtOnce(t *testing.T) {
 func TestLeftOutMembershipsStay(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, ``)
-	s.see(t, session.UpstreamClaims{UserID: "ada", Organizations: []string{"acme", "beta"}, Groups: []string{"red", "tan"}})
-	_, changes := s.see(t, session.UpstreamClaims{
+	s.see(t, principal.ProviderClaims{UserID: "ada", Organizations: []string{"acme", "beta"}, Groups: []string{"red", "tan"}})
+	_, changes := s.see(t, principal.ProviderClaims{
 		UserID: "ada", Organizations: []string{"acme"}, OrganizationsLeftOut: []string{"beta", "new"}, Groups: []string{}, GroupsLeftOut: []string{"red"},
 	})
 	if diff := cmp.Diff([]string{"member.remove tan by issuer " + idp}, changes); diff != "" {

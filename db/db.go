@@ -1,6 +1,6 @@
 // Package db keeps usher's state in Postgres: the directory, the grants, the
 // keys and the audit. No type of pgx leaves it: faults of the database come out
-// as [session.ErrUnavailable], refusals of administrators' calls as those of
+// as [principal.ErrUnavailable], refusals of administrators' calls as those of
 // package admin, and those of callers as sentinels of package session.
 package db
 
@@ -18,8 +18,8 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
-	"github.com/usher-auth/usher/session"
 )
 
 // Deadlines of one database operation. An answer must not hang longer than
@@ -135,7 +135,7 @@ func (db *DB) Ping(ctx context.Context) (clockAhead time.Duration, err error) {
 // that goes wrong in it is one: a missing column or a lost privilege is not
 // the caller's doing either.
 func unavailable(operation string, err error) error {
-	return fmt.Errorf("db: %s: %w: %w", operation, session.ErrUnavailable, err)
+	return fmt.Errorf("db: %s: %w: %w", operation, principal.ErrUnavailable, err)
 }
 
 // Codes of PostgreSQL, appendix A.

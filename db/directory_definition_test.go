@@ -16,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )
@@ -62,7 +63,7 @@ func inForce(t *testing.T, pg *dbtest.DB) db.DirectoryDefinition {
 }
 
 // lookUp looks a session up as usher serve does.
-func lookUp(t *testing.T, pg *dbtest.DB, token string) (*session.Principal, error) {
+func lookUp(t *testing.T, pg *dbtest.DB, token string) (*principal.Principal, error) {
 	t.Helper()
 	directory, err := open(t, pg).Directory(t.Context())
 	if err != nil {
@@ -99,7 +100,7 @@ func TestBetterAuthDirectory(t *testing.T) {
 		}
 		var patterns []string
 		for _, g := range p.Grants {
-			patterns = append(patterns, g.Pattern)
+			patterns = append(patterns, g.Template.String())
 		}
 		slices.Sort(patterns)
 		if got := strings.Join(patterns, " "); got != want.patterns || p.User.Organization != want.organization {
@@ -115,10 +116,10 @@ func TestBetterAuthDirectory(t *testing.T) {
 	for token, want := range map[string]error{
 		"cyd":         nil, // whose ban is over
 		"ada-expired": session.ErrSessionExpired,
-		"bob":         session.ErrUserDisabled,
-		"dan":         session.ErrUserDisabled,
-		"ADA-FREE":    session.ErrSessionUnknown,
-		"never":       session.ErrSessionUnknown,
+		"bob":         principal.ErrUserDisabled,
+		"dan":         principal.ErrUserDisabled,
+		"ADA-FREE":    principal.ErrSessionUnknown,
+		"never":       principal.ErrSessionUnknown,
 	} {
 		if _, err := lookUp(t, pg, token); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", token, err, want)
@@ -134,7 +135,7 @@ func TestBetterAuthDirectory(t *testing.T) {
 	}
 	// What the application does holds at the next look-up.
 	exec(t, pg, `DELETE FROM session WHERE token = 'ada-free'`)
-	if _, err := lookUp(t, pg, "ada-free"); !errors.Is(err, session.ErrSessionUnknown) {
+	if _, err := lookUp(t, pg, "ada-free"); !errors.Is(err, principal.ErrSessionUnknown) {
 		t.Errorf("after signing out: %v", err)
 	}
 	exec(t, pg, `DELETE FROM member WHERE "userId" = 'Ada1'`)
@@ -142,7 +143,7 @@ func TestBetterAuthDirectory(t *testing.T) {
 		t.Errorf("after leaving: %+v, %v", p, err)
 	}
 	exec(t, pg, `DELETE FROM "user" WHERE id = 'Ada1'`)
-	if _, err := lookUp(t, pg, "ada-in-org1"); !errors.Is(err, session.ErrSessionUnknown) {
+	if _, err := lookUp(t, pg, "ada-in-org1"); !errors.Is(err, principal.ErrSessionUnknown) {
 		t.Errorf("after the user is deleted: %v", err)
 	}
 }
@@ -202,7 +203,7 @@ func TestAuthJSDirectory(t *testing.T) {
 	if err != nil || p.User.ID != "1" || string(p.User.Info) != `{"name": "Ada", "avatar": "https://example.com/a.png"}` {
 		t.Errorf("look-up = %+v, %v", p, err)
 	}
-	for token, want := range map[string]error{"ada-expired": session.ErrSessionExpired, "deleted": session.ErrSessionUnknown, "x": session.ErrSessionUnknown} {
+	for token, want := range map[string]error{"ada-expired": session.ErrSessionExpired, "deleted": principal.ErrSessionUnknown, "x": principal.ErrSessionUnknown} {
 		if _, err := lookUp(t, pg, token); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", token, err, want)
 		}
@@ -543,7 +544,7 @@ func TestPreparedLookUpsSurvive(t *testing.T) {
 		if err := ask(secret.New("ada-free")); err != nil {
 			t.Errorf("Better Auth's session over Better Auth's: %v", err)
 		}
-		if err := ask(token); !errors.Is(err, session.ErrSessionUnknown) {
+		if err := ask(token); !errors.Is(err, principal.ErrSessionUnknown) {
 			t.Errorf("own session over Better Auth's: %v", err)
 		}
 		use(t, pg, builtIn(t, db.OwnDirectory))

@@ -15,7 +15,7 @@ import (
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/admin"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/principal"
 )
 
 // at is a decision of another time: the first of a month so many months ago.
@@ -175,8 +175,8 @@ func TestIssuingGoesOnBesideMaintenance(t *testing.T) {
 			}
 		}
 	}
-	if err := beside("making", func() error { _, err := s.service.MakePartitions(ctx); return err }); !errors.Is(err, session.ErrUnavailable) {
-		t.Errorf("MakePartitions() beside an open query = %v, want %v", err, session.ErrUnavailable)
+	if err := beside("making", func() error { _, err := s.service.MakePartitions(ctx); return err }); !errors.Is(err, principal.ErrUnavailable) {
+		t.Errorf("MakePartitions() beside an open query = %v, want %v", err, principal.ErrUnavailable)
 	}
 	if err := query.Rollback(ctx); err != nil {
 		t.Fatal(err)

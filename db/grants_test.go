@@ -42,7 +42,7 @@ func TestAddGrant(t *testing.T) {
 	if !plain.ValidFrom.Equal(plain.CreatedAt) || plain.ValidUntil != nil {
 		t.Errorf("plain = %+v, want it to hold at once and for ever", plain)
 	}
-	if p := principal(t, database, "ada"); len(p.Grants) != 1 || p.Grants[0].ID != plain.ID {
+	if p := principalOf(t, database, "ada"); len(p.Grants) != 1 || p.Grants[0].ID != plain.ID {
 		t.Errorf("grants in force = %+v, want that of everyone alone", p.Grants)
 	}
 }
@@ -234,7 +234,7 @@ func TestRevokeGrant(t *testing.T) {
 	if revoked.ID != g.ID || revoked.RevokedAt == nil || revoked.RevokedBy != "cli:eve@test" || revoked.RevokeReason != "left the team" {
 		t.Errorf("revoked = %+v", revoked)
 	}
-	if p := principal(t, database, "ada"); len(p.Grants) != 0 {
+	if p := principalOf(t, database, "ada"); len(p.Grants) != 0 {
 		t.Errorf("the look-up still finds %+v", p.Grants)
 	}
 	_, err = database.RevokeGrant(t.Context(), g.ID, "", actor)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -35,6 +36,7 @@ type principalRow struct {
 	GrantKinds        []string
 	GrantPatterns     []string
 	GrantAccess       []string
+	GrantUntils       []*time.Time
 }
 
 // Look-ups go out in batches of at most maxLookUps, two at a time: one is on
@@ -62,7 +64,7 @@ type pendingLookUp struct {
 }
 
 type lookUpResult struct {
-	principal *session.Principal
+	principal *principal.Principal
 	err       error
 }
 
@@ -79,10 +81,10 @@ func (db *DB) Directory(ctx context.Context) (*Directory, error) {
 }
 
 // PrincipalBySession returns what a token for the bearer of a session rests
-// on, in one round trip, or [session.ErrSessionUnknown]. It caches nothing: a
+// on, in one round trip, or [principal.ErrSessionUnknown]. It caches nothing: a
 // grant revoked before the call is not in the answer. Calls that come while
 // others are on their way share a statement.
-func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (*session.Principal, error) {
+func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (*principal.Principal, error) {
 	text := token.Reveal()
 	p, err := d.await(ctx, &pendingLookUp{token: &text})
 	if err != nil {
@@ -96,11 +98,11 @@ func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (
 // else vouches for. An organization that is not empty counts as a session's
 // does. A user whom the directory does not list is a principal that is not
 // Known.
-func (d *Directory) PrincipalByUser(ctx context.Context, user, organization string) (*session.Principal, error) {
+func (d *Directory) PrincipalByUser(ctx context.Context, user, organization string) (*principal.Principal, error) {
 	return d.await(ctx, &pendingLookUp{user: &user, organization: nullable(organization)})
 }
 
-func (d *Directory) await(ctx context.Context, l *pendingLookUp) (*session.Principal, error) {
+func (d *Directory) await(ctx context.Context, l *pendingLookUp) (*principal.Principal, error) {
 	l.found = make(chan lookUpResult, 1)
 	d.lookUps.add(l)
 	select {
@@ -145,7 +147,7 @@ func (d *Directory) query(batch []*pendingLookUp) error {
 		return err
 	}
 	for _, l := range batch {
-		l.result = lookUpResult{err: session.ErrSessionUnknown} // until there is a row
+		l.result = lookUpResult{err: principal.ErrSessionUnknown} // until there is a row
 	}
 	for i := range found {
 		l := batch[found[i].N-1]
@@ -164,8 +166,8 @@ func (d *Directory) query(batch []*pendingLookUp) error {
 // errListedTwice leaves open which of two rows the caller is.
 var errListedTwice = errors.New("the directory has two rows of one session or user")
 
-func (r *principalRow) principal() (*session.Principal, error) {
-	p := &session.Principal{
+func (r *principalRow) principal() (*principal.Principal, error) {
+	p := &principal.Principal{
 		At: r.At,
 		User: session.User{
 			ID:           r.UserID,
@@ -176,8 +178,8 @@ func (r *principalRow) principal() (*session.Principal, error) {
 		Known:    r.Known,
 		Disabled: r.Disabled,
 		Expired:  r.Expired,
-		MemberOf: session.MemberOf{Organizations: r.Organizations, Groups: r.Groups},
-		Grants:   make([]session.Grant, len(r.GrantIDs)),
+		MemberOf: principal.MemberOf{Organizations: r.Organizations, Groups: r.Groups},
+		Grants:   make([]principal.Grant, len(r.GrantIDs)),
 	}
 	for i := range p.Grants {
 		kind, kindErr := permissions.ParseKind(r.GrantKinds[i])
@@ -185,13 +187,15 @@ func (r *principalRow) principal() (*session.Principal, error) {
 		if err := errors.Join(kindErr, accessErr); err != nil {
 			return nil, err
 		}
-		p.Grants[i] = session.Grant{
+		// The zero template of a pattern that is not valid gives nothing.
+		template, _ := permissions.ParseTemplate(kind, r.GrantPatterns[i])
+		p.Grants[i] = principal.Grant{
 			ID:          r.GrantIDs[i],
 			SubjectKind: r.GrantSubjectKinds[i],
 			SubjectID:   r.GrantSubjectIDs[i],
-			Kind:        kind,
-			Pattern:     r.GrantPatterns[i],
+			Template:    template,
 			Access:      access,
+			Until:       deref(r.GrantUntils[i]),
 		}
 	}
 	return p, nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )
@@ -172,7 +173,7 @@ func TestPrincipalBySession(t *testing.T) {
 			}
 			var patterns []string
 			for _, g := range p.Grants {
-				patterns = append(patterns, g.Pattern)
+				patterns = append(patterns, g.Template.String())
 			}
 			slices.Sort(patterns)
 			if got := strings.Join(patterns, " "); got != test.patterns {
@@ -200,12 +201,12 @@ func TestPrincipalBySessionRefuses(t *testing.T) {
 	}
 	for token, want := range map[string]error{
 		"expired":                 session.ErrSessionExpired,
-		"disabled":                session.ErrUserDisabled,
-		"deleted":                 session.ErrSessionUnknown,
-		"never issued":            session.ErrSessionUnknown,
-		"":                        session.ErrSessionUnknown,
-		"' OR true --":            session.ErrSessionUnknown,
-		strings.Repeat("x", 9999): session.ErrSessionUnknown,
+		"disabled":                principal.ErrUserDisabled,
+		"deleted":                 principal.ErrSessionUnknown,
+		"never issued":            principal.ErrSessionUnknown,
+		"":                        principal.ErrSessionUnknown,
+		"' OR true --":            principal.ErrSessionUnknown,
+		strings.Repeat("x", 9999): principal.ErrSessionUnknown,
 	} {
 		p, err := directory.PrincipalBySession(ctx, secret.New(token))
 		if err == nil {
@@ -233,7 +234,7 @@ func TestRevokedGrantIsGoneAtTheNextLookUp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return slices.ContainsFunc(p.Grants, func(g session.Grant) bool { return g.Pattern == "own" })
+		return slices.ContainsFunc(p.Grants, func(g principal.Grant) bool { return g.Template.String() == "own" })
 	}
 	if !has() {
 		t.Fatal("the grant is not there")
@@ -277,7 +278,7 @@ func TestLookUpsNeverMix(t *testing.T) {
 					t.Errorf("%s was given the principal of %s", id, p.User.ID)
 				case err == nil:
 					answered++
-				case !errors.Is(err, session.ErrUnavailable):
+				case !errors.Is(err, principal.ErrUnavailable):
 					t.Errorf("%s: %v", id, err)
 				}
 			}
@@ -319,8 +320,8 @@ func TestOddTokenFailsAlone(t *testing.T) {
 			}
 			p, err := directory.PrincipalBySession(t.Context(), secret.New(token))
 			switch {
-			case i%odd == 0 && !errors.Is(err, session.ErrUnavailable):
-				done <- fmt.Errorf("odd token: error = %w, want %w", err, session.ErrUnavailable)
+			case i%odd == 0 && !errors.Is(err, principal.ErrUnavailable):
+				done <- fmt.Errorf("odd token: error = %w, want %w", err, principal.ErrUnavailable)
 			case i%odd != 0 && (err != nil || p.User.ID != "ada"):
 				done <- fmt.Errorf("a good token beside it: %w", err)
 			default:
@@ -375,8 +376,8 @@ func TestLookUpFailsOneAlone(t *testing.T) {
 				all.Go(func() {
 					p, err := directory.PrincipalByUser(ctx, user, "acme")
 					if user == "bad" {
-						if !errors.Is(err, session.ErrUnavailable) {
-							t.Errorf("bad: %v, want %v", err, session.ErrUnavailable)
+						if !errors.Is(err, principal.ErrUnavailable) {
+							t.Errorf("bad: %v, want %v", err, principal.ErrUnavailable)
 						}
 						return
 					}
@@ -405,7 +406,7 @@ func TestLookUpOfAnAmbiguousSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p, err := directory.PrincipalBySession(t.Context(), secret.New("token")); !errors.Is(err, session.ErrUnavailable) {
-		t.Errorf("PrincipalBySession() = %+v, %v; want %v", p, err, session.ErrUnavailable)
+	if p, err := directory.PrincipalBySession(t.Context(), secret.New("token")); !errors.Is(err, principal.ErrUnavailable) {
+		t.Errorf("PrincipalBySession() = %+v, %v; want %v", p, err, principal.ErrUnavailable)
 	}
 }

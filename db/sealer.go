@@ -16,7 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/usher-auth/usher/audit"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/keyencryption"
 )
 
 const (
@@ -51,7 +51,7 @@ type Sealer struct {
 
 // A SealerConfig says what a [Sealer] needs.
 type SealerConfig struct {
-	Encryption *session.KeyEncryption // opens the key that signs checkpoints
+	Encryption *keyencryption.Ring // opens the key that signs checkpoints
 	// Out also gets each checkpoint of this Sealer, outside of the database;
 	// nil: only the database has them.
 	Out      io.Writer

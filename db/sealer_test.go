@@ -19,12 +19,12 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/admin"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/keyencryption"
 )
 
 // sealed is an audit with its sealer.
 type sealed struct {
-	encryption *session.KeyEncryption
+	encryption *keyencryption.Ring
 	pg         *dbtest.DB
 	service    *db.DB
 	log        *db.AuditLog

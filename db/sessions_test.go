@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/usher-auth/usher/internal/admin"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/principal"
 )
 
 func TestSessions(t *testing.T) {
@@ -69,7 +69,7 @@ func TestSessions(t *testing.T) {
 	if ended, err := database.EndSessions(t.Context(), "ada", "t"); err != nil || ended != 1 {
 		t.Errorf("EndSessions = %d, %v; want the one that had not expired", ended, err)
 	}
-	if _, err := directory.PrincipalBySession(t.Context(), token); !errors.Is(err, session.ErrSessionUnknown) {
+	if _, err := directory.PrincipalBySession(t.Context(), token); !errors.Is(err, principal.ErrSessionUnknown) {
 		t.Errorf("an ended session gives %v", err)
 	}
 	if ended, err := database.EndSessions(t.Context(), "ada", "t"); err != nil || ended != 0 {

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/keyencryption"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -26,8 +27,8 @@ type signingKeyRow struct {
 }
 
 // SigningKeys loads the keys that are published or will be. A key that cannot
-// be opened is left out and reported in unusable: the others go on.
-func (db *DB) SigningKeys(ctx context.Context, encryption *session.KeyEncryption) (keys []*session.SigningKey, unusable []error, err error) {
+// be decrypted is left out and reported in unusable: the others go on.
+func (db *DB) SigningKeys(ctx context.Context, encryption *keyencryption.Ring) (keys []*session.SigningKey, unusable []error, err error) {
 	rows, err := db.pool.Query(ctx, statement("signing_keys"))
 	if err != nil {
 		return nil, nil, unavailable("signing keys", err)
@@ -41,7 +42,7 @@ func (db *DB) SigningKeys(ctx context.Context, encryption *session.KeyEncryption
 			PublishedAt: r.PublishedAt, SignsFrom: r.SignsFrom,
 			SignsUntil: deref(r.SignsUntil), UnpublishedAt: deref(r.UnpublishedAt), CompromisedAt: deref(r.CompromisedAt),
 		}
-		key, err := session.OpenSigningKey(encryption, r.KID, r.Alg, r.EncryptedKey, times)
+		key, err := encryption.DecryptSigningKey(r.KID, r.Alg, r.EncryptedKey, times)
 		if err != nil {
 			unusable = append(unusable, err)
 			continue
@@ -52,11 +53,11 @@ func (db *DB) SigningKeys(ctx context.Context, encryption *session.KeyEncryption
 }
 
 // EnsureSigningKey makes the first signing key of an algorithm, its private half
-// sealed, and returns its times: it signs at once. It makes none and returns nil
+// encrypted, and returns its times: it signs at once. It makes none and returns nil
 // where that algorithm has a key that signs or is going to. Of two calls at the
 // same time, the second waits for the first. The role must own the table: that
 // of usher serve may not add keys.
-func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *session.KeyEncryption, actor admin.Actor) (made *admin.SigningKeyTimes, err error) {
+func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *keyencryption.Ring, actor admin.Actor) (made *admin.SigningKeyTimes, err error) {
 	// Nobody has cached a key set that lacks the first key, so it waits for
 	// nothing, not even for a replica whose clock is behind.
 	now := time.Now()
@@ -64,7 +65,7 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *sess
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := key.Seal(encryption)
+	encrypted, err := encryption.EncryptSigningKey(key)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *sess
 			return err
 		}
 		added, err := queryRow[admin.SigningKeyTimes](ctx, tx, statement("add_signing_key"), pgx.StrictNamedArgs{
-			"kid": key.ID(), "alg": alg, "public_key": public, "encrypted_key": sealed,
+			"kid": key.ID(), "alg": alg, "public_key": public, "encrypted_key": encrypted,
 			"published_at": key.PublishedAt, "signs_from": key.SignsFrom,
 		})
 		if err != nil {

@@ -11,15 +11,16 @@ import (
 
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/admin"
+	"github.com/usher-auth/usher/internal/keyencryption"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )
 
-func newKeyEncryption(t *testing.T) *session.KeyEncryption {
+func newKeyEncryption(t *testing.T) *keyencryption.Ring {
 	t.Helper()
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
-	encryption, err := session.ParseKeyEncryption(secret.New(base64.StdEncoding.EncodeToString(key)))
+	encryption, err := keyencryption.Parse(secret.New(base64.StdEncoding.EncodeToString(key)))
 	if err != nil {
 		t.Fatal(err)
 	}

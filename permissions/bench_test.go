@@ -29,8 +29,8 @@ func BenchmarkCoverSelect(b *testing.B) {
 			}
 			return read(fmt.Sprintf("acme:project-%05d:*", i))
 		}},
-		// One wildcard with everything else as its company.
-		{"company", func(i int) permissions.Rule {
+		// One wildcard with everything else as its dependents.
+		{"dependents", func(i int) permissions.Rule {
 			if i == 0 {
 				return read("*")
 			}

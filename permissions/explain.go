@@ -17,10 +17,10 @@ func (s Set) Covering(r Rule) (covering Rule, ok bool) {
 // An Omission is a rule that [Set.Select] left out, and why.
 type Omission struct {
 	Rule Rule
-	// Company are the stronger rules that Rule covers, without which it may not
+	// Dependents are the stronger rules that Rule covers, without which it may not
 	// go in.
-	Company []Rule
-	// TooMany says that the rule and its company would have been more than
+	Dependents []Rule
+	// TooMany says that the rule and its dependents would have been more than
 	// [Limit.Patterns]; otherwise they would have cost more than [Limit.Bytes].
 	TooMany bool
 }
@@ -42,11 +42,11 @@ func (s Set) Omissions(selection Selection, limit Limit) []Omission {
 		}
 		// What did not fit when Select came to it fits now no better: since
 		// then, nothing was taken out.
-		end := p.companyEnd(i)
+		end := p.dependentsEnd(i)
 		omissions = append(omissions, Omission{
-			Rule:    r,
-			Company: slices.Clone(s.rules[i+1 : end]),
-			TooMany: len(p.picked)+p.untaken(i, end) > p.limit.Patterns,
+			Rule:       r,
+			Dependents: slices.Clone(s.rules[i+1 : end]),
+			TooMany:    len(p.picked)+p.untaken(i, end) > p.limit.Patterns,
 		})
 	}
 	return omissions

@@ -36,7 +36,7 @@ func TestCovering(t *testing.T) {
 	})
 }
 
-// What a selection leaves out is named, with its company, and is too many or
+// What a selection leaves out is named, with its dependents, and is too many or
 // too long beside what went in.
 func TestOmissions(t *testing.T) {
 	t.Parallel()
@@ -67,9 +67,9 @@ func TestOmissions(t *testing.T) {
 			for _, r := range selected {
 				bytes += textLength(r)
 			}
-			for _, r := range append([]permissions.Rule{o.Rule}, o.Company...) {
+			for _, r := range append([]permissions.Rule{o.Rule}, o.Dependents...) {
 				if r != o.Rule && (!o.Rule.Pattern.Covers(r.Pattern) || r.Access <= o.Rule.Access) {
-					t.Fatalf("%v is company of %v", r, o.Rule)
+					t.Fatalf("%v is a dependent of %v", r, o.Rule)
 				}
 				if !slices.Contains(selected, r) {
 					count++

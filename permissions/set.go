@@ -143,9 +143,9 @@ type Selection struct {
 // gives it, or none.
 //
 // A client that holds a cached READ must never be kept from asking for its
-// FULL. Therefore a pattern goes in only together with its company, the
+// FULL. Therefore a pattern goes in only together with its dependents, the
 // stronger patterns that it covers. The one that decides the access to want
-// goes first. Where its company does not fit, want itself goes in, exact, at
+// goes first. Where its dependents do not fit, want itself goes in, exact, at
 // its access. Then follow the broadest patterns that fit: wildcards before
 // exact ids, shorter literals first, then by bytes.
 //
@@ -162,33 +162,33 @@ func (s Set) Select(want string, limit Limit) (selection Selection, ok bool) {
 	}
 
 	p := picker{limit: limit, rules: s.rules, taken: make([]bool, len(s.rules))}
-	standIn := false
+	replaced := false
 	if want != "" {
 		i := s.decider(want)
-		if end := p.companyEnd(i); end == i+1 || p.fits(i, end) {
+		if end := p.dependentsEnd(i); end == i+1 || p.fits(i, end) {
 			p.take(i, end)
 		} else {
 			p.add(Rule{MustPattern(s.rules[i].Pattern.kind, want), access})
-			standIn = true
+			replaced = true
 		}
 	}
-	loner := -1
+	single := -1
 	for _, i := range s.broadestFirst() {
-		end := p.companyEnd(i)
+		end := p.dependentsEnd(i)
 		if p.fits(i, end) {
 			p.take(i, end)
-		} else if loner < 0 && end == i+1 {
-			loner = i
+		} else if single < 0 && end == i+1 {
+			single = i
 		}
 	}
 	if len(p.picked) == 0 { // no want, and Bytes is less than any rule costs
-		p.take(loner, loner+1)
+		p.take(single, single+1)
 	}
 
 	slices.SortFunc(p.picked, func(a, b Rule) int { return compareNested(a.Pattern, b.Pattern) })
 	return Selection{
 		Set:     Set{p.picked},
-		Partial: standIn || len(p.picked) < len(s.rules),
+		Partial: replaced || len(p.picked) < len(s.rules),
 	}, true
 }
 
@@ -213,9 +213,9 @@ type picker struct {
 	bytes  int // what they cost
 }
 
-// companyEnd returns the index after the last rule of i's company, which
+// dependentsEnd returns the index after the last rule of i's dependents, which
 // starts at i itself.
-func (p *picker) companyEnd(i int) int {
+func (p *picker) dependentsEnd(i int) int {
 	end := i + 1
 	for end < len(p.rules) && p.rules[i].Pattern.Covers(p.rules[end].Pattern) {
 		end++

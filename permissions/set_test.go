@@ -228,7 +228,7 @@ func TestSelectGivesTheTrueAccessOrNone(t *testing.T) {
 		if len(selected) > 1 && !fits(selected) {
 			t.Fatalf("%v is over the limit", selected)
 		}
-		// And nothing is left out that would have fitted with its company.
+		// And nothing is left out that would have fitted with its dependents.
 		for _, r := range cover.Rules() {
 			if slices.Contains(selected, r) {
 				continue
@@ -251,7 +251,7 @@ func TestSelectGivesTheTrueAccessOrNone(t *testing.T) {
 func TestSelect(t *testing.T) {
 	t.Parallel()
 	rules := []permissions.Rule{
-		read("acme:*"), full("acme:design:*"), full("acme:notes"), // a wildcard and its company
+		read("acme:*"), full("acme:design:*"), full("acme:notes"), // a wildcard and its dependents
 		full("b:*"), read("globex:*"), read("b"),
 	}
 	for _, c := range []struct {
@@ -281,7 +281,7 @@ func TestSelect(t *testing.T) {
 			true,
 		},
 		{
-			"a wildcard whose company does not fit gives way to the id", rules, "acme:1",
+			"a wildcard whose dependents do not fit gives way to the id", rules, "acme:1",
 			permissions.Limit{Patterns: 2},
 			[]string{"acme:1 read", "b:* full"},
 			true,
@@ -301,7 +301,7 @@ func TestSelect(t *testing.T) {
 			true,
 		},
 		{
-			"company that is partly in", rules, "acme:design:1",
+			"dependents that are partly in", rules, "acme:design:1",
 			permissions.Limit{Patterns: 4},
 			[]string{"acme:notes full", "acme:design:* full", "acme:* read", "b:* full"},
 			true,

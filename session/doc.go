@@ -15,8 +15,6 @@
 //	claims, err := verifier.Verify(ctx, token)
 //	if err == nil && claims.Can(permissions.Store("acme_notes"), permissions.Full) { … }
 //
-// The package serves no route and asks no database: who the user is and what was
-// granted comes from the caller, and a token is on record only where its caller
-// records it. [Principal], [APIKey], [UpstreamClaims], [Decision] and [Explanation]
-// are what the service's other packages hand to each other around a token.
+// The package serves no route and asks no database: the caller knows who the user
+// is and what was granted, and records the tokens.
 package session

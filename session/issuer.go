@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -241,14 +242,6 @@ func (i *Issuer) audienceNames() string {
 	return strings.Join(names, ", ")
 }
 
-// PrepareFor begins a principal's session: with all that its grants give, for
-// what is asked, at the instant of the look-up. skipped is that of
-// [Principal.Rules]. A principal with an [Principal.Err] may have no token.
-func (i *Issuer) PrepareFor(p *Principal, r Request) (s *Session, skipped []int64) {
-	rules, skipped := p.Rules()
-	return i.Prepare(p.User).For(r).At(p.At).AllowRules(rules...), skipped
-}
-
 // Prepare begins a session for user. The session is for one goroutine and
 // gives one token.
 func (i *Issuer) Prepare(user User) *Session { return &Session{issuer: i, user: user} }
@@ -261,18 +254,56 @@ type Session struct {
 	user          User
 	request       Request
 	at            time.Time
-	rooms, stores []permissions.Rule
+	rooms, stores allowed
 	err           error
-	sealed        bool
-	// chose, where it is not nil, is told what cover and select did for a kind.
-	chose func(permissions.Kind, choice)
+	used          bool
 }
 
-// A choice is what cover and select did for one kind.
-type choice struct {
-	cover     permissions.Set
-	limit     permissions.Limit
-	selection permissions.Selection // empty for a refusal
+// allowed are the rules of one kind.
+type allowed struct {
+	rules []permissions.Rule
+	until []time.Time // of each rule, zero for one without an end; nil if none has one
+}
+
+func (a *allowed) add(r permissions.Rule, until time.Time) {
+	if a.until == nil && !until.IsZero() {
+		a.until = make([]time.Time, len(a.rules), len(a.rules)+1)
+	}
+	if a.until != nil {
+		a.until = append(a.until, until)
+	}
+	a.rules = append(a.rules, r)
+}
+
+// outlasting returns the rules that end after at, in whole seconds as a token
+// writes them.
+func (a *allowed) outlasting(at time.Time) []permissions.Rule {
+	if a.until == nil {
+		return a.rules
+	}
+	var rules []permissions.Rule
+	for n, r := range a.rules {
+		if before(at.Truncate(time.Second), a.until[n].Truncate(time.Second)) {
+			rules = append(rules, r)
+		}
+	}
+	return rules
+}
+
+// end returns when a rule of a token stops being allowed: when the last rule ends
+// that gives all of it. The zero time is never.
+func (a *allowed) end(r permissions.Rule) (end time.Time) {
+	for n := range a.until {
+		if given := a.rules[n]; given.Access >= r.Access && given.Pattern.Covers(r.Pattern) {
+			if a.until[n].IsZero() {
+				return time.Time{}
+			}
+			if a.until[n].After(end) {
+				end = a.until[n]
+			}
+		}
+	}
+	return end
 }
 
 // For sets what the token is asked for. Without it, the token is for all that
@@ -314,11 +345,18 @@ func (s *Session) allow(kind permissions.Kind, text string, access permissions.A
 
 // AllowRules is Allow for parsed rules of either kind.
 func (s *Session) AllowRules(rules ...permissions.Rule) *Session {
+	return s.AllowUntil(time.Time{}, rules...)
+}
+
+// AllowUntil is [Session.AllowRules] for rules that end: a token that holds one of
+// them expires with it, unless another rule without that end allows the same. A
+// rule that ends within a second is left out. The zero time is no end.
+func (s *Session) AllowUntil(end time.Time, rules ...permissions.Rule) *Session {
 	for _, r := range rules {
 		if r.Pattern.Kind() == permissions.StoreKind {
-			s.stores = append(s.stores, r)
+			s.stores.add(r, end)
 		} else {
-			s.rooms = append(s.rooms, r)
+			s.rooms.add(r, end)
 		}
 	}
 	return s
@@ -362,11 +400,39 @@ func (p Patterns) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
+// UnmarshalJSON reads what [Patterns.MarshalJSON] writes, longest pattern
+// first.
+func (p *Patterns) UnmarshalJSON(text []byte) error {
+	var kinds struct{ Rooms, Stores map[string]permissions.Access }
+	if err := json.Unmarshal(text, &kinds); err != nil {
+		return err
+	}
+	rooms, roomsErr := readRules(permissions.RoomKind, kinds.Rooms)
+	stores, storesErr := readRules(permissions.StoreKind, kinds.Stores)
+	*p = Patterns{rooms, stores}
+	return errors.Join(roomsErr, storesErr)
+}
+
+func readRules(kind permissions.Kind, texts map[string]permissions.Access) (rules []permissions.Rule, err error) {
+	for text, access := range texts {
+		pattern, err := permissions.ParsePattern(kind, text)
+		if err != nil {
+			return nil, err
+		}
+		rules = append(rules, permissions.Rule{Pattern: pattern, Access: access})
+	}
+	slices.SortFunc(rules, func(a, b permissions.Rule) int {
+		x, y := a.Pattern.String(), b.Pattern.String()
+		return cmp.Or(cmp.Compare(len(y), len(x)), cmp.Compare(x, y))
+	})
+	return rules, nil
+}
+
 // Authorize signs the token. It returns [ErrNoAccess] where nothing covers the
 // request, [ErrSessionExpired] where the user's own session is over,
 // [ErrNoSigningKey] for a fault of the service, and the first error of Allow.
 func (s *Session) Authorize() (Token, error) {
-	t, key, claims, err := s.settle()
+	t, key, claims, err := s.compose(nil)
 	if err != nil {
 		return Token{}, err
 	}
@@ -374,12 +440,37 @@ func (s *Session) Authorize() (Token, error) {
 	return t, err
 }
 
-// settle is Authorize without the signature.
-func (s *Session) settle() (t Token, key *SigningKey, claims []byte, err error) {
-	if s.sealed {
+// A Preview is the token that [Session.Authorize] would sign, and what it was
+// chosen from.
+type Preview struct {
+	Token Token // without Text
+	// Rooms and Stores are nil for a kind that the token does not carry, or
+	// that a refusal came before.
+	Rooms, Stores *Choice
+}
+
+// A Choice is what a token takes of the rules of one kind.
+type Choice struct {
+	Cover     permissions.Set // of all rules
+	Limit     permissions.Limit
+	Selection permissions.Selection // zero for a refusal
+}
+
+// Preview does all that [Session.Authorize] does but sign, with its errors. With
+// [ErrNoAccess] the preview still says what there was to choose from.
+func (s *Session) Preview() (Preview, error) {
+	p := Preview{}
+	t, _, _, err := s.compose(&p)
+	p.Token = t
+	return p, err
+}
+
+// compose is Authorize without the signature. It fills in preview, unless nil.
+func (s *Session) compose(preview *Preview) (t Token, key *SigningKey, claims []byte, err error) {
+	if s.used {
 		return Token{}, nil, nil, ErrSessionReused
 	}
-	s.sealed = true
+	s.used = true
 	if s.err != nil {
 		return Token{}, nil, nil, s.err
 	}
@@ -391,8 +482,13 @@ func (s *Session) settle() (t Token, key *SigningKey, claims []byte, err error) 
 	if err != nil {
 		return Token{}, nil, nil, err
 	}
-	if err := s.choose(audience, key, len(claims), &t); err != nil {
+	expires := t.ExpiresAt
+	if err := s.choose(audience, key, len(claims), &t, preview); err != nil {
 		return Token{}, nil, nil, err
+	}
+	if t.ExpiresAt.Before(expires) {
+		// Before exp come strings, in which quotation marks are escaped, and iat.
+		claims = bytes.Replace(claims, appendExpiry(nil, expires), appendExpiry(nil, t.ExpiresAt), 1)
 	}
 	if audience.Rooms {
 		claims = appendRules(append(claims, `,"perms":`...), t.Patterns.Rooms, appendRoom)
@@ -406,7 +502,7 @@ func (s *Session) settle() (t Token, key *SigningKey, claims []byte, err error) 
 	return t, key, append(claims, '}'), nil
 }
 
-// begin settles what all tokens have in common: the key, the times, and the
+// begin makes what all tokens have in common: the key, the times, and the
 // claims that they begin with. The claims are written by hand, in a fixed order
 // and from typed fields only: nothing a user's info holds can become a claim of
 // its own (RFC 8725, section 3.12).
@@ -439,7 +535,7 @@ func (i *Issuer) begin(user User, audience Audience, at time.Time, kindAndProjec
 	b = appendString(append(b, `,"sub":`...), user.ID)
 	b = appendString(append(b, `,"aud":`...), audience.Name)
 	b = appendInt(append(b, `,"iat":`...), issued.Unix())
-	b = appendInt(append(b, `,"exp":`...), expires.Unix())
+	b = appendExpiry(b, expires)
 	b = appendString(append(b, `,"jti":`...), t.ID)
 	if user.Organization != "" {
 		b = appendString(append(b, `,"org":`...), user.Organization)
@@ -455,7 +551,7 @@ func (i *Issuer) begin(user User, audience Audience, at time.Time, kindAndProjec
 }
 
 // choose covers and selects what goes into the token.
-func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *Token) error {
+func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *Token, preview *Preview) error {
 	maxBytes := maxTokenBytes
 	if !audience.Rooms {
 		maxBytes = maxStoreTokenBytes
@@ -465,9 +561,9 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 	free := maxBytes - len(key.header) - 2 - base64.RawURLEncoding.EncodedLen(key.signatureSize())
 	free = base64.RawURLEncoding.DecodedLen(free) - headBytes - otherClaims
 
-	take := func(kind permissions.Kind, rules []permissions.Rule, want string, share int, entry func([]byte, permissions.Rule) []byte) ([]permissions.Rule, error) {
+	take := func(kind permissions.Kind, given *allowed, want string, share int, entry func([]byte, permissions.Rule) []byte) ([]permissions.Rule, error) {
 		var scratch []byte
-		cover, limit := permissions.Cover(rules), permissions.Limit{
+		cover, limit := permissions.Cover(given.outlasting(t.IssuedAt)), permissions.Limit{
 			Patterns: s.issuer.cfg.MaxPatterns,
 			Bytes:    cmp.Or(share, -1), // 0 would be no bound
 			Cost: func(r permissions.Rule) int {
@@ -476,13 +572,23 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 			},
 		}
 		selection, ok := cover.Select(want, limit)
-		if s.chose != nil {
-			s.chose(kind, choice{cover, limit, selection})
+		if preview != nil {
+			choice := &Choice{cover, limit, selection}
+			if kind == permissions.StoreKind {
+				preview.Stores = choice
+			} else {
+				preview.Rooms = choice
+			}
 		}
 		if !ok {
 			return nil, ErrNoAccess
 		}
 		t.Partial = t.Partial || selection.Partial
+		for _, r := range selection.Set.Rules() {
+			if end := given.end(r); !end.IsZero() && end.Before(t.ExpiresAt) {
+				t.ExpiresAt = end.Truncate(time.Second)
+			}
+		}
 		return selection.Set.Rules(), nil
 	}
 	var err error
@@ -491,7 +597,7 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 		if audience.Rooms {
 			share = free / 2
 		}
-		if t.Patterns.Stores, err = take(permissions.StoreKind, s.stores, s.request.Store, share, appendStore); err != nil {
+		if t.Patterns.Stores, err = take(permissions.StoreKind, &s.stores, s.request.Store, share, appendStore); err != nil {
 			return err
 		}
 	}
@@ -499,7 +605,7 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 		for _, r := range t.Patterns.Stores {
 			free -= len(appendStore(nil, r)) + 1
 		}
-		if t.Patterns.Rooms, err = take(permissions.RoomKind, s.rooms, s.request.Room, free, appendRoom); err != nil {
+		if t.Patterns.Rooms, err = take(permissions.RoomKind, &s.rooms, s.request.Room, free, appendRoom); err != nil {
 			return err
 		}
 	}
@@ -577,6 +683,8 @@ func appendString(b []byte, s string) []byte {
 	}
 	return append(b, quoted...)
 }
+
+func appendExpiry(b []byte, t time.Time) []byte { return appendInt(append(b, `,"exp":`...), t.Unix()) }
 
 func appendInt(b []byte, n int64) []byte { return strconv.AppendInt(b, n, 10) }
 

@@ -30,10 +30,10 @@ var ErrNoSigningKey = errors.New("session: no signing key is active")
 // and safe for concurrent use, and prints without its private half.
 type SigningKey struct {
 	KeyTimes
-	jwk    JWK
-	header string // the JOSE header of the key's tokens, encoded
-	sign   func(signingInput string) ([]byte, error)
-	sealed func(*KeyEncryption) ([]byte, error)
+	jwk     JWK
+	header  string // the JOSE header of the key's tokens, encoded
+	sign    func(signingInput string) ([]byte, error)
+	marshal func() ([]byte, error) // behind a func so that it cannot be printed
 }
 
 // KeyTimes say when a key is published and when it signs. A zero end is open.
@@ -100,13 +100,7 @@ func NewSigningKey(private crypto.Signer, times KeyTimes) (*SigningKey, error) {
 		jwk:      jwk,
 		header:   base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + alg + `","kid":"` + jwk.KeyID + `","typ":"at+jwt"}`)),
 		sign:     func(input string) ([]byte, error) { return method.Sign(input, private) },
-	}
-	k.sealed = func(encryption *KeyEncryption) ([]byte, error) {
-		der, err := x509.MarshalPKCS8PrivateKey(private)
-		if err != nil {
-			return nil, fmt.Errorf("session: seal key: %w", err)
-		}
-		return encryption.Seal(der, k.sealContext()), nil
+		marshal:  func() ([]byte, error) { return x509.MarshalPKCS8PrivateKey(private) },
 	}
 	const probe = "usher signing key self-test"
 	signature, err := k.sign(probe)
@@ -119,29 +113,17 @@ func NewSigningKey(private crypto.Signer, times KeyTimes) (*SigningKey, error) {
 	return k, nil
 }
 
-// OpenSigningKey opens what [SigningKey.Seal] made for the key of this kid and
-// alg, or returns [ErrUnsealable].
-func OpenSigningKey(encryption *KeyEncryption, kid, alg string, sealed []byte, times KeyTimes) (*SigningKey, error) {
-	der, err := encryption.Open(sealed, sealContext(kid, alg))
-	if err != nil {
-		return nil, fmt.Errorf("session: key %s: %w", kid, err)
-	}
+// ParseSigningKey reads what [SigningKey.MarshalPrivate] wrote: PKCS 8 in DER.
+func ParseSigningKey(der []byte, times KeyTimes) (*SigningKey, error) {
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, fmt.Errorf("session: key %s: not a PKCS 8 private key", kid)
+		return nil, errors.New("session: not a PKCS 8 private key") // the cause could quote it
 	}
 	private, ok := parsed.(crypto.Signer)
 	if !ok {
-		return nil, fmt.Errorf("session: key %s: a %T cannot sign", kid, parsed)
+		return nil, fmt.Errorf("session: a %T cannot sign", parsed)
 	}
-	k, err := NewSigningKey(private, times)
-	if err != nil {
-		return nil, err
-	}
-	if k.ID() != kid || k.Algorithm() != alg {
-		return nil, fmt.Errorf("session: key %s (%s) holds the key %s (%s)", kid, alg, k.ID(), k.Algorithm())
-	}
-	return k, nil
+	return NewSigningKey(private, times)
 }
 
 // ID returns the kid: the RFC 7638 thumbprint of the public key.
@@ -161,15 +143,11 @@ func (k *SigningKey) MarshalPublic() ([]byte, error) {
 // signatureSize is the same for both algorithms (RFC 8032, RFC 7518 3.4).
 func (*SigningKey) signatureSize() int { return 64 }
 
-// Seal encrypts the private half, bound to the key's table, kid and alg.
-func (k *SigningKey) Seal(encryption *KeyEncryption) ([]byte, error) { return k.sealed(encryption) }
+// MarshalPrivate returns the private half as PKCS 8, DER: keep it secret.
+func (k *SigningKey) MarshalPrivate() ([]byte, error) { return k.marshal() }
 
 // String names the key, and nothing else of it.
 func (k *SigningKey) String() string { return k.Algorithm() + " key " + k.ID() }
-
-func (k *SigningKey) sealContext() string { return sealContext(k.ID(), k.Algorithm()) }
-
-func sealContext(kid, alg string) string { return "usher.signing_keys\x00" + kid + "\x00" + alg }
 
 // A Keyring is a set of signing keys as one replica has loaded them. It is
 // immutable.

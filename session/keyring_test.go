@@ -1,117 +1,17 @@
 package session_test
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )
-
-func newEncryption(t testing.TB, keys ...byte) *session.KeyEncryption {
-	t.Helper()
-	var ring []string
-	for _, k := range keys {
-		key := make([]byte, 32)
-		for i := range key {
-			key[i] = k + byte(i)*7
-		}
-		ring = append(ring, base64.StdEncoding.EncodeToString(key))
-	}
-	e, err := session.ParseKeyEncryption(secret.New(strings.Join(ring, ",")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
-}
-
-func TestSealedKeysOpenOnlyAsThemselves(t *testing.T) {
-	t.Parallel()
-	for _, alg := range []string{session.EdDSA, session.ES256} {
-		t.Run(alg, func(t *testing.T) {
-			t.Parallel()
-			key, err := session.GenerateKey(alg, always)
-			if err != nil {
-				t.Fatal(err)
-			}
-			first, both, second := newEncryption(t, 1), newEncryption(t, 2, 1), newEncryption(t, 2)
-			sealed, err := key.Seal(first)
-			if err != nil {
-				t.Fatal(err)
-			}
-			open := func(e *session.KeyEncryption, kid, alg string, sealed []byte) error {
-				_, err := session.OpenSigningKey(e, kid, alg, sealed, always)
-				return err
-			}
-			if err := open(first, key.ID(), alg, sealed); err != nil {
-				t.Errorf("the sealing key does not open it: %v", err)
-			}
-			if err := open(both, key.ID(), alg, sealed); err != nil {
-				t.Errorf("a ring that holds the sealing key does not open it: %v", err)
-			}
-			other, err := session.GenerateKey(alg, always)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for what, err := range map[string]error{
-				"another key encryption key": open(second, key.ID(), alg, sealed),
-				"another row's kid":          open(first, other.ID(), alg, sealed),
-				"another alg":                open(first, key.ID(), "RS256", sealed),
-				"a cut value":                open(first, key.ID(), alg, sealed[:len(sealed)-1]),
-				"an empty value":             open(first, key.ID(), alg, nil),
-			} {
-				if !errors.Is(err, session.ErrUnsealable) {
-					t.Errorf("with %s: error = %v, want %v", what, err, session.ErrUnsealable)
-				}
-			}
-			for i := range sealed {
-				changed := bytes.Clone(sealed)
-				changed[i] ^= 1
-				if err := open(first, key.ID(), alg, changed); err == nil {
-					t.Errorf("byte %d changed: it still opens", i)
-				}
-			}
-			if again, _ := key.Seal(first); bytes.Equal(again, sealed) {
-				t.Error("sealed twice it is the same: the nonce repeats")
-			}
-			if printed := fmt.Sprintf("%v %+v %s", key, *key, key); strings.Contains(printed, "PRIVATE") || len(printed) > 2_000 {
-				t.Errorf("a key prints more than its name: %s", printed)
-			}
-		})
-	}
-}
-
-func TestParseKeyEncryptionRefusesWhatIsNoSecret(t *testing.T) {
-	t.Parallel()
-	b64 := base64.StdEncoding.EncodeToString
-	for name, text := range map[string]string{
-		"empty":              "",
-		"not base64":         "no base64 at all",
-		"31 bytes":           b64(make([]byte, 31)),
-		"zeros":              b64(make([]byte, 32)),
-		"typed text":         b64([]byte("change-me-please-0123456789abcde")),
-		"a pattern":          b64(bytes.Repeat([]byte{1, 2, 3, 250}, 8)),
-		"the second is bad":  b64([]byte("\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff\x01\x12\x23\x34\x45\x56\x67\x78\x89\x9a\xab\xbc\xcd\xde\xef\xf0")) + ",x",
-		"an example of docs": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-	} {
-		_, err := session.ParseKeyEncryption(secret.New(text))
-		if err == nil {
-			t.Errorf("%s: accepted", name)
-		} else if !strings.Contains(err.Error(), "openssl rand -base64 32") {
-			t.Errorf("%s: error %q does not say what to do", name, err)
-		}
-	}
-}
 
 func TestKeyringFollowsTheTimes(t *testing.T) {
 	t.Parallel()

@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	// ErrUnknownKey is a [KeySource]'s answer to a kid that is none of its
+	// ErrSigningKeyUnknown is a [KeySource]'s answer to a kid that is none of its
 	// keys'. A token that names it is invalid.
-	ErrUnknownKey = errors.New("session: unknown key")
+	ErrSigningKeyUnknown = errors.New("session: unknown key")
 	// ErrKeysUnavailable says that a [KeySource] cannot tell: a fault to try
 	// again later, which says nothing about the token.
 	ErrKeysUnavailable = errors.New("session: keys are unavailable")
@@ -23,7 +23,7 @@ var (
 
 // A KeySource finds the key that a token names. It is safe for concurrent use.
 type KeySource interface {
-	// Key returns the key with this kid, or [ErrUnknownKey], or an error that
+	// Key returns the key with this kid, or [ErrSigningKeyUnknown], or an error that
 	// wraps [ErrKeysUnavailable]. It returns when ctx ends.
 	Key(ctx context.Context, kid string) (JWK, error)
 }
@@ -94,7 +94,7 @@ func KeysFromFile(path string) (KeySet, error) {
 func (s KeySet) Key(_ context.Context, kid string) (JWK, error) {
 	k, ok := s.keys[kid]
 	if !ok {
-		return JWK{}, ErrUnknownKey
+		return JWK{}, ErrSigningKeyUnknown
 	}
 	return k, nil
 }

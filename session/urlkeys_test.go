@@ -89,7 +89,7 @@ func look(keys session.KeySource, kid string) (string, time.Duration) {
 	switch {
 	case err == nil && k.KeyID == kid:
 		return "found", time.Since(start)
-	case errors.Is(err, session.ErrUnknownKey):
+	case errors.Is(err, session.ErrSigningKeyUnknown):
 		return "unknown", time.Since(start)
 	case errors.Is(err, session.ErrKeysUnavailable):
 		return "unavailable", time.Since(start)

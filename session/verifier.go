@@ -244,7 +244,7 @@ func findKey(ctx context.Context, keys KeySource, m *jws.Message, takesType func
 	}
 	key, err := keys.Key(ctx, m.KeyID)
 	switch {
-	case errors.Is(err, ErrUnknownKey):
+	case errors.Is(err, ErrSigningKeyUnknown):
 		return JWK{}, errUnknownKey
 	case errors.Is(err, ErrKeysUnavailable):
 		return JWK{}, err

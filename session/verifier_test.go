@@ -186,7 +186,7 @@ func TestKeySourceSeesOnlySafeKids(t *testing.T) {
 		if kid == "" || len(kid) > 128 || strings.Trim(kid, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
 			t.Errorf("asked for %.200q", kid)
 		}
-		return session.JWK{}, session.ErrUnknownKey
+		return session.JWK{}, session.ErrSigningKeyUnknown
 	})
 	v := newVerifier(t, session.VerifierConfig{Keys: keys})
 	for _, kid := range []string{"good-kid_1.", "", strings.Repeat("k", 129), strings.Repeat("k", 5000), "../../etc/passwd", "a/b", `a\b`, "a'--", "a b", "a\x00", "é", "a\n", "%2e", "ed1:x"} {
@@ -217,8 +217,8 @@ func TestKeySourceFaults(t *testing.T) {
 		is, and     error
 		unavailable bool
 	}{
-		{"unknown", session.JWK{}, session.ErrUnknownKey, session.ErrInvalidToken, nil, false},
-		{"unknown, wrapped", session.JWK{}, fmt.Errorf("file: %w", session.ErrUnknownKey), session.ErrInvalidToken, nil, false},
+		{"unknown", session.JWK{}, session.ErrSigningKeyUnknown, session.ErrInvalidToken, nil, false},
+		{"unknown, wrapped", session.JWK{}, fmt.Errorf("file: %w", session.ErrSigningKeyUnknown), session.ErrInvalidToken, nil, false},
 		{"unavailable", session.JWK{}, session.ErrKeysUnavailable, session.ErrKeysUnavailable, nil, true},
 		{"unavailable, wrapped", session.JWK{}, fmt.Errorf("%w: %w", session.ErrKeysUnavailable, disk), session.ErrKeysUnavailable, disk, true},
 		{"any other", session.JWK{}, disk, session.ErrKeysUnavailable, disk, true},

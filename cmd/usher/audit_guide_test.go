@@ -27,9 +27,9 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/db/pglocal"
+	"github.com/usher-auth/usher/internal/keyencryption"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
-	"github.com/usher-auth/usher/session"
 )
 
 // updateReference rewrites the reference of docs/audit.md from the comments of
@@ -135,7 +135,7 @@ func newAsked(t *testing.T) *asked {
 	}
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
-	encryption, err := session.ParseKeyEncryption(secret.New(base64.StdEncoding.EncodeToString(key)))
+	encryption, err := keyencryption.Parse(secret.New(base64.StdEncoding.EncodeToString(key)))
 	if err != nil {
 		t.Fatal(err)
 	}

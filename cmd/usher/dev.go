@@ -27,6 +27,8 @@ import (
 	"github.com/usher-auth/usher/db/pglocal"
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/keyencryption"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/internal/service"
 	"github.com/usher-auth/usher/session"
@@ -242,7 +244,7 @@ func (c *devCmd) signedIn(ctx context.Context, owner secret.Text) ([]string, err
 
 // checkGivenDatabase refuses, before anything is written, a database that a
 // usher dev in another folder uses: two would replace each other's keys.
-func (c *devCmd) checkGivenDatabase(ctx context.Context, out *console, last devFile, encryption *session.KeyEncryption) error {
+func (c *devCmd) checkGivenDatabase(ctx context.Context, out *console, last devFile, encryption *keyencryption.Ring) error {
 	given, err := c.url()
 	if err != nil {
 		return err
@@ -387,7 +389,7 @@ func demoAPIKey(ctx context.Context, database *db.DB, last string) (string, erro
 	}
 	_, err = database.AddAPIKey(ctx, admin.NewAPIKey{
 		ID: key.ID, SecretHash: key.Hash, Name: demoKeyName, Patterns: scope,
-		Routes: []string{session.RouteAuth, session.RouteAuthorizeUser, session.RouteIdentifyUser},
+		Routes: []string{principal.RouteAuth, principal.RouteAuthorizeUser, principal.RouteIdentifyUser},
 	}, devActor)
 	return text.Reveal(), err
 }
@@ -419,7 +421,7 @@ func demoAdminKey(ctx context.Context, database *db.DB, last string) (string, er
 
 // ownKeyEncryption returns the folder's key encryption key, which it makes the
 // first time.
-func (c *devCmd) ownKeyEncryption() (*session.KeyEncryption, error) {
+func (c *devCmd) ownKeyEncryption() (*keyencryption.Ring, error) {
 	file := filepath.Join(c.Dir, "key-encryption-key")
 	text, err := os.ReadFile(file)
 	switch {
@@ -437,7 +439,7 @@ func (c *devCmd) ownKeyEncryption() (*session.KeyEncryption, error) {
 	if err != nil {
 		return nil, err
 	}
-	encryption, err := session.ParseKeyEncryption(secret.New(string(text)))
+	encryption, err := keyencryption.Parse(secret.New(string(text)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -446,7 +448,7 @@ func (c *devCmd) ownKeyEncryption() (*session.KeyEncryption, error) {
 
 // makeKeys makes the first signing key and the key of the audit's checkpoints,
 // once.
-func (c *devCmd) makeKeys(ctx context.Context, owner secret.Text, encryption *session.KeyEncryption) error {
+func (c *devCmd) makeKeys(ctx context.Context, owner secret.Text, encryption *keyencryption.Ring) error {
 	database, err := db.Open(owner)
 	if err != nil {
 		return err

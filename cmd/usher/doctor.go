@@ -11,6 +11,7 @@ import (
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -106,7 +107,7 @@ func oneLine(text string) string { return strings.Join(strings.Fields(text), " "
 
 // because is what lies behind a fault, in the first line of who says it.
 func because(err error) string {
-	_, cause, found := strings.Cut(err.Error(), session.ErrUnavailable.Error()+": ")
+	_, cause, found := strings.Cut(err.Error(), principal.ErrUnavailable.Error()+": ")
 	if !found {
 		cause = plain(err)
 	}

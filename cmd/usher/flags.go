@@ -11,6 +11,7 @@ import (
 
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/keyencryption"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/internal/service"
 	"github.com/usher-auth/usher/session"
@@ -76,12 +77,12 @@ type keyEncryptionFlags struct {
 	KeyEncryptionKeyFile string      `env:"USHER_KEY_ENCRYPTION_KEY_FILE" placeholder:"FILE" help:"File that holds the key encryption keys."`
 }
 
-func (f *keyEncryptionFlags) encryption() (*session.KeyEncryption, error) {
+func (f *keyEncryptionFlags) encryption() (*keyencryption.Ring, error) {
 	text, err := oneSecret("key-encryption-key", f.KeyEncryptionKey, f.KeyEncryptionKeyFile)
 	if err != nil {
 		return nil, err
 	}
-	return session.ParseKeyEncryption(text)
+	return keyencryption.Parse(text)
 }
 
 // tokenFlags say what tokens hold.

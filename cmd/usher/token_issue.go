@@ -9,6 +9,7 @@ import (
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/service"
 	"github.com/usher-auth/usher/session"
 
@@ -106,14 +107,14 @@ func (c *tokenIssueCmd) issue(ctx context.Context, database *db.DB, issuer *sess
 }
 
 // decideFor returns a principal's token, or the refusal.
-func decideFor(issuer *session.Issuer, p *session.Principal, r session.Request, d *audit.Decision) (session.Token, error) {
+func decideFor(issuer *session.Issuer, p *principal.Principal, r session.Request, d *audit.Decision) (session.Token, error) {
 	if !p.Known {
-		return session.Token{}, session.ErrUserUnknown
+		return session.Token{}, principal.ErrUserUnknown
 	}
 	if err := p.Err(); err != nil {
 		return session.Token{}, err
 	}
-	s, skipped := issuer.PrepareFor(p, r)
+	s, skipped := p.Prepare(issuer, r)
 	d.SkippedGrants = skipped
 	return s.Authorize()
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/db"
+	"github.com/usher-auth/usher/internal/preview"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -35,7 +37,7 @@ func (c *tokenPreviewCmd) Run(ctx context.Context, out *console, database *db.DB
 	if err != nil {
 		return err
 	}
-	e, err := api.Explain(ctx, directory, issuer, c.User, c.Org, c.request())
+	e, err := api.Preview(ctx, directory, issuer, c.User, c.Org, c.request())
 	if err != nil {
 		return err
 	}
@@ -45,7 +47,7 @@ func (c *tokenPreviewCmd) Run(ctx context.Context, out *console, database *db.DB
 	return c.print(out, e)
 }
 
-func (c *tokenPreviewCmd) print(out *console, e *session.Explanation) error {
+func (c *tokenPreviewCmd) print(out *console, e *preview.Preview) error {
 	w, org := out.out, c.Org
 	user := cell(e.UserID)
 	asked := ""
@@ -66,7 +68,7 @@ func (c *tokenPreviewCmd) print(out *console, e *session.Explanation) error {
 	default:
 		fmt.Fprintf(w, "%s would get a token for %s.\n", user, e.Audience)
 	}
-	if errors.Is(e.Refusal, session.ErrUserUnknown) || errors.Is(e.Refusal, session.ErrUserDisabled) {
+	if errors.Is(e.Refusal, principal.ErrUserUnknown) || errors.Is(e.Refusal, principal.ErrUserDisabled) {
 		return nil
 	}
 	switch {
@@ -116,7 +118,7 @@ func listed(ids []string) string {
 
 // grantRows writes a grant: a row for each pattern that it gives, and one for a
 // reason why it gives none, or not all.
-func grantRows(e *session.Explanation, g *session.ExplainedGrant) (rows [][]string) {
+func grantRows(e *preview.Preview, g *preview.Grant) (rows [][]string) {
 	row := func(gives, matches, inToken string) {
 		cells := []string{strconv.FormatInt(g.ID, 10), strings.TrimSpace(g.SubjectKind + " " + g.SubjectID), g.Kind, g.Pattern, g.Access.String()}
 		rows = append(rows, append(cells, gives, matches, inToken))
@@ -145,7 +147,7 @@ func grantRows(e *session.Explanation, g *session.ExplainedGrant) (rows [][]stri
 }
 
 // inToken says whether a rule is in the token, and why not.
-func inToken(e *session.Explanation, g *session.ExplainedGrant, r *session.ExplainedRule) string {
+func inToken(e *preview.Preview, g *preview.Grant, r *preview.Rule) string {
 	switch {
 	case r.InToken:
 		return "yes"
@@ -162,7 +164,7 @@ func inToken(e *session.Explanation, g *session.ExplainedGrant, r *session.Expla
 	if r.LeftOut.Limit == "bytes" {
 		why = "no: over the limit of bytes"
 	}
-	if dependents := r.LeftOut.Company; len(dependents) > 0 {
+	if dependents := r.LeftOut.Dependents; len(dependents) > 0 {
 		const shown = 3
 		names := listed(dependents[:min(len(dependents), shown)])
 		if more := len(dependents) - shown; more > 0 {
@@ -173,8 +175,8 @@ func inToken(e *session.Explanation, g *session.ExplainedGrant, r *session.Expla
 			why = fmt.Sprintf("no: needs %s in the token too, which are too long", names)
 		}
 	}
-	if r.LeftOut.StandIn != "" {
-		why += fmt.Sprintf("; %s is in it instead", r.LeftOut.StandIn)
+	if r.LeftOut.ReplacedBy != "" {
+		why += fmt.Sprintf("; %s is in it instead", r.LeftOut.ReplacedBy)
 	}
 	return why
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/usher-auth/usher/db/dbtest"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/preview"
 )
 
 func TestTokenPreviewCommand(t *testing.T) {
@@ -95,12 +95,12 @@ GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
 	u.shows("token preview eve --room acme:x", "eve would be refused (user_disabled): user is disabled.")
 	u.shows("token preview zoe", "zoe would be refused (user_unknown): no such user.")
 
-	e := decode[session.Explanation](u, "token preview ada --org acme --json --store acme_other")
-	want := []session.ExplainedRule{{Pattern: "acme_*", Matches: new(true), Decides: true, InToken: true}}
+	e := decode[preview.Preview](u, "token preview ada --org acme --json --store acme_other")
+	want := []preview.Rule{{Pattern: "acme_*", Matches: new(true), Decides: true, InToken: true}}
 	if diff := cmp.Diff(want, e.Grants[14].Rules); diff != "" || e.Organization != "acme" || e.Reason != "" {
 		t.Errorf("explained %+v; rules (-want +got):\n%s", e, diff)
 	}
-	if e := decode[session.Explanation](u, "token preview zoe --json"); e.Reason != "user_unknown" {
+	if e := decode[preview.Preview](u, "token preview zoe --json"); e.Reason != "user_unknown" {
 		t.Errorf("reason = %q, want user_unknown", e.Reason)
 	}
 

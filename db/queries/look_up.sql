@@ -51,7 +51,8 @@ SELECT asked.n, p.*
                coalesce(array_agg(g.subject_id), '{}') AS grant_subject_ids,
                coalesce(array_agg(g.resource_kind), '{}') AS grant_kinds,
                coalesce(array_agg(g.pattern), '{}') AS grant_patterns,
-               coalesce(array_agg(g.access), '{}') AS grant_access
+               coalesce(array_agg(g.access), '{}') AS grant_access,
+               coalesce(array_agg(g.valid_until), '{}') AS grant_untils
           FROM subject
           JOIN usher.grants g ON g.subject_kind = subject.kind AND g.subject_id = subject.id
          WHERE g.revoked_at IS NULL

@@ -7,34 +7,34 @@ import (
 
 	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/jws"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/strictjson"
-	"github.com/usher-auth/usher/session"
 )
 
 // read checks the claims of a token whose signature is good, expiry last, and
 // takes what usher needs of them.
-func (p *provider) read(m *jws.Message, payload strictjson.Members, now time.Time) (session.UpstreamClaims, error) {
+func (p *provider) read(m *jws.Message, payload strictjson.Members, now time.Time) (principal.ProviderClaims, error) {
 	if !p.takesType(m.Header) {
-		return session.UpstreamClaims{}, p.refuse(codes.TypeMismatch, "typ is not one of %q", p.Types)
+		return principal.ProviderClaims{}, p.refuse(codes.TypeMismatch, "typ is not one of %q", p.Types)
 	}
 	if err := p.checkAudience(payload); err != nil {
-		return session.UpstreamClaims{}, err
+		return principal.ProviderClaims{}, err
 	}
 	if err := p.checkRules(payload); err != nil {
-		return session.UpstreamClaims{}, err
+		return principal.ProviderClaims{}, err
 	}
-	claims := session.UpstreamClaims{
+	claims := principal.ProviderClaims{
 		Issuer:    p.name(),
 		Selective: p.OrganizationClaim != "" && p.OrganizationsClaim == "",
 		Info:      p.info(payload),
 	}
 	user, _ := claim(payload, p.UserClaim).Text()
 	claims.UserID = p.prefix() + user
-	if user == "" || !session.IsDirectoryID(claims.UserID) {
-		return session.UpstreamClaims{}, p.refuse(codes.ClaimsInvalid, "%s is not a string that is an id of a user", p.UserClaim)
+	if user == "" || !principal.IsID(claims.UserID) {
+		return principal.ProviderClaims{}, p.refuse(codes.ClaimsInvalid, "%s is not a string that is an id of a user", p.UserClaim)
 	}
 	if err := p.readMemberships(payload, &claims); err != nil {
-		return session.UpstreamClaims{}, err
+		return principal.ProviderClaims{}, err
 	}
 	claims.SessionID, _ = claim(payload, p.SessionClaim).Text()
 	claims.TokenID, _ = jws.Text(payload, "jti")
@@ -141,7 +141,7 @@ const MaxMemberships = 500
 // readMemberships refuses what is not of its type, and lists that the provider
 // keeps elsewhere: to read those as empty would end memberships, or widen a
 // session to all organizations.
-func (p *provider) readMemberships(payload strictjson.Members, claims *session.UpstreamClaims) error {
+func (p *provider) readMemberships(payload strictjson.Members, claims *principal.ProviderClaims) error {
 	for _, name := range []string{p.OrganizationClaim, p.OrganizationsClaim, p.GroupsClaim} {
 		if isElsewhere(payload, name) {
 			return p.refuse(codes.ClaimsIncomplete, "%s is not in the token, which says that the provider keeps it elsewhere: have the provider list fewer, "+
@@ -168,7 +168,7 @@ func (p *provider) readMemberships(payload strictjson.Members, claims *session.U
 		if !ok {
 			return p.refuse(codes.ClaimsInvalid, "%s is not an array of strings, or an object of objects", list.name)
 		}
-		fits := slices.DeleteFunc(ids, func(id string) bool { return !session.IsDirectoryID(id) })
+		fits := slices.DeleteFunc(ids, func(id string) bool { return !principal.IsID(id) })
 		claims.Skipped += len(ids) - len(fits)
 		if len(fits) > MaxMemberships {
 			fits, *list.leftOut = fits[:MaxMemberships:MaxMemberships], fits[MaxMemberships:]

@@ -14,8 +14,8 @@ import (
 
 	"github.com/usher-auth/usher/internal/jwk"
 	"github.com/usher-auth/usher/internal/loopback"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
-	"github.com/usher-auth/usher/session"
 )
 
 // HS256 is for providers that share a secret with usher, and for them alone.
@@ -169,7 +169,7 @@ var validate = sync.OnceValue(func() *validator.Validate {
 		},
 		"id_template": func(f validator.FieldLevel) bool {
 			prefix, there := strings.CutSuffix(f.Field().String(), idPlaceholder)
-			return there && !strings.ContainsAny(prefix, "{}") && (prefix == "" || session.IsDirectoryID(prefix))
+			return there && !strings.ContainsAny(prefix, "{}") && (prefix == "" || principal.IsID(prefix))
 		},
 		"valued": func(f validator.FieldLevel) bool {
 			rule, _ := f.Field().Interface().(ClaimRule)

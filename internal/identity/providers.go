@@ -14,6 +14,7 @@ import (
 	"github.com/usher-auth/usher/internal/codes"
 	"github.com/usher-auth/usher/internal/jwk"
 	"github.com/usher-auth/usher/internal/jws"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/internal/strictjson"
 	"github.com/usher-auth/usher/session"
@@ -161,10 +162,10 @@ func (*KeysUnavailableError) Is(target error) bool { return target == session.Er
 // [*KeysUnavailableError]. It waits for nothing but an unknown key's fetch, and
 // that no longer than ctx. Which issuer's rules and keys hold, iss says; that a
 // token has expired is said of one alone that is in order otherwise.
-func (p *Providers) Verify(ctx context.Context, text secret.Text) (session.UpstreamClaims, error) {
+func (p *Providers) Verify(ctx context.Context, text secret.Text) (principal.ProviderClaims, error) {
 	token := text.Reveal()
 	if strings.Count(token, ".") == jweDots {
-		return session.UpstreamClaims{}, &ProviderTokenError{Code: codes.TokenEncrypted}
+		return principal.ProviderClaims{}, &ProviderTokenError{Code: codes.TokenEncrypted}
 	}
 	var of *provider
 	var payload strictjson.Members
@@ -182,7 +183,7 @@ func (p *Providers) Verify(ctx context.Context, text secret.Text) (session.Upstr
 		err = faultOf(fault, of)
 	}
 	if err != nil {
-		return session.UpstreamClaims{}, err
+		return principal.ProviderClaims{}, err
 	}
 	return of.read(m, payload, p.now())
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/principal"
 )
 
 // Why a user whom a proxy names is refused: a 401.
@@ -128,9 +128,9 @@ func (p *proxies) readUser(req *http.Request) (*ProxyUser, error) {
 	switch {
 	case !p.trusts(peer):
 		return nil, ErrUntrustedProxy
-	case len(users) != 1 || !session.IsDirectoryID(users[0]):
+	case len(users) != 1 || !principal.IsID(users[0]):
 		return nil, ErrBadProxyUser
-	case len(organizations) > 1 || len(organizations) == 1 && !session.IsDirectoryID(organizations[0]):
+	case len(organizations) > 1 || len(organizations) == 1 && !principal.IsID(organizations[0]):
 		return nil, ErrBadProxyUser
 	}
 	named := &ProxyUser{User: users[0], Proxy: peer}

@@ -18,7 +18,7 @@ import (
 	"github.com/usher-auth/usher/internal/identity"
 	"github.com/usher-auth/usher/internal/identity/identitytest"
 	"github.com/usher-auth/usher/internal/jwk"
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/principal"
 )
 
 // A shape is a token as a provider writes it: what is recorded of its header and
@@ -27,7 +27,7 @@ type shape struct {
 	name           string
 	line           string // of [identity.ParseProviders]
 	header, claims string // JSON, over the usual alg, kid, iss, iat and exp
-	want           session.UpstreamClaims
+	want           principal.ProviderClaims
 	refused        string // a code, in place of want
 	life           time.Duration
 }
@@ -106,7 +106,7 @@ func info(pairs ...string) map[string]string {
 }
 
 func shapes(secretFile string) []shape {
-	type c = session.UpstreamClaims
+	type c = principal.ProviderClaims
 	authjsLine := "authjs issuer=https://app.example.com aud=usher secret-file=" + secretFile
 	return []shape{
 		{name: "Clerk 2: session", line: clerkLine, header: clerkWants, claims: clerk + `,"sts":"active",` + clerkOrg, want: c{UserID: "user_1", Organization: "org_1", Selective: true, SessionID: "sess_1", TokenID: "j1"}},

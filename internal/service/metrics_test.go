@@ -20,6 +20,7 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/keyencryption"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/internal/service"
 	"github.com/usher-auth/usher/session"
@@ -32,7 +33,7 @@ func TestMetrics(t *testing.T) {
 	pg := dbtest.New(t)
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw)
-	encryption, err := session.ParseKeyEncryption(secret.New(base64.StdEncoding.EncodeToString(raw)))
+	encryption, err := keyencryption.Parse(secret.New(base64.StdEncoding.EncodeToString(raw)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/keyencryption"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/internal/service"
 	"github.com/usher-auth/usher/session"
@@ -50,7 +51,7 @@ func start(t *testing.T, secured bool) *running {
 	defer owner.Close()
 	random := make([]byte, 32)
 	_, _ = rand.Read(random)
-	encryption, err := session.ParseKeyEncryption(secret.New(base64.StdEncoding.EncodeToString(random)))
+	encryption, err := keyencryption.Parse(secret.New(base64.StdEncoding.EncodeToString(random)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,8 @@ import (
 	"github.com/usher-auth/usher/api"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/internal/identity"
+	"github.com/usher-auth/usher/internal/keyencryption"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )
@@ -32,7 +34,7 @@ import (
 type Config struct {
 	DatabaseURL   secret.Text
 	Mode          db.Mode // that the database must have
-	KeyEncryption *session.KeyEncryption
+	KeyEncryption *keyencryption.Ring
 
 	// Issuer says how to issue tokens. Its Keys are those of the database.
 	Issuer session.IssuerConfig
@@ -123,7 +125,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&state{cfg.Version, cfg.Issuer.Algorithm, keyring, map[string]*db.DB{"issuing": database, "admin": adminDB}})
 	registry.MustRegister(cfg.Metrics...)
-	if s.sealer, err = database.NewSealer(ctx, db.SealerConfig{Encryption: cfg.KeyEncryption, Out: cfg.Checkpoints, Registry: registry}); errors.Is(err, session.ErrUnavailable) {
+	if s.sealer, err = database.NewSealer(ctx, db.SealerConfig{Encryption: cfg.KeyEncryption, Out: cfg.Checkpoints, Registry: registry}); errors.Is(err, principal.ErrUnavailable) {
 		return nil, err
 	} else if err != nil {
 		cfg.Logger.ErrorContext(ctx, "the audit is kept but not sealed: changes to it would not be detected", "error", err.Error())

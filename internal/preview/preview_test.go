@@ -1,26 +1,29 @@
-package session_test
+package preview_test
 
 import (
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/usher-auth/usher/internal/preview"
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
-func drawPrincipal(t *rapid.T) *session.Principal {
+func drawPrincipal(t *rapid.T) *principal.Principal {
 	id := rapid.SampledFrom([]string{"a", "b", "ab", "a:b", "*"})
-	p := &session.Principal{
-		At:       noon,
+	p := &principal.Principal{
+		At:       time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC),
 		Known:    rapid.IntRange(0, 19).Draw(t, "known") < 19,
 		Disabled: rapid.IntRange(0, 19).Draw(t, "disabled") == 19,
 		User:     session.User{ID: id.Draw(t, "user")},
-		MemberOf: session.MemberOf{
+		MemberOf: principal.MemberOf{
 			Organizations: rapid.SliceOfNDistinct(id, 0, 3, rapid.ID).Draw(t, "organizations"),
 			Groups:        rapid.SliceOfNDistinct(id, 0, 3, rapid.ID).Draw(t, "groups"),
 		},
@@ -28,12 +31,12 @@ func drawPrincipal(t *rapid.T) *session.Principal {
 	rooms := []string{"*", "a:*", "b:*", "a:b:*", "a:b:c", "a:b:d", "a:c", "b", "{user}:*", "{organization}:*", "{organization}:{group}:*", "a:{user}", "a**"}
 	stores := []string{"*", "a*", "a_*", "a_b", "b", "{organization}_*", "a_{user}"}
 	for n := range rapid.IntRange(0, 14).Draw(t, "grants") {
-		g := session.Grant{ID: int64(n), Kind: permissions.RoomKind, SubjectKind: "everyone"}
-		pattern := rooms
+		g := principal.Grant{ID: int64(n), SubjectKind: "everyone"}
+		kind, patterns := permissions.RoomKind, rooms
 		if rapid.IntRange(0, 2).Draw(t, "store") == 2 {
-			g.Kind, pattern = permissions.StoreKind, stores
+			kind, patterns = permissions.StoreKind, stores
 		}
-		g.Pattern = rapid.SampledFrom(pattern).Draw(t, "pattern")
+		g.Template, _ = permissions.ParseTemplate(kind, rapid.SampledFrom(patterns).Draw(t, "pattern")) // the zero one gives nothing
 		g.Access = rapid.SampledFrom([]permissions.Access{permissions.Read, permissions.Full}).Draw(t, "access")
 		if len(p.MemberOf.Groups) > 0 && rapid.Bool().Draw(t, "of a group") {
 			g.SubjectKind, g.SubjectID = "group", rapid.SampledFrom(p.MemberOf.Groups).Draw(t, "group")
@@ -43,8 +46,8 @@ func drawPrincipal(t *rapid.T) *session.Principal {
 	return p
 }
 
-// What Explain says is what Authorize does, and each of its reasons holds.
-func TestExplainSaysWhatAuthorizeDoes(t *testing.T) {
+// What a preview says is what Authorize does, and each of its reasons holds.
+func TestPreviewIsWhatAuthorizeDoes(t *testing.T) {
 	t.Parallel()
 	key, err := session.GenerateKey(session.EdDSA, session.KeyTimes{})
 	if err != nil {
@@ -66,7 +69,7 @@ func TestExplainSaysWhatAuthorizeDoes(t *testing.T) {
 			Audience: rapid.SampledFrom([]string{"", "both"}).Draw(t, "audience"),
 		}
 
-		e, err := issuer.Explain(p, request)
+		e, err := preview.Of(issuer, p, request)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +79,7 @@ func TestExplainSaysWhatAuthorizeDoes(t *testing.T) {
 			}
 			return
 		}
-		s, skipped := issuer.PrepareFor(p, request)
+		s, skipped := p.Prepare(issuer, request)
 		token, err := s.Authorize()
 		if !errors.Is(err, e.Refusal) || (err == nil) != (e.Refusal == nil) {
 			t.Fatalf("refused for %v, explained by %v", err, e.Refusal)
@@ -121,7 +124,7 @@ func TestExplainSaysWhatAuthorizeDoes(t *testing.T) {
 				}
 				if r.LeftOut != nil {
 					leftOut++
-					if id := r.LeftOut.StandIn; id != "" {
+					if id := r.LeftOut.ReplacedBy; id != "" {
 						explained[fmt.Sprintf("%s %s %s", g.Kind, id, g.Access)] = true
 					}
 				}
@@ -158,13 +161,20 @@ func text(t *rapid.T, p session.Patterns) string {
 	return string(b)
 }
 
-func TestExplainRefusesBadRequests(t *testing.T) {
+func TestBadRequests(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	p := &session.Principal{Known: true, User: session.User{ID: "ada"}}
+	key, err := session.GenerateKey(session.EdDSA, session.KeyTimes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := session.NewIssuer(session.IssuerConfig{Issuer: "https://auth.example.com", Keys: session.NewKeyring(key)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &principal.Principal{Known: true, User: session.User{ID: "ada"}}
 	for _, r := range []session.Request{{Room: "a*"}, {Store: "a:b"}, {Audience: "nobody"}} {
-		if e, err := issuer.Explain(p, r); err == nil {
-			t.Errorf("Explain(%+v) = %+v, want an error", r, e)
+		if e, err := preview.Of(issuer, p, r); err == nil {
+			t.Errorf("Of(%+v) = %+v, want an error", r, e)
 		}
 	}
 }

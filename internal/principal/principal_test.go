@@ -1,4 +1,4 @@
-package session_test
+package principal_test
 
 import (
 	"errors"
@@ -6,21 +6,29 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
+// template returns the zero template, which gives nothing, for a text that is not
+// one.
+func template(pattern string) permissions.Template {
+	t, _ := permissions.ParseTemplate(permissions.RoomKind, pattern)
+	return t
+}
+
 func TestRules(t *testing.T) {
 	t.Parallel()
-	room := func(subjectKind, subjectID, pattern string, access permissions.Access) session.Grant {
-		return session.Grant{ID: 7, SubjectKind: subjectKind, SubjectID: subjectID, Kind: permissions.RoomKind, Pattern: pattern, Access: access}
+	room := func(subjectKind, subjectID, pattern string, access permissions.Access) principal.Grant {
+		return principal.Grant{ID: 7, SubjectKind: subjectKind, SubjectID: subjectID, Template: template(pattern), Access: access}
 	}
-	everyone := func(pattern string) session.Grant { return room("everyone", "", pattern, permissions.Read) }
-	two := session.MemberOf{Organizations: []string{"acme", "globex"}, Groups: []string{"red", "blue"}}
+	everyone := func(pattern string) principal.Grant { return room("everyone", "", pattern, permissions.Read) }
+	two := principal.MemberOf{Organizations: []string{"acme", "globex"}, Groups: []string{"red", "blue"}}
 	for name, test := range map[string]struct {
 		user    string
-		member  session.MemberOf
-		grant   session.Grant
+		member  principal.MemberOf
+		grant   principal.Grant
 		want    []string
 		skipped bool
 	}{
@@ -30,15 +38,15 @@ func TestRules(t *testing.T) {
 		"{organization} of an organization: its own": {"ada", two, room("organization", "acme", "{organization}:*", permissions.Full), []string{"acme:*"}, false},
 		"{group} of a group: its own":                {"ada", two, room("group", "red", "team:{group}", permissions.Full), []string{"team:red"}, false},
 		"both: every pair":                           {"ada", two, everyone("{organization}:{group}:*"), []string{"acme:red:*", "acme:blue:*", "globex:red:*", "globex:blue:*"}, false},
-		"no organization, no pattern":                {"ada", session.MemberOf{}, everyone("{organization}:*"), nil, false},
+		"no organization, no pattern":                {"ada", principal.MemberOf{}, everyone("{organization}:*"), nil, false},
 		"a value that holds the separator":           {"ada:evil", two, everyone("home:{user}:*"), nil, true},
 		"a value that holds a wildcard":              {"*", two, everyone("home:{user}:*"), nil, true},
-		"one value of two fits":                      {"ada", session.MemberOf{Organizations: []string{"acme", "a:b"}}, everyone("{organization}:*"), []string{"acme:*"}, true},
+		"one value of two fits":                      {"ada", principal.MemberOf{Organizations: []string{"acme", "a:b"}}, everyone("{organization}:*"), []string{"acme:*"}, true},
 		"a pattern that is none":                     {"ada", two, everyone("a**"), nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := session.Principal{User: session.User{ID: test.user}, MemberOf: test.member, Grants: []session.Grant{test.grant}}
+			p := principal.Principal{User: session.User{ID: test.user}, MemberOf: test.member, Grants: []principal.Grant{test.grant}}
 			rules, skipped := p.Rules()
 			var got []string
 			for _, r := range rules {
@@ -60,15 +68,15 @@ func TestRules(t *testing.T) {
 func TestPrincipalErr(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		principal session.Principal
+		principal principal.Principal
 		want      error
 	}{
-		"a user":                    {session.Principal{Known: true}, nil},
-		"whom nobody knows":         {session.Principal{}, session.ErrSessionUnknown},
-		"with an expired session":   {session.Principal{Known: true, Expired: true}, session.ErrSessionExpired},
-		"who is disabled":           {session.Principal{Known: true, Disabled: true}, session.ErrUserDisabled},
-		"expired before disabled":   {session.Principal{Known: true, Expired: true, Disabled: true}, session.ErrSessionExpired},
-		"unknown before everything": {session.Principal{Expired: true, Disabled: true}, session.ErrSessionUnknown},
+		"a user":                    {principal.Principal{Known: true}, nil},
+		"whom nobody knows":         {principal.Principal{}, principal.ErrSessionUnknown},
+		"with an expired session":   {principal.Principal{Known: true, Expired: true}, session.ErrSessionExpired},
+		"who is disabled":           {principal.Principal{Known: true, Disabled: true}, principal.ErrUserDisabled},
+		"expired before disabled":   {principal.Principal{Known: true, Expired: true, Disabled: true}, session.ErrSessionExpired},
+		"unknown before everything": {principal.Principal{Expired: true, Disabled: true}, principal.ErrSessionUnknown},
 	} {
 		if err := test.principal.Err(); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 			t.Errorf("%s: Err() = %v, want %v", name, err, test.want)

@@ -1,23 +1,22 @@
-package session
+package principal
 
 import (
-	"cmp"
-	"encoding/json"
 	"errors"
 	"slices"
 
 	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
 )
 
 // Why an API key is refused. Who shows it is told the same for the first
 // three.
 var (
-	ErrKeyUnknown = errors.New("session: no such API key")
-	ErrKeyRevoked = errors.New("session: API key is revoked")
-	ErrKeyExpired = errors.New("session: API key has expired")
-	// ErrKeyScope says that a key asked for more than its scope: another
+	ErrAPIKeyUnknown = errors.New("no such API key")
+	ErrAPIKeyRevoked = errors.New("API key is revoked")
+	ErrAPIKeyExpired = errors.New("API key has expired")
+	// ErrAPIKeyScope says that a key asked for more than its scope: another
 	// route, organization, pattern or access. It is refused, never narrowed.
-	ErrKeyScope = errors.New("session: request is outside of the API key's scope")
+	ErrAPIKeyScope = errors.New("request is outside of the API key's scope")
 )
 
 // Routes that an API key may be for.
@@ -37,7 +36,7 @@ type APIKey struct {
 	// everybody.
 	Organizations []string
 	// Scope is the most that the key may grant.
-	Scope Patterns
+	Scope session.Patterns
 }
 
 // Serves reports whether the key is for a route.
@@ -62,39 +61,11 @@ func (k *APIKey) MayGrant(r permissions.Rule) bool {
 }
 
 // MayGrantAll reports whether the key may grant all that a token opens.
-func (k *APIKey) MayGrantAll(p Patterns) bool {
+func (k *APIKey) MayGrantAll(p session.Patterns) bool {
 	for _, r := range slices.Concat(p.Rooms, p.Stores) {
 		if !k.MayGrant(r) {
 			return false
 		}
 	}
 	return true
-}
-
-// UnmarshalJSON reads what [Patterns.MarshalJSON] writes, longest pattern
-// first.
-func (p *Patterns) UnmarshalJSON(text []byte) error {
-	var kinds struct{ Rooms, Stores map[string]permissions.Access }
-	if err := json.Unmarshal(text, &kinds); err != nil {
-		return err
-	}
-	rooms, roomsErr := readRules(permissions.RoomKind, kinds.Rooms)
-	stores, storesErr := readRules(permissions.StoreKind, kinds.Stores)
-	*p = Patterns{rooms, stores}
-	return errors.Join(roomsErr, storesErr)
-}
-
-func readRules(kind permissions.Kind, texts map[string]permissions.Access) (rules []permissions.Rule, err error) {
-	for text, access := range texts {
-		pattern, err := permissions.ParsePattern(kind, text)
-		if err != nil {
-			return nil, err
-		}
-		rules = append(rules, permissions.Rule{Pattern: pattern, Access: access})
-	}
-	slices.SortFunc(rules, func(a, b permissions.Rule) int {
-		x, y := a.Pattern.String(), b.Pattern.String()
-		return cmp.Or(cmp.Compare(len(y), len(x)), cmp.Compare(x, y))
-	})
-	return rules, nil
 }

@@ -1,10 +1,10 @@
-package session
+package principal
 
 import "time"
 
-// UpstreamClaims are what an identity provider's token says of a user, once it
+// ProviderClaims are what an identity provider's token says of a user, once it
 // was verified: what a directory looks up, and usher's own also writes down.
-type UpstreamClaims struct {
+type ProviderClaims struct {
 	Issuer string // who says so
 	UserID string // in usher's terms: what the provider's own id is mapped to
 

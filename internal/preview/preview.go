@@ -1,0 +1,227 @@
+// Package preview says what token a user would get for a request, and what became
+// of each of their grants. It issues and records nothing.
+package preview
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/internal/principal"
+	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
+)
+
+// A Preview is the token that a user would get for a request, and why.
+type Preview struct {
+	At           time.Time `json:"at"` // the database's clock at the look-up
+	UserID       string    `json:"userId"`
+	Organization string    `json:"organization,omitempty"` // that the session would be confined to
+	// Organizations and Groups are those that count.
+	Organizations []string `json:"organizations"`
+	Groups        []string `json:"groups"`
+	Room          string   `json:"room,omitempty"`
+	Store         string   `json:"store,omitempty"`
+	Audience      string   `json:"audience"` // the sync backend
+
+	// Refusal is why there would be no token; nil where there would be one.
+	Refusal error `json:"-"`
+	// Reason is its code, as the audit would record it; the caller of [Of] fills
+	// it in.
+	Reason string `json:"reason,omitempty"`
+
+	// RoomAccess and StoreAccess are the user's access to what was asked for;
+	// nil where it was not, or where the user may have no token at all.
+	RoomAccess  *permissions.Access `json:"roomAccess,omitempty"`
+	StoreAccess *permissions.Access `json:"storeAccess,omitempty"`
+	// Patterns are the token's, nil for a refusal.
+	Patterns    *session.Patterns `json:"patterns,omitempty"`
+	Partial     bool              `json:"partial,omitempty"`
+	InfoOmitted bool              `json:"infoOmitted,omitempty"` // larger than a token takes
+
+	// Grants are the user's active ones; empty if the user may have no token
+	// whatever the grants say.
+	Grants []Grant `json:"grants"`
+}
+
+// A Grant is one grant and what became of it.
+type Grant struct {
+	ID          int64              `json:"id"`
+	SubjectKind string             `json:"subjectKind"`
+	SubjectID   string             `json:"subjectId,omitempty"`
+	Kind        string             `json:"kind"` // "room" or "store"
+	Pattern     string             `json:"pattern"`
+	Access      permissions.Access `json:"access"`
+	// Carried says that the token carries patterns of the kind at all: rooms for
+	// a room, stores for a store, else what the sync backend takes.
+	Carried bool `json:"carried"`
+	// Skipped is why a value does not fit the grant's template.
+	Skipped string `json:"skipped,omitempty"`
+	// Rules are what the grant gives, templates filled in.
+	Rules []Rule `json:"rules"`
+}
+
+// A Rule is one rule of a grant and what became of it.
+type Rule struct {
+	Pattern string `json:"pattern"`
+	// Matches says that the pattern matches the room or the store that was asked
+	// for; nil where none of the kind was.
+	Matches *bool `json:"matches,omitempty"`
+	// Decides says that the user's access to it comes from this rule.
+	Decides bool `json:"decides,omitempty"`
+	// CoveredBy is the broader rule that makes this one needless.
+	CoveredBy *Cover `json:"coveredBy,omitempty"`
+	InToken   bool   `json:"inToken"`
+	// LeftOut says why a rule that no other covers is not in the token.
+	LeftOut *Omission `json:"leftOut,omitempty"`
+}
+
+// A Cover is a rule of the same or more access, whose pattern is as
+// broad or broader.
+type Cover struct {
+	Pattern string             `json:"pattern"`
+	Access  permissions.Access `json:"access"`
+}
+
+// An Omission is a limit of the token that a rule did not fit.
+type Omission struct {
+	Limit string `json:"limit"` // "patterns" or "bytes"
+	// Dependents are the stronger patterns that had to go in with it.
+	Dependents []string `json:"dependents,omitempty"`
+	// ReplacedBy is the id that went into the token in place of the pattern.
+	ReplacedBy string `json:"replacedBy,omitempty"`
+}
+
+// Of does all that [principal.Principal.Prepare] and [session.Session.Authorize] do
+// but sign, for a user that somebody else vouches for. Its errors are those of
+// [session.Issuer.Check] and faults; a refusal is part of the preview.
+func Of(issuer *session.Issuer, p *principal.Principal, r session.Request) (*Preview, error) {
+	if err := issuer.Check(r); err != nil {
+		return nil, err
+	}
+	audience, err := issuer.Audience(r)
+	if err != nil {
+		return nil, err
+	}
+	v := &Preview{
+		At: p.At, UserID: p.User.ID, Organization: p.User.Organization,
+		Organizations: append([]string{}, p.MemberOf.Organizations...), Groups: append([]string{}, p.MemberOf.Groups...),
+		Room: r.Room, Store: r.Store, Audience: audience.Name, Grants: []Grant{},
+	}
+	if v.Refusal = p.Err(); v.Refusal != nil {
+		if !p.Known {
+			v.Refusal = principal.ErrUserUnknown
+		}
+		return v, nil
+	}
+
+	s, _ := p.Prepare(issuer, r)
+	token, err := s.Preview()
+	switch {
+	case errors.Is(err, session.ErrNoAccess), errors.Is(err, session.ErrSessionExpired):
+		v.Refusal = err
+	case err != nil:
+		return nil, err
+	default:
+		t := &token.Token
+		v.Patterns, v.Partial, v.InfoOmitted = &t.Patterns, t.Partial, t.InfoOmitted
+	}
+	kinds := map[permissions.Kind]*kind{}
+	if audience.Rooms {
+		k := newKind(p, permissions.RoomKind, r.Room, token.Rooms, v.Refusal == nil)
+		kinds[permissions.RoomKind] = k
+		if r.Room != "" {
+			v.RoomAccess = &k.access
+		}
+	}
+	if audience.Stores {
+		k := newKind(p, permissions.StoreKind, r.Store, token.Stores, v.Refusal == nil)
+		kinds[permissions.StoreKind] = k
+		if r.Store != "" {
+			v.StoreAccess = &k.access
+		}
+	}
+	for n := range p.Grants {
+		v.Grants = append(v.Grants, grantOf(p, &p.Grants[n], kinds[p.Grants[n].Template.Kind()]))
+	}
+	slices.SortFunc(v.Grants, func(a, b Grant) int { return cmp.Compare(a.ID, b.ID) })
+	return v, nil
+}
+
+// A kind is what happened to the rules of one kind.
+type kind struct {
+	cover    permissions.Set
+	asked    string             // the id, or empty
+	access   permissions.Access // to it
+	inToken  map[permissions.Rule]bool
+	omission map[permissions.Rule]*Omission
+}
+
+// newKind takes a choice apart. It is nil if a refusal came before it.
+func newKind(p *principal.Principal, of permissions.Kind, asked string, choice *session.Choice, issued bool) *kind {
+	if choice == nil {
+		rules, _ := p.Rules()
+		rules = slices.DeleteFunc(rules, func(r permissions.Rule) bool { return r.Pattern.Kind() != of })
+		choice = &session.Choice{Cover: permissions.Cover(rules)}
+	}
+	k := &kind{cover: choice.Cover, asked: asked, access: choice.Cover.Access(asked)}
+	if !issued { // nothing is in a token
+		return k
+	}
+	k.inToken = map[permissions.Rule]bool{}
+	for _, r := range choice.Selection.Set.Rules() {
+		k.inToken[r] = true
+	}
+	k.omission = map[permissions.Rule]*Omission{}
+	for _, o := range k.cover.Omissions(choice.Selection, choice.Limit) {
+		left := &Omission{Limit: "bytes"}
+		if o.TooMany {
+			left.Limit = "patterns"
+		}
+		for _, c := range o.Dependents {
+			left.Dependents = append(left.Dependents, c.Pattern.String())
+		}
+		if asked != "" && o.Rule.Access == k.access && o.Rule.Pattern.Matches(asked) {
+			left.ReplacedBy = asked // else the rule itself would have gone in first
+		}
+		k.omission[o.Rule] = left
+	}
+	return k
+}
+
+// grantOf says what became of a grant; k is nil for a kind that the token does not
+// carry.
+func grantOf(p *principal.Principal, g *principal.Grant, k *kind) Grant {
+	rules, mismatch := p.Expand(nil, g)
+	v := Grant{
+		ID: g.ID, SubjectKind: g.SubjectKind, SubjectID: g.SubjectID, Kind: g.Template.Kind().String(), Pattern: g.Template.String(), Access: g.Access,
+		Carried: k != nil, Rules: make([]Rule, len(rules)),
+	}
+	if g.Template.Kind() == 0 {
+		v.Kind, v.Skipped = "", "the stored pattern is not valid"
+	} else if mismatch != nil {
+		v.Skipped = strings.TrimPrefix(mismatch.Error(), "permissions: ")
+	}
+	for n, r := range rules {
+		v.Rules[n] = Rule{Pattern: r.Pattern.String()}
+		if k != nil {
+			k.explain(r, &v.Rules[n])
+		}
+	}
+	return v
+}
+
+func (k *kind) explain(r permissions.Rule, v *Rule) {
+	if k.asked != "" {
+		matches := r.Pattern.Matches(k.asked)
+		v.Matches = &matches
+	}
+	if c, ok := k.cover.Covering(r); ok && c != r {
+		v.CoveredBy = &Cover{c.Pattern.String(), c.Access}
+		return
+	}
+	v.Decides = v.Matches != nil && *v.Matches && r.Access == k.access
+	v.InToken, v.LeftOut = k.inToken[r], k.omission[r]
+}
