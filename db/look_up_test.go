@@ -18,6 +18,7 @@ import (
 	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -96,7 +97,7 @@ func TestPrincipalByUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		want.At, want.User.Until, want.User.Session = got.At, got.User.Until, got.User.Session
-		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateComparable(permissions.Template{})); diff != "" {
 			t.Errorf("in %q (-session +user):\n%s", organization, diff)
 		}
 	}
