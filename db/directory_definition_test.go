@@ -724,3 +724,67 @@ func TestUseDirectoryWarnsOfSameIDs(t *testing.T) {
 		t.Errorf("the same directory again warns: %q", warnings)
 	}
 }
+
+// A shape that contradicts itself would leave out bans or organizations in
+// silence.
+func TestPresetsRefuseOtherShapes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, preset, sql, want string }{
+		{"no tables", db.BetterAuthDirectory, `ALTER TABLE "user" RENAME TO people`, "no table public.user: start the application once"},
+		{"no sessions", db.BetterAuthDirectory, `ALTER TABLE session RENAME TO sessions`, "no table public.session"},
+		{"another active organization", db.BetterAuthDirectory, `ALTER TABLE session RENAME COLUMN "activeOrganizationId" TO org`, "has no column activeOrganizationId"},
+		{"another member", db.BetterAuthDirectory, `ALTER TABLE member RENAME TO members`, "there is no table member"},
+		{"another ban", db.BetterAuthDirectory, `ALTER TABLE "user" RENAME COLUMN banned TO is_banned`, "none is named banned"},
+		{"no users", db.AuthJSDirectory, `ALTER TABLE users RENAME TO people`, "no table public.users: start the application once"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			pg := application(t, c.preset)
+			exec(t, pg, c.sql)
+			_, err := openURL(t, pg.URL).UseDirectory(t.Context(), builtIn(t, c.preset), "t")
+			if !errors.Is(err, admin.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("UseDirectory() = %v, want a refusal with %q", err, c.want)
+			}
+		})
+	}
+	pg := application(t, db.BetterAuthDirectory)
+	exec(t, pg, `ALTER TABLE session RENAME COLUMN "activeOrganizationId" TO active_organization_id; ALTER TABLE "user" RENAME COLUMN "banExpires" TO ban_expires`)
+	use(t, pg, builtIn(t, db.BetterAuthDirectory))
+	if p, err := lookUp(t, pg, "ada-in-org1"); err != nil || p.User.Organization != "org1" {
+		t.Errorf("names as Better Auth's CLI gives them to Drizzle: %+v, %v", p, err)
+	}
+}
+
+// A ban's end without a time zone is the same moment for who issues and for an
+// auditor anywhere.
+func TestBansEndAtTheSameTimeEverywhere(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"timestamptz", "timestamp", "text"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			pg := application(t, db.BetterAuthDirectory)
+			exec(t, pg, `ALTER TABLE "user" ALTER "banExpires" TYPE `+kind)
+			use(t, pg, builtIn(t, db.BetterAuthDirectory))
+			for _, zone := range []string{"UTC", "America/New_York", "Asia/Tokyo"} {
+				for _, c := range []struct {
+					ahead string
+					want  string
+				}{{"1 hour", "true"}, {"-1 hour", "false"}} {
+					exec(t, pg, `UPDATE "user" SET banned = true, "banExpires" = to_char(now() AT TIME ZONE 'UTC' + interval '`+c.ahead+`', 'YYYY-MM-DD"T"HH24:MI:SS')`+
+						map[string]string{"timestamptz": "::timestamp AT TIME ZONE 'UTC'", "timestamp": "::timestamp", "text": ""}[kind])
+					conn := connect(t, pg.URL)
+					var user, view string
+					if _, err := conn.Exec(t.Context(), "SET timezone = '"+zone+"'"); err != nil {
+						t.Fatal(err)
+					}
+					if err := conn.QueryRow(t.Context(), "SELECT (SELECT disabled::text FROM usher.directory_user('Ada1')), (SELECT disabled::text FROM usher.directory_users WHERE id = 'Ada1')").Scan(&user, &view); err != nil {
+						t.Fatal(err)
+					}
+					if user != c.want || view != c.want {
+						t.Errorf("%s, ban ends in %s: disabled = %s to who issues, %s to auditors, want %s", zone, c.ahead, user, view, c.want)
+					}
+				}
+			}
+		})
+	}
+}

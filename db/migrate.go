@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/secret"
 )
 
@@ -80,6 +81,9 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 			return nil, &WrongModeError{Want: Dev}
 		}
 	}
+	if err := checkSchemas(ctx, conn); err != nil {
+		return nil, err
+	}
 	if err := makeMigrationsTable(ctx, conn); err != nil {
 		return nil, fmt.Errorf("db: migrate: %w", err)
 	}
@@ -92,6 +96,23 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 		return nil, fmt.Errorf("db: migrate: %w", err)
 	}
 	return applied, nil
+}
+
+// checkSchemas refuses schemas by usher's names that the application uses: their
+// tables would stand among those that auditors read.
+func checkSchemas(ctx context.Context, conn *pgx.Conn) error {
+	type schema struct{ Schema, Owner, Holds string }
+	found, err := list[schema](ctx, conn, "migrate", statement("foreign_schemas"), nil)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	s := found[0]
+	what := "belongs to role " + s.Owner
+	if s.Holds != "" {
+		what = "holds " + s.Holds
+	}
+	return refuse(admin.ErrInUse, "this database has a schema %s that is not usher's: it %s. usher needs the schemas usher and audit for itself, and nothing has changed: "+
+		"rename that schema, or give usher a database of its own", s.Schema, what)
 }
 
 // makeMigrationsTable makes what the transaction of all steps locks. IF NOT

@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/secret"
 )
 
@@ -179,4 +181,29 @@ func TestMigrateChecksTheModeFirst(t *testing.T) {
 	if got := texts(t, pg, "SELECT sha256 FROM usher.applied_schema"); !slices.Equal(got, []string{"old"}) {
 		t.Errorf("applied_schema = %v: it was changed", got)
 	}
+}
+
+// A schema that the application has already is not touched.
+func TestMigrateRefusesForeignSchemas(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	for name, sql := range map[string]string{
+		"a table":                 "CREATE SCHEMA audit; CREATE TABLE audit.logged_actions (id int)",
+		"a function":              "CREATE SCHEMA audit; CREATE FUNCTION audit.log() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+		"a table of schema usher": "CREATE SCHEMA usher; CREATE TABLE usher.seats (id int)",
+	} {
+		exec(t, pg, "DROP SCHEMA IF EXISTS usher, audit CASCADE")
+		exec(t, pg, sql)
+		before := texts(t, pg, "SELECT oid::regclass::text || coalesce(relacl::text, '') FROM pg_class WHERE relnamespace::regnamespace::text IN ('usher', 'audit')")
+		_, err := db.Migrate(t.Context(), secret.New(pg.URL), db.Production)
+		if !errors.Is(err, admin.ErrInUse) || !strings.Contains(err.Error(), "that is not usher's: it holds ") {
+			t.Errorf("%s: Migrate() = %v, want a refusal that names it", name, err)
+		}
+		after := texts(t, pg, "SELECT oid::regclass::text || coalesce(relacl::text, '') FROM pg_class WHERE relnamespace::regnamespace::text IN ('usher', 'audit')")
+		if !slices.Equal(before, after) {
+			t.Errorf("%s: %v became %v", name, before, after)
+		}
+	}
+	exec(t, pg, "DROP SCHEMA IF EXISTS usher, audit CASCADE; CREATE SCHEMA audit")
+	migrate(t, pg)
 }

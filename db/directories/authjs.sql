@@ -7,6 +7,19 @@
 -- An id may be of any type: it is read as what the column holds, and a text
 -- that is none, or another spelling of one ("007"), is no row.
 
+DO $check$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY['users', 'sessions'] LOOP
+        IF to_regclass('{schema}.' || wanted) IS NULL THEN
+            RAISE undefined_table USING MESSAGE = format('no table %s.%s', trim('"' FROM '{schema}'), wanted),
+                HINT = 'start the application once, so that it makes its tables, or name their schema with --schema';
+        END IF;
+    END LOOP;
+END
+$check$;
+
 CREATE OR REPLACE FUNCTION usher.directory_session(token text)
     RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1

@@ -4,7 +4,7 @@
 --
 -- Neither role can log in by itself: the login of usher serve is a member of
 -- usher_service, auditors are members of usher_auditor.
-CREATE SCHEMA audit;
+CREATE SCHEMA IF NOT EXISTS audit; -- an empty one of the owner may be there
 GRANT USAGE ON SCHEMA usher TO usher_service; -- made by Migrate, for usher.migrations
 GRANT USAGE ON SCHEMA audit TO usher_auditor, usher_service;
 GRANT SELECT ON usher.migrations TO usher_service;

@@ -6,6 +6,19 @@ CREATE TABLE IF NOT EXISTS usher.migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 )
 
+-- name: foreign_schemas
+-- Before the first step: schemas by usher's names that are somebody else's, and
+-- one thing in each.
+SELECT n.nspname AS schema, n.nspowner::regrole::text AS owner,
+       coalesce((SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind NOT IN ('i', 'I', 't') ORDER BY c.relname LIMIT 1),
+                (SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = n.oid ORDER BY p.proname LIMIT 1), '') AS holds
+  FROM pg_namespace n
+ WHERE n.nspname IN ('usher', 'audit') AND to_regclass('usher.migrations') IS NULL
+   AND (NOT pg_has_role(n.nspowner, 'USAGE')
+        OR EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid)
+        OR EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid))
+ ORDER BY n.nspname
+
 -- name: lock_migrations
 -- One at a time migrates. Who only reads the table is not held up, and nobody
 -- but the owner can take this lock.
