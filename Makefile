@@ -45,7 +45,7 @@ bench-audit: setup-postgres
 	go run ./bench audit $(ARGS)
 
 build:
-	go build -o bin/usher ./cmd/usher
+	go build -ldflags="-X main.version=$$(git describe --tags --always --dirty 2>/dev/null)" -o bin/usher ./cmd/usher
 
 setup-postgres:
 	@scripts/postgres.sh

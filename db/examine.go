@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -35,3 +36,31 @@ func (db *DB) ProbeAudit(ctx context.Context) error {
 }
 
 var errTakeBack = errors.New("db: taken back")
+
+// Unsealed returns how long the oldest audit row without a seal has waited for
+// one; 0 if every row is sealed.
+func (db *DB) Unsealed(ctx context.Context) (time.Duration, error) {
+	var rows int64
+	var oldest *time.Time
+	var resting bool
+	if err := db.pool.QueryRow(ctx, statement("unsealed")).Scan(&rows, &oldest, &resting); err != nil {
+		return 0, failed("unsealed", err)
+	}
+	if oldest == nil {
+		return 0, nil
+	}
+	return time.Since(*oldest), nil
+}
+
+// Health says how the database is kept.
+type Health struct {
+	NeverAnalyzed  []string // large tables whose statistics are missing
+	NoAutovacuum   bool
+	LogsParameters bool // the server's log holds the parameters of statements
+}
+
+// Health returns how the database is kept.
+func (db *DB) Health(ctx context.Context) (Health, error) {
+	h, err := queryRow[Health](ctx, db.pool, statement("health"), nil)
+	return h, failed("health", err)
+}

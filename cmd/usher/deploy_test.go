@@ -2,6 +2,7 @@ package main
 
 import (
 	"debug/elf"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,6 +132,20 @@ func TestCompose(t *testing.T) {
 			t.Errorf("usher %s: %v", strings.Join(args, " "), err)
 		}
 	}
+	published := map[uint32]bool{}
+	for _, port := range serve.Ports {
+		published[port.Target] = true
+	}
+	for variable, port := range map[string]uint32{"USHER_LISTEN": 8080, "USHER_OPS_LISTEN": 9090} {
+		if got := *serve.Environment[variable]; got != fmt.Sprintf("0.0.0.0:%d", port) || !published[port] {
+			t.Errorf("%s=%s cannot be reached from outside of the container", variable, got)
+		}
+	}
+	for _, variable := range []string{"USHER_ORIGINS", "USHER_SESSION_COOKIE", "USHER_ISSUERS", "USHER_AUDIENCES", "USHER_TRUSTED_PROXIES"} {
+		if value, ok := serve.Environment[variable]; !ok || *value != "" {
+			t.Errorf("%s cannot be set, or has a default here", variable)
+		}
+	}
 	if got := serve.HealthCheck.Test[1]; got != "/usher" {
 		t.Errorf("the health check runs %s, which the image does not hold", got)
 	}
@@ -199,7 +214,7 @@ func TestDockerfile(t *testing.T) {
 		t.Fatalf("%d stages, want 2", len(stages))
 	}
 	build, final := stages[0], stages[1]
-	for _, want := range []string{"scratch\n", "USER 65532:65532\n", `ENTRYPOINT ["/usher"]`, `CMD ["serve"]`, "COPY --from=build /usher /usher\n"} {
+	for _, want := range []string{"scratch\n", "USER 65532:65532\n", "ENV USHER_LISTEN=0.0.0.0:8080\n", `ENTRYPOINT ["/usher"]`, `CMD ["serve"]`, "COPY --from=build /usher /usher\n"} {
 		if !strings.Contains(final, want) {
 			t.Errorf("the final stage lacks %q:\n%s", want, final)
 		}
@@ -227,6 +242,7 @@ func TestDockerfile(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "usher")
 	run := exec.CommandContext(t.Context(), "sh", "-c", strings.Replace(command[1], "/usher ", binary+" ", 1))
 	run.Dir = root(t)
+	run.Env = append(os.Environ(), "VERSION=1.2.3")
 	if out, err := run.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", command[1], err, out)
 	}
@@ -238,7 +254,7 @@ func TestDockerfile(t *testing.T) {
 	if libraries, err := file.ImportedLibraries(); err != nil || len(libraries) > 0 {
 		t.Errorf("the binary needs %v, %v; want none", libraries, err)
 	}
-	if out, err := exec.CommandContext(t.Context(), binary, "version").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), binary, "version").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "usher 1.2.3") {
 		t.Errorf("usher version: %v %s", err, out)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,15 +16,16 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// doctorCmd takes of what serve takes the database, the keys, the tokens and the
-// cookie's name, and looks at those: nothing is required, since what is missing
-// is for it to say.
+// doctorCmd takes the flags of serve and checks what they name. None is required:
+// it reports what is missing.
 type doctorCmd struct {
 	databaseFlags
 	keyEncryptionFlags
 	tokenFlags
 	webFlags
-	URL  string `env:"USHER_URL" placeholder:"URL" help:"The public address, and the iss claim."`
+	issuerFlags
+	tlsFlags
+	URL  string `env:"USHER_URL" placeholder:"URL" help:"Public address, and the iss claim."`
 	JSON bool   `help:"Print JSON."`
 }
 
@@ -34,7 +36,7 @@ const (
 	stateFault   = "fault"
 )
 
-// A finding is what the doctor says of one thing.
+// A finding is the result of one check.
 type finding struct {
 	State string `json:"state"`
 	Check string `json:"check"`
@@ -42,7 +44,7 @@ type finding struct {
 	Do    string `json:"do,omitempty"`
 }
 
-// Bounds of what the doctor waits for and puts up with.
+// Bounds of what the doctor waits for and tolerates.
 const (
 	examineWithin = 30 * time.Second
 	warnSkew      = time.Second
@@ -50,6 +52,12 @@ const (
 	// nextKeyWithin is when a signing key's end is near: verifiers need the time
 	// to learn of the next one.
 	nextKeyWithin = 24 * time.Hour
+	// certificateWithin is when a certificate's end is near.
+	certificateWithin = 14 * 24 * time.Hour
+	// fetchKeysWithin is how long a provider's keys may take.
+	fetchKeysWithin = 3 * time.Second
+	// sealWithin is how long an audit row may wait for its seal.
+	sealWithin = time.Minute
 )
 
 type examination struct {
@@ -74,6 +82,8 @@ func (c *doctorCmd) Run(ctx context.Context, out *console) error {
 	defer cancel()
 	e := &examination{doctorCmd: c}
 	e.configuration()
+	e.environment(os.Environ())
+	e.providers(ctx)
 	signing := e.database(ctx)
 	e.keySet(ctx, signing)
 	if c.JSON {
@@ -105,14 +115,66 @@ func printFindings(w io.Writer, findings []finding) error {
 // oneLine keeps what others wrote, as Postgres its errors, in its place.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// because is what lies behind a fault, in the first line of who says it.
+// because returns the cause of a fault. A connection that fails has one line for
+// each attempt, of which the last one says why.
 func because(err error) string {
 	_, cause, found := strings.Cut(err.Error(), principal.ErrUnavailable.Error()+": ")
 	if !found {
 		cause = plain(err)
 	}
-	cause, _, _ = strings.Cut(cause, "\n")
-	return strings.TrimSuffix(cause, ":")
+	lines := strings.Split(strings.TrimSpace(cause), "\n")
+	return strings.TrimSuffix(strings.TrimSpace(lines[len(lines)-1]), ":")
+}
+
+// environment reports variables that no command reads.
+func (e *examination) environment(variables []string) {
+	for _, v := range unknownVariables(variables) {
+		do := "unset it"
+		if v.nearest != "" {
+			do = "set " + v.nearest + " if that was meant"
+		}
+		e.warn("environment", do, "%s is not a variable of usher and is ignored", cell(v.name))
+	}
+}
+
+// providers checks the identity providers: their settings, and that their keys
+// can be fetched.
+func (e *examination) providers(ctx context.Context) {
+	const check = "identity providers"
+	if len(e.Issuers) == 0 {
+		return
+	}
+	configured, err := e.issuerFlags.parse(e.URL)
+	if err != nil {
+		e.fault(check, "correct --issuer or USHER_ISSUERS", "%s", plain(err))
+		return
+	}
+	failed := make(chan string, 16)
+	started, err := identity.NewProviders(identity.ProvidersConfig{Providers: configured, OnError: func(issuer string, err error) {
+		select {
+		case failed <- issuer + ": " + because(err):
+		default: // enough are known
+		}
+	}})
+	if err != nil {
+		e.fault(check, "correct --issuer or USHER_ISSUERS", "%s", plain(err))
+		return
+	}
+	defer started.Close()
+	faults := 0
+	for wait := time.After(fetchKeysWithin); ; faults++ {
+		select {
+		case why := <-failed:
+			e.fault(check, "see that the provider's keys can be fetched from here, or correct jwks= in --issuer", "%s", why)
+			continue
+		case <-wait:
+		case <-ctx.Done():
+		}
+		break
+	}
+	if faults == 0 {
+		e.ok(check, "the keys of %d can be fetched", len(configured))
+	}
 }
 
 // configuration looks at what needs nobody's answer.
@@ -131,11 +193,24 @@ func (e *examination) configuration() {
 	if err != nil {
 		e.fault(check, "correct --audiences and --token-ttl", "%s", plain(err))
 	}
-	if _, err := identity.NewReader(identity.Config{Cookie: e.SessionCookie}); err != nil {
-		e.fault(check, "correct --session-cookie", "%s", plain(err))
+	credentials, err := e.credentials()
+	if err == nil {
+		_, err = identity.NewReader(credentials)
+	}
+	if err != nil {
+		e.fault(check, "correct --session-cookie, --session-cookie-secret, --trusted-proxies or --proxy-user-header, whichever it names", "%s", plain(err))
 	} else if !strings.HasPrefix(e.SessionCookie, "__Host-") && !strings.HasPrefix(e.SessionCookie, "__Secure-") {
-		e.warn(check, "have the application call it __Host-"+e.SessionCookie, "the session cookie %s has no __Host- or __Secure- prefix: sibling domains can toss one in", cell(e.SessionCookie))
+		e.warn(check, "have the application call it __Host-"+e.SessionCookie, "the session cookie %s has no __Host- or __Secure- prefix: sibling domains can set it", cell(e.SessionCookie))
 		faults++
+	}
+	switch secured, certificate, err := e.tlsFlags.config(); {
+	case err != nil:
+		e.fault(check, "correct --tls-cert and --tls-key", "%s", plain(err))
+	case secured != nil:
+		if pair, err := certificate.get(nil); err == nil && pair.Leaf != nil && time.Until(pair.Leaf.NotAfter) < certificateWithin {
+			e.warn(check, "renew it", "the TLS certificate expires at %s", timeCell(&pair.Leaf.NotAfter))
+			faults++
+		}
 	}
 	if len(e.findings) == faults {
 		e.ok(check, "tokens of %s, by %s, for %s", e.URL, e.SigningAlg, e.Audiences)
@@ -176,6 +251,7 @@ func (e *examination) database(ctx context.Context) *session.SigningKey {
 	e.schema(ctx, database, d)
 	e.clock(ahead)
 	e.audit(ctx, database)
+	e.health(ctx, database)
 	return e.signingKeys(ctx, database)
 }
 
@@ -221,6 +297,10 @@ func (e *examination) deployment(d db.Deployment) {
 		e.fault("role", "run REVOKE CREATE ON SCHEMA public FROM PUBLIC, as the owner of that schema",
 			"the role in the database URL may create objects in schema public, where they could replace Postgres' own")
 	}
+	if secrets, err := e.cookieSecrets(); err == nil && d.Directory == db.BetterAuthDirectory && len(secrets) == 0 {
+		e.fault("cookie secret", "give BETTER_AUTH_SECRET as --session-cookie-secret or --session-cookie-secret-file",
+			"the directory is Better Auth's, which signs its session cookie, and no secret is given")
+	}
 	if d.LosesCommits {
 		e.fault("commits", "turn synchronous_commit and fsync on", "Postgres may lose acknowledged commits, and a token would then have no audit row")
 	} else {
@@ -229,7 +309,7 @@ func (e *examination) deployment(d db.Deployment) {
 }
 
 func (e *examination) clock(ahead time.Duration) {
-	const do = "have both keep time by NTP: tokens bear the database's, and keys are picked by this machine's"
+	const do = "synchronize both with NTP: tokens hold the database's time, and keys are chosen by this machine's"
 	apart := ahead.Abs().Round(time.Millisecond)
 	switch {
 	case apart > maxSkew:
@@ -258,11 +338,43 @@ func (e *examination) audit(ctx context.Context, database *db.DB) {
 	}
 }
 
+// health checks how the database is kept.
+func (e *examination) health(ctx context.Context, database *db.DB) {
+	switch waits, err := database.Unsealed(ctx); {
+	case err != nil:
+		e.fault("seals", "see what Postgres says", "%s", because(err))
+	case waits > sealWithin:
+		e.warn("seals", "see the log of usher serve, which seals the audit while it runs", "the oldest audit row has waited %s for its seal", waits.Round(time.Second))
+	default:
+		e.ok("seals", "the audit is sealed")
+	}
+	h, err := database.Health(ctx)
+	if err != nil {
+		e.fault("statistics", "see what Postgres says", "%s", because(err))
+		return
+	}
+	e.kept(h)
+}
+
+func (e *examination) kept(h db.Health) {
+	if len(h.NeverAnalyzed) > 0 {
+		e.warn("statistics", "run ANALYZE, as the owner", "tables without statistics make look-ups slow: %s", strings.Join(h.NeverAnalyzed, ", "))
+	} else if h.NoAutovacuum {
+		e.warn("statistics", "turn autovacuum on", "autovacuum is off: look-ups get slow over time")
+	} else {
+		e.ok("statistics", "Postgres keeps them")
+	}
+	if h.LogsParameters {
+		e.warn("statement log", "set log_statement to none or ddl and log_min_duration_statement above 0, or log_parameter_max_length to 0",
+			"Postgres may log the parameters of every statement, session cookies among them")
+	}
+}
+
 func (e *examination) signingKeys(ctx context.Context, database *db.DB) *session.SigningKey {
 	const check = "signing key"
 	encryption, err := e.encryption()
 	if err != nil {
-		e.fault(check, "give what was there when the keys were made", "%s", plain(err))
+		e.fault(check, "give the key encryption key that the signing keys were made with", "%s", plain(err))
 		return nil
 	}
 	keys, unusable, err := database.SigningKeys(ctx, encryption)
@@ -271,12 +383,12 @@ func (e *examination) signingKeys(ctx context.Context, database *db.DB) *session
 		return nil
 	}
 	for _, err := range unusable {
-		e.fault(check, "give the key ring that sealed it as --key-encryption-key", "%s", plain(err))
+		e.fault(check, "give the key that encrypted it as --key-encryption-key", "%s", plain(err))
 	}
 	now := time.Now()
 	signing, err := session.NewKeyring(keys...).Signing(e.SigningAlg, now)
 	if err != nil {
-		e.fault(check, "make one with usher key create --alg "+e.SigningAlg, "none signs now, by %s", e.SigningAlg)
+		e.fault(check, "make one with usher key create --alg "+e.SigningAlg, "no key signs now with %s", e.SigningAlg)
 		return nil
 	}
 	var next *session.SigningKey // keys come with the last to sign first
@@ -293,7 +405,7 @@ func (e *examination) signingKeys(ctx context.Context, database *db.DB) *session
 	case next != nil:
 		e.ok(check, "%s signs %s, then %s from %s", signing.ID(), until, next.ID(), timeCell(&next.SignsFrom))
 	case !signing.SignsUntil.IsZero() && signing.SignsUntil.Sub(now) < nextKeyWithin:
-		e.warn(check, "there must be a next one before then: usher key list", "%s signs %s, and no other after it", signing.ID(), until)
+		e.warn(check, "a next key must exist before then: see usher key list", "%s signs %s, and no other after it", signing.ID(), until)
 	default:
 		e.ok(check, "%s signs %s; there is no next one yet", signing.ID(), until)
 	}

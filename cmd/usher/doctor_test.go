@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -55,18 +56,26 @@ func TestDoctorCommand(t *testing.T) {
 		"a partition missing": {sql: "DROP TABLE usher.decisions_" + month(2), check: "partitions", state: "warning", saying: strings.ReplaceAll(month(2), "_", "-")},
 		"an old schema":       {sql: "DELETE FROM usher.migrations WHERE version > 1", check: "schema", state: "fault", saying: "this usher needs"},
 		"a database of dev":   {sql: "UPDATE usher.deployment SET mode = 'dev'", check: "mode", state: "warning", saying: "usher dev"},
-		"no key of its kind":  {flags: " --signing-alg ES256", check: "signing key", state: "fault", saying: "none signs now, by ES256"},
+		"no key of its kind":  {flags: " --signing-alg ES256", check: "signing key", state: "fault", saying: "no key signs now with ES256"},
 		"its end is near": {
 			sql:   "UPDATE usher.signing_keys SET signs_until = now() + interval '1 hour'",
 			check: "signing key", state: "warning", saying: "no other after it",
 		},
-		"a long life":           {flags: " --token-ttl 2h", check: "configuration", state: "fault", saying: "TTL 2h0m0s"},
-		"a plain cookie":        {flags: " --session-cookie sid", check: "configuration", state: "warning", saying: "__Host-"},
-		"a cookie that is none": {flags: " --session-cookie a=b", check: "configuration", state: "fault", saying: "no cookie name"},
-		"no key ring":           {no: "--key-encryption-key-file", check: "signing key", state: "fault", saying: "--key-encryption-key is missing"},
-		"no URL":                {no: "--url", check: "configuration", state: "fault", saying: "the public address is missing"},
-		"a URL with a path":     {flags: " --url http://127.0.0.1:1/", check: "configuration", state: "fault", saying: "slash at the end"},
-		"nobody serves":         {flags: " --url http://127.0.0.1:1", check: "key set", state: "fault", saying: "connection refused"},
+		"a long life":               {flags: " --token-ttl 2h", check: "configuration", state: "fault", saying: "TTL 2h0m0s"},
+		"a plain cookie":            {flags: " --session-cookie sid", check: "configuration", state: "warning", saying: "__Host-"},
+		"a cookie that is none":     {flags: " --session-cookie a=b", check: "configuration", state: "fault", saying: "no cookie name"},
+		"no key ring":               {no: "--key-encryption-key-file", check: "signing key", state: "fault", saying: "--key-encryption-key is missing"},
+		"no URL":                    {no: "--url", check: "configuration", state: "fault", saying: "the public address is missing"},
+		"a URL with a path":         {flags: " --url http://127.0.0.1:1/", check: "configuration", state: "fault", saying: "slash at the end"},
+		"a proxy that is everybody": {flags: " --trusted-proxies ::/0", check: "configuration", state: "fault", saying: "is everybody"},
+		"half of TLS":               {flags: " --tls-cert nothing.pem", check: "configuration", state: "fault", saying: "belong together"},
+		"a provider's keys": {
+			flags: " --issuer oidc·issuer=http://127.0.0.1:1·aud=usher",
+			check: "identity providers", state: "fault", saying: "connection refused",
+		},
+		"a provider for anybody": {flags: " --issuer oidc·issuer=https://id.example.com", check: "identity providers", state: "fault", saying: "neither aud nor azp"},
+		"no cookie secret":       {sql: "UPDATE usher.deployment SET directory = 'better-auth'", check: "cookie secret", state: "fault", saying: "Better Auth"},
+		"nobody serves":          {flags: " --url http://127.0.0.1:1", check: "key set", state: "fault", saying: "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -87,7 +96,7 @@ func TestDoctorCommand(t *testing.T) {
 			flags = strings.Replace(flags, testIssuer, server.URL, 1) + hostCookie + test.flags
 			for given := strings.Fields(flags); len(given) > 0; given = given[2:] {
 				if given[0] != test.no {
-					args = append(args, given[:2]...)
+					args = append(args, given[0], strings.ReplaceAll(given[1], "·", " "))
 				}
 			}
 			code, findings := u.examine(args)
@@ -158,6 +167,60 @@ func TestDoctorClock(t *testing.T) {
 		e.clock(ahead)
 		if got := e.findings[0].State; got != want {
 			t.Errorf("a clock that is %s ahead is %s, want %s", ahead, got, want)
+		}
+	}
+}
+
+// A connection that fails says why: the last cause, which differs.
+func TestDoctorSaysWhyItCannotConnect(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	stranger, err := url.Parse(pg.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger.User = url.User("stranger")
+	for name, test := range map[string]struct{ url, want string }{
+		"no such database": {strings.Replace(pg.URL, "/"+pg.Pool.Config().ConnConfig.Database, "/nothing", 1), `database "nothing" does not exist`},
+		"no such role":     {stranger.String(), `role "stranger" does not exist`},
+		"nobody listens":   {"postgres://usher@127.0.0.1:1/usher", "connection refused"},
+		"no such host":     {"postgres://usher@db.invalid/usher", "db.invalid"},
+	} {
+		code, findings := terminal{t, test.url}.examine([]string{"doctor", "--json"})
+		var got string
+		for _, f := range findings {
+			if f.Check == "database" {
+				got = f.Says
+			}
+		}
+		if code != 1 || !strings.Contains(got, test.want) {
+			t.Errorf("%s: exit %d, %q; want %q", name, code, got, test.want)
+		}
+	}
+}
+
+func TestDoctorListsUnknownVariables(t *testing.T) {
+	t.Parallel()
+	var e examination
+	e.environment([]string{"USHER_ORIGIN=x", "USHER_URL=x", "HOME=/"})
+	if len(e.findings) != 1 || e.findings[0].State != stateWarning || e.findings[0].Do != "set USHER_ORIGINS if that was meant" {
+		t.Errorf("found %+v", e.findings)
+	}
+}
+
+func TestDoctorOnHealth(t *testing.T) {
+	t.Parallel()
+	for want, h := range map[string]db.Health{
+		"ok statistics":            {},
+		"warning statistics usher": {NeverAnalyzed: []string{"grants"}, NoAutovacuum: true},
+		"warning statistics":       {NoAutovacuum: true},
+		"warning statement log":    {LogsParameters: true},
+	} {
+		var e examination
+		e.kept(h)
+		last := e.findings[len(e.findings)-1]
+		if got := last.State + " " + last.Check; !strings.HasPrefix(want, got) {
+			t.Errorf("of %+v it says %s, want %s", h, got, want)
 		}
 	}
 }

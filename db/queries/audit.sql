@@ -73,3 +73,14 @@ SELECT user_id, kind AS member_of_kind, id AS member_of_id, since, until, added_
   FROM audit.members
  WHERE @kind::text = 'user' AND user_id = @id::text OR kind = @kind AND id = @id
  ORDER BY since, user_id COLLATE "C", kind, id COLLATE "C"
+
+-- name: health
+-- How the database is kept, for usher doctor: tables that were never analyzed,
+-- and which statements the server logs with their parameters.
+SELECT ARRAY(SELECT relname::text
+               FROM pg_stat_all_tables
+              WHERE schemaname = 'usher' AND n_live_tup > 10000 AND last_analyze IS NULL AND last_autoanalyze IS NULL
+              ORDER BY relname) AS never_analyzed,
+       current_setting('autovacuum') = 'off' AS no_autovacuum,
+       current_setting('log_statement') IN ('all', 'mod')
+           OR current_setting('log_min_duration_statement') = '0' AS logs_parameters
