@@ -103,7 +103,7 @@ func TestServeRefuses(t *testing.T) {
 		"with a life of a day":       {prod.env, flags(good, "--token-ttl", "24h"), 1, "TTL"},
 		"with audiences of no kind":  {prod.env, flags(good, "--audiences", "liveblocks"), 1, "name=rooms"},
 		"with an origin of anything": {prod.env, flags(good, "--origins", "*"), 1, "origin"},
-		"with everybody as a proxy":  {prod.env, flags(good, "--trusted-proxies", "10.0.0.7,::/0"), 1, "is everybody"},
+		"with everybody as a proxy":  {prod.env, flags(good, "--trusted-proxies", "10.0.0.7,::/0"), 1, "is every address"},
 		"with a proxy from anywhere": {prod.env, flags(good, "--proxy-user-header", "X-User"), 1, "list the proxies"},
 		"with another's domain":      {prod.env, flags(good, "--token-cookie-domain", "example.org"), 1, "not a parent"},
 		"with an issuer for anybody": {prod.env, flags(good, "--issuer", "oidc issuer=https://id.example.com"), 1, "usher: issuer https://id.example.com: aud: neither aud nor azp is given"},

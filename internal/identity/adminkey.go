@@ -8,7 +8,7 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// What a text may be instead of an admin key.
+// Why a text is not an admin key, or a request has no usable one.
 var (
 	ErrBadAdminKey = errors.New("identity: not an admin key: its form or its checksum is wrong")
 	ErrAPIKey      = errors.New("identity: an API key instead of an admin key")
@@ -17,7 +17,7 @@ var (
 	ErrAdminKeyInBrowser = errors.New("identity: an admin key from a browser")
 )
 
-// An AdminKey is an [APIKey] for the admin API: neither is taken for the other.
+// An AdminKey is an [APIKey] for the admin API: neither is accepted as the other.
 type AdminKey APIKey
 
 // NewAdminKey is [NewAPIKey] for the admin API.
@@ -41,8 +41,8 @@ func ParseAdminKey(text secret.Text) (AdminKey, error) {
 }
 
 // ReadAdminKey returns the admin key of a request, or one of this package's
-// errors. Nothing but the Authorization header is read: a cookie would let any
-// page that its owner visits use it.
+// errors. Only the Authorization header is read: with a cookie, any page that the
+// key's owner visits could use it.
 func ReadAdminKey(req *http.Request) (AdminKey, error) {
 	if credentialInURL(req) {
 		return AdminKey{}, ErrCredentialInURL
@@ -62,7 +62,8 @@ func ReadAdminKey(req *http.Request) (AdminKey, error) {
 
 const bearerScheme = "Bearer"
 
-// bearer returns what the Authorization header bears (RFC 6750, section 2.1).
+// bearer returns the bearer token of the Authorization header (RFC 6750, section
+// 2.1).
 func bearer(req *http.Request) (secret.Text, error) {
 	values := req.Header.Values("Authorization")
 	if len(values) == 0 {

@@ -13,8 +13,8 @@ import (
 )
 
 // An API key is sk_<environment>_<id>_<secret>_<checksum>, in letters and
-// digits: what Liveblocks' SDK takes as a secret, and what scanners of source
-// code recognise. Its regular expression:
+// digits: what Liveblocks' SDK accepts as a secret, and what scanners of source
+// code recognize. Its regular expression:
 //
 //	sk_[a-z]{2,12}_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}
 //
@@ -30,18 +30,18 @@ const (
 	publicKeyLike = "pk_"
 )
 
-// What a text may be instead of an API key.
+// Why a text is not an API key.
 var (
 	ErrPublicKey = errors.New("identity: a public key instead of a secret key")
 	ErrBadAPIKey = errors.New("identity: not an API key: its form or its checksum is wrong")
 	ErrAdminKey  = errors.New("identity: an admin key instead of an API key")
 )
 
-// An APIKey is a credential as its bearer shows it. Whether a key of that ID
-// is there, and has this secret, is the database's to say.
+// An APIKey is a credential as its caller shows it. Whether there is a key with
+// this ID and this secret, the database says.
 type APIKey struct {
 	ID   string
-	Hash [sha256.Size]byte // of the secret: all that is ever kept of it
+	Hash [sha256.Size]byte // of the secret, which itself is never stored
 }
 
 // NewAPIKey makes a key of an environment, such as "live" or "dev". The text
@@ -58,14 +58,14 @@ func newKey(prefix, environment string) (text secret.Text, key APIKey, err error
 	text = secret.New(body + "_" + checksum(body))
 	key, ok := parseKey(prefix, text.Reveal())
 	if !ok {
-		panic("identity: a new key that is none") // or every key would be refused
+		panic("identity: a new key cannot be parsed") // or every key would be refused
 	}
 	return text, key, nil
 }
 
-// ParseAPIKey reads a key. It returns [ErrPublicKey] and [ErrAdminKey] for what
-// begins as those do, and [ErrBadAPIKey] for anything else that is none: a typo
-// costs no query.
+// ParseAPIKey reads a key. It returns [ErrPublicKey] and [ErrAdminKey] for texts
+// that begin like those, and [ErrBadAPIKey] for any other that is not an API key:
+// a typo costs no query.
 func ParseAPIKey(text secret.Text) (APIKey, error) {
 	s := text.Reveal()
 	key, ok := parseKey(keyPrefix, s)

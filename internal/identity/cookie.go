@@ -15,7 +15,7 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// What else a session cookie may be: a 401.
+// Why a session cookie cannot be used: a 401.
 var (
 	ErrUnsignedCookie  = errors.New("identity: session cookie is not signed with the application's secret")
 	ErrEncryptedCookie = errors.New("identity: session cookie is an encrypted token, which only the application can read")
@@ -27,16 +27,16 @@ const (
 	// minCookieSecret is what HMAC-SHA-256 wants of a key, in bytes (RFC 7518,
 	// section 3.2).
 	minCookieSecret = 32
-	// betterAuthDefault signs where nobody has configured anything.
+	// betterAuthDefault is what Better Auth signs with unless a secret is configured.
 	betterAuthDefault = "better-auth-secret-12345678901234567890"
 
 	securePrefix = "__Secure-"
 	hostPrefix   = "__Host-"
 )
 
-// cookieNames returns the names under which the application's cookie comes:
-// with TLS most libraries put a prefix before it. Whoever names a prefix wants
-// that one alone.
+// cookieNames returns the names that the application's cookie may have: with TLS
+// most libraries add a prefix. A name that is configured with a prefix is the only
+// one.
 func cookieNames(name string) []string {
 	if strings.HasPrefix(name, securePrefix) || strings.HasPrefix(name, hostPrefix) {
 		return []string{name}
@@ -47,9 +47,9 @@ func cookieNames(name string) []string {
 func checkCookieSecret(s secret.Text) error {
 	switch text := s.Reveal(); {
 	case text == betterAuthDefault:
-		return errors.New("identity: the cookie secret is Better Auth's default, which everybody knows: set one in the application")
+		return errors.New("identity: the cookie secret is Better Auth's default, which is public: set another one in the application")
 	case len(text) < minCookieSecret:
-		return fmt.Errorf("identity: a cookie secret of %d bytes can be guessed: take one of at least %d in the application, as openssl rand -base64 32 makes it", len(text), minCookieSecret)
+		return fmt.Errorf("identity: a cookie secret of %d bytes can be guessed: set one of at least %d in the application; openssl rand -base64 32 makes one", len(text), minCookieSecret)
 	}
 	return nil
 }
@@ -59,12 +59,12 @@ func (r *Reader) readCookie(req *http.Request) (secret.Text, error) {
 	switch n := r.differentCookies(req, ""); {
 	case n > 1: // a sibling domain tossed one in
 		return secret.Text{}, ErrDuplicateCookie
-	case n == 0 && r.differentCookies(req, ".0") > 0: // one that fits no cookie is cut in pieces
+	case n == 0 && r.differentCookies(req, ".0") > 0: // one that is too long for a cookie is cut in pieces
 		return secret.Text{}, ErrEncryptedCookie
 	case n == 0:
 		return secret.Text{}, ErrNoCredential
 	}
-	var value string // empty where net/http does not take it
+	var value string // empty if net/http does not accept it
 	for _, name := range r.cookieNames {
 		if cookie, err := req.Cookie(name); err == nil {
 			value = cookie.Value

@@ -146,10 +146,10 @@ func TestNewReaderRefusesBadSecrets(t *testing.T) {
 	for text, part := range map[string]string{
 		"":                      "of 0 bytes",
 		strings.Repeat("x", 31): "of 31 bytes",
-		"better-auth-secret-12345678901234567890": "which everybody knows",
+		"better-auth-secret-12345678901234567890": "which is public",
 	} {
 		_, err := identity.NewReader(identity.Config{Cookie: "a b", CookieSecrets: []secret.Text{secret.New(newSecret), secret.New(text)}})
-		if err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "is no cookie name") {
+		if err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "is not a cookie name") {
 			t.Errorf("secret %q: %v, want one with %q, and the other fault", text, err, part)
 		}
 		if text != "" && strings.Contains(err.Error(), text) {

@@ -1,7 +1,7 @@
-// Package identity finds out who is calling: which credential a request bears,
-// from which address, and, of an identity provider's token, whether it is good and
-// what it says. It also makes API keys and admin keys. Whether a session or a key
-// is there, and what its user may do, is the directory's to say.
+// Package identity finds out who is calling: which credential a request has, from
+// which address, and, for an identity provider's token, whether it is valid and what
+// it says. It also makes API keys and admin keys. Whether there is such a session or
+// key, and what its user may do, the directory says.
 package identity
 
 import (
@@ -15,30 +15,30 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// What a request may lack or have too much of: a 401, but for
-// [ErrCredentialInURL] and [ErrKeyInBrowser].
+// Why a request has no usable credential: a 401, except [ErrCredentialInURL] and
+// [ErrKeyInBrowser].
 var (
 	ErrNoCredential    = errors.New("identity: no session cookie and no Authorization header")
-	ErrDuplicateCookie = errors.New("identity: two cookies of the session's name")
+	ErrDuplicateCookie = errors.New("identity: two different session cookies")
 	ErrBadCookie       = errors.New("identity: session cookie is not a session token")
-	ErrBadBearer       = errors.New("identity: Authorization header is not a credential usher takes")
-	// ErrKeyInBrowser is a 400: a secret key in a page is everybody's.
+	ErrBadBearer       = errors.New("identity: Authorization header is not one that usher accepts")
+	// ErrKeyInBrowser is a 400: a secret key in a page is public.
 	ErrKeyInBrowser = errors.New("identity: an API key from a browser")
 	// ErrCredentialInURL is a 400: URLs end up in logs and histories (RFC
 	// 9700, section 4.3.2).
 	ErrCredentialInURL = errors.New("identity: credential in the URL")
 )
 
-// Config names the credentials that usher takes.
+// Config says which credentials usher accepts.
 type Config struct {
-	// Cookie is the name of the application's session cookie. It may come with
-	// the prefix __Secure- or __Host-, too. Required.
+	// Cookie is the name of the application's session cookie, which may also have
+	// the prefix __Secure- or __Host-. Required.
 	Cookie string
 	// CookieSecrets are those with which the application signs the cookie, as
-	// Better Auth does: the signature is verified with any of them, and what
-	// it covers is the session token. None: the cookie is the token.
+	// Better Auth does. The signature must be by one of them, and what it covers
+	// is the session token. Without secrets, the cookie is the token.
 	CookieSecrets []secret.Text
-	// Proxy is what stands in front of usher.
+	// Proxy is about the proxies in front of usher.
 	Proxy ProxyConfig
 	// IgnoredSchemes are those of an Authorization header that is not for usher,
 	// such as Basic: a request with one is read as if it had no such header.
@@ -46,7 +46,7 @@ type Config struct {
 	IgnoredSchemes []string
 }
 
-// A Reader takes credentials from requests. It is safe for concurrent use.
+// A Reader reads the credentials of requests. It is safe for concurrent use.
 type Reader struct {
 	cfg         Config
 	cookieNames []string
@@ -58,7 +58,7 @@ func NewReader(cfg Config) (*Reader, error) {
 	proxies, err := newProxies(cfg.Proxy)
 	faults := []error{err}
 	if !isToken(cfg.Cookie) {
-		faults = append(faults, fmt.Errorf("identity: %q is no cookie name (RFC 6265, section 4.1.1)", cfg.Cookie))
+		faults = append(faults, fmt.Errorf("identity: %q is not a cookie name (RFC 6265, section 4.1.1)", cfg.Cookie))
 	}
 	for _, s := range cfg.CookieSecrets {
 		faults = append(faults, checkCookieSecret(s))
@@ -77,9 +77,8 @@ func NewReader(cfg Config) (*Reader, error) {
 	return &Reader{cfg, cookieNames(cfg.Cookie), proxies}, nil
 }
 
-// A Credential is what a caller showed: one of a session token out of the
-// cookie, an identity provider's token, an API key, and whom a trusted proxy
-// names.
+// A Credential is what a caller showed: one of a session token from the cookie, an
+// identity provider's token, an API key, and the user that a trusted proxy names.
 type Credential struct {
 	Session       secret.Text
 	ProviderToken secret.Text // for [Providers.Verify]
@@ -89,9 +88,8 @@ type Credential struct {
 }
 
 // Read returns the request's credential, or one of this package's errors. The
-// Authorization header comes first, then a proxy's header, then the cookie; the
-// first that is present decides, so that a bad one never falls through to the
-// next.
+// Authorization header comes first, then a proxy's header, then the cookie. The
+// first that is present decides: a bad one never falls through to the next.
 func (r *Reader) Read(req *http.Request) (Credential, error) {
 	if credentialInURL(req, r.cookieNames...) {
 		return Credential{}, ErrCredentialInURL
@@ -118,7 +116,7 @@ func (r *Reader) ignoresAuthorization(req *http.Request) bool {
 	return true
 }
 
-// readBearer reads an API key or a token, of which only the token has a dot.
+// readBearer reads an API key or a token: only a token has a dot.
 func (*Reader) readBearer(req *http.Request) (Credential, error) {
 	text, err := bearer(req)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/usher-auth/usher/internal/strictjson"
 )
 
-// read checks the claims of a token whose signature is good, expiry last, and
-// takes what usher needs of them.
+// read checks the claims of a token whose signature is valid, expiry last, and
+// returns what usher needs of them.
 func (p *provider) read(m *jws.Message, payload strictjson.Members, now time.Time) (principal.ProviderClaims, error) {
 	if !p.takesType(m.Header) {
 		return principal.ProviderClaims{}, p.refuse(codes.TypeMismatch, "typ is not one of %q", p.Types)
@@ -31,7 +31,7 @@ func (p *provider) read(m *jws.Message, payload strictjson.Members, now time.Tim
 	user, _ := claim(payload, p.UserClaim).Text()
 	claims.UserID = p.prefix() + user
 	if user == "" || !principal.IsID(claims.UserID) {
-		return principal.ProviderClaims{}, p.refuse(codes.ClaimsInvalid, "%s is not a string that is an id of a user", p.UserClaim)
+		return principal.ProviderClaims{}, p.refuse(codes.ClaimsInvalid, "%s is not a string that can be a user id", p.UserClaim)
 	}
 	if err := p.readMemberships(payload, &claims); err != nil {
 		return principal.ProviderClaims{}, err
@@ -59,7 +59,7 @@ func (p *provider) takesType(header strictjson.Members) bool {
 
 func (p *provider) checkAudience(payload strictjson.Members) error {
 	if aud, _ := payload.Get("aud"); len(p.Audiences) > 0 && !jws.Includes(aud, p.Audiences...) {
-		return p.refuse(codes.AudienceMismatch, "aud is or holds none of %q", p.Audiences)
+		return p.refuse(codes.AudienceMismatch, "aud is not one of %q", p.Audiences)
 	}
 	if len(p.Parties) == 0 && !p.PartyOptional {
 		return nil
@@ -122,8 +122,8 @@ func (p *provider) matches(r *ClaimRule, payload strictjson.Members, value stric
 	return ok && isUser && text == user && slices.Contains(r.Values, idPlaceholder)
 }
 
-// info reads what is shown of the user. What is no string is left out: nothing
-// rests on it.
+// info reads what is displayed of the user. What is not a string is left out: no
+// access depends on it.
 func (p *provider) info(payload strictjson.Members) map[string]string {
 	info := map[string]string{}
 	for member, name := range map[string]string{"name": p.NameClaim, "email": p.EmailClaim, "avatar": p.AvatarClaim} {

@@ -76,7 +76,7 @@ type ProviderConfig struct {
 	ID        string `setting:"id" validate:"id_template"`
 	ShareIDs  bool   `setting:"share-ids"`
 
-	// What else is read, where it is named.
+	// What else is read, if it is named.
 	OrganizationClaim  string `setting:"organization"`  // the active organization: a string
 	OrganizationsClaim string `setting:"organizations"` // all of the user's: strings
 	GroupsClaim        string `setting:"groups"`        // all of the user's: strings
@@ -284,7 +284,7 @@ func conflicts(providers []ProviderConfig) (faults []error) {
 			b := &providers[j]
 			for _, iss := range a.Issuers {
 				if slices.Contains(b.Issuers, iss) {
-					faults = append(faults, fmt.Errorf("issuer %s: issuer: it is there twice", iss))
+					faults = append(faults, fmt.Errorf("issuer %s: issuer: it is given twice", iss))
 				}
 			}
 			overlap := strings.HasPrefix(a.prefix(), b.prefix()) || strings.HasPrefix(b.prefix(), a.prefix())

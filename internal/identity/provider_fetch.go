@@ -89,8 +89,8 @@ func isInside(ip netip.Addr) bool {
 
 var sharedNetwork = netip.MustParsePrefix("100.64.0.0/10")
 
-// notPublic are the networks that are nobody's on the Internet or stand for
-// IPv4 addresses, beside those that net/netip knows (RFC 6890).
+// notPublic are the networks that are not on the Internet or represent IPv4
+// addresses, beside those that net/netip knows (RFC 6890).
 var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),
 	sharedNetwork, // some providers keep metadata there

@@ -15,7 +15,7 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// A preset is what is known of a provider's tokens, as settings that a line may
+// A preset is what is known of a provider's tokens, as settings that a line can
 // override. {issuer} stands for the first issuer without a slash at its end.
 type preset struct {
 	settings string
@@ -112,8 +112,8 @@ var keySettings = []string{"jwks", "discovery", "keys-file", "secret-file"}
 //	clerk issuer=https://clerk.example.com azp=https://app.example.com id=clerk:{sub}
 //
 // A setting is a name, "=" and a value, which is in quotes (as in Go) where it
-// holds a blank. One that takes several is repeated. A setting replaces all of
-// the preset's values; with no value, it takes them away. Secrets and keys are
+// holds a blank. One that accepts several is repeated. A setting replaces all of
+// the preset's values; with no value, it removes them. Secrets and keys are
 // read from the files that are named. docs/identity.md lists the settings.
 func ParseProviders(lines []string) ([]ProviderConfig, error) {
 	issuers := make([]ProviderConfig, 0, len(lines))
@@ -193,7 +193,7 @@ func readSettings(text string) (settings map[string][]string, faults []error) {
 		if strings.HasPrefix(text, `"`) {
 			quoted, err := strconv.QuotedPrefix(text)
 			if err != nil {
-				faults = append(faults, fmt.Errorf("%s: its quotes do not end", name))
+				faults = append(faults, fmt.Errorf("%s: the closing quote is missing", name))
 				break
 			}
 			text = text[len(quoted):]
@@ -256,7 +256,7 @@ func (c *ProviderConfig) set(name string, values []string) (err error) {
 	value := ""
 	switch {
 	case len(values) > 1:
-		return errors.New("it is there twice")
+		return errors.New("it is given twice")
 	case len(values) == 1:
 		value = values[0]
 	}

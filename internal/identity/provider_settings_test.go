@@ -88,9 +88,9 @@ func TestParseProvidersFaults(t *testing.T) {
 		"an id without a place":    {[]string{"oidc issuer=https://id.example.com aud=a id=ada"}, []string{id + `id: "ada" is neither`}},
 		"an id of a claim":         {[]string{"oidc issuer=https://id.example.com aud=a id={email}{sub}"}, []string{id + `id: "{email}{sub}" is neither`}},
 		"an unknown setting":       {[]string{"oidc issuer=https://id.example.com aud=a audience=b"}, []string{id + "audience: there is no such setting; there are alg, any-audience, aud,"}},
-		"a setting twice":          {[]string{"oidc issuer=https://id.example.com aud=a id=a:{sub} id=b:{sub}"}, []string{id + "id: it is there twice"}},
+		"a setting twice":          {[]string{"oidc issuer=https://id.example.com aud=a id=a:{sub} id=b:{sub}"}, []string{id + "id: it is given twice"}},
 		"no value":                 {[]string{"oidc issuer=https://id.example.com aud=a private"}, []string{id + `"private" is not a setting, as in name=value`}},
-		"quotes without an end":    {[]string{`oidc issuer=https://id.example.com aud="a`}, []string{id + "aud: its quotes do not end"}},
+		"quotes without an end":    {[]string{`oidc issuer=https://id.example.com aud="a`}, []string{id + "aud: the closing quote is missing"}},
 		"a switch":                 {[]string{"oidc issuer=https://id.example.com aud=a private=true"}, []string{id + `private: "true" is neither yes nor no`}},
 		"a time":                   {[]string{"oidc issuer=https://id.example.com aud=a max-life=1d"}, []string{id + `max-life: "1d" is not a duration`}},
 		"a long life":              {[]string{"oidc issuer=https://id.example.com aud=a max-life=1000h"}, []string{id + "max-life: 1000h0m0s is not from"}},
@@ -100,7 +100,7 @@ func TestParseProvidersFaults(t *testing.T) {
 		"no aud for Entra":         {[]string{"entra issuer=https://id.example.com"}, []string{id + "aud: it is missing: list the application ID"}},
 		"an issuer twice": {
 			[]string{"oidc issuer=https://id.example.com aud=a id=a:{sub}", "oidc issuer=https://b.example.com issuer=https://id.example.com aud=a id=b:{sub}"},
-			[]string{id + "issuer: it is there twice"},
+			[]string{id + "issuer: it is given twice"},
 		},
 		"the same ids": {
 			[]string{"oidc issuer=https://id.example.com aud=a", "oidc issuer=https://b.example.com aud=a"},

@@ -28,13 +28,13 @@ const (
 // ProvidersConfig is for [NewProviders].
 type ProvidersConfig struct {
 	Providers []ProviderConfig
-	// Transport fetches keys where it is not nil, in place of usher's own,
-	// which connects to public addresses alone.
+	// Transport fetches keys (default: usher's own, which connects only to public
+	// addresses).
 	Transport http.RoundTripper
-	// OnError is told of each fetch of an issuer's keys that failed, for a log
+	// OnError is called for each fetch of a provider's keys that failed, for a log
 	// and a metric; it may be nil.
 	OnError func(issuer string, err error)
-	// Now is the clock, [time.Now] where nil.
+	// Now is the clock (default: [time.Now]).
 	Now func() time.Time
 }
 
@@ -51,9 +51,9 @@ type provider struct {
 	keys keySource // nil with a secret
 }
 
-// NewProviders begins to fetch the issuers' keys, or returns every fault of the
-// configuration at once. A provider that is down stops nothing: its tokens are
-// a [KeysUnavailableError] until its keys were fetched. Close it after use.
+// NewProviders starts to fetch the providers' keys, or returns every fault of the
+// configuration at once. A provider that is down stops nothing: its tokens are a
+// [KeysUnavailableError] until its keys have been fetched. Close it after use.
 func NewProviders(cfg ProvidersConfig) (*Providers, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -80,14 +80,14 @@ func NewProviders(cfg ProvidersConfig) (*Providers, error) {
 	return p, nil
 }
 
-// plain takes the package's name off an error, for the middle of a sentence.
+// plain removes the package's name from an error, for the middle of a sentence.
 func plain(err error) string { return strings.TrimPrefix(err.Error(), "session: ") }
 
-// keysOf returns where the keys of one issuer come from; no other's are in it.
+// keysOf returns the source of one provider's keys, and of no other's.
 func (p *Providers) keysOf(c *ProviderConfig, cfg *ProvidersConfig) (keySource, error) {
 	switch {
 	case !c.Secret.IsEmpty():
-		return nil, nil //nolint:nilnil // see issuer
+		return nil, nil //nolint:nilnil // see provider
 	case len(c.Keys.Keys) > 0:
 		return c.Keys, nil
 	}
@@ -124,11 +124,11 @@ func (p *Providers) Close() {
 	}
 }
 
-// A ProviderTokenError is the refusal of a token. Its text is for the log: it says
-// more than the bearer may know, and repeats nothing of the token.
+// A ProviderTokenError says why a token is refused. Its text is for the log: it says
+// more than the caller may know, and quotes nothing of the token.
 type ProviderTokenError struct {
 	Code   string // of package codes
-	Issuer string // the name of the one that the token claims to be of; empty for nobody's
+	Issuer string // the provider that the token claims to be from; empty if there is no such provider
 	detail string
 }
 
@@ -143,7 +143,7 @@ func (e *ProviderTokenError) Error() string {
 	return text
 }
 
-// A KeysUnavailableError says that a token's key could not be had: a fault,
+// A KeysUnavailableError says that a token's key could not be fetched: a fault,
 // which says nothing about the token. It is a [session.ErrKeysUnavailable].
 type KeysUnavailableError struct {
 	Issuer     string
@@ -159,9 +159,9 @@ func (e *KeysUnavailableError) Error() string {
 func (*KeysUnavailableError) Is(target error) bool { return target == session.ErrKeysUnavailable }
 
 // Verify returns what a token says, or a [*ProviderTokenError], or a
-// [*KeysUnavailableError]. It waits for nothing but an unknown key's fetch, and
-// that no longer than ctx. Which issuer's rules and keys hold, iss says; that a
-// token has expired is said of one alone that is in order otherwise.
+// [*KeysUnavailableError]. It waits only for the fetch of an unknown key, and no
+// longer than ctx. iss decides which provider's rules and keys apply. Only a token
+// that is valid otherwise is refused as expired.
 func (p *Providers) Verify(ctx context.Context, text secret.Text) (principal.ProviderClaims, error) {
 	token := text.Reveal()
 	if strings.Count(token, ".") == jweDots {
@@ -196,7 +196,7 @@ func faultOf(fault jws.Fault, of *provider) error {
 	return e
 }
 
-// key returns the issuer's own key that the token names.
+// key returns the provider's own key that the token names.
 func (p *provider) key(ctx context.Context, m *jws.Message) (jws.Key, error) {
 	if !slices.Contains(p.Algorithms, m.Algorithm) {
 		return jws.Key{}, p.refuse(codes.AlgorithmMismatch, "alg is not one of %s", strings.Join(p.Algorithms, ", "))

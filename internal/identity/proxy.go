@@ -11,20 +11,20 @@ import (
 	"github.com/usher-auth/usher/internal/principal"
 )
 
-// Why a user whom a proxy names is refused: a 401.
+// Why a user that a proxy names is refused: a 401.
 var (
-	// ErrUntrustedProxy is never passed over in silence: either somebody plays
-	// the proxy, or the proxy's address is missing from the list.
+	// ErrUntrustedProxy never goes unseen: either somebody impersonates the proxy,
+	// or the proxy's address is missing from the list.
 	ErrUntrustedProxy = errors.New("identity: the proxy's user header from an address that is not a trusted proxy")
-	ErrBadProxyUser   = errors.New("identity: the proxy's user or organization header is there twice, or is no id")
+	ErrBadProxyUser   = errors.New("identity: the proxy's user or organization header is there twice, or is not an id")
 )
 
 // ProxyConfig is about the proxies in front of usher. The zero ProxyConfig
 // trusts none.
 type ProxyConfig struct {
 	// Trusted lists the addresses and networks (10.0.0.7, 10.1.0.0/16,
-	// fd00::/8) whose headers are believed: the proxies themselves, and nobody
-	// else who can reach usher.
+	// fd00::/8) whose headers are trusted: only the proxies themselves, nothing
+	// else that can reach usher.
 	Trusted []string
 	// UserHeader is the header in which a proxy that signs users in names
 	// them, such as X-Auth-Request-User. The proxy must remove it from what
@@ -32,13 +32,13 @@ type ProxyConfig struct {
 	UserHeader string
 	// OrganizationHeader names the user's active organization. May be empty.
 	OrganizationHeader string
-	// AddressHeader is the header to which the proxies append the address of
-	// who called them: X-Forwarded-For, which is the default, or Forwarded. The
-	// other one is not read: its proxy would pass on what a client wrote there.
+	// AddressHeader is the header to which the proxies append the address of their
+	// caller: X-Forwarded-For (the default) or Forwarded. The other one is not
+	// read: the proxy would pass on what a client wrote there.
 	AddressHeader string
 }
 
-// A ProxyUser is whom a trusted proxy names.
+// A ProxyUser is the user that a trusted proxy names.
 type ProxyUser struct {
 	User         string
 	Organization string // may be empty
@@ -63,15 +63,15 @@ func newProxies(cfg ProxyConfig) (p proxies, err error) {
 	}
 	for _, name := range []string{cfg.UserHeader, cfg.OrganizationHeader} {
 		if name != "" && !isToken(name) {
-			fault("%q is no header name (RFC 9110, section 5.1)", name)
+			fault("%q is not a header name (RFC 9110, section 5.1)", name)
 		}
 	}
 	p.userHeader, p.organizationHeader = http.CanonicalHeaderKey(cfg.UserHeader), http.CanonicalHeaderKey(cfg.OrganizationHeader)
 	switch {
 	case p.userHeader != "" && len(cfg.Trusted) == 0:
-		fault("header %s names users, and no proxy is trusted to set it: list the proxies", p.userHeader)
+		fault("header %s names users, but no proxy is trusted to set it: list the proxies", p.userHeader)
 	case p.organizationHeader != "" && p.userHeader == "":
-		fault("header %s names an organization, and no header a user", p.organizationHeader)
+		fault("header %s names an organization, but no header names a user", p.organizationHeader)
 	case p.organizationHeader != "" && p.organizationHeader == p.userHeader:
 		fault("header %s cannot name both the user and the organization", p.userHeader)
 	}
@@ -95,7 +95,7 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	case err != nil:
 		return netip.Prefix{}, errors.New("is not an address or a network like 10.0.0.7 or 10.1.0.0/16")
 	case prefix.Bits() == 0:
-		return netip.Prefix{}, errors.New("is everybody: anyone who can reach usher could then be anybody")
+		return netip.Prefix{}, errors.New("is every address: anyone who can reach usher could then be any user")
 	case prefix.Addr().Is4In6():
 		return netip.Prefix{}, errors.New("is an IPv4 network: write it as one")
 	case prefix != prefix.Masked():
@@ -104,7 +104,7 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// trusts reports whether addr is a proxy's.
+// trusts reports whether addr is the address of a trusted proxy.
 func (p *proxies) trusts(addr netip.Addr) bool {
 	for _, prefix := range p.trusted {
 		if prefix.Contains(addr) {
@@ -114,7 +114,7 @@ func (p *proxies) trusts(addr netip.Addr) bool {
 	return false
 }
 
-// readUser returns whom a proxy names, or nil where the request has no such
+// readUser returns the user that a proxy names, or nil if the request has no such
 // header.
 func (p *proxies) readUser(req *http.Request) (*ProxyUser, error) {
 	if p.userHeader == "" {
@@ -145,10 +145,10 @@ const (
 	forwarded     = "Forwarded"
 )
 
-// ClientAddr returns who made a request, for the record: the peer, or where
-// that is a trusted proxy the last one before the trusted proxies. A hop that
-// cannot be read makes it the peer again, since what stands before it is hearsay.
-// It is the zero Addr where the server does not listen on IP.
+// ClientAddr returns the address of a request's client, for the audit: the peer,
+// or, if that is a trusted proxy, the last address before the trusted proxies. With
+// a hop that cannot be read it is the peer, since anything before it is unproven.
+// It is the zero Addr if the server does not listen on IP.
 func (r *Reader) ClientAddr(req *http.Request) netip.Addr {
 	peer := PeerAddr(req)
 	if !r.proxies.trusts(peer) {
@@ -190,13 +190,13 @@ func (r *Reader) IsProxyHeader(name string) bool {
 // TrustedProxies returns the networks of the trusted proxies.
 func (r *Reader) TrustedProxies() []netip.Prefix { return r.proxies.trusted }
 
-// FromProxy reports whether a trusted proxy is at the other end of the
-// connection, which makes requests for many.
+// FromProxy reports whether the peer is a trusted proxy, which sends requests of
+// many clients.
 func (r *Reader) FromProxy(req *http.Request) bool { return r.proxies.trusts(PeerAddr(req)) }
 
 // PeerAddr returns the address at the other end of the connection, which no
-// header can change: a proxy's, where there is one. It is the zero Addr where the
-// server does not listen on IP.
+// header can change: a proxy's, if there is one. It is the zero Addr if the server
+// does not listen on IP.
 func PeerAddr(req *http.Request) netip.Addr {
 	peer, err := netip.ParseAddrPort(req.RemoteAddr)
 	if err != nil {
@@ -206,7 +206,7 @@ func PeerAddr(req *http.Request) netip.Addr {
 }
 
 // cutLast cuts the last element off a list. It reads from the end, which the
-// trusted proxies wrote: a quote that a client left open does not get there.
+// trusted proxies wrote, so that a quote left open by a client has no effect there.
 func cutLast(list string) (before, last string) {
 	quoted := false
 	for i := len(list) - 1; i >= 0; i-- {
@@ -223,7 +223,7 @@ func cutLast(list string) (before, last string) {
 }
 
 // forParameter returns the for parameter of an element of Forwarded (RFC 7239,
-// section 4), or nothing where there is not exactly one.
+// section 4), or nothing if there is not exactly one.
 func forParameter(element string) (node string) {
 	for pair := range strings.SplitSeq(element, ";") {
 		name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")

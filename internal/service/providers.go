@@ -16,13 +16,13 @@ import (
 // recordKeyFailuresEvery bounds the audit rows of a provider that is down.
 const recordKeyFailuresEvery = time.Hour
 
-// newProviders begins to fetch the issuers' keys. A provider that is down is
-// logged, counted, on record, and no reason not to start: nobody else waits for
-// it.
+// newProviders starts to fetch the providers' keys. A provider that is down is
+// logged, counted and recorded, and does not keep usher from starting: nothing else
+// waits for it.
 func newProviders(ctx context.Context, issuers []identity.ProviderConfig, foreignDirectory bool, database *db.DB, registry prometheus.Registerer, logger *slog.Logger) (*identity.Providers, error) {
 	for i := range issuers {
 		if c := &issuers[i]; foreignDirectory && (c.OrganizationsClaim != "" || c.GroupsClaim != "") {
-			return nil, fmt.Errorf("issuer %s: organizations and groups are for usher's own directory: here the application's says who is in what, leave them out", c.Issuers[0])
+			return nil, fmt.Errorf("issuer %s: organizations and groups are for usher's own directory, and the application's directory is in use here: leave them out", c.Issuers[0])
 		}
 	}
 	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -49,7 +49,7 @@ func newProviders(ctx context.Context, issuers []identity.ProviderConfig, foreig
 				return
 			}
 			if err := database.RecordKeyFailure(ctx, issuer, err.Error()); err != nil {
-				logger.WarnContext(ctx, "that is not on record", "issuer", issuer, "error", err.Error())
+				logger.WarnContext(ctx, "a failed fetch of keys could not be recorded", "issuer", issuer, "error", err.Error())
 				return
 			}
 			recorded[issuer] = time.Now()
