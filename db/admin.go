@@ -44,7 +44,7 @@ func failed(operation string, err error) error {
 	case violates(err, checkViolation, "own_directory"):
 		return refuse(admin.ErrInvalid, "%s", message(err))
 	case hasCode(err, insufficientPrivilege):
-		return fmt.Errorf("db: %s: the role in the database URL may not do that: %w", operation, err)
+		return fmt.Errorf("db: %s: the role in the database URL may not do that: %w", operation, inFull(err))
 	case isDataError(err):
 		return refuse(admin.ErrInvalid, "%s: Postgres refuses the values: %s", operation, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,7 +136,28 @@ func (db *DB) Ping(ctx context.Context) (clockAhead time.Duration, err error) {
 // that goes wrong in it is one: a missing column or a lost privilege is not
 // the caller's doing either.
 func unavailable(operation string, err error) error {
-	return fmt.Errorf("db: %s: %w: %w", operation, principal.ErrUnavailable, err)
+	return fmt.Errorf("db: %s: %w: %w", operation, principal.ErrUnavailable, inFull(err))
+}
+
+// inFull adds to an error of Postgres what its text leaves out, DETAIL and HINT:
+// they often say what to do. Details of a refused row hold its values, which no
+// log should have.
+func inFull(err error) error {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || strings.HasPrefix(pgErr.Code, "23") || strings.HasPrefix(pgErr.Code, "22") {
+		return err
+	}
+	var more []string
+	if pgErr.Detail != "" {
+		more = append(more, "DETAIL: "+pgErr.Detail)
+	}
+	if pgErr.Hint != "" {
+		more = append(more, "HINT: "+pgErr.Hint)
+	}
+	if len(more) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, strings.Join(more, "; "))
 }
 
 // Codes of PostgreSQL, appendix A.

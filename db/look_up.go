@@ -102,6 +102,17 @@ func (d *Directory) PrincipalByUser(ctx context.Context, user, organization stri
 	return d.await(ctx, &pendingLookUp{user: &user, organization: nullable(organization)})
 }
 
+// Ready looks a session and a user up that nobody has: an error says why no
+// caller could be looked up now, which the database's own answer does not.
+func (d *Directory) Ready(ctx context.Context) error {
+	nobody := "usher:readiness"
+	if _, err := d.await(ctx, &pendingLookUp{token: &nobody}); err != nil && !errors.Is(err, principal.ErrSessionUnknown) {
+		return err
+	}
+	_, err := d.await(ctx, &pendingLookUp{user: &nobody})
+	return err
+}
+
 func (d *Directory) await(ctx context.Context, l *pendingLookUp) (*principal.Principal, error) {
 	l.found = make(chan lookUpResult, 1)
 	d.lookUps.add(l)

@@ -411,3 +411,43 @@ func TestLookUpOfAnAmbiguousSession(t *testing.T) {
 		t.Errorf("PrincipalBySession() = %+v, %v; want %v", p, err, principal.ErrUnavailable)
 	}
 }
+
+// Ready means that a look-up works, all three functions of the directory
+// included.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	for function, sql := range map[string]string{
+		"directory_session(text)":     "CREATE OR REPLACE FUNCTION usher.directory_session(token text) RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz) LANGUAGE plpgsql STABLE ROWS 1 AS $$ BEGIN RAISE 'broken'; END $$",
+		"directory_user(text)":        "CREATE OR REPLACE FUNCTION usher.directory_user(id text) RETURNS TABLE (info jsonb, disabled boolean) LANGUAGE plpgsql STABLE ROWS 1 AS $$ BEGIN RAISE 'broken'; END $$",
+		"directory_memberships(text)": "CREATE OR REPLACE FUNCTION usher.directory_memberships(user_id text) RETURNS TABLE (kind text, id text, organization_id text) LANGUAGE plpgsql STABLE ROWS 1 AS $$ BEGIN RAISE 'broken'; END $$",
+		"its privilege":               "REVOKE SELECT ON usher.grants FROM usher_service",
+	} {
+		pg := dbtest.New(t)
+		directory, err := open(t, pg).Directory(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := directory.Ready(t.Context()); err != nil {
+			t.Errorf("Ready() = %v", err)
+		}
+		exec(t, pg, sql)
+		if err := directory.Ready(t.Context()); !errors.Is(err, principal.ErrUnavailable) {
+			t.Errorf("%s: Ready() = %v, want %v", function, err, principal.ErrUnavailable)
+		}
+	}
+}
+
+// What Postgres adds to an error is in it.
+func TestErrorsHaveDetailAndHint(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	exec(t, pg, `CREATE OR REPLACE FUNCTION usher.directory_user(id text) RETURNS TABLE (info jsonb, disabled boolean)
+		LANGUAGE plpgsql STABLE ROWS 1 AS $$ BEGIN RAISE 'broken' USING DETAIL = 'the table is gone', HINT = 'make it again'; END $$`)
+	directory, err := open(t, pg).Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := directory.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "DETAIL: the table is gone; HINT: make it again") {
+		t.Errorf("Ready() = %v, want the detail and the hint", err)
+	}
+}

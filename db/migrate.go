@@ -75,7 +75,7 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 	if mode == Dev {
 		var foreign bool
 		if err := conn.QueryRow(ctx, statement("has_foreign_tables")).Scan(&foreign); err != nil {
-			return nil, fmt.Errorf("db: migrate: %w", err)
+			return nil, fmt.Errorf("db: migrate: %w", inFull(err))
 		}
 		if foreign {
 			return nil, &WrongModeError{Want: Dev}
@@ -85,7 +85,7 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 		return nil, err
 	}
 	if err := makeMigrationsTable(ctx, conn); err != nil {
-		return nil, fmt.Errorf("db: migrate: %w", err)
+		return nil, fmt.Errorf("db: migrate: %w", inFull(err))
 	}
 	var applied []Migration
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
@@ -93,7 +93,7 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("db: migrate: %w", err)
+		return nil, fmt.Errorf("db: migrate: %w", inFull(err))
 	}
 	return applied, nil
 }

@@ -2,11 +2,13 @@ package db_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/secret"
 )
 
@@ -102,6 +104,33 @@ func TestMakeServiceLogin(t *testing.T) {
 			t.Errorf("password %q was taken", bad)
 		}
 	}
+}
+
+// Two deployments on one server by the same name: the second would lock the
+// first one out.
+func TestServiceLoginOfAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	first, second := dbtest.New(t), dbtest.New(t)
+	const name = "usher_login_two"
+	if err := db.MakeServiceLogin(ctx, secret.New(first.URL), name, secret.New("first")); err != nil {
+		t.Fatal(err)
+	}
+	verifier := func() []string {
+		return texts(t, first, "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = '"+name+"'")
+	}
+	before := verifier()
+	err := db.MakeServiceLogin(ctx, secret.New(second.URL), name, secret.New("second"))
+	if !errors.Is(err, admin.ErrExists) || !strings.Contains(err.Error(), "--service-user") {
+		t.Errorf("MakeServiceLogin() = %v, want a refusal that says what to do", err)
+	}
+	if after := verifier(); !slices.Equal(before, after) {
+		t.Errorf("the role is %v, was %v", after, before)
+	}
+	if err := db.MakeServiceLogin(ctx, secret.New(first.URL), name, secret.New("changed")); err != nil {
+		t.Errorf("its own database: %v", err)
+	}
+	exec(t, first, "DROP ROLE "+name)
 }
 
 // A URL that cannot be parsed is not repeated: it may hold a password where

@@ -13,12 +13,18 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/secret"
 )
 
+// serviceLoginMark begins the comment on a role that MakeServiceLogin made.
+// Roles belong to the whole server, and each database's is its own.
+const serviceLoginMark = "usher serve on database "
+
 // MakeServiceLogin lets the role of that name log in with the password and do
 // what `usher serve` does: it becomes a member of usher_service, and is made
-// where it is missing. The URL's role needs CREATEROLE.
+// where it is missing. The URL's role needs CREATEROLE. The login of another
+// database on the same server is [admin.ErrExists].
 func MakeServiceLogin(ctx context.Context, url secret.Text, name string, password secret.Text) error {
 	verifier, err := scramVerifier(password)
 	if err != nil {
@@ -36,17 +42,28 @@ func MakeServiceLogin(ctx context.Context, url secret.Text, name string, passwor
 			return err
 		}
 		var exists bool
-		if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", name).Scan(&exists); err != nil {
+		var database, madeFor string
+		if err := tx.QueryRow(ctx, statement("service_login"), pgx.StrictNamedArgs{"name": name}).Scan(&exists, &madeFor, &database); err != nil {
 			return err
+		}
+		mark := serviceLoginMark + database
+		if strings.HasPrefix(madeFor, serviceLoginMark) && madeFor != mark {
+			return refuse(admin.ErrExists, "role %q is the login of usher on another database of this server (%s), and is left as it is: give this one a name of its own with --service-user",
+				name, strings.TrimPrefix(madeFor, serviceLoginMark))
 		}
 		if !exists {
 			if _, err := tx.Exec(ctx, "CREATE ROLE "+role); err != nil {
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, "ALTER ROLE "+role+" LOGIN PASSWORD '"+verifier+"'; GRANT usher_service TO "+role, pgx.QueryExecModeSimpleProtocol)
+		// Quotes in a database's name are doubled, as in the role's.
+		comment := "COMMENT ON ROLE " + role + " IS '" + strings.ReplaceAll(mark, "'", "''") + "'"
+		_, err := tx.Exec(ctx, "ALTER ROLE "+role+" LOGIN PASSWORD '"+verifier+"'; GRANT usher_service TO "+role+"; "+comment, pgx.QueryExecModeSimpleProtocol)
 		return err
 	})
+	if _, refused := errors.AsType[*admin.Refusal](err); refused {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("db: make service login: %w", err)
 	}

@@ -62,3 +62,9 @@ SELECT current_setting('search_path') AS path,
               WHERE EXISTS (SELECT FROM aclexplode(n.nspacl) a
                              WHERE a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
                                AND a.grantee <> (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user))) AS writable
+
+-- name: service_login
+-- Whether a role is there, what its comment says, and this database's name.
+SELECT r.oid IS NOT NULL AS exists, coalesce(shobj_description(r.oid, 'pg_authid'), '') AS comment, current_database()::text AS database
+  FROM (SELECT @name::text AS name) wanted
+  LEFT JOIN pg_roles r ON r.rolname = wanted.name

@@ -166,8 +166,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		if _, err := keyring.Signing(cfg.Issuer.Algorithm, time.Now()); err != nil {
 			return err
 		}
-		_, err := database.Ping(ctx)
-		return err
+		return directory.Ready(ctx)
 	})
 	s.public, s.ops = NewServer(public, cfg.Logger), NewServer(s.opsAPI, cfg.Logger)
 	publicLimit, opsLimit := connectionLimits(maxFiles())
