@@ -34,6 +34,9 @@ const (
 	maxBatch    = 1_000
 	// maxAdminInFlight bounds the look-ups of admin keys at one time.
 	maxAdminInFlight = 64
+	// maxAdminTurns bounds the reads, and likewise the changes, that are at work
+	// at one time. The store has connections for both, and for keys' look-ups.
+	maxAdminTurns = 3
 )
 
 // Admin is the API of operators, under /v1/admin on the second listener. It is
@@ -44,7 +47,9 @@ type Admin struct {
 	directory UserDirectory
 	cursors   cursors
 	slots     *slots // apart from the public ones: operators get in when the public is many
-	router    chi.Router
+	// Reads and changes are apart, so that slow questions keep no change waiting.
+	readTurns, changeTurns *turns
+	router                 chi.Router
 }
 
 // Admin returns the admin API beside a. directory has the users whose tokens it
@@ -55,7 +60,7 @@ func (a *API) Admin(store AdminStore, directory UserDirectory, cursorKey []byte)
 	if err != nil {
 		return nil, err
 	}
-	admin := &Admin{api: a, store: store, directory: directory, cursors: cursors, slots: newSlots(maxAdminInFlight, maxAdminInFlight/2)}
+	admin := &Admin{api: a, store: store, directory: directory, cursors: cursors, slots: newSlots(maxAdminInFlight, maxAdminInFlight/2), readTurns: newTurns(maxAdminTurns, maxAdminTurns-1), changeTurns: newTurns(maxAdminTurns, maxAdminTurns-1)}
 	admin.router = admin.routes()
 	return admin, nil
 }
@@ -161,14 +166,24 @@ func (a *Admin) read(serve adminHandler) func(http.ResponseWriter, *http.Request
 		if _, err := c.readBody(w, maxBody); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), adminWithin)
-		defer cancel()
-		answer, err := serve(ctx, c)
+		answer, err := a.doRead(r.Context(), key.ID, c, serve)
 		if err != nil {
 			return err
 		}
 		return writeAnswer(w, http.StatusOK, answer)
 	}
+}
+
+// doRead does what read answers with, when it is the key's turn.
+func (a *Admin) doRead(ctx context.Context, keyID string, c *adminCall, serve adminHandler) (any, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminWithin)
+	defer cancel()
+	release, err := a.readTurns.take(ctx, keyID)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return serve(ctx, c)
 }
 
 // change adapts what changes something. Under an idempotency key it does so
@@ -188,37 +203,46 @@ func (a *Admin) change(status int, largest int64, serve adminHandler) func(http.
 		if err != nil {
 			return err
 		}
-		// Not the request's own cancellation: a client that hangs up must not
-		// leave it open whether the change was made.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), adminWithin)
-		defer cancel()
-		if !keyed {
-			answer, err := serve(ctx, c)
-			if err != nil {
-				return err
-			}
-			return writeAnswer(w, status, answer)
-		}
-		var answer any
-		kept, again, err := a.store.Once(ctx, request, func(ctx context.Context) (kept []byte, err error) {
-			if answer, err = serve(ctx, c); err != nil {
-				return nil, err
-			}
-			if s, ok := answer.(shownOnce); ok {
-				return json.Marshal(s.later())
-			}
-			return json.Marshal(answer)
-		})
+		answer, again, err := a.doChange(r.Context(), key.ID, request, keyed, c, serve)
 		if err != nil {
 			return err
 		}
 		if again {
 			w.Header().Set("Idempotent-Replay", "true")
-			writeJSON(w, status, kept)
-			return nil
 		}
 		return writeAnswer(w, status, answer)
 	}
+}
+
+// doChange does what change answers with, when it is the key's turn; again says
+// that it was done before.
+func (a *Admin) doChange(ctx context.Context, keyID string, request admin.Request, keyed bool, c *adminCall, serve adminHandler) (answer any, again bool, err error) {
+	// Not the request's own cancellation: a client that hangs up must not leave
+	// it open whether the change was made.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminWithin)
+	defer cancel()
+	release, err := a.changeTurns.take(ctx, keyID)
+	if err != nil {
+		return nil, false, err
+	}
+	defer release()
+	if !keyed {
+		answer, err = serve(ctx, c)
+		return answer, false, err
+	}
+	kept, again, err := a.store.Once(ctx, request, func(ctx context.Context) (kept []byte, err error) {
+		if answer, err = serve(ctx, c); err != nil {
+			return nil, err
+		}
+		if s, ok := answer.(shownOnce); ok {
+			return json.Marshal(s.later())
+		}
+		return json.Marshal(answer)
+	})
+	if again {
+		answer = json.RawMessage(kept)
+	}
+	return answer, again, err
 }
 
 // shownOnce is an answer that holds a secret.

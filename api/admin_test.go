@@ -956,3 +956,54 @@ func TestAdminFailureLimit(t *testing.T) {
 	wants(200, somewhere, good)
 	wants(401, "198.51.100.1", "Bearer ak_typo")
 }
+
+// Slow questions of one key keep neither changes nor another key's questions
+// waiting, and end in Postgres when their time is over.
+func TestSlowQuestionsKeepNothingWaiting(t *testing.T) {
+	t.Parallel()
+	r := newAdminRig(t)
+	store, err := db.OpenAdmin(secret.New(r.pg.ServiceURL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	users, err := store.Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{record: func(context.Context, *audit.Decision) error { return nil }}
+	r.Server = httptest.NewServer(newOps(t, newAPI(t, f, f, &rig{registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: r.keys}), store, users))
+	t.Cleanup(r.Close)
+
+	lock, err := r.pg.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = lock.Rollback(context.Background()) })
+	if _, err := lock.Exec(t.Context(), "LOCK TABLE usher.grants IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	const waiting = `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'usher.grants'::regclass`
+	const slow = 12
+	statuses := make(chan int, slow)
+	for range slow {
+		go func() { statuses <- r.ask(t, "GET", "/grants", "", "Authorization", "Bearer "+r.auditor).status }()
+	}
+	until(t, func() bool { return r.count(t, waiting) == 2 }) // a key's share
+	for path, want := range map[string]string{"/users/ada/disable": "disabledAt", "/users/ada/enable": "createdAt"} {
+		if _, there := r.does(t, "POST", path, "")[want]; !there {
+			t.Errorf("POST %s did not answer with %s", path, want)
+		}
+	}
+	r.does(t, "GET", "/users", "")
+	for range slow {
+		if got := <-statuses; got != http.StatusServiceUnavailable {
+			t.Errorf("a question that took too long = %d, want 503", got)
+		}
+	}
+	until(t, func() bool { return r.count(t, waiting) == 0 })
+	if err := lock.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.does(t, "GET", "/grants", "", "Authorization", "Bearer "+r.auditor)
+}

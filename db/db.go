@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -38,10 +39,26 @@ type DB struct {
 
 // Open returns a pool for a libpq URL. It connects lazily: a database that is
 // down is an error of the first call, not of Open. The caller closes it.
-func Open(url secret.Text) (*DB, error) {
+func Open(url secret.Text) (*DB, error) { return open(url, nil) }
+
+// OpenAdmin is [Open] for the admin API: the pool has at least 8 connections, and
+// a statement whose context ends is canceled in Postgres too.
+func OpenAdmin(url secret.Text) (*DB, error) {
+	return open(url, func(cfg *pgxpool.Config) {
+		cfg.MaxConns = max(cfg.MaxConns, 8)
+		cfg.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
+			return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: connectTimeout}
+		}
+	})
+}
+
+func open(url secret.Text, change func(*pgxpool.Config)) (*DB, error) {
 	cfg, err := parseURL(url)
 	if err != nil {
 		return nil, err
+	}
+	if change != nil {
+		change(cfg)
 	}
 	if cfg.ConnConfig.ConnectTimeout == 0 || cfg.ConnConfig.ConnectTimeout > connectTimeout {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout

@@ -83,7 +83,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	adminDB, err := db.Open(cfg.DatabaseURL)
+	adminDB, err := db.OpenAdmin(cfg.DatabaseURL)
 	if err != nil {
 		database.Close()
 		return nil, err

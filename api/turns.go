@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/usher-auth/usher/session"
+)
+
+// turns bound what administrators do in the database at one time, in all and by
+// one key. Others wait for their turn, and nothing else waits for them. Safe for
+// concurrent use.
+type turns struct {
+	all   chan struct{}
+	share int // of one key
+
+	mu   sync.Mutex
+	keys map[string]*keyTurns
+}
+
+type keyTurns struct {
+	all   chan struct{}
+	users int // that have or wait for a turn
+}
+
+func newTurns(n, share int) *turns {
+	return &turns{all: make(chan struct{}, n), share: share, keys: map[string]*keyTurns{}}
+}
+
+// take waits for a turn of the key. The caller calls release at its end.
+func (t *turns) take(ctx context.Context, key string) (release func(), err error) {
+	t.mu.Lock()
+	own := t.keys[key]
+	if own == nil {
+		own = &keyTurns{all: make(chan struct{}, t.share)}
+		t.keys[key] = own
+	}
+	own.users++
+	t.mu.Unlock()
+	leave := func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if own.users--; own.users == 0 {
+			delete(t.keys, key)
+		}
+	}
+	for i, turn := range []chan struct{}{own.all, t.all} {
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			if i == 1 {
+				<-own.all
+			}
+			leave()
+			return nil, fmt.Errorf("api: no turn for the admin key: %w", session.ErrUnavailable)
+		}
+	}
+	return func() {
+		<-t.all
+		<-own.all
+		leave()
+	}, nil
+}
