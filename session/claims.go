@@ -31,6 +31,9 @@ type Claims struct {
 	SessionID    string // sid: stands for the session that the token came from
 
 	rules []permissions.Rule
+	// bounds are room patterns that lower a feature below its base: they bound
+	// broader patterns to READ. usher's own sessions have none.
+	bounds []permissions.Pattern
 }
 
 // Can reports whether the token gives at least this access to the resource:
@@ -43,17 +46,38 @@ func (c Claims) Can(resource permissions.Resource, access permissions.Access) bo
 }
 
 // Access returns what the token gives to the resource: the strongest of all
-// the patterns that match it, [permissions.None] where none does or where the
-// id is no id.
+// patterns that match it; [permissions.None] if none does, or if the id is not
+// valid. In a token of POST /v2/authorize-user, the most specific pattern that
+// lowers a feature below its base ("storage:none") bounds the broader ones to
+// READ.
 func (c Claims) Access(resource permissions.Resource) permissions.Access {
+	bound, bounded := c.bound(resource)
 	strongest := permissions.None
 	for i := range c.rules {
 		r := &c.rules[i]
-		if r.Access > strongest && r.Pattern.Kind() == resource.Kind && r.Pattern.Matches(resource.ID) {
+		if r.Access <= strongest || r.Pattern.Kind() != resource.Kind || !r.Pattern.Matches(resource.ID) {
+			continue
+		}
+		if bounded && r.Pattern.Covers(bound) {
+			strongest = max(strongest, permissions.Read)
+		} else {
 			strongest = r.Access
 		}
 	}
 	return strongest
+}
+
+// bound returns the most specific of the bounds that match the resource.
+func (c Claims) bound(resource permissions.Resource) (bound permissions.Pattern, bounded bool) {
+	if resource.Kind != permissions.RoomKind {
+		return bound, false
+	}
+	for _, p := range c.bounds {
+		if p.Matches(resource.ID) && (!bounded || bound.Covers(p)) {
+			bound, bounded = p, true
+		}
+	}
+	return bound, bounded
 }
 
 // read takes the claims that RFC 7519 does not know. None is required; each
@@ -88,30 +112,37 @@ func (c *Claims) read(payload strictjson.Members) error {
 	}
 	c.rules = make([]permissions.Rule, 0, len(perms)+len(stores))
 	for _, m := range perms {
-		access, ok := roomAccess(m.Value)
+		access, lowers, ok := roomAccess(m.Value)
 		if !ok {
 			return errClaim("perms")
 		}
-		c.grant(permissions.RoomKind, m.Name, access)
+		c.grant(permissions.RoomKind, m.Name, access, lowers)
 	}
 	for _, m := range stores {
 		access, ok := storeAccess(m.Value)
 		if !ok {
 			return errClaim("stores")
 		}
-		c.grant(permissions.StoreKind, m.Name, access)
+		c.grant(permissions.StoreKind, m.Name, access, false)
 	}
 	return nil
 }
 
-// grant keeps a rule. What it does not understand, a kind of token or a
-// pattern, gives nothing.
-func (c *Claims) grant(kind permissions.Kind, text string, access permissions.Access) {
-	if access == permissions.None || c.Kind != "" && c.Kind != "acc" {
+// grant keeps a rule, and a bound if the pattern lowers a feature. An unknown kind
+// of token or an invalid pattern gives nothing.
+func (c *Claims) grant(kind permissions.Kind, text string, access permissions.Access, lowers bool) {
+	if access == permissions.None && !lowers || c.Kind != "" && c.Kind != "acc" {
 		return
 	}
-	if pattern, err := permissions.ParsePattern(kind, text); err == nil {
+	pattern, err := permissions.ParsePattern(kind, text)
+	if err != nil {
+		return
+	}
+	if access > permissions.None {
 		c.rules = append(c.rules, permissions.Rule{Pattern: pattern, Access: access})
+	}
+	if lowers {
+		c.bounds = append(c.bounds, pattern)
 	}
 }
 
@@ -127,52 +158,64 @@ func storeAccess(v strictjson.Value) (permissions.Access, bool) {
 	}
 }
 
-// roomAccess reads a list of Liveblocks' permission names back as access, and
-// whether it is a list of strings at all. FULL needs a base write and no
-// feature below write; READ needs a base read, which a base write includes.
+// roomAccess reads a list of Liveblocks' permission names as access. lowers
+// reports whether it lowers a feature below its base, ok whether it is a list of
+// strings at all. FULL needs a base write and no feature below write; READ needs a
+// base read, which a base write includes.
 //
-// Names are feature:level, and of one feature the strongest level counts. A
-// feature that Liveblocks adds tomorrow is read by the same rule, so it can
-// take FULL away, and give nothing.
-func roomAccess(v strictjson.Value) (permissions.Access, bool) {
+// Names are feature:level. For each feature the strongest level counts. A feature
+// that Liveblocks adds later follows the same rule: it can reduce FULL to READ,
+// and gives nothing.
+func roomAccess(v strictjson.Value) (access permissions.Access, lowers, ok bool) {
 	names, ok := v.Elements()
 	if !ok {
-		return permissions.None, false
+		return permissions.None, false, false
 	}
 	list := make([]string, len(names))
 	for i, n := range names {
 		if list[i], ok = n.Text(); !ok {
-			return permissions.None, false
+			return permissions.None, false, false
 		}
 	}
-	return accessOf(list), true
+	access, lowers = accessOf(list)
+	return access, lowers, true
 }
 
 // accessOf is roomAccess for names that were read.
-func accessOf(names []string) permissions.Access {
-	access, lowered := permissions.None, false
+func accessOf(names []string) (access permissions.Access, lowers bool) {
 	for _, name := range names {
 		switch name {
 		case "*:write", "room:write":
 			access = permissions.Full
 		case "*:read", "room:read":
 			access = max(access, permissions.Read)
-		default:
-			lowered = lowered || isBelowWrite(name, names)
 		}
 	}
-	if lowered {
-		access = min(access, permissions.Read)
+	if slices.ContainsFunc(names, func(name string) bool { return isBelow(access, name, names) }) {
+		return min(access, permissions.Read), true
 	}
-	return access
+	return access, false
 }
 
-// isBelowWrite reports whether name is a level below write of a feature that
-// names does not also write.
-func isBelowWrite(name string, names []string) bool {
-	feature, level := name, ""
-	if colon := strings.LastIndexByte(name, ':'); colon >= 0 {
-		feature, level = name[:colon], name[colon+1:]
+// isBelow reports whether name is a level of a feature below the base, and names
+// has no higher level of that feature. Without a base of their own, names are
+// compared with the base write of a broader pattern.
+func isBelow(base permissions.Access, name string, names []string) bool {
+	if name == "*:read" || name == "room:read" {
+		return false
 	}
-	return (level == "read" || level == "none") && !slices.Contains(names, feature+":write")
+	colon := strings.LastIndexByte(name, ':')
+	if colon < 0 {
+		return false
+	}
+	feature, level := name[:colon], name[colon+1:]
+	switch {
+	case slices.Contains(names, feature+":write"):
+		return false
+	case level == "read":
+		return base != permissions.Read
+	case level == "none":
+		return !slices.Contains(names, feature+":read")
+	}
+	return false
 }

@@ -37,12 +37,22 @@ func TestAccessOfPermissionNames(t *testing.T) {
 			Perms  json.RawMessage    `json:"perms"`
 			Access permissions.Access `json:"access"`
 		} `json:"cases"`
+		Tokens []struct {
+			Perms  json.RawMessage    `json:"perms"`
+			Room   string             `json:"room"`
+			Access permissions.Access `json:"access"`
+		} `json:"tokens"`
 	}
 	if err := json.Unmarshal(data, &f); err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Cases) == 0 {
+	if len(f.Cases) == 0 || len(f.Tokens) == 0 {
 		t.Error("no cases")
+	}
+	for _, c := range f.Tokens {
+		if got := verified(t, "perms", string(c.Perms)).Access(permissions.Room(c.Room)); got != c.Access {
+			t.Errorf("%s: %s: got %s, want %s", c.Perms, c.Room, got, c.Access)
+		}
 	}
 	for _, c := range f.Cases {
 		if got := verified(t, "perms", `{"r":`+string(c.Perms)+`}`).Access(permissions.Room("r")); got != c.Access {

@@ -54,7 +54,10 @@ func ParseRoomPermissions(pattern string, names []string) (RoomPermissions, erro
 }
 
 // Access reads the names back as access, as a verifier does.
-func (r RoomPermissions) Access() permissions.Access { return accessOf(r.Names) }
+func (r RoomPermissions) Access() permissions.Access {
+	access, _ := accessOf(r.Names)
+	return access
+}
 
 // Needs returns the access that an API key must have over the pattern to grant
 // the names: FULL for any that writes, but for presence, READ for any other.

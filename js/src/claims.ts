@@ -1,7 +1,7 @@
 import { VerifyError } from './errors.js';
 import { isObject } from './json.js';
-import { access, checkStoreId, parsePattern, type Access, type Pattern } from './permissions.js';
-import { accessOf } from './scopes.js';
+import { access, checkStoreId, matches, parsePattern, type Access, type Pattern } from './permissions.js';
+import { baseOf, lowersFeature } from './scopes.js';
 
 /**
  * The claims of a verified token (docs/token.md). Deeply frozen: all calls that
@@ -72,18 +72,39 @@ export function checkTimes({ iat, nbf = iat, exp }: Claims, now: number, leeway:
 
 /**
  * The access that a token gives to a resource: the strongest of all patterns
- * that match it, and `none` for an invalid id. Throws a TypeError unless exactly
+ * that match it, and `none` for an invalid id. In a token of
+ * `POST /v2/authorize-user`, the most specific pattern that lowers a feature below
+ * its base (`storage:none`) bounds the broader ones to `read`. Throws a TypeError unless exactly
  * one of room and store is named.
  */
 export function accessTo(claims: Claims, { room, store }: Resource): Access {
   if (isString(room) === isString(store)) throw new TypeError('accessTo: name either a room or a store');
   // An identity token (k "id") says who the user is and gives no access.
   if (claims.k && claims.k !== 'acc') return 'none';
-  if (isString(room)) return access(grants(claims.perms, accessOf), room);
+  if (isString(room)) return roomAccess(claims.perms, room);
   return checkStoreId(store!) ? access(grants(claims.stores, storeAccess), store!) : 'none';
 }
 
-function* grants<T>(claim: Readonly<Record<string, T>> = {}, read: (value: T) => Access): Iterable<[Pattern, Access]> {
+/**
+ * The strongest base of all patterns that match. The most specific pattern that
+ * lowers a feature bounds itself and the broader ones to `read`.
+ */
+function roomAccess(perms: Claims['perms'], room: string): Access {
+  const lowering = [...grants(perms, lowersFeature)].filter(([pattern, lowers]) => lowers && matches(pattern, room));
+  const bound = Math.max(-1, ...lowering.map(([pattern]) => specificity(pattern)));
+  const bounded = [...grants(perms, baseOf)].map(([pattern, base]): [Pattern, Access] => [
+    pattern,
+    base === 'full' && specificity(pattern) <= bound ? 'read' : base,
+  ]);
+  return access(bounded, room);
+}
+
+/** Orders patterns that match the same id. */
+function specificity({ literal, wildcard }: Pattern): number {
+  return wildcard ? literal.length : Infinity;
+}
+
+function* grants<T, Read>(claim: Readonly<Record<string, T>> = {}, read: (value: T) => Read): Iterable<[Pattern, Read]> {
   for (const [text, value] of Object.entries(claim)) {
     const pattern = parsePattern(text);
     if (pattern) yield [pattern, read(value)];

@@ -8,23 +8,27 @@ export const permissionNames = {
   full: ['room:write', 'comments:write'],
 } as const;
 
-/**
- * Reads the names of one pattern as access. FULL requires a base write and no
- * feature below write. READ requires a base read, which a base write includes.
- *
- * For each feature the strongest level counts. Unknown features follow the same
- * rule: they can reduce FULL to READ, and give nothing.
- */
-export function accessOf(names: readonly string[]): Access {
-  const write = names.includes('*:write') || names.includes('room:write');
-  if (!write) return names.includes('*:read') || names.includes('room:read') ? 'read' : 'none';
-  return names.some((name) => isBelowWrite(name, names)) ? 'read' : 'full';
+/** Reads the base of one pattern's names as access. A base write includes a base read. */
+export function baseOf(names: readonly string[]): Access {
+  if (names.includes('*:write') || names.includes('room:write')) return 'full';
+  return names.includes('*:read') || names.includes('room:read') ? 'read' : 'none';
 }
 
-function isBelowWrite(name: string, names: readonly string[]): boolean {
+/**
+ * Reports whether the names lower a feature below their base. For each feature the
+ * strongest level counts; unknown features follow the same rule. Without a base of
+ * their own, names are compared with the base write of a broader pattern.
+ */
+export function lowersFeature(names: readonly string[]): boolean {
+  const base = baseOf(names);
+  return names.some((name) => isBelow(base, name, names));
+}
+
+function isBelow(base: Access, name: string, names: readonly string[]): boolean {
   if (name === '*:read' || name === 'room:read') return false;
   const { feature, level } = splitName(name);
-  return (level === 'read' || level === 'none') && !names.includes(`${feature}:write`);
+  if (names.includes(`${feature}:write`)) return false;
+  return level === 'read' ? base !== 'read' : level === 'none' && !names.includes(`${feature}:read`);
 }
 
 /** Splits `comments:public:read` into `comments:public` and `read`. */

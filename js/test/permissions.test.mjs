@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 
+import { accessTo } from '../dist/claims.js';
 import { access, checkId, checkStoreId, matches, parsePattern } from '../dist/permissions.js';
-import { accessOf } from '../dist/scopes.js';
 import { inCheckout, readJSON } from './support.mjs';
 
 const spec = readJSON(inCheckout('permissions/testdata/permissions.json'));
@@ -63,12 +63,17 @@ test('access agrees with a naive implementation, in any order of grants', () => 
   );
 });
 
+const accessOfNames = (names) => accessTo({ k: 'acc', perms: { r: names } }, { room: 'r' });
+
 test('permission names are read as access by the rules of perms_access.json', () => {
-  const { cases } = readJSON(inCheckout('session/testdata/perms_access.json'));
+  const { cases, tokens } = readJSON(inCheckout('session/testdata/perms_access.json'));
   for (const { perms, access: want } of cases) {
-    assert.equal(accessOf(perms), want, JSON.stringify(perms));
+    assert.equal(accessOfNames(perms), want, JSON.stringify(perms));
   }
-  assert.ok(cases.length >= 45, `${cases.length} cases`);
+  for (const { perms, room, access: want } of tokens) {
+    assert.equal(accessTo({ k: 'acc', perms }, { room }), want, `${JSON.stringify(perms)} ${room}`);
+  }
+  assert.ok(cases.length >= 45 && tokens.length >= 25, `${cases.length} cases, ${tokens.length} tokens`);
 });
 
 test('unknown names never give more access', () => {
@@ -77,7 +82,7 @@ test('unknown names never give more access', () => {
   const rank = ['none', 'read', 'full'];
   fc.assert(
     fc.property(fc.subarray(known), fc.array(unknown), (names, others) => {
-      assert.ok(rank.indexOf(accessOf([...names, ...others])) <= rank.indexOf(accessOf(names)));
+      assert.ok(rank.indexOf(accessOfNames([...names, ...others])) <= rank.indexOf(accessOfNames(names)));
     }),
     { numRuns: 5_000 },
   );

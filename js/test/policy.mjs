@@ -1,7 +1,7 @@
 // The policy of tokens as vectors: a name, a token, and its verdict. The tokens
 // are signed in each run; fixed corpora are in corpora.test.mjs.
 
-import { audience, full, goodClaims, issuer, newKey, read, start } from './support.mjs';
+import { audience, full, goodClaims, inCheckout, issuer, newKey, read, readJSON, start } from './support.mjs';
 
 const keys = Object.fromEntries(['EdDSA', 'Ed25519', 'ES256', 'RS256', 'PS256'].map((alg) => [alg, newKey(alg)]));
 const stranger = newKey('EdDSA', keys.EdDSA.jwk.kid);
@@ -244,4 +244,9 @@ export const accessVectors = [
   [{ perms: { '*': ['room:presence:write', 'comments:write'] } }, { room: 'any' }, 'none'],
   [{ perms: { '*': read, 'a:*': full } }, { room: 'a:1' }, 'full'],
   [{ perms: { '*': full, 'a:*': read } }, { room: 'a:1' }, 'full'],
+  ...readJSON(inCheckout('session/testdata/perms_access.json')).tokens.map(({ perms, room, access }) => [
+    { k: 'acc', perms },
+    { room },
+    access,
+  ]),
 ];
