@@ -67,11 +67,9 @@ func (c Claims) Access(resource permissions.Resource) permissions.Access {
 	return strongest
 }
 
-// bound returns the most specific of the bounds that match the resource.
+// bound returns the most specific of the bounds that match the resource. It
+// covers no store's pattern.
 func (c Claims) bound(resource permissions.Resource) (bound permissions.Pattern, bounded bool) {
-	if resource.Kind != permissions.RoomKind {
-		return bound, false
-	}
 	for _, p := range c.bounds {
 		if p.Matches(resource.ID) && (!bounded || bound.Covers(p)) {
 			bound, bounded = p, true

@@ -35,14 +35,13 @@ const byVectors = "^(TestAttackVectors|TestBadKeySets|TestAccessOfPermissionName
 // keys, requests.
 const byOthers = "^(TestNewVerifierFaults|TestTokenErrorText|TestKeySource|TestMemo$|TestVerifyTimes|TestCan|TestKindsOfToken|TestParseJWK|" +
 	"TestNewJWK|TestWeakEd25519|TestKeysOfOneKid|TestKeysFromFile|TestURLKeysFirstFetch|TestMiddleware$|TestAccepted|TestValueKinds|" +
-	"TestLenient|TestAlgorithms|TestWrongHash|TestAlgorithmOfAKeyWithoutOne|TestUnusableKeys|TestZeroKey|TestHeaderMembers)"
+	"TestLenient|TestAlgorithms|TestWrongHash|TestAlgorithmOfAKeyWithoutOne|TestUnusableKeys|TestZeroKey|TestHeaderMembers|TestIsSet)"
 
 // redundant are the checks without which the next one refuses the same, and
 // why they stay.
 var redundant = map[string]string{
 	"verifier.go: holds: err == nil":                          "with an error comes the zero key, which equals none",
 	"verifier.go: open: err != nil: return nil, errPayload":   "no members, no iss",
-	"jws.go: Open: err != nil: return nil, errJSON":           "no members, no kid",
 	"jws.go: Open: !signatureOK: return nil, errBase64":       "what does not decode has not a signature's length",
 	"verifier.go: checkClaims: !ok: return errClaim(\"iat\")": "the zero time is too long ago for a token's life",
 	"verifier.go: checkClaims: !ok: return errClaim(\"exp\")": "the zero time is before iat",

@@ -277,3 +277,22 @@ func TestUnusableKeys(t *testing.T) {
 		t.Errorf("of no keys: %q", got)
 	}
 }
+
+func TestIsSet(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		`{"keys":[]}`:              true,
+		`{"keys":null,"x":1}`:      true,
+		`{"kty":"RSA"}`:            false,
+		`{"KEYS":[]}`:              false,
+		`{"keys":[],"keys":[]}`:    false,
+		`[{"keys":[]}]`:            false,
+		`"keys"`:                   false,
+		``:                         false,
+		`-----BEGIN PUBLIC KEY---`: false,
+	} {
+		if got := jwk.IsSet([]byte(text)); got != want {
+			t.Errorf("IsSet(%s) = %t, want %t", text, got, want)
+		}
+	}
+}
