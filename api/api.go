@@ -27,7 +27,7 @@ import (
 
 // Directory says what a token for a caller rests on.
 type Directory interface {
-	UserDirectory // for those whom a proxy names
+	UserDirectory // for users that a proxy names
 	// PrincipalBySession returns [principal.ErrSessionUnknown] for a session
 	// that is not there, and [principal.ErrUnavailable] for a fault.
 	PrincipalBySession(ctx context.Context, token secret.Text) (*principal.Principal, error)

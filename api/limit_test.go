@@ -255,7 +255,7 @@ func TestSessionLimit(t *testing.T) {
 	g.wants(t, 200, somewhere, "ada")
 }
 
-// Whom a proxy names is limited as a session is, each one alone, whatever
+// A user that a proxy names is limited as a session is, each one alone, whatever
 // address the proxy forwards.
 func TestProxyUserLimit(t *testing.T) {
 	t.Parallel()
@@ -293,7 +293,7 @@ func TestAPIKeyLimit(t *testing.T) {
 	}
 }
 
-// A caller whom nobody knows yet is counted once he is found, however many of
+// A caller that nobody knows yet is counted once they are found, however many of
 // his requests are then on their way.
 func TestLimitOfFirstRequests(t *testing.T) {
 	t.Parallel()

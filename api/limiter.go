@@ -81,7 +81,7 @@ func newMeter[K comparable](policy string, perMinute int) *meter[K] {
 }
 
 // share is what one request takes of a minute. Where there is no limit, keys
-// are remembered all the same.
+// are still remembered.
 func (m *meter[K]) share() time.Duration {
 	if m.perMinute == 0 {
 		return 0

@@ -220,7 +220,7 @@ func TestAPIKeysBadInput(t *testing.T) {
 		{"a broader pattern than the scope", readOnly.Reveal(), av2, perms(`{"acme*":["room:read"]}`), 403, "forbidden", `scope: it does not cover the room pattern \"acme*\"`, "api_key_scope"},
 		{"an organization of which the user is no member", all.Reveal(), "/v2/identify-user", `{"userId":"ada","organizationId":"nope"}`, 403, "forbidden", `not a member of the organization \"nope\"`, "not_a_member"},
 		{"a group of which the user is no member", all.Reveal(), "/v2/identify-user", `{"userId":"ada","groupIds":["nope"]}`, 403, "forbidden", `not a member of the group \"nope\"`, "not_a_member"},
-		{"groups of a user whom nobody knows", all.Reveal(), "/v2/identify-user", `{"userId":"no one","groupIds":["acme-design"]}`, 403, "forbidden", "not a member", "not_a_member"},
+		{"groups of a user that nobody knows", all.Reveal(), "/v2/identify-user", `{"userId":"no one","groupIds":["acme-design"]}`, 403, "forbidden", "not a member", "not_a_member"},
 		{"a disabled user", all.Reveal(), av2, `{"userId":"eve","permissions":{}}`, 403, "forbidden", "disabled", "user_disabled"},
 		{"a disabled user's identity", all.Reveal(), "/v2/identify-user", `{"userId":"eve"}`, 403, "forbidden", "disabled", "user_disabled"},
 		{"not JSON", all.Reveal(), av2, `userId=ada`, 400, "BAD_REQUEST", "", ""},

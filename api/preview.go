@@ -10,7 +10,7 @@ import (
 
 // A UserDirectory looks up a user that somebody else vouches for.
 type UserDirectory interface {
-	// PrincipalByUser returns a principal that is not Known for a user whom the
+	// PrincipalByUser returns a principal that is not Known for a user that the
 	// directory does not list, and [principal.ErrUnavailable] for a fault. An
 	// organization that is not empty counts as a session's does.
 	PrincipalByUser(ctx context.Context, user, organization string) (*principal.Principal, error)

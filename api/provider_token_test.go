@@ -37,7 +37,7 @@ func providersOf(t testing.TB, transport http.RoundTripper, lines ...string) *id
 	return u
 }
 
-// bearing returns a request of a page that bears a token.
+// bearing returns a request of a page with a token.
 func (r *rig) bearing(t testing.TB, token secret.Text, body string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.URL+"/api/auth", strings.NewReader(body))
@@ -99,7 +99,7 @@ func TestAuthorizeByUpstreamToken(t *testing.T) {
 	r := newRigWith(t, dbtest.New(t), providersOf(t, p, oidc+" organizations=orgs"))
 	exp := time.Now().Add(2 * time.Minute).Unix()
 	token := p.Token(map[string]any{"aud": "usher", "sub": "ada", "sid": "session-1", "exp": exp, "orgs": []string{"acme"}})
-	req := r.bearing(t, token, `{"room":"acme:design:1","userId":"grace"}`) // whom it names is not read
+	req := r.bearing(t, token, `{"room":"acme:design:1","userId":"grace"}`) // the user in it is not read
 	req.Header.Set("Origin", "https://elsewhere.example.com")               // no cookie, no forgery
 	req.AddCookie(&http.Cookie{Name: cookie, Value: sessionToken("mallory", "")})
 	a := send(t, r.Server, req)

@@ -215,7 +215,7 @@ func TestWEB01ContentTypes(t *testing.T) {
 }
 
 // Every pair of what a browser may say of the page: with a session, with a user
-// whom a proxy names, and at sign-out.
+// that a proxy names, and at sign-out.
 func TestWEB02SecFetchSite(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, behindProxy)
@@ -592,7 +592,7 @@ func TestWEB12CredentialsInTheURL(t *testing.T) {
 	}
 }
 
-// What decides where a request bears credentials of several kinds: the first of
+// What decides where a request has credentials of several kinds: the first of
 // Authorization, a proxy's header, the cookie; and nothing else where it is bad.
 func TestWEB13OneCredential(t *testing.T) {
 	t.Parallel()
@@ -680,7 +680,7 @@ func TestForeignSignOutsAreLimited(t *testing.T) {
 	}
 }
 
-// The row of a user whom a proxy names, on a real directory, and of who only
+// The row of a user that a proxy names, on a real directory, and of who only
 // plays the proxy.
 func TestProxyUsers(t *testing.T) {
 	t.Parallel()
@@ -699,7 +699,7 @@ func TestProxyUsers(t *testing.T) {
 			`|proxy|127.0.0.1|ada|acme|{"rooms": {"acme:*": "read", "home:ada:*": "full", "acme:design:*": "full"}}`,
 		},
 		"in one that is not theirs": {"127.0.0.1", http.Header{"X-User": {"grace"}, "X-Org": {"globex"}}, 200, `|proxy|127.0.0.1|grace||{"rooms": {"home:grace:*": "full"}}`},
-		"whom nobody knows":         {"127.0.0.1", http.Header{"X-User": {"zoe"}}, 403, `user_unknown|proxy|127.0.0.1|zoe||`},
+		"that nobody knows":         {"127.0.0.1", http.Header{"X-User": {"zoe"}}, 403, `user_unknown|proxy|127.0.0.1|zoe||`},
 		"who is disabled":           {"127.0.0.1", http.Header{"X-User": {"eve"}}, 403, `user_disabled|proxy|127.0.0.1|eve||`},
 		"from elsewhere":            {"10.0.0.7", http.Header{"X-User": {"ada"}}, 401, `untrusted_proxy|none||||`},
 		"of a foreign page":         {"127.0.0.1", http.Header{"X-User": {"ada"}, "Origin": {foreignOrigin}}, 403, `origin_not_allowed|none||||`},

@@ -34,7 +34,7 @@ type Decision struct {
 	// Token is what was issued. It is nil for a denial, which has a Reason.
 	Token  *Token
 	Reason string // a code
-	// CallerUnknown marks a denial of a caller whom usher does not know. Anyone
+	// CallerUnknown marks a denial of a caller that usher does not know. Anyone
 	// can cause as many of these as they like: floods of them are counted.
 	CallerUnknown bool
 	// CallerFormer marks a denial of a credential that was good once, such as an

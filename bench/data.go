@@ -62,7 +62,7 @@ func (b *bench) migrate(ctx context.Context, binary string) error {
 	return nil
 }
 
-// seed fills the tables and reads back whom to ask for.
+// seed fills the tables and reads back the users to ask for.
 func (b *bench) seed(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, b.postgres.URL(database))
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 // limitCommand makes this program serve the limit instead of measuring.
 const limitCommand = "limit"
 
-// rememberedUser is a directory of one user, whom the database described once.
+// rememberedUser is a directory of one user that the database described once.
 // Nobody asks it for anything but sessions.
 type rememberedUser struct {
 	api.Directory

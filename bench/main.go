@@ -88,7 +88,7 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	// Whom root runs PostgreSQL as must get in; what is inside is his alone.
+	// The user that PostgreSQL runs as for root must get in; what is inside is private to it.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ type server struct {
 
 	keys     *session.URLKeys
 	verifier *session.Verifier
-	people   []person // whom it is asked for
+	people   []person // that it is asked for
 	requests [][]byte // of each of them
 
 	turns    []turn

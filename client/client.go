@@ -114,7 +114,7 @@ func New(cfg Config) (*Client, error) {
 // A Token is what usher issued.
 type Token struct {
 	// Text is the token, JWS compact. It prints as "[redacted]", also in JSON:
-	// call Reveal where it goes to whom it is for.
+	// call Reveal where it goes to its user.
 	Text secret.Text
 	// ExpiresAt is the token's exp claim.
 	ExpiresAt time.Time

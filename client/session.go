@@ -9,7 +9,7 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// PrepareSession begins a session for a user, whom usher need not know. The
+// PrepareSession begins a session for a user. usher need not know the user. The
 // session is for one goroutine.
 func (c *Client) PrepareSession(userID string) *Session {
 	return &Session{client: c, body: sessionBody{UserID: userID}}

@@ -93,7 +93,7 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn // the end of the test drops the database all the same
+	return conn // the end of the test still drops the database
 }
 
 // run runs SQL in a transaction.

@@ -161,7 +161,7 @@ func sameJSON(t *testing.T, a, b string) bool {
 	return cmp.Equal(x, y)
 }
 
-// What others made is not the provider's to end, and whom an operator disabled
+// What others made is not the provider's to end, and a user that an operator disabled
 // stays out, whatever the claims say.
 func TestClaimsLeaveOthersWorkAlone(t *testing.T) {
 	t.Parallel()

@@ -425,7 +425,7 @@ func message(err error) string {
 	return strings.TrimSuffix(pgErr.Message+": "+cmp.Or(pgErr.Hint, pgErr.Detail), ": ")
 }
 
-// grantHolders counts the users who have grants, and names those of them whom
+// grantHolders counts the users who have grants, and names those of them that
 // the directory does not list.
 type grantHolders struct {
 	Holders int64
@@ -445,8 +445,8 @@ func (h *grantHolders) warnings(before, now string) (warnings []string) {
 	return warnings
 }
 
-// GoneUsers returns the ids of users who have grants and whom the directory
-// does not list.
+// GoneUsers returns the ids of users who have grants and are not in the
+// directory.
 func (db *DB) GoneUsers(ctx context.Context) ([]string, error) {
 	var holders grantHolders
 	err := db.transact(ctx, "gone users", func(ctx context.Context, tx pgx.Tx) (err error) {

@@ -638,7 +638,7 @@ func TestForeignDirectoryIsNotChangedHere(t *testing.T) {
 	}
 }
 
-// A user whom the application has deleted leaves no grant to whoever gets the
+// A user that the application has deleted leaves no grant to whoever gets the
 // same id; a table that is emptied costs nobody anything.
 func TestSweep(t *testing.T) {
 	t.Parallel()

@@ -143,7 +143,7 @@ func TestVerifyFindsWhatWasGoneBeforePruning(t *testing.T) {
 }
 
 // F36, and pruning: while an auditor's query is open, partitions can be neither
-// made nor dropped, and issuing goes on all the same.
+// made nor dropped, and issuing goes on.
 func TestIssuingGoesOnBesideMaintenance(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

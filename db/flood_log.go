@@ -257,7 +257,7 @@ func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 }
 
 // write gives up in Postgres before it gives up here: a statement that its
-// client has left could be committed all the same, and then be made again.
+// client has left could still be committed, and then be made again.
 func (f *FloodLog) write(rows []*pendingRow, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

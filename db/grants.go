@@ -17,7 +17,7 @@ import (
 )
 
 // AddGrant adds a grant. The warnings are sentences about a grant that was
-// added all the same.
+// still added.
 //
 // A pattern that is none is a [*permissions.PatternError]; an open prefix is
 // that and [admin.ErrOpenPrefix]. A subject or an organization that is not there is

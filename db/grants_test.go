@@ -40,7 +40,7 @@ func TestAddGrant(t *testing.T) {
 	}
 	plain := addGrant(t, database, room(everyone, "*"))
 	if !plain.ValidFrom.Equal(plain.CreatedAt) || plain.ValidUntil != nil {
-		t.Errorf("plain = %+v, want it to hold at once and for ever", plain)
+		t.Errorf("plain = %+v, want it to hold at once and without end", plain)
 	}
 	if p := principalOf(t, database, "ada"); len(p.Grants) != 1 || p.Grants[0].ID != plain.ID {
 		t.Errorf("grants in force = %+v, want that of everyone alone", p.Grants)

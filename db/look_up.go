@@ -94,9 +94,9 @@ func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (
 	return p, nil
 }
 
-// PrincipalByUser is [Directory.PrincipalBySession] for a user whom somebody
+// PrincipalByUser is [Directory.PrincipalBySession] for a user that somebody
 // else vouches for. An organization that is not empty counts as a session's
-// does. A user whom the directory does not list is a principal that is not
+// does. A user that the directory does not list is a principal that is not
 // Known.
 func (d *Directory) PrincipalByUser(ctx context.Context, user, organization string) (*principal.Principal, error) {
 	return d.await(ctx, &pendingLookUp{user: &user, organization: nullable(organization)})

@@ -75,7 +75,7 @@ const tenants = `
 	INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by, revoked_at, revoked_by) VALUES
 		('user', 'ada', 'room', 'revoked', 'full', 't', now(), 't')`
 
-// Somebody whom an identity provider vouches for gets what a session of the
+// Somebody that an identity provider vouches for gets what a session of the
 // same user and organization gets.
 func TestPrincipalByUser(t *testing.T) {
 	t.Parallel()

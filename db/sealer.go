@@ -33,7 +33,7 @@ const (
 
 // A Sealer appends the rows of the audit to its Merkle tree and signs
 // checkpoints. It is off the issuing path: while it is stopped, tokens are
-// issued all the same, and their rows are sealed later. All replicas have one;
+// still issued, and their rows are sealed later. All replicas have one;
 // they take turns. For one goroutine.
 type Sealer struct {
 	db     *DB

@@ -28,7 +28,7 @@ type Set struct {
 // [None]. The order of rules is without meaning, and rules stays as it is.
 //
 // All patterns must be of one kind and none of them zero. Else Cover panics:
-// to guess what was meant could open a store to whom a room was given.
+// to guess what was meant could open a store for a user who was given a room.
 func Cover(rules []Rule) Set {
 	kept := slices.Clone(rules)
 	slices.SortFunc(kept, func(a, b Rule) int {

@@ -53,7 +53,7 @@ func accessOracle(rules []permissions.Rule, id string) permissions.Access {
 	return access
 }
 
-// probes returns ids that tell two sets of such rules apart: of each pattern
+// probes returns ids that tell two sets of rules apart: of each pattern
 // its literal, and one that only it and what covers it match.
 func probes(rules []permissions.Rule) []string {
 	ids := []string{"~"}

@@ -64,8 +64,8 @@ func ClaimsFromContext(ctx context.Context) (Claims, bool) {
 }
 
 var (
-	errNoToken   = errors.New("session: request bears no token")
-	errAmbiguous = errors.New("session: request bears two tokens")
+	errNoToken   = errors.New("session: request has no token")
+	errAmbiguous = errors.New("session: request has two tokens")
 	errOrigin    = errors.New("session: token in a cookie, with a page that may not use it")
 )
 

@@ -86,7 +86,7 @@ func startPostgres(ctx context.Context) (_ *pglocal.Server, stop func() error, e
 	if err != nil {
 		return nil, nil, err
 	}
-	// Whom root runs PostgreSQL as must get in; what is inside is his alone.
+	// The user that PostgreSQL runs as for root must get in; what is inside is private to it.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return nil, nil, err
 	}

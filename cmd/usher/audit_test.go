@@ -106,7 +106,7 @@ func TestServeSeals(t *testing.T) {
 	}
 }
 
-// F37: where nothing seals, tokens are issued all the same, usher says so, and a
+// F37: where nothing seals, tokens are still issued, usher says so, and a
 // metric shows it.
 func TestServeWithoutACheckpointKey(t *testing.T) {
 	t.Parallel()

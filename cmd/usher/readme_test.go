@@ -19,7 +19,7 @@ func readme(t *testing.T) string {
 }
 
 // The table of variables in README.md has every variable of usher serve with its
-// default, and none that no command reads.
+// default, and no variable that no command reads.
 func TestReadmeVariables(t *testing.T) {
 	t.Parallel()
 	defaults := map[string]string{}

@@ -1,6 +1,6 @@
 -- Better Auth in the tables that its CLI makes: user and session; member with
 -- the organization plugin; team and "teamMember" with its teams, which are
--- usher's groups. Whom the admin plugin has banned is disabled. After adding a
+-- usher's groups. A user that the admin plugin has banned is disabled. After adding a
 -- plugin, use this directory again.
 --
 -- An id may be of any type: it is read as what the column holds, and a text

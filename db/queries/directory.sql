@@ -109,7 +109,7 @@ UPDATE usher.deployment SET directory = @name
 SELECT directory FROM usher.deployment
 
 -- name: users_gone
--- The users whom the directory does not list, of those who have grants.
+-- The users that the directory does not list, of those who have grants.
 WITH holder AS (
     SELECT DISTINCT subject_id AS id FROM usher.grants WHERE subject_kind = 'user' AND revoked_at IS NULL
 ), asked AS (

@@ -7,7 +7,7 @@
 -- groups and confined grants of that one alone. When the directory no longer
 -- lists the membership, no organization and no group counts.
 --
--- $1: session tokens; where one is null, $2 and $3: a user whom somebody else
+-- $1: session tokens; where one is null, $2 and $3: a user that somebody else
 -- vouches for (an API key, an identity provider, a proxy) and the organization,
 -- which count like a session's. By number,
 -- since named arguments are parsed anew at each call; and in sub-selects, since

@@ -82,7 +82,7 @@ SELECT jti, issued_at, expires_at, recorded_at, user_id, organization_id, audien
        patterns, partial, skipped_grants, caller_kind, caller_id, kid, ip, user_agent, origin, request_id, replica
   FROM usher.decisions
  WHERE result = 'issued';
-COMMENT ON VIEW audit.tokens IS 'Every token that usher issued. A row stands here before its token leaves; a token whose answer was lost on the way has a row all the same.';
+COMMENT ON VIEW audit.tokens IS 'Every token that usher issued. A row stands here before its token leaves; a token whose answer was lost on the way also has a row.';
 COMMENT ON COLUMN audit.tokens.jti IS 'The token''s jti claim.';
 COMMENT ON COLUMN audit.tokens.issued_at IS 'By the database''s clock; the iat claim is its whole second.';
 COMMENT ON COLUMN audit.tokens.expires_at IS 'The exp claim. A verifier adds its leeway, 30 s by default.';

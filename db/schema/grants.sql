@@ -90,7 +90,7 @@ SELECT id, subject_kind, subject_id, organization_id::text AS organization_id, r
        greatest(valid_from, created_at) AS holds_from, least(valid_until, revoked_at) AS holds_until,
        reason, created_at, created_by, revoked_at, revoked_by, revoke_reason
   FROM usher.grants;
-COMMENT ON VIEW audit.grants IS 'Every grant that there ever was: who gave it to whom, when and why, and who took it away.';
+COMMENT ON VIEW audit.grants IS 'Every grant that there ever was: who gave it, to which subject, when and why, and who took it away.';
 COMMENT ON COLUMN audit.grants.id IS 'Counts up; never used again.';
 COMMENT ON COLUMN audit.grants.subject_kind IS 'user, group, organization or everyone.';
 COMMENT ON COLUMN audit.grants.subject_id IS 'Empty for everyone.';

@@ -28,7 +28,7 @@ BEGIN
        AND NOT EXISTS (SELECT FROM used WHERE used.grant_id = g.id);
 END
 $$;
-COMMENT ON FUNCTION audit.unused_grants(timestamptz) IS 'Grants that hold now, held all the time since, and of which no token since then made use: none of a user whom the grant reaches now holds a pattern that is the grant''s, or lies within it, at the grant''s own access (of a confined grant: in its organization). A grant that another one always outdoes is unused too. A report that reads all tokens since then: it takes its time.';
+COMMENT ON FUNCTION audit.unused_grants(timestamptz) IS 'Grants that hold now, held all the time since, and of which no token since then made use: none of a user that the grant reaches now holds a pattern that is the grant''s, or lies within it, at the grant''s own access (of a confined grant: in its organization). A grant that another one always outdoes is unused too. A report that reads all tokens since then: it takes its time.';
 
 CREATE OR REPLACE FUNCTION usher.matches_nothing(grant_id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER

@@ -93,7 +93,7 @@ LANGUAGE sql STABLE ROWS 100 AS $$
     WITH template AS MATERIALIZED (
         SELECT t.pattern, t.user_id, t.organization_id, t.group_id FROM usher.templates(openings.kind, openings.id) t
     ), found AS (
-        -- Grants that name the id, and for whom a template would have to be filled in.
+        -- Grants that name the id, and those whose template would have to be filled in.
         SELECT g.id, NULL AS user_id, NULL AS organization_id, NULL AS group_id
           FROM usher.grants g
          WHERE g.resource_kind = openings.kind AND g.pattern = ANY (usher.plain_patterns(openings.id))
@@ -104,7 +104,7 @@ LANGUAGE sql STABLE ROWS 100 AS $$
          CROSS JOIN LATERAL usher.grants_of(openings.kind, t.pattern, s.kind, s.id) g
          WHERE s.id IS NOT NULL
         UNION
-        -- The template does not say whom the grant is for: those whom it can be filled in for do.
+        -- The template does not say which users the grant is for: those that it can be filled in for do.
         SELECT g.id, t.user_id, t.organization_id, t.group_id
           FROM template t
          CROSS JOIN LATERAL (VALUES ('user', t.user_id), ('organization', t.organization_id), ('group', t.group_id)) k (kind, id)
@@ -194,4 +194,4 @@ BEGIN
     RETURN QUERY SELECT o.* FROM usher.openings(NULL, who_can.kind, who_can.id, who_can.access) o;
 END
 $$;
-COMMENT ON FUNCTION audit.who_can(text, text, text) IS 'Who can open the room or store now, and by which grants: those for whom there is a session in which usher would issue a token for it. access is read (who can read or more) or full. Users who are disabled or not in the directory are left out. An API key stands here where its scope covers the id: with the route authorize-user for anyone, with auth for users who can themselves.';
+COMMENT ON FUNCTION audit.who_can(text, text, text) IS 'Who can open the room or store now, and by which grants: those that have a session in which usher would issue a token for it. access is read (who can read or more) or full. Users who are disabled or not in the directory are left out. An API key stands here where its scope covers the id: with the route authorize-user for anyone, with auth for users who can themselves.';

@@ -182,7 +182,7 @@ type NewGrant struct {
 	Pattern      string             // or a template: see [permissions.ParseTemplate]
 	Access       permissions.Access // Read or Full
 	From         time.Time          // zero: at once
-	Until        time.Time          // zero: for ever
+	Until        time.Time          // zero: never expires
 	Reason       string
 	OpenPrefix   bool // asks for a wildcard that does not end a segment
 }

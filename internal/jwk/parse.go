@@ -175,7 +175,7 @@ type Set struct {
 // Unusable is one element of a JWK Set that is not used.
 type Unusable struct {
 	Position int    // in the set, from 1
-	ID       string // its kid; empty where it has none that can be read
+	ID       string // its kid; empty if it has no readable one
 	Err      error
 }
 

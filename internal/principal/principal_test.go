@@ -72,7 +72,7 @@ func TestPrincipalErr(t *testing.T) {
 		want      error
 	}{
 		"a user":                    {principal.Principal{Known: true}, nil},
-		"whom nobody knows":         {principal.Principal{}, principal.ErrSessionUnknown},
+		"that nobody knows":         {principal.Principal{}, principal.ErrSessionUnknown},
 		"with an expired session":   {principal.Principal{Known: true, Expired: true}, session.ErrSessionExpired},
 		"who is disabled":           {principal.Principal{Known: true, Disabled: true}, principal.ErrUserDisabled},
 		"expired before disabled":   {principal.Principal{Known: true, Expired: true, Disabled: true}, session.ErrSessionExpired},

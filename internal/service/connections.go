@@ -37,7 +37,7 @@ func connectionLimits(files int) (public, ops int) {
 // connections bound the open connections of a server, in all and of one network
 // of clients. It is the server's ConnState hook, which sees connections before
 // the server reads from them. Where there are too many, the one that is silent
-// for longest has to go: none that a request is being served on. Safe for
+// for longest has to go, but for those with a request in flight. Safe for
 // concurrent use.
 type connections struct {
 	max     int

@@ -43,7 +43,7 @@ func (s *Service) watch(ctx context.Context) {
 // sweeper is the actor in the audit when grants of deleted users are revoked.
 const sweeper = "usher"
 
-// sweep revokes the grants of users whom the application has deleted.
+// sweep revokes the grants of users that the application has deleted.
 func (s *Service) sweep(ctx context.Context) {
 	revoked, err := s.db.Sweep(ctx, sweeper)
 	if err != nil && ctx.Err() == nil {
