@@ -51,9 +51,17 @@ type DirectoryDefinition struct {
 	SQL  string `json:"sql"`
 }
 
-// BuiltInDirectory returns the definition of that name over the tables of a
-// schema. Another name than those that come with usher is [admin.ErrNotFound].
+// BuiltInDirectory returns the definition of that name for the tables of a schema,
+// as its library names them, with all plugins. [DB.PresetDirectory] returns it for
+// the tables that are there. Another name than those that come with usher is
+// [admin.ErrNotFound].
 func BuiltInDirectory(name, schema string) (DirectoryDefinition, error) {
+	if presetTables[name] != nil {
+		if !plainSchema.MatchString(schema) {
+			return DirectoryDefinition{}, refuseSchema(schema)
+		}
+		return defaultNames(name, schema).render(name)
+	}
 	text, err := directories.ReadFile("directories/" + name + ".sql")
 	if err != nil {
 		return DirectoryDefinition{}, refuse(admin.ErrNotFound, "there is no directory %q: name %s, %s or %s, or a file that ends in .sql",
@@ -77,9 +85,13 @@ var plainSchema = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,62}$`)
 
 func inSchema(name, text, schema string) (DirectoryDefinition, error) {
 	if !plainSchema.MatchString(schema) {
-		return DirectoryDefinition{}, refuse(admin.ErrInvalid, "%.100q is no schema that usher can name: letters, digits, _ and -, as in public", schema)
+		return DirectoryDefinition{}, refuseSchema(schema)
 	}
 	return DirectoryDefinition{name, strings.ReplaceAll(text, "{schema}", pgx.Identifier{schema}.Sanitize())}, nil
+}
+
+func refuseSchema(schema string) error {
+	return refuse(admin.ErrInvalid, "%.100q is no schema that usher can name: letters, digits, _ and -, as in public", schema)
 }
 
 // A directoryObject is one of the five that are the directory.

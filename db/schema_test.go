@@ -105,7 +105,7 @@ func TestMigrateKeepsForeignViews(t *testing.T) {
 func TestMigrateKeepsTheDirectory(t *testing.T) {
 	t.Parallel()
 	pg := application(t, "better-auth")
-	use(t, pg, builtIn(t, db.BetterAuthDirectory))
+	use(t, pg, builtIn(t, pg, db.BetterAuthDirectory))
 	before := texts(t, pg, "SELECT pg_get_functiondef('usher.directory_user(text)'::regprocedure) || pg_get_viewdef('usher.directory_members'::regclass)")
 	exec(t, pg, "UPDATE usher.applied_schema SET sha256 = 'old'")
 	migrate(t, pg)

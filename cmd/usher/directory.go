@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -35,17 +36,35 @@ func (n *directoryName) definition(name string) (db.DirectoryDefinition, error) 
 type directoryUseCmd struct {
 	changeFlags
 	directoryName
-	Directory string `arg:"" help:"better-auth, authjs, usher, or an SQL file whose name ends in .sql."`
+	Directory      string            `arg:"" help:"better-auth, authjs, usher, or an SQL file whose name ends in .sql."`
+	Table          map[string]string `placeholder:"NAME=TABLE" help:"A table that the application renamed, as member=members."`
+	Column         map[string]string `placeholder:"NAME=COLUMN" help:"A column that the application renamed, as banned=is_banned, or member.userId=user for one table."`
+	AllowAnonymous bool              `help:"Give tokens to anonymous users (better-auth)."`
 }
 
 // usedDirectory is the JSON of usher directory use.
 type usedDirectory struct {
-	Name     string   `json:"name"`
-	Warnings []string `json:"warnings,omitempty"`
+	Name     string             `json:"name"`
+	Reads    []db.DirectoryRead `json:"reads,omitempty"`
+	Warnings []string           `json:"warnings,omitempty"`
+}
+
+// preset returns the directory for the tables of this database, and what it reads.
+func (c *directoryUseCmd) preset(ctx context.Context, database *db.DB) (db.DirectoryDefinition, []db.DirectoryRead, error) {
+	if !strings.HasSuffix(c.Directory, ".sql") {
+		return database.PresetDirectory(ctx, db.Preset{
+			Name: c.Directory, Schema: c.Schema, Tables: c.Table, Columns: c.Column, AllowAnonymous: c.AllowAnonymous,
+		})
+	}
+	if len(c.Table) > 0 || len(c.Column) > 0 || c.AllowAnonymous {
+		return db.DirectoryDefinition{}, nil, errors.New("--table, --column and --allow-anonymous are for better-auth and authjs: write the names into the SQL file")
+	}
+	definition, err := c.definition(c.Directory)
+	return definition, nil, err
 }
 
 func (c *directoryUseCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	definition, err := c.definition(c.Directory)
+	definition, reads, err := c.preset(ctx, database)
 	if err != nil {
 		return err
 	}
@@ -56,7 +75,12 @@ func (c *directoryUseCmd) Run(ctx context.Context, out *console, database *db.DB
 	for _, warning := range warnings {
 		out.warn(warning)
 	}
-	return c.done(out, usedDirectory{definition.Name, warnings}, "the directory is %s", definition.Name)
+	if !c.JSON {
+		for _, read := range reads {
+			fmt.Fprintln(out.out, read)
+		}
+	}
+	return c.done(out, usedDirectory{definition.Name, reads, warnings}, "the directory is %s", definition.Name)
 }
 
 type directoryShowCmd struct {

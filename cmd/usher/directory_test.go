@@ -28,7 +28,13 @@ func TestDirectoryCommands(t *testing.T) {
 	u.refuses("directory use clerk", 1, `there is no directory "clerk": name usher, better-auth or authjs, or a file that ends in .sql`)
 	u.refuses("directory use nowhere.sql", 1, "no such file")
 	u.refuses("directory use authjs --schema a.b", 1, "is no schema that usher can name")
-	u.refuses("directory use better-auth", 1, `directory better-auth is refused, and nothing has changed: `)
+	u.refuses("directory use better-auth", 1, "directory better-auth: there is no table public.user: start the application once")
+	u.refuses("directory use better-auth --table session=sessions", 1, "there is no table public.user")
+	u.refuses("directory use authjs --table users=people", 1, "schema public has no people, which --table users=people names")
+	u.refuses("directory use authjs --column token=sessionToken", 1, "directory authjs reads no column token")
+	u.refuses("directory use authjs --allow-anonymous", 1, "leave it out")
+	u.refuses("directory use usher --column banned=is_banned", 1, "leave out --table, --column and --allow-anonymous")
+	u.refuses("directory use nowhere.sql --column banned=is_banned", 1, "write the names into the SQL file")
 	u.refuses("directory use authjs", 1, `CREATE INDEX CONCURRENTLY ON public.sessions ("sessionToken")`)
 	if _, err := pg.Pool.Exec(t.Context(), `CREATE UNIQUE INDEX ON sessions ("sessionToken")`); err != nil {
 		t.Fatal(err)
@@ -38,7 +44,7 @@ func TestDirectoryCommands(t *testing.T) {
 	u.does("grant add --user gone --room r:* --access read --actor me", "added grant 1: user gone has READ on room r:*\n")
 
 	code, stdout, stderr := u.run("directory", "use", "authjs", "--actor", "me")
-	if code != 0 || stdout != "the directory is authjs\n" || !strings.HasPrefix(stderr, "usher: warning: users who have grants and are not listed by this directory: 1 of 1;") {
+	if code != 0 || stdout != "users: users\nsessions: sessions\nthe directory is authjs\n" || !strings.HasPrefix(stderr, "usher: warning: users who have grants and are not listed by this directory: 1 of 1;") {
 		t.Errorf("directory use authjs: exit %d, %q, %q", code, stdout, stderr)
 	}
 	service.refuses("user add x", 1, "the directory is authjs: users, organizations, groups, members and sessions are changed there")
@@ -55,7 +61,7 @@ func TestDirectoryCommands(t *testing.T) {
 
 	type definition struct{ Name, SQL string }
 	shown := decode[definition](service, "directory show --json")
-	if shown.Name != "authjs" || strings.Count(shown.SQL, "CREATE OR REPLACE") != 5 || !strings.Contains(shown.SQL, `.sessions s`) {
+	if shown.Name != "authjs" || strings.Count(shown.SQL, "CREATE OR REPLACE") != 5 || !strings.Contains(shown.SQL, `."sessions" s`) || !strings.Contains(shown.SQL, "-- sessions: sessions\n") {
 		t.Errorf("directory show = %+v", shown)
 	}
 	// What comes with usher is where an operator's own begins.

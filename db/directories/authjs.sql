@@ -4,31 +4,19 @@
 --
 --     CREATE UNIQUE INDEX CONCURRENTLY ON sessions ("sessionToken");
 --
--- An id may be of any type: it is read as what the column holds, and a text
--- that is none, or another spelling of one ("007"), is no row.
-
-DO $check$
-DECLARE
-    wanted text;
-BEGIN
-    FOREACH wanted IN ARRAY ARRAY['users', 'sessions'] LOOP
-        IF to_regclass('{schema}.' || wanted) IS NULL THEN
-            RAISE undefined_table USING MESSAGE = format('no table %s.%s', trim('"' FROM '{schema}'), wanted),
-                HINT = 'start the application once, so that it makes its tables, or name their schema with --schema';
-        END IF;
-    END LOOP;
-END
-$check$;
+-- Ids may have any type. A text that is not a valid id of that type, or another
+-- spelling of one ("007"), returns no row.
 
 CREATE OR REPLACE FUNCTION usher.directory_session(token text)
     RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
+{{reads}}
     RETURN QUERY
-    SELECT s."userId"::text, NULL::text, s.expires::timestamptz
-      FROM {schema}.sessions s
-     WHERE s."sessionToken" = directory_session.token;
+    SELECT {{col "s" "sessions.userId"}}::text, NULL::text, {{time "s" "sessions.expires"}}
+      FROM {{table "sessions"}} s
+     WHERE {{col "s" "sessions.sessionToken"}} = directory_session.token;
 END
 $$;
 
@@ -37,19 +25,19 @@ CREATE OR REPLACE FUNCTION usher.directory_user(id text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    wanted {schema}.users.id%TYPE;
+    wanted {{table "users"}}.{{name "users.id"}}%TYPE;
 BEGIN
     wanted := directory_user.id;
     RETURN QUERY
-    SELECT jsonb_strip_nulls(jsonb_build_object('name', u.name, 'avatar', u.image)), false
-      FROM {schema}.users u
-     WHERE u.id = wanted AND u.id::text = directory_user.id COLLATE "C";
+    SELECT jsonb_strip_nulls(jsonb_build_object('name', {{col "u" "users.name"}}, 'avatar', {{col "u" "users.image"}})), false
+      FROM {{table "users"}} u
+     WHERE {{col "u" "users.id"}} = wanted AND {{col "u" "users.id"}}::text = directory_user.id COLLATE "C";
 EXCEPTION WHEN invalid_text_representation OR numeric_value_out_of_range OR string_data_right_truncation THEN
     RETURN;
 END
 $$;
 
--- Auth.js knows no organizations and no groups.
+-- Auth.js has no organizations and no groups.
 CREATE OR REPLACE FUNCTION usher.directory_memberships(user_id text)
     RETURNS TABLE (kind text, id text, organization_id text)
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 1
@@ -58,10 +46,10 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE OR REPLACE VIEW usher.directory_users AS
-SELECT u.id::text COLLATE "C" AS id,
-       jsonb_strip_nulls(jsonb_build_object('name', u.name, 'avatar', u.image)) AS info,
+SELECT {{col "u" "users.id"}}::text COLLATE "C" AS id,
+       jsonb_strip_nulls(jsonb_build_object('name', {{col "u" "users.name"}}, 'avatar', {{col "u" "users.image"}})) AS info,
        false AS disabled
-  FROM {schema}.users u;
+  FROM {{table "users"}} u;
 
 CREATE OR REPLACE VIEW usher.directory_members AS
 SELECT NULL::text COLLATE "C" AS user_id, NULL::text AS kind, NULL::text COLLATE "C" AS id, NULL::text COLLATE "C" AS organization_id

@@ -127,3 +127,11 @@ UPDATE usher.grants
 RETURNING id, subject_kind, subject_id, coalesce(organization_id, '') AS organization_id, resource_kind, pattern, access,
           valid_from, valid_until, coalesce(reason, '') AS reason, created_at, created_by,
           revoked_at, coalesce(revoked_by, '') AS revoked_by, coalesce(revoke_reason, '') AS revoke_reason
+
+-- name: application_columns
+-- The columns of an application's tables, for a preset to find its own.
+SELECT c.relname AS table, a.attname AS name, format_type(a.atttypid, NULL) AS type
+  FROM pg_attribute a
+  JOIN pg_class c ON c.oid = a.attrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = @schema AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped

@@ -1,11 +1,4 @@
 // The same tests with Better Auth 1.6.
-import { registerHooks } from 'node:module';
-
-registerHooks({
-  resolve(specifier, context, nextResolve) {
-    const own = !context.parentURL?.includes('/node_modules/');
-    return nextResolve(own ? specifier.replace(/^better-auth(?=\/|$)/, 'better-auth-1.6') : specifier, context);
-  },
-});
+import './version-1.6.mjs';
 
 await import('./better-auth.test.mjs');
