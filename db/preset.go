@@ -72,6 +72,7 @@ var presetTables = map[string][]presetTable{
 		{name: "member", columns: []string{"userId", "organizationId"}},
 		{name: "team", columns: []string{"id", "organizationId"}},
 		{name: "teamMember", columns: []string{"userId", "teamId"}},
+		{name: "invitation", optional: []string{"inviterId"}},
 	},
 	AuthJSDirectory: {
 		{name: "users", required: true, columns: []string{"id", "name", "image"}},
@@ -88,7 +89,7 @@ var presetParts = map[string][]struct {
 }{
 	BetterAuthDirectory: {
 		{"bans", []string{"user.banned", "user.banExpires"}, []string{"user.banReason", "session.impersonatedBy"}},
-		{"organizations", []string{"session.activeOrganizationId", "member"}, nil},
+		{"organizations", []string{"session.activeOrganizationId", "member"}, []string{"team", "invitation.inviterId"}},
 		{"teams", []string{"team", "teamMember"}, []string{"session.activeTeamId"}},
 		{"anonymous users", []string{"user.isAnonymous"}, nil},
 	},

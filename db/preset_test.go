@@ -46,15 +46,23 @@ func TestBetterAuthNames(t *testing.T) {
 			change:  `ALTER TABLE "user" RENAME banned TO a; ALTER TABLE "user" RENAME "banExpires" TO b; ALTER TABLE session ADD impersonated_by text`,
 			refused: "there is session.impersonatedBy and no user.banned, user.banExpires",
 		},
-		"active organization renamed": {change: `ALTER TABLE session RENAME "activeOrganizationId" TO org`, refused: "there is member and no session.activeOrganizationId"},
+		"active organization renamed": {change: `ALTER TABLE session RENAME "activeOrganizationId" TO org`, refused: "there is member, team and no session.activeOrganizationId"},
 		"member renamed":              {change: `ALTER TABLE member RENAME TO members`, refused: "name it with --table member=NAME"},
 		"teamMember renamed":          {change: `ALTER TABLE "teamMember" RENAME TO tm`, refused: "teams cannot be read: there is team, session.activeTeamId and no teamMember"},
 		"teams renamed":               {change: `ALTER TABLE "teamMember" RENAME TO tm; ALTER TABLE team RENAME TO t`, refused: "there is session.activeTeamId and no team, teamMember"},
 		"userId of member renamed":    {change: `ALTER TABLE member RENAME "userId" TO person`, refused: "table public.member has no column userId: name it with --column member.userId=NAME"},
-		"two spellings":               {change: `ALTER TABLE session ADD active_organization_id text`, refused: "has both activeOrganizationId and active_organization_id: say which"},
-		"user renamed":                {change: `ALTER TABLE "user" RENAME TO users`, refused: "there is no table public.user: start the application once"},
-		"session renamed":             {change: `ALTER TABLE session RENAME TO sessions`, refused: "there is no table public.session: start the application once"},
-		"no tables":                   {preset: db.Preset{Schema: "nowhere"}, refused: "there is no table nowhere.user: start the application once"},
+		"members and active organization renamed": {
+			change:  `DROP TABLE "teamMember", team; ALTER TABLE session DROP "activeTeamId"; ALTER TABLE session RENAME "activeOrganizationId" TO org; ALTER TABLE member RENAME TO members; CREATE TABLE invitation (id text, inviter_id text)`,
+			refused: "there is invitation.inviterId and no session.activeOrganizationId, member",
+		},
+		"members and active organization renamed, with teams": {
+			change:  `ALTER TABLE session RENAME "activeOrganizationId" TO org; ALTER TABLE member RENAME TO members`,
+			refused: "there is team and no session.activeOrganizationId, member",
+		},
+		"two spellings":   {change: `ALTER TABLE session ADD active_organization_id text`, refused: "has both activeOrganizationId and active_organization_id: say which"},
+		"user renamed":    {change: `ALTER TABLE "user" RENAME TO users`, refused: "there is no table public.user: start the application once"},
+		"session renamed": {change: `ALTER TABLE session RENAME TO sessions`, refused: "there is no table public.session: start the application once"},
+		"no tables":       {preset: db.Preset{Schema: "nowhere"}, refused: "there is no table nowhere.user: start the application once"},
 
 		"banned named": {
 			change: `ALTER TABLE "user" RENAME banned TO is_banned`, preset: db.Preset{Columns: map[string]string{"banned": "is_banned"}},

@@ -80,7 +80,7 @@ for (const { name, options, refused, flags } of [
     options: renamed,
     refused: [
       [[], /there is no|and no/],
-      [['--column', 'banned=is_banned'], /and no member/],
+      [['--column', 'banned=is_banned'], /and no session.activeOrganizationId, member/],
       [['--column', 'banned=is_banned', '--table', 'member=members'], /has no column userId/],
       [['--column', 'banned=is_banned', '--table', 'member=members', '--column', 'member.userId=person'], /and no session.activeOrganizationId/],
     ],
