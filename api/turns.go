@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/usher-auth/usher/session"
+	"github.com/usher-auth/usher/internal/principal"
 )
 
 // turns bound what administrators do in the database at one time, in all and by
@@ -53,7 +53,7 @@ func (t *turns) take(ctx context.Context, key string) (release func(), err error
 				<-own.all
 			}
 			leave()
-			return nil, fmt.Errorf("api: no turn for the admin key: %w", session.ErrUnavailable)
+			return nil, fmt.Errorf("api: no turn for the admin key: %w", principal.ErrUnavailable)
 		}
 	}
 	return func() {
