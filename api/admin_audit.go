@@ -18,7 +18,7 @@ type AuditStore interface {
 	WhoCould(ctx context.Context, r permissions.Resource, at time.Time, access permissions.Access, page admin.Page[audit.Opening]) ([]audit.Opening, error)
 	WhatCan(ctx context.Context, user string, page admin.Page[audit.Reach]) ([]audit.Reach, error)
 	Holders(ctx context.Context, r permissions.Resource, at time.Time, page admin.Page[admin.HolderPlace]) ([]audit.Holder, error)
-	ExplainAccess(ctx context.Context, user string, r permissions.Resource) (audit.Why, error)
+	Why(ctx context.Context, user string, r permissions.Resource) (audit.Why, error)
 }
 
 func (a *Admin) tokens(ctx context.Context, c *adminCall) (any, error) {
@@ -120,5 +120,5 @@ func (a *Admin) why(ctx context.Context, c *adminCall) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.store.ExplainAccess(ctx, q.UserID, r)
+	return a.store.Why(ctx, q.UserID, r)
 }

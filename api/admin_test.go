@@ -588,8 +588,8 @@ func TestAdminPagination(t *testing.T) {
 			SELECT id, 'organization', 'globex', 't' FROM usher.users WHERE id LIKE 'user-%'`,
 		`INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by)
 			SELECT 'organization', 'globex', 'store', 'many_' || i, 'read', 't' FROM generate_series(1, 2500) i`,
-		`INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, request_id, replica, personal_digest, digest)
-			SELECT now() - (i / 10) * interval '1 second', 'denied', 'no_grant', 'session', 'grace', 'r' || i, 't', sha256(''), sha256('') FROM generate_series(1, 2500) i`,
+		`INSERT INTO usher.decisions (issued_at, recorded_at, result, reason, caller_kind, user_id, request_id, replica, personal_digest, digest)
+			SELECT now() - (i / 10) * interval '1 second', now() - (i / 10) * interval '1 second', 'denied', 'no_grant', 'session', 'grace', 'r' || i, 't', sha256(''), sha256('') FROM generate_series(1, 2500) i`,
 		`INSERT INTO usher.api_keys (id, name, secret_hash, routes, patterns, created_by)
 			SELECT 'key' || lpad(i::text, 9, '0'), 'name' || i % 7, sha256('x'), '{auth}', '{}', 't' FROM generate_series(1, 2500) i`,
 	} {
@@ -854,11 +854,11 @@ func TestAdminBatch(t *testing.T) {
 func TestAdminAudit(t *testing.T) {
 	t.Parallel()
 	r := newAdminRig(t)
-	_, err := r.pg.Pool.Exec(t.Context(), `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, room, store, audience, patterns, jti, kid, expires_at, ip, request_id, replica, salt, personal_digest, digest) VALUES
-		('2030-01-01', 'issued', NULL, 'session', 'sid1', 'ada', 'acme', 'acme:1', NULL, 'liveblocks', '{"rooms":{"acme:*":"full"}}', 'J1', 'k', '2030-01-02', '10.0.0.1', 'r1', 't', substring(sha256('') FOR 16), sha256(''), sha256('')),
-		('2030-01-02', 'issued', NULL, 'api_key', 'key1', 'mallory', 'globex', NULL, 'notes', 'livestore', '{"stores":{"notes":"read"}}', 'J2', 'k', '2030-01-03', NULL, 'r2', 't', substring(sha256('') FOR 16), sha256(''), sha256('')),
-		('2030-01-03', 'denied', 'no_grant', 'session', 'sid1', 'ada', 'acme', 'acme:1', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'r3', 't', substring(sha256('') FOR 16), sha256(''), sha256('')),
-		('2030-01-04', 'denied', 'session_unknown', 'none', NULL, NULL, NULL, 'acme:2', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'r4', 't', substring(sha256('') FOR 16), sha256(''), sha256(''))`)
+	_, err := r.pg.Pool.Exec(t.Context(), `INSERT INTO usher.decisions (issued_at, recorded_at, token_kind, result, reason, caller_kind, caller_id, user_id, organization_id, room, store, audience, patterns, jti, kid, expires_at, ip, request_id, replica, salt, personal_digest, digest) VALUES
+		('2030-01-01', '2030-01-01', 'access', 'issued', NULL, 'session', 'sid1', 'ada', 'acme', 'acme:1', NULL, 'liveblocks', '{"rooms":{"acme:*":"full"}}', 'J1', 'k', '2030-01-02', '10.0.0.1', 'r1', 't', substring(sha256('') FOR 16), sha256(''), sha256('')),
+		('2030-01-02', '2030-01-02', 'access', 'issued', NULL, 'api_key', 'key1', 'mallory', 'globex', NULL, 'notes', 'livestore', '{"stores":{"notes":"read"}}', 'J2', 'k', '2030-01-03', NULL, 'r2', 't', substring(sha256('') FOR 16), sha256(''), sha256('')),
+		('2030-01-03', '2030-01-03', NULL, 'denied', 'no_grant', 'session', 'sid1', 'ada', 'acme', 'acme:1', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'r3', 't', substring(sha256('') FOR 16), sha256(''), sha256('')),
+		('2030-01-04', '2030-01-04', NULL, 'denied', 'session_unknown', 'none', NULL, NULL, NULL, 'acme:2', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'r4', 't', substring(sha256('') FOR 16), sha256(''), sha256(''))`)
 	if err != nil {
 		t.Fatal(err)
 	}

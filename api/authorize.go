@@ -121,7 +121,7 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 	case credential.Proxy != nil:
 		named := credential.Proxy
 		d.CallerKind, d.CallerID = audit.CallerProxy, named.Proxy.String()
-		d.UserID, d.OrganizationID = named.User, named.Organization
+		d.UserID, d.Request.OrganizationID = named.User, named.Organization
 		if p, err = a.cfg.Directory.PrincipalByUser(ctx, named.User, named.Organization); err != nil {
 			return session.Token{}, err
 		}
@@ -157,12 +157,12 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 // what is outside of its scope but for the patterns.
 func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, user, organization string, d *audit.Decision) (*principal.APIKey, *principal.Principal, error) {
 	d.CallerKind, d.CallerID = audit.CallerAPIKey, shown.ID
-	d.UserID, d.OrganizationID = user, organization
+	d.UserID, d.Request.OrganizationID = user, organization
 	key, p, err := a.cfg.Directory.PrincipalByAPIKey(ctx, shown.ID, shown.Hash, user, organization)
 	if err != nil {
 		return nil, nil, err
 	}
-	d.At = p.At
+	d.At, d.OrganizationID = p.At, p.User.Organization
 	// A key of some organizations must name one, and the user be its member.
 	switch {
 	case !key.Serves(route):
@@ -223,8 +223,13 @@ func (a *API) newDecision(r *http.Request, req session.Request) *audit.Decision 
 
 // AuditToken is what the audit keeps of a token.
 func AuditToken(t *session.Token) *audit.Token {
+	kind := audit.AccessToken
+	if t.Identity {
+		kind = audit.IdentityToken
+	}
 	return &audit.Token{
-		ID: t.ID, KeyID: t.KeyID, Audience: t.Audience, ExpiresAt: t.ExpiresAt, Patterns: audit.Patterns(t.Patterns), Partial: t.Partial,
+		ID: t.ID, KeyID: t.KeyID, Audience: t.Audience, ExpiresAt: t.ExpiresAt, OrganizationID: t.Organization, Kind: kind,
+		Patterns: audit.Patterns(t.Patterns), Claims: t.Chosen, Partial: t.Partial,
 	}
 }
 

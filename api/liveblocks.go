@@ -162,7 +162,23 @@ func (a *API) decideForBackend(ctx context.Context, shown identity.APIKey, asked
 			}
 		}
 	}
-	return a.cfg.Issuer.AuthorizeUser(asked.user, asked.permissions, d.At)
+	token, err := a.cfg.Issuer.AuthorizeUser(asked.user, asked.permissions, d.At)
+	if err == nil {
+		a.warnOfOpenPrefixes(ctx, asked.permissions, d)
+	}
+	return token, err
+}
+
+// warnOfOpenPrefixes records that a backend chose a wildcard that does not end a
+// segment. It passes, because Liveblocks takes it.
+func (a *API) warnOfOpenPrefixes(ctx context.Context, given []session.RoomPermissions, d *audit.Decision) {
+	for _, g := range given {
+		if g.Pattern.IsOpenPrefix() {
+			d.Warnings = []string{audit.WarnOpenPrefix}
+			a.logger.WarnContext(ctx, "a backend asked for a wildcard that does not end a segment", "pattern", g.Pattern.String(), "api_key", d.CallerID)
+			return
+		}
+	}
 }
 
 func readBackendRequest(route string, body strictjson.Members) (asked backendRequest, err error) {

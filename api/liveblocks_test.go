@@ -83,7 +83,7 @@ func payload(t testing.TB, a answer) string {
 }
 
 // What a backend gives goes into the token verbatim and in its order, and into
-// the audit as the access that it means.
+// the audit as it was signed, with its strongest reading.
 func TestAuthorizeUser(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -102,14 +102,90 @@ func TestAuthorizeUser(t *testing.T) {
 			t.Errorf("%s lacks %s", claims, verbatim)
 		}
 	}
-	var kind, caller, user, patterns string
-	err := r.pg.Pool.QueryRow(t.Context(), `SELECT caller_kind, caller_id, user_id, patterns::text FROM audit.tokens WHERE request_id = $1`,
-		a.header.Get("X-Request-Id")).Scan(&kind, &caller, &user, &patterns)
+	var kind, caller, user, patterns, tokenKind, chosen, organization string
+	err := r.pg.Pool.QueryRow(t.Context(), `SELECT caller_kind, caller_id, user_id, patterns::text, token_kind, claims::text, organization_id
+		FROM audit.tokens WHERE request_id = $1`, a.header.Get("X-Request-Id")).Scan(&kind, &caller, &user, &patterns, &tokenKind, &chosen, &organization)
+	if want := `{"perms":{"b:*":["comments:write","room:read"],"a":["*:write","storage:none"],"c":[]}}`; tokenKind != "access" || chosen != want || organization != "acme" {
+		t.Errorf("audit row: %s %s of %q; want access %s of acme", tokenKind, chosen, organization, want)
+	}
 	if err != nil || kind != "api_key" || caller != id || user != "someone <3 nobody knows" {
 		t.Errorf("audit row: %s %s %s, %v", kind, caller, user, err)
 	}
-	if diff := cmp.Diff(canonical(t, `{"rooms":{"b:*":"read","a":"read","c":"none"}}`), canonical(t, patterns)); diff != "" {
+	if diff := cmp.Diff(canonical(t, `{"rooms":{"b:*":"full","a":"full","c":"none"}}`), canonical(t, patterns)); diff != "" {
 		t.Errorf("patterns (-want +got):\n%s", diff)
+	}
+}
+
+// The audit keeps what was signed, and the strongest reading of it: whoever may
+// write anything but presence is a writer.
+func TestAuditOfChosenPermissions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	key, _ := r.addKey(t, "jobs", nil)
+	for names, want := range map[string]string{
+		`"room:write","comments:read"`: "full", `"comments:read"`: "read", `"room:presence:write"`: "read", `"feeds:write"`: "full",
+		`"*:write","storage:none"`: "full", `"storage:none"`: "none", ``: "none", `"*:read"`: "read", `"room:read","comments:private:write"`: "full",
+	} {
+		a := send(t, r.Server, r.with(t, key.Reveal(), "/v2/authorize-user", `{"userId":"ada","permissions":{"acme:1":[`+names+`]}}`))
+		payload(t, a)
+		var access, chosen string
+		if err := r.pg.Pool.QueryRow(t.Context(), `SELECT patterns #>> '{rooms,acme:1}', claims::text FROM audit.tokens WHERE request_id = $1`,
+			a.header.Get("X-Request-Id")).Scan(&access, &chosen); err != nil || access != want || chosen != `{"perms":{"acme:1":[`+names+`]}}` {
+			t.Errorf("[%s]: %s and %s, %v; want %s", names, access, chosen, err, want)
+		}
+	}
+}
+
+// What Liveblocks takes passes, with a warning on record.
+func TestAuthorizeUserWarnsOfOpenPrefixes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	key, _ := r.addKey(t, "jobs", nil)
+	for patterns, want := range map[string]string{
+		`"acme*":["room:read"]`: "{open_prefix}", `"acme:1":["room:read"],"a*":["room:read"]`: "{open_prefix}",
+		`"acme:*":["room:read"]`: "", `"*":["room:read"]`: "", `"acme":["room:read"]`: "", `"a/*":[],"b.*":[]`: "",
+	} {
+		a := send(t, r.Server, r.with(t, key.Reveal(), "/v2/authorize-user", `{"userId":"ada","permissions":{`+patterns+`}}`))
+		payload(t, a)
+		var warnings string
+		if err := r.pg.Pool.QueryRow(t.Context(), `SELECT coalesce(warnings::text, '') FROM audit.tokens WHERE request_id = $1`,
+			a.header.Get("X-Request-Id")).Scan(&warnings); err != nil || warnings != want {
+			t.Errorf("%s: warnings %q, %v; want %q", patterns, warnings, err, want)
+		}
+		if logged := strings.Contains(r.log.String(), a.header.Get("X-Request-Id")) && strings.Contains(r.log.String(), "does not end a segment"); want != "" && !logged {
+			t.Errorf("%s: the log has no warning: %s", patterns, r.log)
+		}
+	}
+}
+
+// The audit tells the organization of the token from the one that was asked for.
+func TestAuditOfAnotherOrganization(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	key, _ := r.addKey(t, "jobs", nil)
+	row := func(a answer, view string) string {
+		t.Helper()
+		var text string
+		if err := r.pg.Pool.QueryRow(t.Context(), `SELECT coalesce(organization_id, '-') || ' ' || coalesce(requested_organization_id, '-') FROM audit.`+view+` WHERE request_id = $1`,
+			a.header.Get("X-Request-Id")).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	member := send(t, r.Server, r.with(t, key.Reveal(), "/api/auth", `{"userId":"ada","room":"acme:design:1","organizationId":"acme"}`))
+	if got := row(member, "tokens"); got != "acme acme" {
+		t.Errorf("of a member: %s", got)
+	}
+	other := send(t, r.Server, r.with(t, key.Reveal(), "/api/auth", `{"userId":"ada","organizationId":"globex"}`))
+	if other.status != http.StatusForbidden {
+		t.Fatalf("an organization of which the user is no member: %d %s", other.status, other.body)
+	}
+	if got := row(other, "denials"); got != "- globex" {
+		t.Errorf("of an organization of which the user is no member: %s", got)
+	}
+	none := send(t, r.Server, r.with(t, key.Reveal(), "/api/auth", `{"userId":"ada"}`))
+	if got := row(none, "tokens"); got != "- -" {
+		t.Errorf("of none: %s", got)
 	}
 }
 
@@ -126,6 +202,11 @@ func TestIdentifyUser(t *testing.T) {
 		if !strings.Contains(claims, want) {
 			t.Errorf("%s lacks %s", claims, want)
 		}
+	}
+	var tokenKind, chosen, patterns string
+	if err := r.pg.Pool.QueryRow(t.Context(), "SELECT token_kind, claims::text, patterns::text FROM audit.tokens").Scan(&tokenKind, &chosen, &patterns); err != nil ||
+		tokenKind != "identity" || chosen != `{"gids":["acme-design"]}` || patterns != "{}" {
+		t.Errorf("audit row: %s %s %s, %v; want the groups of an identity token", tokenKind, chosen, patterns, err)
 	}
 	if strings.Contains(claims, "perms") || strings.Contains(claims, "stores") {
 		t.Errorf("an identity token carries permissions: %s", claims)

@@ -23,7 +23,7 @@ func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attemp
 	if err != nil {
 		return nil, err
 	}
-	d.CallerID, d.UserID, d.OrganizationID = claims.Issuer, claims.UserID, claims.Organization
+	d.CallerID, d.UserID, d.Request.OrganizationID = claims.Issuer, claims.UserID, claims.Organization
 	for claim, leftOut := range map[string][]string{"organizations": claims.OrganizationsLeftOut, "groups": claims.GroupsLeftOut} {
 		if len(leftOut) > 0 {
 			a.logger.WarnContext(ctx, "a token's claim lists too many ids, and some were left out",

@@ -28,6 +28,16 @@ const (
 	ResultDenied = "denied"
 )
 
+// Kinds of [Token].
+const (
+	AccessToken   = "access"
+	IdentityToken = "identity" // names a user, and has no permissions
+)
+
+// WarnOpenPrefix warns of a wildcard that a backend chose and that does not end
+// a segment: acme* matches acme-evil.
+const WarnOpenPrefix = "open_prefix"
+
 // A Decision is what the service decided about one request: a token, or a
 // denial. A [Record] is made of it.
 type Decision struct {
@@ -46,9 +56,10 @@ type Decision struct {
 	CallerKind     string
 	CallerID       string // of a session its sid, of an identity provider's caller the issuer and a hash; never a token itself
 	UserID         string
-	OrganizationID string // the session's active organization
+	OrganizationID string // the session's active organization: the org claim
 	Request        Request
-	SkippedGrants  []int64 // grants whose template a value did not fit
+	SkippedGrants  []int64  // grants whose template a value did not fit
+	Warnings       []string // codes, such as [WarnOpenPrefix]
 
 	IP        netip.Addr
 	UserAgent string
@@ -58,9 +69,10 @@ type Decision struct {
 
 // A Request is what the caller asked for.
 type Request struct {
-	Room     string
-	Store    string
-	Audience string
+	Room           string
+	Store          string
+	Audience       string
+	OrganizationID string // of which the user need not be a member
 }
 
 // A Token is what the audit keeps of an issued token.
@@ -69,8 +81,15 @@ type Token struct {
 	KeyID     string // kid
 	Audience  string
 	ExpiresAt time.Time
-	Patterns  Patterns
-	Partial   bool // the user has more than the token holds
+	// OrganizationID is the org claim.
+	OrganizationID string
+	Kind           string // [AccessToken] or [IdentityToken]
+	// Patterns are the strongest reading of what was signed.
+	Patterns Patterns
+	// Claims are what a backend chose, as it was signed: {"perms": {...}} or
+	// {"gids": [...]}. They are empty where usher chose.
+	Claims  string
+	Partial bool // the user has more than the token holds
 }
 
 // Patterns are what a token opens. A nil slice is a kind that the token does

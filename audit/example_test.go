@@ -105,5 +105,5 @@ func ExampleDecisionLeaf() {
 	tree.Append(audit.DecisionLeaf(1, at.Add(4*time.Millisecond), digest[:]), nil)
 	fmt.Println(tree.Size(), tree.Root())
 	// Output:
-	// 1 F17yq0DM45x9YtGxNI/BGpsAqSExNf2fb/3hRdxev/Q=
+	// 1 /sKTMfDGdjoieNCVz0F6lIWbm4+incnFvKh65X17mos=
 }

@@ -36,24 +36,30 @@ const SaltSize = 16
 // A Record is a row of the audit: a token that was issued, or a denial. A nil
 // field is null.
 type Record struct {
-	ID             int64      `json:"-"`
-	IssuedAt       time.Time  `json:"issuedAt"`   // when it was decided
-	RecordedAt     time.Time  `json:"recordedAt"` // when the row was written, by the database's clock
-	Result         string     `json:"result"`
-	Reason         *string    `json:"reason,omitempty"`
-	CallerKind     string     `json:"callerKind"`
-	CallerID       *string    `json:"callerId,omitempty"`
-	UserID         *string    `json:"userId,omitempty"`
-	OrganizationID *string    `json:"organizationId,omitempty"`
-	Audience       *string    `json:"audience,omitempty"`
-	Room           *string    `json:"room,omitempty"`
-	Store          *string    `json:"store,omitempty"`
-	Patterns       *Patterns  `json:"patterns,omitempty"`
-	Partial        bool       `json:"partial,omitempty"`
-	SkippedGrants  []int64    `json:"skippedGrants,omitempty"`
-	JTI            *string    `json:"jti,omitempty"`
-	KID            *string    `json:"kid,omitempty"`
-	ExpiresAt      *time.Time `json:"expiresAt,omitempty"`
+	ID             int64     `json:"-"`
+	IssuedAt       time.Time `json:"issuedAt"`   // when it was decided
+	RecordedAt     time.Time `json:"recordedAt"` // when the row was written, by the database's clock
+	Result         string    `json:"result"`
+	Reason         *string   `json:"reason,omitempty"`
+	CallerKind     string    `json:"callerKind"`
+	CallerID       *string   `json:"callerId,omitempty"`
+	UserID         *string   `json:"userId,omitempty"`
+	OrganizationID *string   `json:"organizationId,omitempty"`
+	// RequestedOrganizationID is the one that was asked for.
+	RequestedOrganizationID *string   `json:"requestedOrganizationId,omitempty"`
+	Audience                *string   `json:"audience,omitempty"`
+	Room                    *string   `json:"room,omitempty"`
+	Store                   *string   `json:"store,omitempty"`
+	TokenKind               *string   `json:"tokenKind,omitempty"` // access or identity
+	Patterns                *Patterns `json:"patterns,omitempty"`
+	// Claims are what a backend chose, word for word as it was signed.
+	Claims        *string    `json:"claims,omitempty"`
+	Partial       bool       `json:"partial,omitempty"`
+	SkippedGrants []int64    `json:"skippedGrants,omitempty"`
+	Warnings      []string   `json:"warnings,omitempty"`
+	JTI           *string    `json:"jti,omitempty"`
+	KID           *string    `json:"kid,omitempty"`
+	ExpiresAt     *time.Time `json:"expiresAt,omitempty"`
 	// IP, UserAgent and Origin are personal data, which can be erased: the
 	// digest covers a salted digest of them. A proof does not hold them.
 	IP        *string `json:"ip,omitempty"` // of a flood's row a network: 2001:db8::/56
@@ -69,12 +75,14 @@ type Record struct {
 func NewRecord(d *Decision, replica string) Record {
 	r := Record{
 		IssuedAt: d.At, Result: ResultDenied, Reason: some(&d.Reason), CallerKind: d.CallerKind, CallerID: some(&d.CallerID),
-		UserID: some(&d.UserID), OrganizationID: some(&d.OrganizationID), Audience: some(&d.Request.Audience),
-		Room: some(&d.Request.Room), Store: some(&d.Request.Store), SkippedGrants: d.SkippedGrants,
+		UserID: some(&d.UserID), OrganizationID: some(&d.OrganizationID), RequestedOrganizationID: some(&d.Request.OrganizationID), Audience: some(&d.Request.Audience),
+		Room: some(&d.Request.Room), Store: some(&d.Request.Store), SkippedGrants: d.SkippedGrants, Warnings: d.Warnings,
 		RequestID: d.RequestID, Replica: replica,
 	}
 	if t := d.Token; t != nil {
 		r.Result, r.Audience, r.Patterns, r.Partial = ResultIssued, some(&t.Audience), &t.Patterns, t.Partial
+		r.OrganizationID = some(&t.OrganizationID)
+		r.TokenKind, r.Claims = some(&t.Kind), some(&t.Claims)
 		r.JTI, r.KID, r.ExpiresAt = some(&t.ID), some(&t.KeyID), &t.ExpiresAt
 	}
 	return r
@@ -89,12 +97,14 @@ func (r *Record) Digest(personal []byte) [sha256.Size]byte {
 	b = appendText(b, &r.Result)
 	b = appendText(b, r.Reason)
 	b = appendText(b, &r.CallerKind)
-	for _, text := range [...]*string{r.CallerID, r.UserID, r.OrganizationID, r.Audience, r.Room, r.Store} {
+	for _, text := range [...]*string{r.CallerID, r.UserID, r.OrganizationID, r.RequestedOrganizationID, r.Audience, r.Room, r.Store, r.TokenKind} {
 		b = appendText(b, text)
 	}
 	b = appendPatterns(b, r.Patterns)
+	b = appendText(b, r.Claims)
 	b = appendBool(b, r.Partial)
 	b = appendIDs(b, r.SkippedGrants)
+	b = appendTexts(b, r.Warnings)
 	b = appendText(b, r.JTI)
 	b = appendText(b, r.KID)
 	b = appendTime(b, r.ExpiresAt)
@@ -207,6 +217,18 @@ func appendIDs(b []byte, ids []int64) []byte {
 	b = binary.AppendUvarint(b, uint64(len(ids))+1)
 	for _, id := range ids {
 		b = appendNumber(b, id)
+	}
+	return b
+}
+
+// appendTexts encodes the list behind its length; an empty one is null.
+func appendTexts(b []byte, texts []string) []byte {
+	if len(texts) == 0 {
+		return append(b, 0)
+	}
+	b = binary.AppendUvarint(b, uint64(len(texts))+1)
+	for i := range texts {
+		b = appendText(b, &texts[i])
 	}
 	return b
 }

@@ -235,7 +235,7 @@ var patterns = audit.Patterns{Rooms: []permissions.Rule{
 func newDecision() *audit.Decision {
 	now := time.Now()
 	return &audit.Decision{
-		Token: &audit.Token{ID: rand.Text(), KeyID: "kid", Audience: "liveblocks", ExpiresAt: now.Add(5 * time.Minute), Patterns: patterns},
+		Token: &audit.Token{ID: rand.Text(), KeyID: "kid", Audience: "liveblocks", Kind: audit.AccessToken, OrganizationID: "acme", ExpiresAt: now.Add(5 * time.Minute), Patterns: patterns},
 		At:    now, CallerKind: audit.CallerSession, CallerID: "sid", UserID: "ada", OrganizationID: "acme", Request: audit.Request{Room: "acme:design:1"},
 		IP: netip.MustParseAddr("192.0.2.1"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64)", Origin: "https://app.example.com", RequestID: rand.Text(),
 	}

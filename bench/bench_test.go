@@ -117,8 +117,8 @@ func TestCheckAudit(t *testing.T) {
 	for _, sql := range []string{
 		"CREATE SCHEMA app",
 		"CREATE TABLE app.decisions (LIKE usher.decisions)",
-		`INSERT INTO usher.decisions (issued_at, result, caller_kind, user_id, audience, patterns, jti, kid, expires_at, request_id, replica, personal_digest, digest)
-		 VALUES (now(), 'issued', 'session', 'ada', 'liveblocks', '{}', 'known', 'k', now(), 'r', 'test', sha256(''), sha256(''))`,
+		`INSERT INTO usher.decisions (issued_at, token_kind, result, caller_kind, user_id, audience, patterns, jti, kid, expires_at, request_id, replica, personal_digest, digest)
+		 VALUES (now(), 'access', 'issued', 'session', 'ada', 'liveblocks', '{}', 'known', 'k', now(), 'r', 'test', sha256(''), sha256(''))`,
 	} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			t.Fatal(err)

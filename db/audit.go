@@ -55,9 +55,9 @@ func (db *DB) WhatCan(ctx context.Context, user string, page admin.Page[audit.Re
 	})
 }
 
-// ExplainAccess explains what a user can do with a room or a store now: what
+// Why explains what a user can do with a room or a store now: what
 // counts comes first, then what names the id and does not count.
-func (db *DB) ExplainAccess(ctx context.Context, user string, r permissions.Resource) (audit.Why, error) {
+func (db *DB) Why(ctx context.Context, user string, r permissions.Resource) (audit.Why, error) {
 	rows, err := ask[audit.WhyGrant](ctx, db, "explain access", statement("why"),
 		pgx.StrictNamedArgs{"user_id": user, "kind": r.Kind.String(), "id": r.ID})
 	if err != nil {

@@ -350,7 +350,7 @@ func (m *model) whoCan(asked permissions.Resource, access permissions.Access) []
 		}
 	}
 	for _, k := range m.keys {
-		if k.kind != asked.Kind || k.access < access || !k.pattern.Matches(asked.ID) || !slices.Contains(k.routes, principal.RouteAuth) {
+		if k.kind != asked.Kind || k.access < access || !k.pattern.Matches(asked.ID) {
 			continue
 		}
 		organizations := k.organizations
@@ -358,10 +358,25 @@ func (m *model) whoCan(asked permissions.Resource, access permissions.Access) []
 			organizations = []string{"-"}
 		}
 		for _, org := range organizations {
-			lines[line("api_key", k.id, k.access.String(), "-", "api_key", k.id, k.pattern.String(), org)] = true
+			if m.keyServes(&k, org, asked, access) {
+				lines[line("api_key", k.id, k.access.String(), "-", "api_key", k.id, k.pattern.String(), org)] = true
+			}
 		}
 	}
 	return sorted(lines)
+}
+
+// keyServes reports whether a token can be had with a key, in a session of an
+// organization or, for "-", of any or none.
+func (m *model) keyServes(k *modelKey, org string, asked permissions.Resource, access permissions.Access) bool {
+	named, has := org == "-", false
+	for user := range m.users {
+		named = named || slices.Contains(m.sessions(user), org)
+		m.eachRule(user, func(active string, g modelGrant, rule permissions.Rule) {
+			has = has || (org == "-" || active == org) && g.kind == asked.Kind && g.access >= access && g.access <= k.access && rule.Pattern.Matches(asked.ID)
+		})
+	}
+	return named && (slices.Contains(k.routes, principal.RouteAuthorizeUser) || has && slices.Contains(k.routes, principal.RouteAuth))
 }
 
 func (m *model) whatCan(user string, forAll bool) []string {
@@ -423,7 +438,7 @@ func (m *model) checkExplanation(t *testing.T, database *db.DB, user string, ask
 			counting[g.id] = true
 		}
 	})
-	got, err := database.ExplainAccess(t.Context(), user, asked)
+	got, err := database.Why(t.Context(), user, asked)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -800,7 +815,7 @@ func randomKey(random *rand.Rand, n int, org string) change {
 	k := modelKey{
 		id: keyID(n), kind: permissions.RoomKind, access: permissions.Read,
 		pattern: permissions.MustPattern(permissions.RoomKind, pick(random, []string{"*", "acme:*", "a*", "acme:1", "x{y"})),
-		routes:  []string{pick(random, []string{principal.RouteAuth, principal.RouteIdentifyUser})},
+		routes:  []string{pick(random, []string{principal.RouteAuth, principal.RouteAuthorizeUser, principal.RouteIdentifyUser})},
 	}
 	if random.IntN(2) == 0 {
 		k.access = permissions.Full

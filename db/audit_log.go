@@ -28,6 +28,9 @@ const (
 	writers = 2
 	// maxGathering bounds how long a batch waits for rows.
 	maxGathering = 2 * time.Millisecond
+	// maxClockSkew is how far the time of a denial may be from the database's:
+	// well within what the table takes.
+	maxClockSkew = 30 * time.Second
 	// maxWaiting bounds the rows in the queue. Beyond it, requests are turned
 	// away at once.
 	maxWaiting = 4 * 1024
@@ -218,6 +221,9 @@ func (a *AuditLog) write(batch []*pendingRow) {
 		ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 		defer cancel()
 		err := a.insert(ctx, a.db.pool, rows)
+		if a.restamp(ctx, rows, err) {
+			err = a.insert(ctx, a.db.pool, rows)
+		}
 		if err == nil || len(rows) == 1 || !isStatementFault(err) {
 			a.batches.Observe(float64(len(rows)))
 		}
@@ -229,6 +235,28 @@ func (a *AuditLog) write(batch []*pendingRow) {
 		}
 		row.committed <- err
 	})
+}
+
+// restamp gives denials the database's time where it refused rows for theirs,
+// and reports whether it did. Before the look-up, a denial has the time of the
+// replica, whose clock may be wrong; a flood's row may have waited for the
+// database. The time of a token is the database's own.
+func (a *AuditLog) restamp(ctx context.Context, rows []*pendingRow, refused error) (restamped bool) {
+	if !violates(refused, checkViolation, "decisions_times") {
+		return false
+	}
+	var now time.Time
+	if err := a.db.pool.QueryRow(ctx, statement("clock")).Scan(&now); err != nil {
+		return false
+	}
+	for _, row := range rows {
+		if row.record.Result == audit.ResultDenied && now.Sub(row.record.IssuedAt).Abs() > maxClockSkew {
+			row.record.IssuedAt = now
+			row.digest = row.record.Digest(row.personal[:])
+			restamped = true
+		}
+	}
+	return restamped
 }
 
 // isDataError reports whether Postgres refused the rows themselves (class 22,
@@ -246,8 +274,8 @@ type execer interface {
 // textColumns are the columns of text that insertDecisionsSQL takes, in the
 // order of (*pendingRow).texts. Empty strings stand for null.
 var textColumns = [...]string{
-	"reason", "caller_kind", "caller_id", "user_id", "organization_id", "audience", "room", "store", "patterns",
-	"skipped_grants", "jti", "kid", "ip", "user_agent", "origin", "request_id",
+	"reason", "caller_kind", "caller_id", "user_id", "organization_id", "requested_organization_id", "audience", "room", "store",
+	"token_kind", "patterns", "claims", "skipped_grants", "warnings", "jti", "kid", "ip", "user_agent", "origin", "request_id",
 }
 
 func (row *pendingRow) texts() [len(textColumns)]string {
@@ -257,8 +285,9 @@ func (row *pendingRow) texts() [len(textColumns)]string {
 		ip = row.ip.String()
 	}
 	return [...]string{
-		deref(r.Reason), r.CallerKind, deref(r.CallerID), deref(r.UserID), deref(r.OrganizationID), deref(r.Audience), deref(r.Room),
-		deref(r.Store), row.patterns, arrayLiteral(r.SkippedGrants), deref(r.JTI), deref(r.KID), ip, deref(r.UserAgent), deref(r.Origin),
+		deref(r.Reason), r.CallerKind, deref(r.CallerID), deref(r.UserID), deref(r.OrganizationID), deref(r.RequestedOrganizationID),
+		deref(r.Audience), deref(r.Room), deref(r.Store), deref(r.TokenKind), row.patterns, deref(r.Claims), arrayLiteral(r.SkippedGrants),
+		codesLiteral(r.Warnings), deref(r.JTI), deref(r.KID), ip, deref(r.UserAgent), deref(r.Origin),
 		r.RequestID,
 	}
 }

@@ -32,11 +32,12 @@ func issued(jti string) *audit.Decision {
 	return &audit.Decision{
 		Token: &audit.Token{
 			ID: jti, KeyID: "kid-1", Audience: "liveblocks", ExpiresAt: now.Add(5 * time.Minute).Truncate(time.Second),
+			Kind: audit.AccessToken, OrganizationID: "acme", Claims: `{"perms":{"a\"\\:*":["room:read","comments:read"]}}`,
 			Patterns: audit.Patterns{Rooms: []permissions.Rule{{Pattern: permissions.MustPattern(permissions.RoomKind, `a"\:*`), Access: permissions.Read}}},
 			Partial:  true,
 		},
-		At: now, CallerKind: audit.CallerSession, CallerID: "sid-1", UserID: "ada", OrganizationID: "acme",
-		Request: audit.Request{Room: `a"\:1`}, SkippedGrants: []int64{3, 5},
+		At: now, CallerKind: audit.CallerSession, CallerID: "sid-1", UserID: "ada", OrganizationID: "acme", Warnings: []string{audit.WarnOpenPrefix},
+		Request: audit.Request{Room: `a"\:1`, OrganizationID: "globex"}, SkippedGrants: []int64{3, 5},
 		IP: netip.MustParseAddr("2001:db8::1"), UserAgent: "curl", Origin: "https://app.example.com", RequestID: "R1",
 	}
 }
@@ -77,7 +78,8 @@ func TestRecord(t *testing.T) {
 	}
 	delete(token, "recorded_at")
 	if diff := cmp.Diff(map[string]any{
-		"jti": "jti-1", "issued_at": d.At.UTC(), "expires_at": d.Token.ExpiresAt.UTC(), "user_id": "ada", "organization_id": "acme",
+		"jti": "jti-1", "issued_at": d.At.UTC(), "expires_at": d.Token.ExpiresAt.UTC(), "user_id": "ada", "organization_id": "acme", "requested_organization_id": "globex", "token_kind": "access",
+		"claims": map[string]any{"perms": map[string]any{`a"\:*`: []any{"room:read", "comments:read"}}}, "warnings": []any{"open_prefix"},
 		"audience": "liveblocks", "room": `a"\:1`, "store": nil,
 		"patterns": map[string]any{"rooms": map[string]any{`a"\:*`: "read"}}, "partial": true, "skipped_grants": []any{int64(3), int64(5)},
 		"caller_kind": "session", "caller_id": "sid-1", "kid": "kid-1", "ip": netip.MustParsePrefix("2001:db8::1/128"),
@@ -88,7 +90,7 @@ func TestRecord(t *testing.T) {
 	refusal := row("SELECT * FROM audit.denials")
 	delete(refusal, "recorded_at")
 	if diff := cmp.Diff(map[string]any{
-		"denied_at": d.At.UTC(), "reason": "no_credential", "user_id": nil, "organization_id": nil, "audience": nil, "room": nil, "store": "s",
+		"denied_at": d.At.UTC(), "reason": "no_credential", "user_id": nil, "organization_id": nil, "requested_organization_id": nil, "audience": nil, "room": nil, "store": "s",
 		"skipped_grants": nil, "caller_kind": "none", "caller_id": nil, "ip": nil, "user_agent": nil, "origin": nil, "request_id": "R2", "replica": "replica-1", "count": int64(1),
 	}, refusal); diff != "" {
 		t.Errorf("audit.denials (-want +got):\n%s", diff)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -20,33 +21,37 @@ import (
 // decisionRow is a row of audit.decision_leaves, as it may be after somebody
 // changed it.
 type decisionRow struct {
-	ID             int64
-	RecordedAt     pgtype.Timestamptz
-	IssuedAt       pgtype.Timestamptz
-	Result         string
-	Reason         *string
-	CallerKind     string
-	CallerID       *string
-	UserID         *string
-	OrganizationID *string
-	Audience       *string
-	Room           *string
-	Store          *string
-	Patterns       *string
-	Partial        bool
-	SkippedGrants  *string
-	JTI            *string
-	KID            *string
-	ExpiresAt      pgtype.Timestamptz
-	IP             *netip.Prefix
-	UserAgent      *string
-	Origin         *string
-	RequestID      string
-	Replica        string
-	Count          int64
-	Salt           []byte
-	PersonalDigest []byte
-	Digest         []byte
+	ID                      int64
+	RecordedAt              pgtype.Timestamptz
+	IssuedAt                pgtype.Timestamptz
+	Result                  string
+	Reason                  *string
+	CallerKind              string
+	CallerID                *string
+	UserID                  *string
+	OrganizationID          *string
+	RequestedOrganizationID *string
+	Audience                *string
+	Room                    *string
+	Store                   *string
+	TokenKind               *string
+	Patterns                *string
+	Claims                  *string
+	Partial                 bool
+	SkippedGrants           *string
+	Warnings                *string
+	JTI                     *string
+	KID                     *string
+	ExpiresAt               pgtype.Timestamptz
+	IP                      *netip.Prefix
+	UserAgent               *string
+	Origin                  *string
+	RequestID               string
+	Replica                 string
+	Count                   int64
+	Salt                    []byte
+	PersonalDigest          []byte
+	Digest                  []byte
 }
 
 // record returns the row without its personal data, or what it holds that
@@ -54,7 +59,8 @@ type decisionRow struct {
 func (r *decisionRow) record() (audit.Record, error) {
 	record := audit.Record{
 		ID: r.ID, IssuedAt: timeOf(r.IssuedAt), RecordedAt: timeOf(r.RecordedAt), Result: r.Result, Reason: r.Reason,
-		CallerKind: r.CallerKind, CallerID: r.CallerID, UserID: r.UserID, OrganizationID: r.OrganizationID, Audience: r.Audience,
+		CallerKind: r.CallerKind, CallerID: r.CallerID, UserID: r.UserID, OrganizationID: r.OrganizationID,
+		RequestedOrganizationID: r.RequestedOrganizationID, TokenKind: r.TokenKind, Claims: r.Claims, Audience: r.Audience,
 		Room: r.Room, Store: r.Store, Partial: r.Partial, JTI: r.JTI, KID: r.KID, RequestID: r.RequestID, Replica: r.Replica,
 	}
 	if r.ExpiresAt.Valid {
@@ -73,7 +79,10 @@ func (r *decisionRow) record() (audit.Record, error) {
 		}
 	}
 	var err error
-	record.SkippedGrants, err = parseArray(deref(r.SkippedGrants))
+	if record.SkippedGrants, err = parseArray(deref(r.SkippedGrants)); err != nil {
+		return record, err
+	}
+	record.Warnings, err = parseCodes(deref(r.Warnings))
 	return record, err
 }
 
@@ -167,6 +176,27 @@ func parseArray(text string) (ids []int64, err error) {
 		return nil, errForeignArray
 	}
 	return ids, nil
+}
+
+// codesLiteral writes a Postgres array of codes, empty for none.
+func codesLiteral(codes []string) string {
+	if len(codes) == 0 {
+		return ""
+	}
+	return "{" + strings.Join(codes, ",") + "}"
+}
+
+var codesArray = regexp.MustCompile(`^\{[a-z_]+(,[a-z_]+)*\}$`)
+
+// parseCodes reads what [codesLiteral] writes, and nothing else.
+func parseCodes(text string) ([]string, error) {
+	switch {
+	case text == "":
+		return nil, nil
+	case !codesArray.MatchString(text):
+		return nil, errors.New("warnings that usher does not write")
+	}
+	return strings.Split(strings.Trim(text, "{}"), ","), nil
 }
 
 var errForeignArray = errors.New("a list of skipped grants that usher does not write")

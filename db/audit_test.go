@@ -153,7 +153,7 @@ func TestAuditRefusesBadQuestions(t *testing.T) {
 	wantError(t, err, admin.ErrInvalid, "in the future")
 	_, err = database.WhoCould(ctx, permissions.Room(""), time.Now().Add(-time.Hour), permissions.Read, admin.Page[audit.Opening]{})
 	wantError(t, err, admin.ErrInvalid, "'' is not a valid room id")
-	_, err = database.ExplainAccess(ctx, "ada", permissions.Room(strings.Repeat("😀", 65)))
+	_, err = database.Why(ctx, "ada", permissions.Room(strings.Repeat("😀", 65)))
 	wantError(t, err, admin.ErrInvalid, "is not a valid room id")
 	_, err = database.Holders(ctx, permissions.Room("a\nb"), time.Now(), admin.Page[admin.HolderPlace]{})
 	wantError(t, err, admin.ErrInvalid, "is not a valid room id")
@@ -177,7 +177,7 @@ func TestAuditRefusesBadQuestions(t *testing.T) {
 }
 
 // Each grant says in a sentence why it counts or not.
-func TestExplainAccess(t *testing.T) {
+func TestWhy(t *testing.T) {
 	t.Parallel()
 	_, pg := newTenant(t)
 	exec(t, pg, `INSERT INTO usher.users (id, disabled_at, created_by) VALUES ('eve', now(), 't'), ('a:b', NULL, 't')`)
@@ -186,8 +186,8 @@ func TestExplainAccess(t *testing.T) {
 	// The reason of a grant is what explain is to say of it.
 	exec(t, pg, `
 		INSERT INTO usher.grants (subject_kind, subject_id, organization_id, resource_kind, pattern, access, valid_from, valid_until, reason, created_by) VALUES
-		('user', 'ada', NULL, 'room', 'acme:*', 'read', now(), NULL, 'It counts.', 't'),
-		('user', 'ada', 'acme', 'room', 'acme:1', 'full', now(), NULL, 'It counts where organization acme is active.', 't'),
+		('user', 'ada', NULL, 'room', 'acme:*', 'read', now(), NULL, 'It counts, for user ada.', 't'),
+		('user', 'ada', 'acme', 'room', 'acme:1', 'full', now(), NULL, 'It counts, for user ada, where organization acme is active.', 't'),
 		('user', 'ada', NULL, 'room', 'acme:2', 'full', now(), NULL, 'Its pattern does not match the id.', 't'),
 		('user', 'ada', NULL, 'room', 'acme:**', 'full', now(), NULL, 'Its pattern is not valid: it is skipped.', 't'),
 		('user', 'ada', NULL, 'room', '{organization}*', 'full', now(), NULL, 'Its pattern is not valid: it is skipped.', 't'),
@@ -196,10 +196,10 @@ func TestExplainAccess(t *testing.T) {
 		('user', 'bob', NULL, 'room', 'acme:1', 'full', now(), NULL, 'It is for user bob.', 't'),
 		('user', 'bob', NULL, 'room', 'acme:2', 'full', now(), NULL, NULL, 't'),
 		('organization', 'initech', NULL, 'room', '*', 'full', now(), NULL, 'It is for organization initech, of which the user is not a member.', 't'),
-		('group', 'reviewers', NULL, 'room', 'acme:1', 'read', now(), NULL, 'It counts.', 't'),
+		('group', 'reviewers', NULL, 'room', 'acme:1', 'read', now(), NULL, 'It counts, as member of group reviewers.', 't'),
 		('group', 'reviewers', 'globex', 'room', 'acme:1', 'full', now(), NULL, 'It is confined to organization globex, and group reviewers is not of that one.', 't'),
 		('everyone', '', 'initech', 'room', 'acme:1', 'full', now(), NULL, 'It is confined to organization initech, of which the user is not a member.', 't'),
-		('everyone', '', NULL, 'room', '{organization}:*', 'read', now(), NULL, 'It counts.', 't'),
+		('everyone', '', NULL, 'room', '{organization}:*', 'read', now(), NULL, 'It counts, for everyone.', 't'),
 		('everyone', '', 'globex', 'room', '{organization}:1', 'full', now(), NULL,
 			'Its template matches the id for members of organization acme alone, where organization globex is active.', 't'),
 		('everyone', '', NULL, 'room', 'acme:{user}', 'read', now(), NULL, 'Its template matches the id for user 1 alone.', 't'),
@@ -208,7 +208,7 @@ func TestExplainAccess(t *testing.T) {
 		VALUES ('user', 'ada', 'room', 'acme:1', 'full', 'It was revoked at TIME by t: left.', 't', 't', 'left', now())`)
 	database := openURL(t, pg.AuditorURL)
 
-	got, err := database.ExplainAccess(t.Context(), "ada", permissions.Room("acme:1"))
+	got, err := database.Why(t.Context(), "ada", permissions.Room("acme:1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,10 +230,10 @@ func TestExplainAccess(t *testing.T) {
 		explained[g.GrantID] = g.Why
 	}
 	if diff := cmp.Diff(reasons, explained); diff != "" {
-		t.Errorf("ExplainAccess() (-want +got):\n%s", diff)
+		t.Errorf("Why() (-want +got):\n%s", diff)
 	}
-	if want := "These grants count: 1, 2, 11, 14."; got.Access != "full" || got.Why != want {
-		t.Errorf("ExplainAccess() = %s: %q, want full: %q", got.Access, got.Why, want)
+	if want := "4 grants count: 1 (for user ada), 2 (for user ada), 11 (as member of group reviewers), 14 (for everyone)."; got.Access != "full" || got.Why != want {
+		t.Errorf("Why() = %s: %q, want full: %q", got.Access, got.Why, want)
 	}
 	counts := func(g audit.WhyGrant) bool { return g.Counts }
 	if !slices.IsSortedFunc(got.Grants, func(a, b audit.WhyGrant) int {
@@ -249,30 +249,30 @@ func TestExplainAccess(t *testing.T) {
 		{"eve", "acme:eve", "none", "User eve is disabled.", "The user is disabled."},
 		{"nobody", "acme:nobody", "none", "The directory does not list user nobody.", "The directory does not list the user."},
 		{"bob", "elsewhere", "none", "No grant counts.", ""},
-		{"bob", "acme:2", "full", "These grants count: 9, 14.", ""},
-		{"bob", "acme:bob", "read", "These grants count: 14, 16.", ""},
+		{"bob", "acme:2", "full", "2 grants count: 9 (for user bob), 14 (for everyone).", ""},
+		{"bob", "acme:bob", "read", "2 grants count: 14 (for everyone), 16 (for everyone).", ""},
 	} {
-		got, err := database.ExplainAccess(t.Context(), c.user, permissions.Room(c.id))
+		got, err := database.Why(t.Context(), c.user, permissions.Room(c.id))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got.Access != c.access || got.Why != c.why {
-			t.Errorf("ExplainAccess(%q, %q) = %s: %q, want %s: %q", c.user, c.id, got.Access, got.Why, c.access, c.why)
+			t.Errorf("Why(%q, %q) = %s: %q, want %s: %q", c.user, c.id, got.Access, got.Why, c.access, c.why)
 		}
 		if c.grant != "" && !slices.ContainsFunc(got.Grants, func(g audit.WhyGrant) bool { return g.Why == c.grant }) {
-			t.Errorf("ExplainAccess(%q, %q) = %+v, want a grant with %q", c.user, c.id, got.Grants, c.grant)
+			t.Errorf("Why(%q, %q) = %+v, want a grant with %q", c.user, c.id, got.Grants, c.grant)
 		}
 	}
 
 	exec(t, pg, `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by) VALUES ('everyone', '', 'room', 'home/{user}:*', 'full', 't')`)
-	got, err = database.ExplainAccess(t.Context(), "a:b", permissions.Room("home/a:b"))
+	got, err = database.Why(t.Context(), "a:b", permissions.Room("home/a:b"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !slices.ContainsFunc(got.Grants, func(g audit.WhyGrant) bool {
 		return strings.HasPrefix(g.Why, "The user's id does not fit its template")
 	}) {
-		t.Errorf("ExplainAccess() of a user whose id does not fit = %+v", got)
+		t.Errorf("Why() of a user whose id does not fit = %+v", got)
 	}
 }
 
@@ -283,8 +283,8 @@ func TestHoldersAndTokensOf(t *testing.T) {
 	at := time.Now().UTC().Add(-10 * time.Minute).Truncate(time.Second)
 	insert := func(jti, user string, issued time.Time, life time.Duration, patterns string) {
 		t.Helper()
-		exec(t, pg, `INSERT INTO usher.decisions (issued_at, result, caller_kind, caller_id, user_id, audience, patterns, jti, kid, expires_at, request_id, replica, personal_digest, digest)
-			VALUES ($1, 'issued', 'session', 'sid', $2, 'sync', $3, $4, 'kid', $5, 'R', 'replica', sha256(''), sha256(''))`, issued, user, patterns, jti, issued.Add(life))
+		exec(t, pg, `INSERT INTO usher.decisions (issued_at, recorded_at, token_kind, result, caller_kind, caller_id, user_id, audience, patterns, jti, kid, expires_at, request_id, replica, personal_digest, digest)
+			VALUES ($1, $1, 'access', 'issued', 'session', 'sid', $2, 'sync', $3, $4, 'kid', $5, 'R', 'replica', sha256(''), sha256(''))`, issued, user, patterns, jti, issued.Add(life))
 	}
 	insert("exact", "ada", at, 5*time.Minute, `{"rooms": {"acme:1": "full", "acme:*": "read"}}`)
 	insert("prefix", "bob", at.Add(-time.Minute), 5*time.Minute, `{"rooms": {"acme:*": "read"}}`)
@@ -292,8 +292,8 @@ func TestHoldersAndTokensOf(t *testing.T) {
 	insert("other", "ada", at, 5*time.Minute, `{"rooms": {"acme:2": "full", "acme:1:*": "full"}, "stores": {"*": "full"}}`)
 	insert("brace", "ada", at, 5*time.Minute, `{"rooms": {"a{b*": "full"}}`)
 	insert("identity", "ada", at, 5*time.Minute, `{"rooms": {}}`)
-	exec(t, pg, `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, request_id, replica, personal_digest, digest)
-		VALUES ($1, 'denied', 'no_grant', 'session', 'ada', 'R', 'replica', sha256(''), sha256(''))`, at)
+	exec(t, pg, `INSERT INTO usher.decisions (issued_at, recorded_at, result, reason, caller_kind, user_id, request_id, replica, personal_digest, digest)
+		VALUES ($1, $1, 'denied', 'no_grant', 'session', 'ada', 'R', 'replica', sha256(''), sha256(''))`, at)
 	database := openURL(t, pg.AuditorURL)
 
 	for _, c := range []struct {
@@ -361,8 +361,8 @@ func TestUnusedGrants(t *testing.T) {
 	since := time.Now()
 	exec(t, pg, `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, reason, created_by) VALUES
 		('user', 'ada', 'room', 'young', 'full', 'younger than that', 't')`)
-	exec(t, pg, `INSERT INTO usher.decisions (issued_at, result, caller_kind, user_id, organization_id, audience, patterns, jti, kid, expires_at, request_id, replica, personal_digest, digest)
-		SELECT now() + s, 'issued', 'session', u, o, 'sync', p::jsonb, j, 'kid', now() + interval '5 minutes', 'R', 'replica', sha256(''), sha256('')
+	exec(t, pg, `INSERT INTO usher.decisions (issued_at, recorded_at, token_kind, result, caller_kind, user_id, organization_id, audience, patterns, jti, kid, expires_at, request_id, replica, personal_digest, digest)
+		SELECT now() + s, now() + s, 'access', 'issued', 'session', u, o, 'sync', p::jsonb, j, 'kid', now() + interval '5 minutes', 'R', 'replica', sha256(''), sha256('')
 		  FROM (VALUES ('ada', NULL, '{"rooms": {"acme:1": "full", "acme:*": "read", "lobby": "read", "big:1": "read"}}', '1', interval '1 second'),
 		               ('ada', 'acme', '{"rooms": {"in-acme": "read", "review": "full"}}', '2', '1 second'),
 		               ('bob', NULL, '{"rooms": {"acme:2": "full"}}', '3', '1 second'),
@@ -463,9 +463,9 @@ func TestAuditOfAnotherDirectory(t *testing.T) {
 	if diff := cmp.Diff([]audit.Reach{template, lobby}, what); err != nil || diff != "" {
 		t.Errorf("WhatCan(): %v (-want +got):\n%s", err, diff)
 	}
-	why, err := auditor.ExplainAccess(ctx, "ada", permissions.Room("acme:1"))
+	why, err := auditor.Why(ctx, "ada", permissions.Room("acme:1"))
 	if err != nil || why.Access != "none" || why.Why != "User ada is disabled." {
-		t.Errorf("ExplainAccess() = %+v, %v", why, err)
+		t.Errorf("Why() = %+v, %v", why, err)
 	}
 	if _, err := auditor.Holders(ctx, permissions.Room("acme:1"), time.Now(), admin.Page[admin.HolderPlace]{}); err != nil {
 		t.Errorf("Holders(): %v", err)

@@ -261,6 +261,14 @@ func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 func (f *FloodLog) write(rows []*pendingRow, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	err := f.insert(ctx, rows, timeout)
+	if f.log.restamp(ctx, rows, err) {
+		err = f.insert(ctx, rows, timeout)
+	}
+	return err
+}
+
+func (f *FloodLog) insert(ctx context.Context, rows []*pendingRow, timeout time.Duration) error {
 	return pgx.BeginFunc(ctx, f.log.db.pool, func(tx pgx.Tx) error {
 		if err := setLocal(ctx, tx, "statement_timeout", strconv.FormatInt((timeout/2).Milliseconds(), 10)); err != nil {
 			return err

@@ -52,7 +52,59 @@ func newSealed(t *testing.T) *sealed {
 func (s *sealed) record(t *testing.T, decisions ...*audit.Decision) {
 	t.Helper()
 	for _, d := range decisions {
+		at := d.At
+		if old := time.Since(at).Abs() > time.Minute; old {
+			d.At = time.Now()
+			defer func() { d.At = at }()
+			if err := s.log.Record(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+			s.backdate(t, at)
+			continue
+		}
 		if err := s.log.Record(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// backdate makes the last row one of another time, as if it had been written
+// then: what takes switching off the triggers.
+func (s *sealed) backdate(t *testing.T, at time.Time) {
+	t.Helper()
+	var id int64
+	var personal []byte
+	if err := s.pg.Pool.QueryRow(t.Context(), "SELECT id, personal_digest FROM usher.decisions ORDER BY id DESC LIMIT 1").Scan(&id, &personal); err != nil {
+		t.Fatal(err)
+	}
+	records, err := s.service.Decisions(t.Context(), admin.DecisionFilter{}, admin.Page[admin.DecisionPlace]{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range records {
+		if r.ID != id {
+			continue
+		}
+		r.IssuedAt = at
+		digest := r.Digest(personal)
+		err := pgx.BeginFunc(t.Context(), s.pg.Pool, func(tx pgx.Tx) error {
+			triggers := func(what string) string {
+				var sql strings.Builder
+				for _, table := range append(texts(t, s.pg, "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'usher.decisions'::regclass"), "usher.decisions") {
+					fmt.Fprintf(&sql, "ALTER TABLE %s %s TRIGGER USER;", table, what)
+				}
+				return sql.String()
+			}
+			if _, err := tx.Exec(t.Context(), triggers("DISABLE")); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(t.Context(), "UPDATE usher.decisions SET issued_at = $1, recorded_at = $1, digest = $2 WHERE id = $3", at, digest[:], id); err != nil {
+				return err
+			}
+			_, err := tx.Exec(t.Context(), triggers("ENABLE"))
+			return err
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -204,8 +256,8 @@ func TestVerifyFindsTampering(t *testing.T) {
 		"the last is deleted":  {"DELETE FROM usher.decisions WHERE id = 6", []string{"decision 6: " + missing}},
 		"a row is inserted":    {"CREATE TEMP TABLE r AS SELECT * FROM usher.decisions WHERE id = 3; UPDATE r SET id = 0; INSERT INTO usher.decisions OVERRIDING SYSTEM VALUE SELECT * FROM r", []string{"decision 0: " + inserted}},
 		"a row is doubled": {`INSERT INTO usher.decisions OVERRIDING SYSTEM VALUE
-			SELECT id, issued_at + interval '1 second', recorded_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store,
-			       patterns, partial, skipped_grants, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt, personal_digest, digest
+			SELECT id, issued_at + interval '1 second', recorded_at, result, reason, caller_kind, caller_id, user_id, organization_id, requested_organization_id,
+			       audience, room, store, token_kind, patterns, claims, partial, skipped_grants, warnings, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt, personal_digest, digest
 			  FROM usher.decisions WHERE id = 3`, []string{"decision 3: " + inserted}},
 		"an actor is changed":   {"UPDATE usher.changes SET actor = 'eve' WHERE id = 2", []string{"change 2: it was changed: it does not fit its digest"}},
 		"details are changed":   {`UPDATE usher.changes SET details = details::jsonb::json WHERE id = 2`, []string{"change 2: it was changed: it does not fit its digest"}},

@@ -59,6 +59,15 @@ func (p Pattern) Kind() Kind { return p.kind }
 // IsWildcard reports whether p ends in '*'.
 func (p Pattern) IsWildcard() bool { return strings.HasSuffix(p.text, "*") }
 
+// IsOpenPrefix reports whether the pattern's wildcard does not end a segment, as
+// in `acme*`, which matches acme-evil:1. A bare `*` is not an open prefix.
+func (p Pattern) IsOpenPrefix() bool { return isOpenPrefix(p.kind, p.text) }
+
+func isOpenPrefix(kind Kind, text string) bool {
+	prefix, wildcard := strings.CutSuffix(text, "*")
+	return wildcard && prefix != "" && !startsWithSeparator(kind, prefix[len(prefix)-1:])
+}
+
 // Matches reports whether id is one that p names. What [CheckID] refuses for
 // p's kind, no pattern matches, not even "*".
 func (p Pattern) Matches(id string) bool {

@@ -177,8 +177,7 @@ func (t Template) Lint() (warnings []string, err error) {
 		warnings = append(warnings, fmt.Sprintf(
 			"store pattern %s holds '-': some backends keep stores such as a-b and a_b in the same table", quote(t.text)))
 	}
-	prefix, wildcard := strings.CutSuffix(t.text, "*")
-	if wildcard && prefix != "" && !startsWithSeparator(t.kind, prefix[len(prefix)-1:]) {
+	if isOpenPrefix(t.kind, t.text) {
 		return warnings, &PatternError{t.text, fmt.Sprintf(
 			"is an open prefix: without %s before its '*' it also matches what only starts alike, as acme* matches acme-evil",
 			t.kind.separatorNames())}

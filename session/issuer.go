@@ -370,7 +370,16 @@ type Token struct {
 	Audience  string
 	IssuedAt  time.Time // the instant of issue; iat is its whole second
 	ExpiresAt time.Time // exp
-	Patterns  Patterns
+	// Organization is the org claim: the session's active organization.
+	Organization string
+	// Patterns are what the token opens. Of permissions that a backend chose they
+	// are the strongest reading: FULL for any that writes, but for presence.
+	Patterns Patterns
+	// Identity marks an identity token, which has no permissions.
+	Identity bool
+	// Chosen are the claims that a backend chose, as they were signed:
+	// {"perms": {...}} or {"gids": [...]}. They are empty where the issuer chose.
+	Chosen string
 	// Partial says that the user has more than the token holds. Asked again
 	// with an id named, the issuer puts that first.
 	Partial bool
@@ -530,6 +539,8 @@ func (i *Issuer) begin(user User, audience Audience, at time.Time, kindAndProjec
 		Audience:  audience.Name,
 		IssuedAt:  at,
 		ExpiresAt: expires,
+
+		Organization: user.Organization,
 	}
 	b := append(make([]byte, 0, 1_024), i.issuerClaim...)
 	b = appendString(append(b, `,"sub":`...), user.ID)

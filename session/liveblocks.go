@@ -85,25 +85,32 @@ func (i *Issuer) AuthorizeUser(user User, given []RoomPermissions, at time.Time)
 		return Token{}, &PermissionsError{fmt.Sprintf("A token cannot have more more than %d permissions.", i.cfg.MaxPatterns)}
 	}
 	return i.forRooms(user, at, i.projectClaim, func(b []byte, t *Token) []byte {
+		start := len(b) + 1
 		b = append(b, `,"perms":{`...)
+		t.Patterns.Rooms = make([]permissions.Rule, 0, len(given))
 		for n, r := range given {
 			if n > 0 {
 				b = append(b, ',')
 			}
 			b = append(appendString(b, r.Pattern.String()), ':')
 			b = appendStrings(b, r.Names)
-			t.Patterns.Rooms = append(t.Patterns.Rooms, permissions.Rule{Pattern: r.Pattern, Access: r.Access()})
+			t.Patterns.Rooms = append(t.Patterns.Rooms, permissions.Rule{Pattern: r.Pattern, Access: r.Needs()})
 		}
-		return append(b, '}')
+		b = append(b, '}')
+		t.Chosen = "{" + string(b[start:]) + "}"
+		return b
 	})
 }
 
 // IdentifyUser signs an identity token, which carries no permissions: POST
 // /v2/identify-user of Liveblocks' API.
 func (i *Issuer) IdentifyUser(user User, groups []string, at time.Time) (Token, error) {
-	return i.forRooms(user, at, i.identityClaim, func(b []byte, _ *Token) []byte {
+	return i.forRooms(user, at, i.identityClaim, func(b []byte, t *Token) []byte {
+		t.Identity = true
 		if len(groups) > 0 {
+			start := len(b) + 1
 			b = appendStrings(append(b, `,"gids":`...), groups)
+			t.Chosen = "{" + string(b[start:]) + "}"
 		}
 		return b
 	})
@@ -120,7 +127,6 @@ func (i *Issuer) forRooms(user User, at time.Time, kindAndProject []byte, claims
 	if err != nil {
 		return Token{}, err
 	}
-	t.Patterns.Rooms = []permissions.Rule{}
 	b = claims(b, &t)
 	if b, t.InfoOmitted, err = appendInfo(b, user.Info); err != nil {
 		return Token{}, err

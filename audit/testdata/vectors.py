@@ -64,9 +64,10 @@ def personal_digest(salt, ip, user_agent, origin):
 
 def decision_digest(r, personal):
     covered = bytes([VERSION]) + b"d" + when(r["issuedAt"]) + text(r["result"]) + text(r.get("reason")) + text(r["callerKind"])
-    for name in ["callerId", "userId", "organizationId", "audience", "room", "store"]:
+    for name in ["callerId", "userId", "organizationId", "requestedOrganizationId", "audience", "room", "store", "tokenKind"]:
         covered += text(r.get(name))
-    covered += patterns(r.get("patterns")) + field(bytes([r.get("partial", False)])) + ids(r.get("skippedGrants"))
+    covered += patterns(r.get("patterns")) + text(r.get("claims")) + field(bytes([r.get("partial", False)])) + ids(r.get("skippedGrants"))
+    covered += listed([text(w) for w in r["warnings"]]) if "warnings" in r else b"\0"
     covered += text(r.get("jti")) + text(r.get("kid")) + when(r.get("expiresAt")) + text(r["requestId"]) + text(r["replica"])
     covered += number(r.get("count", 1)) + field(personal)
     return hashlib.sha256(covered).digest()
@@ -107,13 +108,16 @@ denial = {"issuedAt": AT, "recordedAt": RECORDED, "result": "denied", "reason": 
           "requestId": "R1", "replica": "usher-1"}
 token = {"issuedAt": "2026-11-05T14:03:26.000001Z", "recordedAt": RECORDED, "result": "issued", "callerKind": "session",
          "callerId": "Qf2mXe", "userId": "grace", "organizationId": "acme", "audience": "liveblocks", "room": "acme:design:1",
-         "patterns": {"rooms": {"acme:*": "read", "acme:design:*": "full", "\u00e9": "read", "z": "none"}}, "partial": True,
+         "tokenKind": "access", "patterns": {"rooms": {"acme:*": "read", "acme:design:*": "full", "\u00e9": "read", "z": "none"}}, "partial": True,
          "skippedGrants": [3, 5], "jti": "M4dk", "kid": "key-1", "expiresAt": "2026-11-05T14:08:26Z", "requestId": "R2",
          "replica": "usher-1"}
 decision("a denial without anything", 1, denial)
 decision("a flood's row", 2, denial | {"reason": "session_unknown", "count": 498}, "2001:db8::/56")
 decision("a token", 3, token, "198.51.100.31/32", "Safari", "https://app.example.com")
 decision("a token of both kinds", 4, token | {"patterns": {"rooms": {}, "stores": {"acme_notes": "full"}}}, "2001:db8::1/128")
+decision("a backend's token", 8, token | {"organizationId": None, "requestedOrganizationId": "globex", "warnings": ["open_prefix"],
+         "patterns": {"rooms": {"acme*": "full"}}, "claims": '{"perms":{"acme*":["room:write","comments:read"]}}'})
+decision("an identity token", 9, token | {"tokenKind": "identity", "patterns": {}, "claims": '{"gids":["g"]}'})
 decision("a time before 1970, an id below zero", -5, denial | {"issuedAt": "1969-12-31T23:59:59.999999Z"})
 decision("a long text", 2**40, denial | {"requestId": "x" * 300})
 change("a change", 6, {"id": 6, "changedAt": RECORDED, "actor": "cli:lin@ops", "action": "grant.add", "target": "6",

@@ -79,10 +79,11 @@ SELECT lpad(k::text, 12, '0'), 'key ' || k, sha256(k::text::bytea), '{auth,autho
 
 -- Users who are there more often than others; one in fifty asks in vain. In the
 -- order of time, as they come.
-INSERT INTO usher.decisions (issued_at, recorded_at, result, reason, caller_kind, caller_id, user_id, audience, room, patterns, jti, kid,
+INSERT INTO usher.decisions (issued_at, recorded_at, result, reason, caller_kind, caller_id, user_id, audience, room, token_kind, patterns, jti, kid,
                              expires_at, ip, user_agent, origin, request_id, replica, salt, personal_digest, digest)
 SELECT at, at, CASE WHEN denied THEN 'denied' ELSE 'issued' END, CASE WHEN denied THEN 'no_grant' END, 'session', 'sid-' || p.u % 1000,
        p.user_id, 'sync', CASE WHEN n % 2 = 0 THEN p.home || ':document-' || n % 100000 END,
+       CASE WHEN NOT denied THEN 'access' END,
        CASE WHEN NOT denied THEN jsonb_build_object('rooms', jsonb_build_object(
            p.home || ':*', 'read', 'user:' || p.user_id || ':*', 'full', p.home || ':open:*', 'full',
            p.home || ':document-' || n % 100000, 'full')) END,

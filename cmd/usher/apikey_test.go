@@ -50,10 +50,10 @@ func TestAuditLogCommand(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
 	u := terminal{t, pg.ServiceURL}
-	_, err := pg.Pool.Exec(t.Context(), `INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, user_id, room, audience, patterns, jti, kid, expires_at, request_id, replica, count, personal_digest, digest) VALUES
-		(now() - interval '2 min', 'denied', 'no_credential', 'none', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'r0', 'test', 4711, sha256(''), sha256('')),
-		(now() - interval '1 min', 'issued', NULL, 'session', 'ada', 'a:1', 'x', '{"rooms":{"a:*":"full"}}', 'J1', 'k', now(), 'r1', 'test', 1, sha256(''), sha256('')),
-		(now(), 'denied', 'no_grant', 'session', 'bob', 'b:1', NULL, NULL, NULL, NULL, NULL, 'r2', 'test', 1, sha256(''), sha256(''))`)
+	_, err := pg.Pool.Exec(t.Context(), `INSERT INTO usher.decisions (issued_at, recorded_at, token_kind, result, reason, caller_kind, user_id, room, audience, patterns, jti, kid, expires_at, request_id, replica, count, personal_digest, digest) VALUES
+		(now() - interval '2 min', now() - interval '2 min', NULL, 'denied', 'no_credential', 'none', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'r0', 'test', 4711, sha256(''), sha256('')),
+		(now() - interval '1 min', now() - interval '1 min', 'access', 'issued', NULL, 'session', 'ada', 'a:1', 'x', '{"rooms":{"a:*":"full"}}', 'J1', 'k', now(), 'r1', 'test', 1, sha256(''), sha256('')),
+		(now(), now(), NULL, 'denied', 'no_grant', 'session', 'bob', 'b:1', NULL, NULL, NULL, NULL, NULL, 'r2', 'test', 1, sha256(''), sha256(''))`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -171,6 +171,11 @@ func newAsked(t *testing.T) *asked {
 		a.times[name] = at.Format(time.RFC3339Nano)
 	}
 
+	// The questions are of a time before this run.
+	if _, err := a.pg.Pool.Exec(ctx, "UPDATE usher.deployment SET created_at = '2026-10-01'"); err != nil {
+		t.Fatal(err)
+	}
+
 	// What lin does in October.
 	now("from")
 	apiKey := strings.Split(does("cli:lin@ops", "apikey", "create", "chat-server", "--room", "acme:*=full", "--routes", "authorize-user", "--org", "acme"), "_")[2]
@@ -202,28 +207,28 @@ func newAsked(t *testing.T) *asked {
 	record(audit.Decision{
 		UserID: "ada", CallerKind: audit.CallerSession, CallerID: "9vJ0wq", Request: audit.Request{Room: "acme:design:1"}, RequestID: "R1",
 		IP: netip.MustParseAddr("198.51.100.20"), UserAgent: "Firefox", Origin: "https://app.example.com",
-		Token: &audit.Token{ID: "Yb1q", Audience: "liveblocks", Patterns: audit.Patterns{
+		Token: &audit.Token{ID: "Yb1q", Kind: audit.AccessToken, Audience: "liveblocks", Patterns: audit.Patterns{
 			Rooms: []permissions.Rule{lobby, rule(room, "acme:design:*", permissions.Full), own},
 		}},
 	})
 	record(audit.Decision{
 		UserID: "ada", CallerKind: audit.CallerSession, CallerID: "9vJ0wq", Request: audit.Request{Store: "acme_notes"}, RequestID: "R2",
 		IP: netip.MustParseAddr("198.51.100.20"), UserAgent: "Firefox", Origin: "https://app.example.com",
-		Token: &audit.Token{ID: "c8Zt", Audience: "livestore", Patterns: audit.Patterns{
+		Token: &audit.Token{ID: "c8Zt", Kind: audit.AccessToken, Audience: "livestore", Patterns: audit.Patterns{
 			Stores: []permissions.Rule{rule(store, "acme_notes", permissions.Full)},
 		}},
 	})
 	record(audit.Decision{
 		UserID: "grace", CallerKind: audit.CallerSession, CallerID: "Qf2mXe", Request: audit.Request{Room: "acme:design:1"}, RequestID: "R3",
 		IP: netip.MustParseAddr("198.51.100.31"), UserAgent: "Safari", Origin: "https://app.example.com",
-		Token: &audit.Token{ID: "M4dk", Audience: "liveblocks", Patterns: audit.Patterns{
+		Token: &audit.Token{ID: "M4dk", Kind: audit.AccessToken, Audience: "liveblocks", Patterns: audit.Patterns{
 			Rooms: []permissions.Rule{lobby, rule(room, "acme:design:*", permissions.Full), rule(room, "acme:review:*", permissions.Full), own},
 		}},
 	})
 	record(audit.Decision{
 		UserID: "grace", OrganizationID: "acme", CallerKind: audit.CallerAPIKey, CallerID: apiKey, RequestID: "R4",
 		IP: netip.MustParseAddr("10.0.0.8"), UserAgent: "node",
-		Token: &audit.Token{ID: "p0Ws", Audience: "liveblocks", Patterns: audit.Patterns{Rooms: []permissions.Rule{rule(room, "acme:chat:7", permissions.Full)}}},
+		Token: &audit.Token{ID: "p0Ws", Kind: audit.AccessToken, OrganizationID: "acme", Audience: "liveblocks", Patterns: audit.Patterns{Rooms: []permissions.Rule{rule(room, "acme:chat:7", permissions.Full)}}},
 	})
 	record(audit.Decision{
 		Reason: "no_grant", UserID: "mallory", CallerKind: audit.CallerSession, CallerID: "t5Hc1o", Request: audit.Request{Room: "acme:design:1"}, RequestID: "R5",

@@ -21,7 +21,7 @@ func (c *auditWhyCmd) Run(ctx context.Context, out *console, database *db.DB) er
 	if err != nil {
 		return err
 	}
-	found, err := database.ExplainAccess(ctx, c.User, r)
+	found, err := database.Why(ctx, c.User, r)
 	if err != nil {
 		return err
 	}

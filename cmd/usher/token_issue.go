@@ -87,7 +87,7 @@ func (c *tokenIssueCmd) issue(ctx context.Context, database *db.DB, issuer *sess
 	}
 	d := &audit.Decision{
 		At: p.At, CallerKind: audit.CallerOperator, CallerID: string(c.Actor),
-		UserID: c.User, OrganizationID: c.Org, Request: audit.Request{Room: request.Room, Store: request.Store, Audience: request.Audience}, RequestID: rand.Text(),
+		UserID: c.User, OrganizationID: p.User.Organization, Request: audit.Request{Room: request.Room, Store: request.Store, Audience: request.Audience, OrganizationID: c.Org}, RequestID: rand.Text(),
 	}
 	token, err := decideFor(issuer, p, request, d)
 	if err == nil {

@@ -11,12 +11,16 @@ CREATE TABLE usher.decisions (
     caller_id       text,
     user_id         text        COLLATE "C",
     organization_id text        COLLATE "C",
+    requested_organization_id text COLLATE "C",
     audience        text,
     room            text        COLLATE "C",
     store           text        COLLATE "C",
+    token_kind      text        CHECK (token_kind IN ('access', 'identity')),
     patterns        jsonb,
+    claims          json,
     partial         boolean     NOT NULL DEFAULT false,
     skipped_grants  bigint[],
+    warnings        text[],
     jti             text        COLLATE "C",
     kid             text,
     expires_at      timestamptz,
@@ -30,10 +34,13 @@ CREATE TABLE usher.decisions (
     personal_digest bytea       NOT NULL CHECK (octet_length(personal_digest) = 32),
     digest          bytea       NOT NULL CHECK (octet_length(digest) = 32),
     PRIMARY KEY (issued_at, id),
-    CHECK (result <> 'issued' OR num_nulls(user_id, audience, patterns, jti, kid, expires_at) = 0 AND count = 1),
+    CHECK (result <> 'issued' OR num_nulls(user_id, audience, token_kind, patterns, jti, kid, expires_at) = 0 AND count = 1),
     CHECK (result <> 'denied' OR reason IS NOT NULL AND jti IS NULL),
-    CHECK (salt IS NOT NULL OR num_nonnulls(ip, user_agent, origin) = 0)
+    CHECK (salt IS NOT NULL OR num_nonnulls(ip, user_agent, origin) = 0),
+    -- usher chooses issued_at, the database recorded_at: nothing is back-dated.
+    CONSTRAINT decisions_times CHECK (issued_at BETWEEN recorded_at - interval '1 minute' AND recorded_at + interval '1 minute')
 ) PARTITION BY RANGE (issued_at);
+COMMENT ON COLUMN usher.decisions.claims IS 'json, not jsonb: the digest covers the text as it was signed.';
 COMMENT ON COLUMN usher.decisions.salt IS 'Random. Null: ip, user_agent and origin were erased (usher audit forget).';
 COMMENT ON COLUMN usher.decisions.personal_digest IS 'SHA-256 over salt, ip, user_agent and origin: stays when they go.';
 COMMENT ON COLUMN usher.decisions.digest IS 'SHA-256 over the row, made by usher; the sealer adds id and recorded_at.';
@@ -41,8 +48,8 @@ CREATE INDEX decisions_jti ON usher.decisions (jti) WHERE jti IS NOT NULL;
 CREATE INDEX decisions_user_id ON usher.decisions (user_id, issued_at);
 CREATE INDEX decisions_id ON usher.decisions (id); -- the order in which rows are sealed and verified
 GRANT SELECT,
-      INSERT (issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store, patterns, partial,
-              skipped_grants, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt, personal_digest, digest) -- not recorded_at
+      INSERT (issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, requested_organization_id, audience, room, store,
+              token_kind, patterns, claims, partial, skipped_grants, warnings, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt, personal_digest, digest) -- not recorded_at
    ON usher.decisions TO usher_service;
 
 CREATE TABLE usher.decisions_default PARTITION OF usher.decisions DEFAULT;

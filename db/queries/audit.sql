@@ -49,7 +49,7 @@ SELECT user_id, access, jti, issued_at, expires_at, coalesce(organization_id, ''
 
 -- name: tokens_of
 SELECT 0::bigint AS id, issued_at, recorded_at, 'issued' AS result, NULL AS reason, caller_kind, caller_id, user_id, organization_id,
-       audience, room, store, patterns, partial, skipped_grants, jti, kid, expires_at, abbrev(ip) AS ip, user_agent, origin,
+       requested_organization_id, audience, room, store, token_kind, patterns, claims::text AS claims, partial, skipped_grants, warnings, jti, kid, expires_at, abbrev(ip) AS ip, user_agent, origin,
        request_id, replica, NULL::bigint AS count
   FROM audit.tokens_of(@user_id, @since)
  ORDER BY issued_at DESC, jti

@@ -1,6 +1,6 @@
 -- name: token_leaf
-SELECT id, recorded_at, issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store,
-       patterns, partial, skipped_grants, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt,
+SELECT id, recorded_at, issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, requested_organization_id,
+       audience, room, store, token_kind, patterns, claims, partial, skipped_grants, warnings, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt,
        personal_digest, digest
   FROM audit.decision_leaves
  WHERE jti = @jti
@@ -90,8 +90,8 @@ SELECT first_leaf, tree_size, decisions_through, changes_through, decision_ids, 
  LIMIT 100
 
 -- name: decision_leaves
-SELECT id, recorded_at, issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store,
-       patterns, partial, skipped_grants, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt,
+SELECT id, recorded_at, issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, requested_organization_id,
+       audience, room, store, token_kind, patterns, claims, partial, skipped_grants, warnings, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt,
        personal_digest, digest
   FROM audit.decision_leaves
  WHERE id > @after AND id <= @through

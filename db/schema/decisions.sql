@@ -78,8 +78,8 @@ END
 $$;
 
 CREATE OR REPLACE VIEW audit.tokens AS
-SELECT jti, issued_at, expires_at, recorded_at, user_id, organization_id, audience, room, store,
-       patterns, partial, skipped_grants, caller_kind, caller_id, kid, ip, user_agent, origin, request_id, replica
+SELECT jti, issued_at, expires_at, recorded_at, user_id, organization_id, requested_organization_id, audience, room, store,
+       token_kind, patterns, claims, partial, skipped_grants, warnings, caller_kind, caller_id, kid, ip, user_agent, origin, request_id, replica
   FROM usher.decisions
  WHERE result = 'issued';
 COMMENT ON VIEW audit.tokens IS 'Every token that usher issued. A row stands here before its token leaves; a token whose answer was lost on the way also has a row.';
@@ -89,12 +89,16 @@ COMMENT ON COLUMN audit.tokens.expires_at IS 'The exp claim. A verifier adds its
 COMMENT ON COLUMN audit.tokens.recorded_at IS 'When the row was written, by the database''s clock.';
 COMMENT ON COLUMN audit.tokens.user_id IS 'The sub claim.';
 COMMENT ON COLUMN audit.tokens.organization_id IS 'The org claim: the active organization of the session; null where there is none.';
+COMMENT ON COLUMN audit.tokens.requested_organization_id IS 'The organization that was asked for, of which the user need not be a member; null where none was named.';
 COMMENT ON COLUMN audit.tokens.audience IS 'The aud claim: the one sync backend that takes the token.';
 COMMENT ON COLUMN audit.tokens.room IS 'The room that was asked for; null where none was named.';
 COMMENT ON COLUMN audit.tokens.store IS 'The store that was asked for; null where none was named.';
-COMMENT ON COLUMN audit.tokens.patterns IS '{"rooms": {pattern: "read" | "full"}, "stores": {...}}: what the token opens; a kind that it does not carry is absent.';
+COMMENT ON COLUMN audit.tokens.token_kind IS 'access, or identity: a token that names a user and has no permissions.';
+COMMENT ON COLUMN audit.tokens.patterns IS '{"rooms": {pattern: "read" | "full"}, "stores": {...}}: what the token opens; a kind that it does not carry is absent. Of permissions that a backend chose (see claims) the strongest reading: full for any that writes, but for presence.';
+COMMENT ON COLUMN audit.tokens.claims IS 'What a backend chose, word for word as it was signed: {"perms": {pattern: [permission]}} of an access token, {"gids": [group]} of an identity token. Null where usher chose: full is ["room:write","comments:write"], read is ["room:read","room:presence:write","comments:read"].';
 COMMENT ON COLUMN audit.tokens.partial IS 'The user had more than the token holds.';
 COMMENT ON COLUMN audit.tokens.skipped_grants IS 'Grants left out because a value did not fit their template; null where there was none.';
+COMMENT ON COLUMN audit.tokens.warnings IS 'What may not be meant: open_prefix, a wildcard that a backend chose and that does not end a segment, as acme* matches acme-evil. Null where there is nothing.';
 COMMENT ON COLUMN audit.tokens.caller_kind IS 'session, upstream, proxy, api_key or operator.';
 COMMENT ON COLUMN audit.tokens.caller_id IS 'Of a session: its sid, a salted hash. Of upstream: the issuer and the same of its session, or else of its token. Of an API key: its id. Of a proxy: its address. Of an operator: who.';
 COMMENT ON COLUMN audit.tokens.kid IS 'The signing key.';
@@ -105,18 +109,19 @@ COMMENT ON COLUMN audit.tokens.request_id IS 'The request in usher''s log.';
 COMMENT ON COLUMN audit.tokens.replica IS 'The usher process that issued it.';
 
 CREATE OR REPLACE VIEW audit.denials AS
-SELECT issued_at AS denied_at, recorded_at, reason, user_id, organization_id, audience, room, store,
+SELECT issued_at AS denied_at, recorded_at, reason, user_id, organization_id, requested_organization_id, audience, room, store,
        skipped_grants, caller_kind, caller_id, ip, user_agent, origin, request_id, replica, count
   FROM usher.decisions
  WHERE result = 'denied';
 COMMENT ON VIEW audit.denials IS 'Every request that usher refused with 401 or 403: sum(count) is their number.';
-COMMENT ON COLUMN audit.denials.denied_at IS 'By the database''s clock; by the replica''s where the request was refused before the look-up.';
+COMMENT ON COLUMN audit.denials.denied_at IS 'By the database''s clock; by the replica''s where the request was refused before the look-up. Within a minute of recorded_at.';
 COMMENT ON COLUMN audit.denials.reason IS 'A slug, for example no_grant, session_unknown, session_expired, user_disabled, origin_not_allowed, signature_invalid.';
 COMMENT ON COLUMN audit.denials.skipped_grants IS 'Grants left out because a value did not fit their template; null where there was none.';
 COMMENT ON COLUMN audit.denials.count IS 'Requests. More than 1: a flood of one reason from callers who were not known, counted by the second; denied_at and request_id are those of the first.';
 COMMENT ON COLUMN audit.denials.recorded_at IS 'When the row was written, by the database''s clock.';
 COMMENT ON COLUMN audit.denials.user_id IS 'Who was refused; null where nobody was known.';
 COMMENT ON COLUMN audit.denials.organization_id IS 'The active organization of the session; null where there is none.';
+COMMENT ON COLUMN audit.denials.requested_organization_id IS 'The organization that was asked for; null where none was named.';
 COMMENT ON COLUMN audit.denials.audience IS 'The sync backend that a token was asked for; null where none was named.';
 COMMENT ON COLUMN audit.denials.room IS 'The room that was asked for; null where none was named.';
 COMMENT ON COLUMN audit.denials.store IS 'The store that was asked for; null where none was named.';

@@ -33,13 +33,16 @@ BEGIN
             MESSAGE = 'the time is null',
             HINT = 'Give the time to look at; now() for who holds a token at present.';
     END IF;
+    PERFORM usher.check_known(holders.at - interval '1 hour');
     RETURN QUERY
-    SELECT t.user_id, audit.access_of(t.patterns -> (holders.kind || 's'), holders.id), t.jti, t.issued_at, t.expires_at,
+    SELECT t.user_id, a.access, t.jti, t.issued_at, t.expires_at,
            t.organization_id, t.audience, t.caller_kind, t.caller_id
       FROM audit.tokens t
+     CROSS JOIN LATERAL audit.access_of(t.patterns -> (holders.kind || 's'), holders.id) a (access)
      WHERE t.issued_at <= holders.at AND t.issued_at > holders.at - interval '1 hour'
        AND t.expires_at > holders.at
-       AND t.patterns -> (holders.kind || 's') ?| wanted;
+       AND t.patterns -> (holders.kind || 's') ?| wanted
+       AND a.access <> 'none';
 END
 $$;
 
@@ -52,8 +55,11 @@ BEGIN
             MESSAGE = 'the time is null',
             HINT = 'Give the time to begin with; ''-infinity'' for all that there are.';
     END IF;
+    IF isfinite(since) THEN
+        PERFORM usher.check_known(since);
+    END IF;
     RETURN QUERY SELECT t.* FROM audit.tokens t WHERE t.user_id = tokens_of.user_id AND t.issued_at >= tokens_of.since;
 END
 $$;
-COMMENT ON FUNCTION audit.holders(text, text, timestamptz) IS 'Whose live token opened the room or store at a time: issued then or before, and not yet expired. It rests on what was issued, whosever the directory. Tokens of partitions that were pruned are not seen.';
-COMMENT ON FUNCTION audit.tokens_of(text, timestamptz) IS 'The tokens that a user was given since a time: rows of audit.tokens.';
+COMMENT ON FUNCTION audit.holders(text, text, timestamptz) IS 'Whose live token opened the room or store at a time: issued then or before, and not yet expired. It rests on what was issued, also over an application''s directory. Of permissions that a backend chose it takes the strongest reading. An error where the month was pruned.';
+COMMENT ON FUNCTION audit.tokens_of(text, timestamptz) IS 'The tokens that a user was given since a time: rows of audit.tokens. An error where months since then were pruned; ''-infinity'' gives all that there are.';

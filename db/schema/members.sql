@@ -13,6 +13,23 @@ END
 $$;
 COMMENT ON FUNCTION usher.check_history() IS 'True, or an error where the directory is an application''s and cannot tell the past.';
 
+-- Complains where tokens issued since a time are gone: in months that were
+-- pruned, as their records say.
+CREATE OR REPLACE FUNCTION usher.check_known(since timestamptz) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    first timestamptz := (SELECT to_date(max(c.target), 'YYYY-MM') + interval '1 month' FROM usher.changes c WHERE c.action = 'audit.prune');
+BEGIN
+    IF since < first THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('the tokens issued before %s were pruned', to_char(first, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
+            HINT = format('All are known that were issued since: ask for a time from %s on.',
+                          to_char(first + interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION usher.check_known(timestamptz) IS 'An error where tokens that were issued since that time were pruned.';
+
 CREATE OR REPLACE VIEW audit.members AS
 SELECT user_id::text AS user_id, member_of_kind AS kind, member_of_id::text AS id, organization_id::text AS organization_id,
        created_at AS since, ended_at AS until, created_by AS added_by, ended_by

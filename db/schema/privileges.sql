@@ -14,7 +14,7 @@ GRANT EXECUTE ON FUNCTION
     audit.who_can(text, text, text), audit.who_could(text, text, timestamptz, text), audit.what_can(text), audit.why(text, text, text),
     audit.holders(text, text, timestamptz), audit.tokens_of(text, timestamptz), audit.unused_grants(timestamptz),
     -- A view's functions run as its reader.
-    usher.check_history(), usher.active_users(), usher.matches_nothing(bigint),
+    usher.check_history(), usher.active_users(), usher.matches_nothing(bigint), usher.has_active_member(text),
     usher.holds_at(timestamptz, timestamptz, timestamptz, timestamptz, timestamptz)
 TO usher_auditor, usher_service;
 

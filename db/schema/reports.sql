@@ -7,45 +7,123 @@ BEGIN
             MESSAGE = 'the time is null or in the future',
             HINT = 'Give the time since which a grant that is in use would have been used, for example now() - interval ''30 days''.';
     END IF;
+    PERFORM usher.check_known(since);
     RETURN QUERY
-    WITH carried AS MATERIALIZED (
-        SELECT DISTINCT t.user_id, t.organization_id, k.resource_kind, p.key AS pattern, p.value AS access
-          FROM audit.tokens t
-         CROSS JOIN LATERAL (VALUES ('room', t.patterns -> 'rooms'), ('store', t.patterns -> 'stores')) k (resource_kind, patterns)
+    -- Joins alone, never usher.reach for each user: see there. The tokens of a
+    -- user mostly hold the same, so that they are grouped before they are taken
+    -- apart.
+    WITH held AS MATERIALIZED (
+        SELECT g.id, g.subject_kind, g.subject_id COLLATE "default" AS subject_id, g.organization_id COLLATE "default" AS confined_to,
+               g.resource_kind, g.pattern, g.access,
+               strpos(g.pattern, '{') > 0 AS is_template
+          FROM audit.grants g
+         WHERE g.revoked_at IS NULL AND g.holds_from <= unused_grants.since AND (g.holds_until IS NULL OR g.holds_until > now())
+    ), issued AS MATERIALIZED (
+        SELECT t.user_id COLLATE "default" AS user_id, t.organization_id COLLATE "default" AS organization_id, t.patterns
+          FROM usher.decisions t
+         WHERE t.result = 'issued' AND t.issued_at >= unused_grants.since
+         GROUP BY 1, 2, 3
+    ), active AS MATERIALIZED (
+        SELECT u.id COLLATE "default" AS id
+          FROM usher.directory_users u
+         WHERE NOT u.disabled AND u.id COLLATE "default" IN (SELECT i.user_id FROM issued i)
+    ), carried AS MATERIALIZED (
+        SELECT DISTINCT i.user_id, i.organization_id, k.resource_kind, p.key AS pattern, p.value AS access
+          FROM issued i
+          JOIN active a ON a.id = i.user_id
+         CROSS JOIN LATERAL (VALUES ('room', i.patterns -> 'rooms'), ('store', i.patterns -> 'stores')) k (resource_kind, patterns)
          CROSS JOIN LATERAL jsonb_each_text(k.patterns) p
-         WHERE t.issued_at >= unused_grants.since
-    ), used AS (
-        SELECT r.grant_id
-          FROM (SELECT DISTINCT c.user_id FROM carried c) u
-         CROSS JOIN LATERAL usher.reach(u.user_id) r
-          JOIN carried c ON c.user_id = u.user_id AND c.resource_kind = r.resource_kind AND c.access = r.access
-         WHERE audit.pattern_covers(r.pattern, c.pattern)
-           AND (r.organization_id IS NULL OR r.organization_id = c.organization_id)
+    ), listed AS MATERIALIZED (
+        SELECT DISTINCT m.user_id COLLATE "default" AS user_id, m.kind, m.id COLLATE "default" AS id, m.organization_id COLLATE "default" AS organization_id
+          FROM usher.directory_members m
+          JOIN active a ON a.id = m.user_id COLLATE "default"
+    ), subject AS (
+        SELECT 'user' AS kind, a.id, a.id AS user_id, NULL AS organization_id FROM active a
+        UNION ALL SELECT l.kind, l.id, l.user_id, l.organization_id FROM listed l
+    ), reached AS MATERIALIZED (
+        -- Users that a grant is for, by itself. A grant to everyone without a
+        -- placeholder is for all of them: see used.
+        SELECT s.user_id, h.id
+          FROM held h
+          JOIN subject s ON s.kind = h.subject_kind AND s.id = h.subject_id
+         WHERE h.confined_to IS NULL OR h.subject_kind = 'user' OR s.organization_id = h.confined_to
+        UNION
+        SELECT a.id, h.id
+          FROM held h
+         CROSS JOIN active a
+         WHERE h.subject_kind = 'everyone' AND h.confined_to IS NULL AND h.is_template
+        UNION
+        SELECT l.user_id, h.id
+          FROM held h
+          JOIN listed l ON l.kind = 'organization' AND l.id = h.confined_to
+         WHERE h.subject_kind = 'everyone'
+    ), filled AS MATERIALIZED (
+        -- What they are given: the values of a template are those that count in
+        -- the session.
+        SELECT r.user_id, r.id, p.pattern
+          FROM reached r
+          JOIN held h ON h.id = r.id AND h.is_template
+          LEFT JOIN (SELECT l.user_id, l.kind, array_agg(l.id) AS ids FROM listed l GROUP BY 1, 2) o
+                 ON o.user_id = r.user_id AND o.kind = 'organization' AND h.confined_to IS NULL
+          LEFT JOIN (SELECT l.user_id, l.kind, array_agg(l.id) AS ids FROM listed l GROUP BY 1, 2) n
+                 ON n.user_id = r.user_id AND n.kind = 'group' AND h.confined_to IS NULL
+          LEFT JOIN (SELECT l.user_id, l.organization_id, array_agg(l.id) AS ids FROM listed l WHERE l.kind = 'group' GROUP BY 1, 2) c
+                 ON c.user_id = r.user_id AND c.organization_id = h.confined_to
+         CROSS JOIN LATERAL audit.expand(h.resource_kind, h.pattern, r.user_id,
+            CASE WHEN h.subject_kind = 'organization' THEN ARRAY[h.subject_id]
+                 WHEN h.confined_to IS NOT NULL THEN ARRAY[h.confined_to] ELSE o.ids END,
+            CASE WHEN h.subject_kind = 'group' THEN ARRAY[h.subject_id]
+                 WHEN h.confined_to IS NOT NULL THEN c.ids ELSE n.ids END) p (pattern)
+        UNION ALL
+        SELECT r.user_id, r.id, h.pattern
+          FROM reached r
+          JOIN held h ON h.id = r.id AND NOT h.is_template
+         WHERE audit.is_template(h.resource_kind, h.pattern)
+    ), used AS MATERIALIZED (
+        SELECT DISTINCT f.id
+          FROM filled f
+          JOIN held h ON h.id = f.id
+          JOIN carried c ON c.user_id = f.user_id AND c.resource_kind = h.resource_kind AND c.access = h.access
+         WHERE audit.pattern_covers(f.pattern, c.pattern)
+           AND (h.confined_to IS NULL OR h.confined_to = c.organization_id)
+           -- A confined grant is of a member, whoever it is for.
+           AND (h.confined_to IS NULL OR EXISTS (SELECT FROM listed l WHERE l.user_id = f.user_id AND l.kind = 'organization' AND l.id = h.confined_to))
+        UNION
+        SELECT h.id
+          FROM held h
+          JOIN (SELECT DISTINCT c.resource_kind, c.pattern, c.access FROM carried c) c ON c.resource_kind = h.resource_kind AND c.access = h.access
+         WHERE h.subject_kind = 'everyone' AND h.confined_to IS NULL AND NOT h.is_template
+           AND audit.is_template(h.resource_kind, h.pattern) AND audit.pattern_covers(h.pattern, c.pattern)
     )
     SELECT g.*
-      FROM audit.grants g
-     WHERE g.revoked_at IS NULL AND g.holds_from <= unused_grants.since AND (g.holds_until IS NULL OR g.holds_until > now())
-       AND NOT EXISTS (SELECT FROM used WHERE used.grant_id = g.id);
+      FROM held h
+      JOIN audit.grants g ON g.id = h.id
+     WHERE h.id NOT IN (SELECT u.id FROM used u);
 END
 $$;
-COMMENT ON FUNCTION audit.unused_grants(timestamptz) IS 'Grants that hold now, held all the time since, and of which no token since then made use: none of a user that the grant reaches now holds a pattern that is the grant''s, or lies within it, at the grant''s own access (of a confined grant: in its organization). A grant that another one always outdoes is unused too. A report that reads all tokens since then: it takes its time.';
+COMMENT ON FUNCTION audit.unused_grants(timestamptz) IS 'Grants that hold now, held all the time since, and that no token since then made use of: no user that the grant reaches now had a token with the grant''s pattern, or a pattern within it, at the grant''s own access (of a confined grant: in its organization). A grant that another one always outdoes is unused too. A report that reads all tokens since then. An error where months since then were pruned.';
 
+-- Whether a grant of a template gives nothing to anybody. Not by usher.reach for
+-- each user: see there.
 CREATE OR REPLACE FUNCTION usher.matches_nothing(grant_id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
-    kind text;
-    id   text;
+    g         usher.grants;
+    candidate text;
 BEGIN
-    SELECT g.subject_kind, g.subject_id INTO kind, id FROM usher.grants g WHERE g.id = matches_nothing.grant_id;
-    RETURN NOT EXISTS (
-        SELECT FROM (
-            SELECT id AS user_id WHERE kind = 'user'
-            UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(NULL, kind, id) m
-            UNION ALL SELECT u.id COLLATE "default" FROM usher.directory_users u WHERE kind = 'everyone'
-        ) u
-         CROSS JOIN LATERAL usher.reach(u.user_id) r
-         WHERE r.grant_id = matches_nothing.grant_id);
+    SELECT * INTO g FROM usher.grants o WHERE o.id = matches_nothing.grant_id;
+    FOR candidate IN
+        SELECT g.subject_id WHERE g.subject_kind = 'user'
+        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(NULL, g.subject_kind, g.subject_id) m
+        UNION ALL SELECT u.id COLLATE "default" FROM usher.directory_users u WHERE g.subject_kind = 'everyone' AND g.organization_id IS NULL
+        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(NULL, 'organization', g.organization_id) m WHERE g.subject_kind = 'everyone'
+    LOOP
+        IF EXISTS (SELECT FROM usher.reach(candidate) r WHERE r.grant_id = g.id) THEN
+            RETURN false;
+        END IF;
+    END LOOP;
+    RETURN true;
 END
 $$;
 

@@ -119,8 +119,8 @@ $$;
 -- What usher audit verify reads: all that the leaves cover, so that auditors
 -- can verify by themselves.
 CREATE OR REPLACE VIEW audit.decision_leaves AS
-SELECT id, recorded_at, issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, audience, room, store,
-       patterns, partial, skipped_grants::text AS skipped_grants, jti, kid, expires_at, ip, user_agent, origin,
+SELECT id, recorded_at, issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, requested_organization_id, audience, room, store,
+       token_kind, patterns, claims::text AS claims, partial, skipped_grants::text AS skipped_grants, warnings::text AS warnings, jti, kid, expires_at, ip, user_agent, origin,
        request_id, replica, count, salt, personal_digest, digest
   FROM usher.decisions;
 COMMENT ON VIEW audit.decision_leaves IS 'Every decision with all that its leaf in the tree covers. For usher audit verify; people read audit.tokens and audit.denials.';
@@ -133,12 +133,16 @@ COMMENT ON COLUMN audit.decision_leaves.caller_kind IS 'none, session, upstream,
 COMMENT ON COLUMN audit.decision_leaves.caller_id IS 'As in audit.tokens and audit.denials.';
 COMMENT ON COLUMN audit.decision_leaves.user_id IS 'Whose token, or who was refused; null where nobody was known.';
 COMMENT ON COLUMN audit.decision_leaves.organization_id IS 'The active organization of the session; null where there is none.';
+COMMENT ON COLUMN audit.decision_leaves.requested_organization_id IS 'The organization that was asked for; null where none was named.';
 COMMENT ON COLUMN audit.decision_leaves.audience IS 'The sync backend; null where none was named.';
 COMMENT ON COLUMN audit.decision_leaves.room IS 'The room that was asked for; null where none was named.';
 COMMENT ON COLUMN audit.decision_leaves.store IS 'The store that was asked for; null where none was named.';
+COMMENT ON COLUMN audit.decision_leaves.token_kind IS 'access or identity; null of a denial.';
 COMMENT ON COLUMN audit.decision_leaves.patterns IS 'Of a token: what it opens; null of a denial.';
+COMMENT ON COLUMN audit.decision_leaves.claims IS 'In text, as it was signed: as in audit.tokens.';
 COMMENT ON COLUMN audit.decision_leaves.partial IS 'The user had more than the token holds.';
 COMMENT ON COLUMN audit.decision_leaves.skipped_grants IS 'As the leaf covers them: {1,2}, in text; null where none was skipped.';
+COMMENT ON COLUMN audit.decision_leaves.warnings IS 'As the leaf covers them: {open_prefix}, in text; null where there is nothing.';
 COMMENT ON COLUMN audit.decision_leaves.jti IS 'The token''s jti claim; null of a denial.';
 COMMENT ON COLUMN audit.decision_leaves.kid IS 'The signing key; null of a denial.';
 COMMENT ON COLUMN audit.decision_leaves.expires_at IS 'The exp claim; null of a denial.';

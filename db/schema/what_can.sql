@@ -18,8 +18,14 @@ COMMENT ON COLUMN audit.reach.through_kind IS 'The subject of the grant: user, g
 COMMENT ON COLUMN audit.reach.through_id IS 'The id of that subject; empty for everyone.';
 COMMENT ON COLUMN audit.reach.organization_id IS 'The organization that must be the session''s active one; null: a session without one will do.';
 
+-- Not plain SQL, which Postgres would inline: over many users, with its CTE and
+-- its EXISTS, it then takes the memberships of the first for those of the others
+-- (a hashed subplan is not hashed anew).
 CREATE OR REPLACE FUNCTION usher.reach(user_id text) RETURNS SETOF audit.reach
-LANGUAGE sql STABLE ROWS 20 AS $$
+LANGUAGE plpgsql STABLE ROWS 20
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY
     WITH listed AS MATERIALIZED (
         SELECT DISTINCT m.kind, m.id, m.organization_id FROM usher.directory_memberships(reach.user_id) m
     ), subject AS (
@@ -42,7 +48,8 @@ LANGUAGE sql STABLE ROWS 20 AS $$
        AND g.revoked_at IS NULL AND g.valid_from <= now() AND (g.valid_until IS NULL OR g.valid_until > now())
        AND (g.organization_id IS NULL
             OR EXISTS (SELECT FROM listed l WHERE l.kind = 'organization' AND l.id = g.organization_id)
-               AND (g.subject_kind IN ('user', 'everyone') OR s.organization_id = g.organization_id))
+               AND (g.subject_kind IN ('user', 'everyone') OR s.organization_id = g.organization_id));
+END
 $$;
 
 CREATE OR REPLACE FUNCTION audit.what_can(user_id text) RETURNS SETOF audit.reach
@@ -58,6 +65,14 @@ CREATE OR REPLACE FUNCTION usher.active_users() RETURNS TABLE (id text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY SELECT u.id FROM usher.directory_users u WHERE NOT u.disabled;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION usher.has_active_member(organization_id text) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM usher.members_at(NULL, 'organization', has_active_member.organization_id) m
+                    CROSS JOIN LATERAL usher.is_active_at(NULL, m.user_id));
 END
 $$;
 
@@ -81,7 +96,9 @@ SELECT 'api_key', k.id, v.resource_kind, p.key, p.value, NULL, p.key, 'api_key',
  CROSS JOIN LATERAL jsonb_each_text(v.patterns) p
   LEFT JOIN LATERAL unnest(k.organizations) o (id) ON true
  WHERE usher.holds_at(NULL, k.created_at, k.expires_at, k.created_at, k.revoked_at)
-   AND k.routes && ARRAY['auth', 'authorize-user'];
+   AND k.routes && ARRAY['auth', 'authorize-user']
+   -- A key of an organization names a member of it.
+   AND (o.id IS NULL OR usher.has_active_member(o.id));
 COMMENT ON VIEW audit.access IS 'Who may open what now, and through which grant. The whole has a row for each user and grant, and takes its time: filter by principal_id, or ask audit.who_can. What a grant to everyone without a placeholder gives stands here once, under everyone; audit.what_can(user_id) adds it to the user''s own.';
 COMMENT ON COLUMN audit.access.principal_kind IS 'user; everyone: all users of the directory; api_key: who holds the key can have a token made.';
 COMMENT ON COLUMN audit.access.principal_id IS 'The user or the API key; empty for everyone.';

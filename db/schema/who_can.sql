@@ -20,7 +20,7 @@ DECLARE
     literal text := split_part(split_part(id, '{', 1), '}', 1);
 BEGIN
     RETURN (SELECT array_agg(left(literal, n) || '*') FROM generate_series(0, char_length(literal)) n)
-        || CASE WHEN literal = id THEN id END;
+        || CASE WHEN literal = id THEN ARRAY[id] ELSE '{}' END; -- never a null, which would make = ANY one
 END
 $$;
 
@@ -76,7 +76,7 @@ CREATE TYPE audit.opening AS (
     organization_id text
 );
 COMMENT ON TYPE audit.opening IS 'One principal who can open an id, and one grant that allows it.';
-COMMENT ON COLUMN audit.opening.principal_kind IS 'user; everyone: all users of the directory, by a grant that names nobody; api_key: who holds the key can have a token made.';
+COMMENT ON COLUMN audit.opening.principal_kind IS 'user; everyone: all users of the directory, by a grant that names nobody; api_key: whoever holds the key can have a token made.';
 COMMENT ON COLUMN audit.opening.principal_id IS 'The user or the API key; empty for everyone.';
 COMMENT ON COLUMN audit.opening.access IS 'read or full: what this grant gives. The strongest counts.';
 COMMENT ON COLUMN audit.opening.grant_id IS 'Row of audit.grants; null for an API key, which has a scope.';
@@ -84,6 +84,18 @@ COMMENT ON COLUMN audit.opening.through_kind IS 'The subject of the grant: user,
 COMMENT ON COLUMN audit.opening.through_id IS 'The id of that subject; empty for everyone.';
 COMMENT ON COLUMN audit.opening.pattern IS 'As it was granted, with its placeholders.';
 COMMENT ON COLUMN audit.opening.organization_id IS 'The organization that must be the session''s active one, or that an API key must name; null: a session without one will do. Where another organization is active, grants through groups, organizations and placeholders count only for what is of that one.';
+
+-- Not inlined: who asks for one key asks once.
+CREATE OR REPLACE FUNCTION usher.has_active_user(at timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF at IS NULL THEN
+        RETURN EXISTS (SELECT FROM usher.directory_users u WHERE NOT u.disabled);
+    END IF;
+    RETURN EXISTS (SELECT FROM usher.user_states s CROSS JOIN LATERAL usher.is_active_at(has_active_user.at, s.user_id::text)
+                    WHERE s.state = 'enabled' AND s.since <= has_active_user.at);
+END
+$$;
 
 -- Ids leave the grants as text of the default collation: a function that is
 -- called with one of "C" compares by "C" within, and an index of another
@@ -129,28 +141,31 @@ LANGUAGE sql STABLE ROWS 100 AS $$
           JOIN usher.grants g ON g.id = f.id
          WHERE usher.holds_at(openings.at, g.valid_from, g.valid_until, g.created_at, g.revoked_at)
            AND (openings.access = 'read' OR g.access = openings.access)
+    ), person AS MATERIALIZED (
+        SELECT DISTINCT c.user_id, h.access, h.id, h.subject_kind, h.subject_id, h.pattern, h.confined_to, h.organization_id, h.group_id
+          FROM held h
+         CROSS JOIN LATERAL (
+            SELECT h.user_id WHERE h.user_id IS NOT NULL
+            UNION ALL SELECT h.subject_id WHERE h.user_id IS NULL AND h.subject_kind = 'user'
+            UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, h.subject_kind, h.subject_id) m
+                       WHERE h.user_id IS NULL AND h.subject_kind IN ('group', 'organization')
+            UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'group', h.group_id) m
+                       WHERE h.user_id IS NULL AND h.subject_kind = 'everyone' AND h.group_id IS NOT NULL
+            UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'organization', h.organization_id) m
+                       WHERE h.user_id IS NULL AND h.subject_kind = 'everyone' AND h.group_id IS NULL AND h.organization_id IS NOT NULL
+         ) c (user_id)
+         CROSS JOIN LATERAL usher.is_active_at(openings.at, c.user_id)
+        -- In one session the user must be a member of all these.
+         WHERE NOT EXISTS (
+            SELECT FROM (VALUES (h.subject_kind, h.subject_id, h.confined_to), ('organization', h.organization_id, h.confined_to),
+                                ('group', h.group_id, h.confined_to), ('organization', h.confined_to, NULL)) need (kind, id, organization_id)
+             WHERE need.id IS NOT NULL AND need.kind IN ('group', 'organization')
+               AND NOT EXISTS (SELECT FROM usher.memberships_at(openings.at, c.user_id) m
+                                WHERE m.kind = need.kind AND m.id = need.id
+                                  AND (need.organization_id IS NULL OR m.organization_id = need.organization_id)))
     )
-    SELECT DISTINCT 'user', c.user_id, h.access, h.id, h.subject_kind, h.subject_id, h.pattern, h.confined_to
-      FROM held h
-     CROSS JOIN LATERAL (
-        SELECT h.user_id WHERE h.user_id IS NOT NULL
-        UNION ALL SELECT h.subject_id WHERE h.user_id IS NULL AND h.subject_kind = 'user'
-        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, h.subject_kind, h.subject_id) m
-                   WHERE h.user_id IS NULL AND h.subject_kind IN ('group', 'organization')
-        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'group', h.group_id) m
-                   WHERE h.user_id IS NULL AND h.subject_kind = 'everyone' AND h.group_id IS NOT NULL
-        UNION ALL SELECT m.user_id COLLATE "default" FROM usher.members_at(openings.at, 'organization', h.organization_id) m
-                   WHERE h.user_id IS NULL AND h.subject_kind = 'everyone' AND h.group_id IS NULL AND h.organization_id IS NOT NULL
-     ) c (user_id)
-     CROSS JOIN LATERAL usher.is_active_at(openings.at, c.user_id)
-           -- In one session the user must be a member of all these.
-     WHERE NOT EXISTS (
-        SELECT FROM (VALUES (h.subject_kind, h.subject_id, h.confined_to), ('organization', h.organization_id, h.confined_to),
-                            ('group', h.group_id, h.confined_to), ('organization', h.confined_to, NULL)) need (kind, id, organization_id)
-         WHERE need.id IS NOT NULL AND need.kind IN ('group', 'organization')
-           AND NOT EXISTS (SELECT FROM usher.memberships_at(openings.at, c.user_id) m
-                            WHERE m.kind = need.kind AND m.id = need.id
-                              AND (need.organization_id IS NULL OR m.organization_id = need.organization_id)))
+    SELECT DISTINCT 'user', p.user_id, p.access, p.id, p.subject_kind, p.subject_id, p.pattern, p.confined_to
+      FROM person p
     UNION ALL
     SELECT 'everyone', '', h.access, h.id, h.subject_kind, h.subject_id, h.pattern, h.confined_to
       FROM held h
@@ -161,9 +176,35 @@ LANGUAGE sql STABLE ROWS 100 AS $$
      CROSS JOIN LATERAL jsonb_each_text(k.patterns -> (openings.kind || 's')) p
       LEFT JOIN LATERAL unnest(k.organizations) o (id) ON true
      WHERE usher.holds_at(openings.at, k.created_at, k.expires_at, k.created_at, k.revoked_at)
-       AND k.routes && ARRAY['auth', 'authorize-user']
        AND (openings.access = 'read' OR p.value = openings.access)
        AND audit.pattern_matches(p.key, openings.id)
+       -- A key of an organization names a member of it.
+       AND (o.id IS NULL OR EXISTS (SELECT FROM usher.members_at(openings.at, 'organization', o.id) m
+                                     CROSS JOIN LATERAL usher.is_active_at(openings.at, m.user_id)))
+       AND ('authorize-user' = ANY (k.routes)
+            -- The token of a user, in a session of that organization.
+            OR 'auth' = ANY (k.routes)
+               AND (EXISTS (
+                    SELECT FROM person u
+                     WHERE (p.value = 'full' OR u.access = 'read')
+                       AND (o.id IS NULL
+                            OR EXISTS (SELECT FROM usher.memberships_at(openings.at, u.user_id) m WHERE m.kind = 'organization' AND m.id = o.id)
+                               AND coalesce(u.confined_to = o.id, true)
+                               AND coalesce(u.organization_id = o.id, true)
+                               AND (u.subject_kind <> 'organization' OR u.subject_id = o.id)
+                               AND NOT EXISTS (
+                                    SELECT FROM (VALUES (CASE u.subject_kind WHEN 'group' THEN u.subject_id END), (u.group_id)) need (id)
+                                     WHERE need.id IS NOT NULL
+                                       AND NOT EXISTS (SELECT FROM usher.memberships_at(openings.at, u.user_id) m
+                                                        WHERE m.kind = 'group' AND m.id = need.id AND m.organization_id = o.id))))
+                    OR EXISTS (
+                    SELECT FROM held h
+                     WHERE h.subject_kind = 'everyone' AND num_nulls(h.user_id, h.organization_id, h.group_id) = 3
+                       AND (p.value = 'full' OR h.access = 'read')
+                       AND (h.confined_to IS NULL AND (o.id IS NOT NULL OR usher.has_active_user(openings.at))
+                            OR h.confined_to = o.id
+                            OR o.id IS NULL AND EXISTS (SELECT FROM usher.members_at(openings.at, 'organization', h.confined_to) m
+                                                   CROSS JOIN LATERAL usher.is_active_at(openings.at, m.user_id))))))
 $$;
 
 CREATE OR REPLACE FUNCTION usher.check_question(kind text, id text, access text DEFAULT 'read') RETURNS void
@@ -194,4 +235,4 @@ BEGIN
     RETURN QUERY SELECT o.* FROM usher.openings(NULL, who_can.kind, who_can.id, who_can.access) o;
 END
 $$;
-COMMENT ON FUNCTION audit.who_can(text, text, text) IS 'Who can open the room or store now, and by which grants: those that have a session in which usher would issue a token for it. access is read (who can read or more) or full. Users who are disabled or not in the directory are left out. An API key stands here where its scope covers the id: with the route authorize-user for anyone, with auth for users who can themselves.';
+COMMENT ON FUNCTION audit.who_can(text, text, text) IS 'Who can open the room or store now, and by which grants: those that have a session in which usher would issue a token for it. access is read (who can read or more) or full. Users who are disabled or not in the directory are left out. An API key stands here where a token can be had with it that opens the id: its scope covers the id; a key of an organization needs an active member there; with the route authorize-user it may name anyone, with auth alone a user must have access of their own, no more than the scope gives.';

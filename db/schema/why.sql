@@ -35,10 +35,15 @@ LANGUAGE sql STABLE ROWS 20 AS $$
           FROM usher.grants g
          WHERE g.resource_kind = why.kind AND g.pattern = ANY (usher.plain_patterns(why.id))
         UNION
+        -- A template of anybody's, but for subjects of which it names another:
+        -- it gives those nothing of this id.
         SELECT g.id
           FROM template t
-         CROSS JOIN LATERAL (VALUES ('everyone', ''), ('user', t.user_id), ('organization', t.organization_id), ('group', t.group_id)) s (kind, id)
-         CROSS JOIN LATERAL usher.grants_of(why.kind, t.pattern, s.kind, s.id) g
+          JOIN usher.grants g ON g.resource_kind = why.kind AND g.pattern = t.pattern
+         WHERE g.subject_kind = 'everyone'
+            OR g.subject_kind = 'user' AND (t.user_id IS NULL OR g.subject_id = t.user_id)
+            OR g.subject_kind = 'organization' AND (t.organization_id IS NULL OR g.subject_id = t.organization_id)
+            OR g.subject_kind = 'group' AND (t.group_id IS NULL OR g.subject_id = t.group_id)
         UNION
         SELECT g.id
           FROM (SELECT 'user' AS kind, why.user_id AS id
@@ -59,7 +64,9 @@ LANGUAGE sql STABLE ROWS 20 AS $$
                g.valid_from, g.valid_until, g.created_at, g.revoked_at, g.revoked_by, g.revoke_reason,
                t.user_id, t.organization_id, t.group_id,
                t.pattern IS NOT NULL OR g.pattern = g.template_shape AND g.pattern = ANY (usher.plain_patterns(why.id)) AS matches,
-               c.grant_id IS NOT NULL AS counts
+               c.grant_id IS NOT NULL AS counts,
+               CASE g.subject_kind WHEN 'everyone' THEN 'for everyone' WHEN 'user' THEN 'for user ' || g.subject_id
+                                   ELSE format('as member of %s %s', g.subject_kind, g.subject_id) END AS through
           FROM candidate
           JOIN usher.grants g ON g.id = candidate.id
           LEFT JOIN template t ON t.pattern = g.pattern
@@ -69,15 +76,16 @@ LANGUAGE sql STABLE ROWS 20 AS $$
            CASE WHEN u.disabled IS NULL THEN format('The directory does not list user %s.', why.user_id)
                 WHEN u.disabled THEN format('User %s is disabled.', why.user_id)
                 WHEN r.access = 'none' THEN 'No grant counts.'
-                ELSE format('These grants count: %s.', r.ids) END
-      FROM (SELECT coalesce(max(j.access) FILTER (WHERE j.access = 'full'), max(j.access), 'none') AS access,
-                   string_agg(j.id::text, ', ' ORDER BY j.id) AS ids
+                WHEN r.grants = 1 THEN format('Grant %s counts, %s.', r.first, r.first_through)
+                ELSE format('%s grants count: %s.', r.grants, r.list) END
+      FROM (SELECT coalesce(max(j.access) FILTER (WHERE j.access = 'full'), max(j.access), 'none') AS access, count(*) AS grants,
+                   min(j.id) AS first, min(j.through) AS first_through, string_agg(format('%s (%s)', j.id, j.through), ', ' ORDER BY j.id) AS list
               FROM judged j WHERE j.counts) r
       LEFT JOIN usher.directory_user(why.user_id) u ON true
     UNION ALL
     SELECT j.id, j.subject_kind, j.subject_id, j.confined_to, j.pattern, j.access,
            greatest(j.valid_from, j.created_at), least(j.valid_until, j.revoked_at), j.matches, j.counts,
-           CASE WHEN j.counts THEN coalesce('It counts where organization ' || j.confined_to || ' is active.', 'It counts.')
+           CASE WHEN j.counts THEN format('It counts, %s%s.', j.through, ', where organization ' || j.confined_to || ' is active')
                 WHEN NOT audit.is_template(why.kind, j.pattern) THEN 'Its pattern is not valid: it is skipped.'
                 WHEN NOT j.matches THEN 'Its pattern does not match the id.'
                 WHEN j.revoked_at IS NOT NULL THEN format('It was revoked at %s by %s%s.', d.revoked_at, j.revoked_by, ': ' || j.revoke_reason)
