@@ -451,3 +451,46 @@ func TestErrorsHaveDetailAndHint(t *testing.T) {
 		t.Errorf("Ready() = %v, want the detail and the hint", err)
 	}
 }
+
+// A grant comes with its end, so that a token expires with it: afterwards nobody
+// holds what it gave.
+func TestTokensEndWithTheirGrants(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	exec(t, pg, `INSERT INTO usher.users (id, created_by) VALUES ('ada', 't');
+		INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by, valid_until) VALUES
+			('user', 'ada', 'room', 'a', 'full', 't', now() + interval '20 seconds'),
+			('everyone', '', 'room', 'b', 'read', 't', NULL)`)
+	var end time.Time
+	if err := pg.Pool.QueryRow(t.Context(), "SELECT valid_until FROM usher.grants WHERE pattern = 'a'").Scan(&end); err != nil {
+		t.Fatal(err)
+	}
+	directory, err := open(t, pg).Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := directory.PrincipalByUser(t.Context(), "ada", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := map[string]bool{}
+	for _, g := range p.Grants {
+		ends[g.Template.String()] = g.Until.Equal(end)
+	}
+	if !ends["a"] || ends["b"] || len(ends) != 2 {
+		t.Errorf("grants that end at %s: %v, want a alone", end, ends)
+	}
+	key, err := session.GenerateKey(session.EdDSA, session.KeyTimes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := session.NewIssuer(session.IssuerConfig{Issuer: "https://auth.example.com", Keys: session.NewKeyring(key)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := p.Prepare(issuer, session.Request{Room: "a"})
+	token, err := s.Authorize()
+	if err != nil || !token.ExpiresAt.Equal(end.Truncate(time.Second)) {
+		t.Errorf("the token expires at %s, %v; want %s", token.ExpiresAt, err, end.Truncate(time.Second))
+	}
+}
