@@ -44,7 +44,8 @@ const snakeCase = {
   },
 };
 
-const inSnakeCase = {
+// Functions, because the plugins of Better Auth 1.6 share and change their schemas.
+const inSnakeCase = () => ({
   ...snakeCase,
   plugins: [
     organization({
@@ -58,9 +59,9 @@ const inSnakeCase = {
     }),
     admin({ schema: { user: { fields: { banExpires: 'ban_expires', banReason: 'ban_reason' } }, session: { fields: { impersonatedBy: 'impersonated_by' } } } }),
   ],
-};
+});
 
-const renamed = {
+const renamed = () => ({
   plugins: [
     organization({
       teams: { enabled: true },
@@ -71,7 +72,7 @@ const renamed = {
     }),
     admin({ schema: { user: { fields: { banned: 'is_banned' } } } }),
   ],
-};
+});
 
 for (const { name, options, refused, flags } of [
   { name: 'the snake_case names are found', options: inSnakeCase, refused: [], flags: [] },
@@ -89,7 +90,7 @@ for (const { name, options, refused, flags } of [
 ]) {
   test(name, async () => {
     await database.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
-    const app = await startApp({ url, secret, databaseUrl: usher.databaseUrl, ...options });
+    const app = await startApp({ url, secret, databaseUrl: usher.databaseUrl, ...options() });
     try {
       for (const [flags, error] of refused) assert.throws(() => usher.command('directory', 'use', 'better-auth', ...flags), error);
       const reads = usher.command('directory', 'use', 'better-auth', ...flags);
