@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -82,11 +81,7 @@ func TestEnsureSigningKeyAtTheSameTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock, err := os.ReadFile("queries/lock_signing_keys.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, first, string(lock))
+	run(t, first, "SELECT FROM usher.locks WHERE name = 'signing_keys' FOR UPDATE")
 	run(t, first, `INSERT INTO usher.signing_keys (kid, alg, public_key, encrypted_key, published_at, signs_from)
 		VALUES ('first', 'EdDSA', '', '', now(), now())`)
 	ended := make(chan error, 1)
