@@ -193,6 +193,11 @@ func (e *examination) configuration() {
 	if err != nil {
 		e.fault(check, "correct --audiences and --token-ttl", "%s", plain(err))
 	}
+	for _, k := range e.sharedKinds() {
+		e.warn(check, "have each client name its audience, or list the one that clients expect first in --audiences", "%s all take %s: a request that names no audience gets a token for %s",
+			cell(strings.Join(k.audiences, ", ")), k.kind, cell(k.audiences[0]))
+		faults++
+	}
 	credentials, err := e.credentials()
 	if err == nil {
 		_, err = identity.NewReader(credentials)

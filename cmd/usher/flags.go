@@ -108,6 +108,36 @@ func (f *tokenFlags) issuer(url string, keys *session.Keyring) (*session.Issuer,
 	return session.NewIssuer(cfg)
 }
 
+// A sharedKind is a kind of resource that several audiences take. A token for
+// it is the first one's if the request names no audience.
+type sharedKind struct {
+	kind      string
+	audiences []string
+}
+
+// sharedKinds returns nothing if the audiences cannot be parsed.
+func (f *tokenFlags) sharedKinds() (shared []sharedKind) {
+	audiences, err := session.ParseAudiences(f.Audiences)
+	if err != nil {
+		return nil
+	}
+	rooms, stores := sharedKind{kind: "rooms"}, sharedKind{kind: "stores"}
+	for _, a := range audiences {
+		if a.Rooms {
+			rooms.audiences = append(rooms.audiences, a.Name)
+		}
+		if a.Stores {
+			stores.audiences = append(stores.audiences, a.Name)
+		}
+	}
+	for _, k := range []sharedKind{rooms, stores} {
+		if len(k.audiences) > 1 {
+			shared = append(shared, k)
+		}
+	}
+	return shared
+}
+
 // webFlags say who may call.
 type webFlags struct {
 	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie, with or without the prefix __Secure- or __Host-."`

@@ -80,6 +80,9 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 	if !strings.HasPrefix(c.SessionCookie, "__Host-") && !strings.HasPrefix(c.SessionCookie, "__Secure-") {
 		logger.WarnContext(ctx, "the session cookie's name has no __Host- or __Secure- prefix: sibling domains can set it", "cookie", c.SessionCookie)
 	}
+	for _, k := range c.sharedKinds() {
+		logger.WarnContext(ctx, "several audiences take the same kind: a request that names no audience gets a token for the first", "kind", k.kind, "chosen", k.audiences[0], "others", k.audiences[1:])
+	}
 	logger.InfoContext(ctx, "serving", "url", c.URL, "listen", cfg.Public.Addr().String(), "ops_listen", cfg.Ops.Addr().String())
 	if err := s.Run(ctx); err != nil {
 		logger.ErrorContext(ctx, "ended with an error", "error", err.Error())

@@ -343,6 +343,37 @@ func jti(token string) string {
 }
 
 // A log that nobody reads stops neither requests nor the shutdown.
+// usher serve warns where the order of the audiences decides which is chosen.
+func TestServeWarnsOfAudiencesOfOneKind(t *testing.T) {
+	t.Parallel()
+	prod := newProduction(t)
+	prod.env = append(prod.env, "USHER_AUDIENCES=both=rooms+stores,livestore=stores")
+	u, _, _ := prod.serve(t)
+	const warning = "several audiences take the same kind: a request that names no audience gets a token for the first"
+	if kind, chosen := logged(u, warning, "kind"), logged(u, warning, "chosen"); kind != "stores" || chosen != "both" {
+		t.Errorf("warns of kind %q and audience %q, want stores and both: %s", kind, chosen, u.log)
+	}
+	if n := strings.Count(u.log.String(), warning); n != 1 {
+		t.Errorf("warns %d times, want once: one audience takes rooms", n)
+	}
+}
+
+func TestSharedKinds(t *testing.T) {
+	t.Parallel()
+	for audiences, want := range map[string]string{
+		"liveblocks=rooms,livestore=stores":  "[]",
+		"all=rooms+stores":                   "[]",
+		"a=rooms,b=rooms,c=stores":           "[{rooms [a b]}]",
+		"livestore=stores,both=rooms+stores": "[{stores [livestore both]}]",
+		"a=rooms+stores,b=stores+rooms":      "[{rooms [a b]} {stores [a b]}]",
+		"none":                               "[]",
+	} {
+		if got := fmt.Sprint((&tokenFlags{Audiences: audiences}).sharedKinds()); got != want {
+			t.Errorf("%s: %s, want %s", audiences, got, want)
+		}
+	}
+}
+
 func TestServeWithAStalledLog(t *testing.T) {
 	t.Parallel()
 	prod := newProduction(t)
