@@ -13,8 +13,8 @@ import (
 	"github.com/usher-auth/usher/internal/principal"
 )
 
-// adminTimeout bounds one call of an administrator: nobody's request waits for
-// it, and what deletes an organization may end many grants.
+// adminTimeout bounds one administrator call. It is long: no user's request waits
+// for it, and deleting an organization may end many grants.
 const adminTimeout = 30 * time.Second
 
 const insufficientPrivilege = "42501" // PostgreSQL, appendix A
@@ -31,9 +31,9 @@ func refuseExisting(s admin.Subject) error {
 	return refuse(admin.ErrExists, "%s already exists: choose another id", s)
 }
 
-// failed turns what an operation ran into, nil included, into what leaves this
-// package. Constraints that mean something to the caller are the operation's
-// own to map.
+// failed turns an operation's error, which may be nil, into the error that this
+// package returns. Each operation maps the constraints that mean something to
+// its caller.
 func failed(operation string, err error) error {
 	if _, ok := errors.AsType[*admin.Refusal](err); ok || err == nil {
 		return err
@@ -95,8 +95,8 @@ func list[T any](ctx context.Context, q querier, operation, sql string, args pgx
 }
 
 // transact runs fn in a transaction, READ COMMITTED: each statement sees what
-// was committed before it, so that one which waited for a lock sees why. Where
-// ctx is of a change that [DB.Once] runs, it is that one's transaction.
+// was committed before it, so a statement that waited for a lock sees the other's
+// changes. If ctx comes from [DB.Once], fn runs in the transaction of that call.
 func (db *DB) transact(ctx context.Context, operation string, fn func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
@@ -120,7 +120,7 @@ func (db *DB) transactAs(ctx context.Context, actor admin.Actor, operation strin
 	})
 }
 
-// deleteSubject runs a DELETE by id and reports what its trigger took along.
+// deleteSubject runs a DELETE by id and reports what its trigger ended with it.
 func deleteSubject(ctx context.Context, tx pgx.Tx, s admin.Subject, sql string) (admin.Deletion, error) {
 	deleted, err := tx.Exec(ctx, sql, pgx.StrictNamedArgs{"id": s.ID})
 	if err != nil {
@@ -132,11 +132,11 @@ func deleteSubject(ctx context.Context, tx pgx.Tx, s admin.Subject, sql string) 
 	return queryRow[admin.Deletion](ctx, tx, statement("taken_along"), nil)
 }
 
-// lockSubject refuses a subject that is not there, and keeps one that is from
-// being deleted until the transaction ends. A directory that is not usher's own
-// is only asked: its deletions are not usher's to stop. There an organization or
-// a group is known by its members alone, so that one without any may be new: it
-// is let through with a warning.
+// lockSubject refuses a subject that does not exist, and keeps one that does from
+// being deleted until the transaction ends. An application's directory is only
+// asked: usher cannot stop its deletions. There, an organization or a group is
+// known only by its members. One without members may be new, so it is accepted
+// with a warning.
 func lockSubject(ctx context.Context, tx pgx.Tx, s admin.Subject) (warning string, err error) {
 	if s.Kind == admin.EveryoneKind {
 		return "", nil
@@ -171,8 +171,8 @@ func (db *DB) checkOwnDirectory(ctx context.Context, operation string) error {
 	})
 }
 
-// checkID refuses an id that usher could not put into a token, or that would
-// read as another.
+// checkID refuses an id that usher could not put into a token, or that could be
+// read as another id.
 func checkID(kind, id string) error {
 	if fault := principal.IDFault(id); fault != "" {
 		return refuse(admin.ErrInvalid, "the %s id %.64q %s", kind, id, fault)

@@ -10,9 +10,9 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// AddAdminKey keeps a key of the admin API. A third live one of a name is
-// [admin.ErrExists]: two are for rotation. The role must own the table: that of usher
-// serve may not add keys.
+// AddAdminKey adds a key of the admin API. A name may have two active keys, for
+// rotation; a third is [admin.ErrExists]. The role must own the table: the role of
+// usher serve may not add keys.
 func (db *DB) AddAdminKey(ctx context.Context, k admin.NewKey, actor admin.Actor) (added admin.Key, err error) {
 	err = db.transactAs(ctx, actor, "add admin key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if _, err := tx.Exec(ctx, statement("lock_admin_keys")); err != nil {
@@ -33,14 +33,14 @@ func (db *DB) AddAdminKey(ctx context.Context, k admin.NewKey, actor admin.Actor
 	return added, err
 }
 
-// AdminKeys lists the keys by name, with the revoked ones where all are asked
-// for.
+// AdminKeys lists the keys by name. all includes the revoked ones.
 func (db *DB) AdminKeys(ctx context.Context, all bool) ([]admin.Key, error) {
 	return list[admin.Key](ctx, db.pool, "list admin keys", statement("list_admin_keys"), pgx.StrictNamedArgs{"all": all})
 }
 
-// RevokeAdminKey ends a key at the next request. One that is not there, or is
-// revoked already, is [admin.ErrNotFound]. The role must own the table.
+// RevokeAdminKey revokes a key, from the next request on. If the key does not
+// exist or is already revoked, the error is [admin.ErrNotFound]. The role must own
+// the table.
 func (db *DB) RevokeAdminKey(ctx context.Context, id string, actor admin.Actor) (revoked admin.Key, err error) {
 	err = db.transactAs(ctx, actor, "revoke admin key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		revoked, err = queryRow[admin.Key](ctx, tx, statement("revoke_admin_key"), pgx.StrictNamedArgs{"id": id, "actor": actor})
@@ -55,9 +55,9 @@ func (db *DB) RevokeAdminKey(ctx context.Context, id string, actor admin.Actor) 
 	return revoked, err
 }
 
-// AdminKey returns the name and role of the key of that ID and secret. The
-// errors are [admin.ErrKeyUnknown], which is also that of a wrong secret,
-// [admin.ErrKeyRevoked] and [admin.ErrKeyExpired].
+// AdminKey returns the name and role of the key with that ID and secret. The
+// errors are [admin.ErrKeyUnknown], also for a wrong secret, [admin.ErrKeyRevoked]
+// and [admin.ErrKeyExpired].
 func (db *DB) AdminKey(ctx context.Context, id string, secretHash [sha256.Size]byte) (admin.Key, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()

@@ -13,8 +13,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// AddAPIKey keeps a key. A third live one of a name is [admin.ErrExists]: two are
-// for rotation.
+// AddAPIKey adds a key. A name may have two active keys, for rotation; a third is
+// [admin.ErrExists].
 func (db *DB) AddAPIKey(ctx context.Context, k admin.NewAPIKey, actor admin.Actor) (added admin.APIKey, err error) {
 	err = db.transactAs(ctx, actor, "add API key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if _, err := tx.Exec(ctx, statement("lock_api_keys")); err != nil {
@@ -35,15 +35,15 @@ func (db *DB) AddAPIKey(ctx context.Context, k admin.NewAPIKey, actor admin.Acto
 	return added, err
 }
 
-// APIKeys lists the keys by name, with the revoked ones where all are asked for.
+// APIKeys lists the keys by name. all includes the revoked ones.
 func (db *DB) APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPlace]) ([]admin.APIKey, error) {
 	return list[admin.APIKey](ctx, db.pool, "list API keys", statement("list_api_keys"), pgx.StrictNamedArgs{
 		"all": all, "after_name": page.After.Name, "after": page.After.CreatedAt, "after_id": page.After.ID, "limit": page.Limit,
 	})
 }
 
-// RevokeAPIKey ends a key at the next request. One that is not there, or is
-// revoked already, is [admin.ErrNotFound].
+// RevokeAPIKey revokes a key, from the next request on. If the key does not exist
+// or is already revoked, the error is [admin.ErrNotFound].
 func (db *DB) RevokeAPIKey(ctx context.Context, id string, actor admin.Actor) (revoked admin.APIKey, err error) {
 	err = db.transactAs(ctx, actor, "revoke API key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		revoked, err = queryRow[admin.APIKey](ctx, tx, statement("revoke_api_key"), pgx.StrictNamedArgs{"id": id, "actor": actor})
@@ -70,12 +70,12 @@ type apiKeyRow struct {
 	NoteUse       bool
 }
 
-// PrincipalByAPIKey returns the key of that ID and secret, and what a token
-// for the user that it names rests on, in one round trip. An organization that
-// is named counts as a session's does. Without a user there is no principal.
+// PrincipalByAPIKey returns the key with that ID and secret, and the principal for
+// the named user, in one round trip. A named organization counts like a session's
+// active one. Without a user there is no principal.
 //
-// The errors are [principal.ErrAPIKeyUnknown], which is also that of a wrong
-// secret, [principal.ErrAPIKeyRevoked] and [principal.ErrAPIKeyExpired].
+// The errors are [principal.ErrAPIKeyUnknown], also for a wrong secret,
+// [principal.ErrAPIKeyRevoked] and [principal.ErrAPIKeyExpired].
 func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash [sha256.Size]byte, user, organization string) (*principal.APIKey, *principal.Principal, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -124,8 +124,8 @@ func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash
 	return key, p, nil
 }
 
-// isSecret reports whether what a key's bearer shows is what is kept of it: kept
-// is empty for a key that is not there, which takes as long to find out.
+// isSecret reports whether the secret that a caller sent matches the stored hash.
+// kept is empty for an unknown key, for which the comparison takes as long.
 func isSecret(kept []byte, shown [sha256.Size]byte) bool {
 	var dummy [sha256.Size]byte
 	if len(kept) != len(dummy) {
@@ -135,8 +135,8 @@ func isSecret(kept []byte, shown [sha256.Size]byte) bool {
 	return subtle.ConstantTimeCompare(kept, shown[:]) == 1
 }
 
-// noteUse writes when a key was last used, off the caller's path and at most
-// once a minute. Losing it loses nothing.
+// noteUse records when a key was last used, at most once a minute. The caller does
+// not wait for it, and a lost update does no harm.
 func (d *Directory) noteUse(ctx context.Context, results pgx.BatchResults, id string) {
 	_ = results.Close()
 	ctx = context.WithoutCancel(ctx)

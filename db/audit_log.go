@@ -28,17 +28,16 @@ const (
 	writers = 2
 	// maxGathering bounds how long a batch waits for rows.
 	maxGathering = 2 * time.Millisecond
-	// maxClockSkew is how far the time of a denial may be from the database's:
-	// well within what the table takes.
+	// maxClockSkew is how far the time of a denial may be from the database's
+	// clock. It is well within what the table's constraint accepts.
 	maxClockSkew = 30 * time.Second
-	// maxWaiting bounds the rows in the queue. Beyond it, requests are turned
-	// away at once.
+	// maxWaiting bounds the rows in the queue. Beyond it, requests fail at once.
 	maxWaiting = 4 * 1024
 )
 
-// An AuditLog writes decisions by group commit: all requests that wait are
-// written by one INSERT in one transaction, and the next batch goes out when a
-// commit has returned; two are on their way at most. Safe for concurrent use.
+// An AuditLog writes decisions by group commit: one INSERT in one transaction
+// writes the rows of all waiting requests, and the next batch is sent when a
+// commit returns. At most two batches are in flight. Safe for concurrent use.
 type AuditLog struct {
 	db      *DB
 	replica string
@@ -91,14 +90,14 @@ func nonEmpty(text *string) *string {
 	return text
 }
 
-// An AuditLogConfig says what an [AuditLog] needs. All fields are required.
+// An AuditLogConfig configures an [AuditLog]. All fields are required.
 type AuditLogConfig struct {
 	Replica  string // names this process in its rows
 	Registry prometheus.Registerer
 }
 
-// StartAuditLog starts the log's writers. The caller closes it, after the last
-// Record.
+// StartAuditLog starts the log's writers. The caller must call Close after the
+// last Record.
 func (db *DB) StartAuditLog(cfg AuditLogConfig) *AuditLog {
 	a := &AuditLog{
 		db:      db,
@@ -128,16 +127,16 @@ func (db *DB) StartAuditLog(cfg AuditLogConfig) *AuditLog {
 	return a
 }
 
-// Close writes what waits and stops. A Record that comes later is refused.
+// Close writes the waiting rows and stops the writers. A later Record fails.
 func (a *AuditLog) Close() {
 	close(a.stop)
 	<-a.stopped
 }
 
-// Record returns once the decision is committed. On any error, and in
-// particular where ctx ends first, the row may or may not be there: then no
-// token may leave, so that the audit stays a superset of the tokens. A fault
-// of the database is [principal.ErrUnavailable].
+// Record returns once the decision is committed. On any error, also if ctx ends
+// first, the row may or may not exist. The caller must then not send the token, so
+// that the audit has a row for every token. A database fault is
+// [principal.ErrUnavailable].
 func (a *AuditLog) Record(ctx context.Context, d *audit.Decision) error {
 	var ip netip.Prefix
 	if d.IP.IsValid() {
@@ -169,10 +168,11 @@ func (a *AuditLog) Record(ctx context.Context, d *audit.Decision) error {
 
 var errLogClosed = errors.New("the log is closed")
 
-// run writes batch after batch. Who was just answered is about to come back:
-// without a moment for them, the first one would be written alone, and all the
-// others wait for that. So a batch waits until it is as large as the last one,
-// for a part of the time that the last one took: never for a caller who is alone.
+// run writes batch after batch. Callers that were just answered soon send their next
+// row. Without a short wait, the first of them would be written alone, and the
+// others would wait for that commit. So a batch waits until it is as large as the
+// last one, for at most a part of the time that the last one took. A single caller
+// never waits.
 func (a *AuditLog) run() {
 	batch := make([]*pendingRow, 0, maxBatch)
 	var took time.Duration
@@ -237,10 +237,10 @@ func (a *AuditLog) write(batch []*pendingRow) {
 	})
 }
 
-// restamp gives denials the database's time where it refused rows for theirs,
-// and reports whether it did. Before the look-up, a denial has the time of the
-// replica, whose clock may be wrong; a flood's row may have waited for the
-// database. The time of a token is the database's own.
+// restamp gives denials the database's time if it refused the rows for their times,
+// and reports whether it changed any. A denial before the look-up has the
+// replica's time, whose clock may be wrong, and a flood's row may have waited for
+// the database. A token always has the database's time.
 func (a *AuditLog) restamp(ctx context.Context, rows []*pendingRow, refused error) (restamped bool) {
 	if !violates(refused, checkViolation, "decisions_times") {
 		return false

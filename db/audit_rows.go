@@ -18,8 +18,7 @@ import (
 	"github.com/usher-auth/usher/audit"
 )
 
-// decisionRow is a row of audit.decision_leaves, as it may be after somebody
-// changed it.
+// decisionRow is a row of audit.decision_leaves. Somebody may have tampered with it.
 type decisionRow struct {
 	ID                      int64
 	RecordedAt              pgtype.Timestamptz
@@ -54,8 +53,8 @@ type decisionRow struct {
 	Digest                  []byte
 }
 
-// record returns the row without its personal data, or what it holds that
-// usher does not write.
+// record returns the row without its personal data. The error names content that
+// usher never writes.
 func (r *decisionRow) record() (audit.Record, error) {
 	record := audit.Record{
 		ID: r.ID, IssuedAt: timeOf(r.IssuedAt), RecordedAt: timeOf(r.RecordedAt), Result: r.Result, Reason: r.Reason,
@@ -86,8 +85,8 @@ func (r *decisionRow) record() (audit.Record, error) {
 	return record, err
 }
 
-// fault says how the row contradicts its own digests; it is empty where it does
-// not. A row whose digests were changed with it contradicts its leaf.
+// fault says how the row contradicts its own digests, and is empty if it does not.
+// A row whose digests were changed too contradicts its leaf.
 func (r *decisionRow) fault() string {
 	record, err := r.record()
 	if err != nil {
@@ -132,7 +131,7 @@ func (r *changeRow) leaf() tlog.Hash {
 	return audit.ChangeLeaf(r.ID, timeOf(r.RecordedAt), r.Digest)
 }
 
-// timeOf keeps infinite times apart, which usher never writes.
+// timeOf distinguishes infinite times, which usher never writes.
 func timeOf(t pgtype.Timestamptz) time.Time {
 	switch t.InfinityModifier {
 	case pgtype.Infinity:
@@ -144,8 +143,8 @@ func timeOf(t pgtype.Timestamptz) time.Time {
 	return t.Time
 }
 
-// arrayLiteral writes a Postgres array, empty for none: a column of arrays
-// cannot pass through unnest.
+// arrayLiteral writes a Postgres array as text, because unnest cannot take a column
+// of arrays. It is empty for an empty array.
 func arrayLiteral(ids []int64) string {
 	if len(ids) == 0 {
 		return ""
@@ -178,7 +177,7 @@ func parseArray(text string) (ids []int64, err error) {
 	return ids, nil
 }
 
-// codesLiteral writes a Postgres array of codes, empty for none.
+// codesLiteral writes a Postgres array of codes. It is empty for an empty array.
 func codesLiteral(codes []string) string {
 	if len(codes) == 0 {
 		return ""

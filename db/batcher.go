@@ -8,9 +8,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// halve runs do for a batch and answers each item. A batch that Postgres refuses
-// for what it was asked is halved, so that one item does not fail the others:
-// its data, or a function of the directory that raises an error for it.
+// halve runs do for a batch and answers each item. A batch that Postgres refuses for
+// its content is split in half, so that one item does not fail the others. The
+// cause may be an item's data, or a directory function that raises an error for it.
 func halve[T any](batch []T, do func([]T) error, answer func(T, error)) {
 	err := do(batch)
 	if err != nil && len(batch) > 1 && isStatementFault(err) {
@@ -24,10 +24,10 @@ func halve[T any](batch []T, do func([]T) error, answer func(T, error)) {
 	}
 }
 
-// isStatementFault reports whether the server refused a statement for what it
-// is or reads. Where the connection, the server's resources, a lock, a time
-// limit, a concurrent transaction or the system failed, halves would fail, too,
-// and each would take its time.
+// isStatementFault reports whether the server refused a statement for its content or
+// the data that it reads. If the cause is the connection, the server's resources, a
+// lock, a timeout, a concurrent transaction or the system, the halves would fail
+// too, each after its own delay.
 func isStatementFault(err error) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || len(pgErr.Code) != 5 {
@@ -40,10 +40,10 @@ func isStatementFault(err error) bool {
 	return pgErr.Code != lockNotAvailable
 }
 
-// A batcher gathers what waits, so that one statement serves many callers:
-// while its workers are busy, items queue up, and whoever is free takes all of
-// them. It has no goroutine while nothing waits, and needs no closing. Its
-// callers bound how many items may wait.
+// A batcher collects waiting items, so that one statement serves many callers: while
+// its workers are busy, items queue up, and the next free worker takes all of them.
+// It has no goroutine while nothing waits, and needs no Close. Its callers bound
+// how many items may wait.
 type batcher[T any] struct {
 	do      func(batch []T)
 	most    int // items in a batch

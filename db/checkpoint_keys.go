@@ -16,8 +16,8 @@ import (
 	"github.com/usher-auth/usher/internal/keyencryption"
 )
 
-// ErrNoCheckpointKey says that nothing signs the audit's checkpoints: its rows
-// are kept, but not sealed.
+// ErrNoCheckpointKey says that the database has no key to sign the audit's
+// checkpoints. The audit's rows are stored, but not sealed.
 var ErrNoCheckpointKey = errors.New("db: no key signs the audit's checkpoints: run usher migrate up with the key encryption key")
 
 // A CheckpointKey is the public half of a key that signs the audit's
@@ -28,13 +28,13 @@ type CheckpointKey struct {
 	CreatedAt time.Time `json:"createdAt"`
 }
 
-// CheckpointKeys lists the keys, the newest first: that one signs.
+// CheckpointKeys lists the keys, newest first. The newest one signs.
 func (db *DB) CheckpointKeys(ctx context.Context) ([]CheckpointKey, error) {
 	return list[CheckpointKey](ctx, db.pool, "list checkpoint keys", statement("list_checkpoint_keys"), nil)
 }
 
-// EnsureCheckpointKey makes the key that signs the audit's checkpoints, its
-// private half sealed, where there is none yet. The role must own the table.
+// EnsureCheckpointKey creates the key that signs the audit's checkpoints if there
+// is no key yet. Its private half is stored encrypted. The role must own the table.
 func (db *DB) EnsureCheckpointKey(ctx context.Context, encryption *keyencryption.Ring, actor admin.Actor) error {
 	// The name says whose tree it is: no two databases have the same.
 	name := "usher-audit-" + strings.ToLower(rand.Text()[:13])
@@ -58,7 +58,7 @@ func (db *DB) EnsureCheckpointKey(ctx context.Context, encryption *keyencryption
 
 func checkpointKeyContext(name string) string { return "usher.checkpoint_keys\x00" + name }
 
-// checkpointSigner opens the key that signs, or returns [ErrNoCheckpointKey].
+// checkpointSigner decrypts the signing key, or returns [ErrNoCheckpointKey].
 func (db *DB) checkpointSigner(ctx context.Context, encryption *keyencryption.Ring) (note.Signer, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()

@@ -15,22 +15,21 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// Foreign reports whether the directory is an application's: claims then
-// select among what it lists, and are never written down.
+// Foreign reports whether the directory is an application's. Claims then only
+// select among what the directory lists, and are never stored.
 func (d *Directory) Foreign() bool { return d.foreign.Load() }
 
-// PrincipalByClaims returns what a token for the user of an identity provider's
-// token rests on: [Directory.PrincipalByUser] in the active organization, until
-// the provider's token ends.
+// PrincipalByClaims returns the principal for the user of an identity provider's
+// token: [Directory.PrincipalByUser] in the active organization, until the
+// provider's token expires.
 //
-// In usher's own directory, what the provider says and the directory does not
-// is first written down, with the provider as its maker: the user, members of
-// the info, the active organization's membership; and of what the provider
-// lists as a whole, the memberships that it made before and lists no more are
-// ended. What others made stays, and so does a user who is disabled. A token that
-// was issued before one that was accepted already writes nothing. Where nothing
-// is new, only the time of the newest token is written, for tokens that say
-// something of memberships.
+// In usher's own directory, it first stores what is new in the claims, with the
+// provider as the actor: the user, members of the info, and the membership in the
+// active organization. If the provider lists all organizations or groups, it also
+// ends the memberships that this provider made and no longer lists. Memberships
+// made by others stay, and a disabled user stays disabled. A token issued before
+// one that was already accepted changes nothing. If nothing is new, it stores only
+// the time of the newest token, and only for tokens with memberships.
 func (d *Directory) PrincipalByClaims(ctx context.Context, c *principal.ProviderClaims) (*principal.Principal, error) {
 	p, err := d.principalOf(ctx, c)
 	if err != nil {
@@ -41,7 +40,7 @@ func (d *Directory) PrincipalByClaims(ctx context.Context, c *principal.Provider
 		return nil, unavailable("compare claims", err)
 	}
 	if news {
-		// Whatever Postgres has against them, the caller can only try again.
+		// Whatever the database error is, the caller can only try again.
 		if err := d.writeClaims(ctx, c); err != nil {
 			return nil, unavailable("write claims", err)
 		}
@@ -55,7 +54,7 @@ func (d *Directory) PrincipalByClaims(ctx context.Context, c *principal.Provider
 	return p, nil
 }
 
-// upstreamID hashes what one issuer calls a session, or a token.
+// upstreamID hashes one issuer's id of a session or a token.
 func (d *Directory) upstreamID(c *principal.ProviderClaims, id string) string {
 	if id == "" {
 		return ""
@@ -71,7 +70,7 @@ func (d *Directory) principalOf(ctx context.Context, c *principal.ProviderClaims
 	return d.await(ctx, &pendingLookUp{user: &c.UserID, organization: organization})
 }
 
-// isNews reports whether the claims say what usher's own directory does not.
+// isNews reports whether the claims contain something new to usher's own directory.
 func (d *Directory) isNews(ctx context.Context, c *principal.ProviderClaims, p *principal.Principal) (bool, error) {
 	switch {
 	case d.foreign.Load() || p.Disabled:
@@ -83,8 +82,8 @@ func (d *Directory) isNews(ctx context.Context, c *principal.ProviderClaims, p *
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	// Before the memberships are read: an older token that writes meanwhile is then
-	// either seen here, or sees this one.
+	// Must come before the memberships are read: an older token that writes at the same
+	// time is then either seen here, or sees this one.
 	if _, err := d.db.pool.Exec(ctx, statement("note_provider_token"), tokenArgs(c)); err != nil {
 		return false, err
 	}
@@ -95,13 +94,13 @@ func (d *Directory) isNews(ctx context.Context, c *principal.ProviderClaims, p *
 	return len(add)+len(end) > 0, err
 }
 
-// tokenArgs say of a token what usher.provider_tokens keeps.
+// tokenArgs are what usher.provider_tokens stores of a token.
 func tokenArgs(c *principal.ProviderClaims) pgx.StrictNamedArgs {
 	return pgx.StrictNamedArgs{"user_id": c.UserID, "issuer": c.Issuer, "issued_at": c.IssuedAt.Truncate(time.Microsecond)}
 }
 
-// addsActive reports whether the active organization is one to become a member of:
-// where the provider lists all of them, it is one of those or none.
+// addsActive reports whether to add a membership in the active organization. A
+// provider that lists all organizations lists the active one too.
 func addsActive(c *principal.ProviderClaims) bool {
 	return c.Organizations == nil && principal.IsID(c.Organization)
 }
@@ -165,8 +164,7 @@ func (d *Directory) changesOf(ctx context.Context, q querier, c *principal.Provi
 // actorOf names the provider in the history.
 func actorOf(c *principal.ProviderClaims) admin.Actor { return admin.Actor("issuer " + c.Issuer) }
 
-// writeClaims writes the claims down, unless the directory has become an
-// application's.
+// writeClaims stores the claims, unless the directory has become an application's.
 func (d *Directory) writeClaims(ctx context.Context, c *principal.ProviderClaims) error {
 	return d.db.transactAs(ctx, actorOf(c), "write claims", func(ctx context.Context, tx pgx.Tx) error {
 		var own bool
@@ -202,8 +200,8 @@ func (d *Directory) writeClaims(ctx context.Context, c *principal.ProviderClaims
 	})
 }
 
-// writeUser makes the user, if new, and the info; the user is then locked. It reports whether the user
-// is disabled.
+// writeUser creates the user if new, stores the info, and keeps the user locked. It
+// reports whether the user is disabled.
 func writeUser(ctx context.Context, tx pgx.Tx, c *principal.ProviderClaims) (disabled bool, err error) {
 	var info []byte // null where there is none
 	if len(c.Info) > 0 {
@@ -229,8 +227,8 @@ func writeUser(ctx context.Context, tx pgx.Tx, c *principal.ProviderClaims) (dis
 	return false, recordUser(ctx, tx, "user.update", user)
 }
 
-// writeMembership makes the membership, and first what it is in where that is
-// new: a group then belongs to no organization.
+// writeMembership creates the membership, and before it the organization or group
+// if that is new. A new group belongs to no organization.
 func writeMembership(ctx context.Context, tx pgx.Tx, c *principal.ProviderClaims, of admin.Subject) error {
 	var made any
 	var err error
@@ -254,7 +252,7 @@ func writeMembership(ctx context.Context, tx pgx.Tx, c *principal.ProviderClaims
 	return record(ctx, tx, "member.add", of.ID, membership)
 }
 
-// ignoreNoRows is for statements that do nothing where there is nothing to do.
+// ignoreNoRows is for statements that may have nothing to do.
 func ignoreNoRows(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil

@@ -1,7 +1,7 @@
-// Package db keeps usher's state in Postgres: the directory, the grants, the
-// keys and the audit. No type of pgx leaves it: faults of the database come out
-// as [principal.ErrUnavailable], refusals of administrators' calls as those of
-// package admin, and those of callers as sentinels of package session.
+// Package db stores usher's state in Postgres: the directory, the grants, the keys
+// and the audit. It returns no types of pgx. Database faults are
+// [principal.ErrUnavailable], refusals of administrators' calls are those of
+// package admin, and refusals of callers are sentinels of package principal.
 package db
 
 import (
@@ -24,8 +24,8 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// Deadlines of one database operation. An answer must not hang longer than
-// 2 s, of which the look-up and the audit row have at most one such each.
+// Deadlines of one database operation. A response must not take longer than 2 s.
+// The look-up and the audit row each get at most one deadline of it.
 const (
 	connectTimeout = time.Second
 	queryTimeout   = 900 * time.Millisecond
@@ -37,8 +37,8 @@ type DB struct {
 	pooled atomic.Bool // connections go through a pooler: see open
 }
 
-// Open returns a pool for a libpq URL. It connects lazily: a database that is
-// down is an error of the first call, not of Open. The caller closes it.
+// Open returns a pool for a libpq URL. It connects lazily: if the database is down,
+// the first call fails, not Open. The caller must call Close.
 func Open(url secret.Text) (*DB, error) { return open(url, nil) }
 
 // OpenAdmin is [Open] for the admin API: the pool has at least 8 connections, and
@@ -83,7 +83,7 @@ func open(url secret.Text, change func(*pgxpool.Config)) (*DB, error) {
 		return nil
 	}
 	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
-		// Times are UTC wherever they are printed.
+		// Print all times in UTC.
 		conn.TypeMap().RegisterType(&pgtype.Type{
 			Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
 		})
@@ -96,9 +96,9 @@ func open(url secret.Text, change func(*pgxpool.Config)) (*DB, error) {
 	return db, nil
 }
 
-// parseURL reads a libpq URL, parameters of pgxpool included. On every
-// connection the search_path is fixed, so that nothing that somebody has planted
-// in schema public is called in place of what a statement means.
+// parseURL reads a libpq URL, including parameters of pgxpool. Every connection
+// gets a fixed search_path, so that a statement cannot call an object that somebody
+// has planted in schema public.
 func parseURL(url secret.Text) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(url.Reveal())
 	if err != nil {
@@ -111,22 +111,21 @@ func parseURL(url secret.Text) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// errBadURL leaves out the text of the parse error, which quotes the URL: pgx
-// hides the password where it finds one, and in a URL that it cannot parse it
-// may not.
+// errBadURL leaves out the text of the parse error, which quotes the URL. pgx hides
+// a password that it finds, but may not find it in a URL that it cannot parse.
 var errBadURL = errors.New("db: the database URL is not one that libpq knows: write it as postgres://user@host:5432/database?sslmode=verify-full")
 
-// Close closes the pool, after the queries in flight.
+// Close waits for the queries in flight and closes the pool.
 func (db *DB) Close() { db.pool.Close() }
 
-// Connections says how a pool's connections are used.
+// Connections are statistics of a pool's connections.
 type Connections struct {
 	InUse, Idle, Limit int32
 	Waits              int64 // queries that had to wait for a connection
 	Waited             time.Duration
 }
 
-// Connections returns the use of the pool's connections so far.
+// Connections returns the pool's statistics so far.
 func (db *DB) Connections() Connections {
 	s := db.pool.Stat()
 	return Connections{
@@ -135,8 +134,8 @@ func (db *DB) Connections() Connections {
 	}
 }
 
-// Ping reports whether the database answers, and how far its clock is ahead of
-// this process's (half the round trip is taken off).
+// Ping checks that the database answers, and returns how far its clock is ahead of
+// this process's, corrected by half the round trip.
 func (db *DB) Ping(ctx context.Context) (clockAhead time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -149,16 +148,15 @@ func (db *DB) Ping(ctx context.Context) (clockAhead time.Duration, err error) {
 	return at.Sub(middle), nil
 }
 
-// unavailable wraps a fault of the database. On the issuing path everything
-// that goes wrong in it is one: a missing column or a lost privilege is not
-// the caller's doing either.
+// unavailable wraps a database fault. On the issuing path, every database error is
+// one: a missing column or a lost privilege is not the caller's fault either.
 func unavailable(operation string, err error) error {
 	return fmt.Errorf("db: %s: %w: %w", operation, principal.ErrUnavailable, inFull(err))
 }
 
-// inFull adds to an error of Postgres what its text leaves out, DETAIL and HINT:
-// they often say what to do. Details of a refused row hold its values, which no
-// log should have.
+// inFull adds DETAIL and HINT to the text of a Postgres error: they often say what
+// to do. It leaves out the details of a refused row, because they contain its
+// values, which must not be logged.
 func inFull(err error) error {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || strings.HasPrefix(pgErr.Code, "23") || strings.HasPrefix(pgErr.Code, "22") {

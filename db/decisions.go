@@ -9,7 +9,7 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// Decisions lists audit rows, the newest first.
+// Decisions lists audit rows, newest first.
 func (db *DB) Decisions(ctx context.Context, f admin.DecisionFilter, page admin.Page[admin.DecisionPlace]) ([]audit.Record, error) {
 	return list[audit.Record](ctx, db.pool, "list decisions", statement("list_decisions"), pgx.StrictNamedArgs{
 		"result": f.Result, "reason": f.Reason, "user_id": f.User, "room": f.Room, "store": f.Store, "caller_id": f.CallerID,

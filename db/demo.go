@@ -9,9 +9,9 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// SeedDemo fills a new [Dev] database with the demo's users and grants, and
-// signs the users in with the given session tokens for the next 30 days. What
-// was changed in the demo since stays changed. It needs the owner's role.
+// SeedDemo fills a new [Dev] database with the demo's users and grants, and signs
+// the users in with the given session tokens for the next 30 days. Later changes to
+// the demo's data are kept. It needs the owner's role.
 func SeedDemo(ctx context.Context, url secret.Text, sessions map[string]secret.Text) error {
 	conn, err := connect(ctx, url)
 	if err != nil {
@@ -44,8 +44,8 @@ func SeedDemo(ctx context.Context, url secret.Text, sessions map[string]secret.T
 	return nil
 }
 
-// EnsureDatabase makes the database of that name on a private server where it
-// is missing. url is of any database of the server.
+// EnsureDatabase creates the database of that name on a private server if it is
+// missing. url may name any database of the server.
 func EnsureDatabase(ctx context.Context, url secret.Text, name string) error {
 	conn, err := connect(ctx, url)
 	if err != nil {

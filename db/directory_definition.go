@@ -38,23 +38,22 @@ const (
 	maxDirectorySQL  = 1 << 20
 	maxDirectoryName = 128 // bytes
 
-	// ownPath is the search_path on which nobody else can plant anything.
+	// ownPath is a search_path in which nobody else can plant objects.
 	ownPath = "pg_catalog, pg_temp"
 )
 
-// A DirectoryDefinition is SQL that points the directory at somebody's tables:
-// CREATE OR REPLACE of the functions usher.directory_session, directory_user
-// and directory_memberships and of the views usher.directory_users and
-// directory_members.
+// A DirectoryDefinition is SQL that points the directory at an application's tables
+// or usher's own: CREATE OR REPLACE of the functions usher.directory_session,
+// directory_user and directory_memberships and of the views usher.directory_users
+// and directory_members.
 type DirectoryDefinition struct {
 	Name string `json:"name"` // one that comes with usher, or "file:" and a file's name
 	SQL  string `json:"sql"`
 }
 
-// BuiltInDirectory returns the definition of that name for the tables of a schema,
-// as its library names them, with all plugins. [DB.PresetDirectory] returns it for
-// the tables that are there. Another name than those that come with usher is
-// [admin.ErrNotFound].
+// BuiltInDirectory returns the definition of that name for a schema's tables, with
+// the library's names and all its plugins. [DB.PresetDirectory] adapts it to the
+// tables that exist. A name that usher does not come with is [admin.ErrNotFound].
 func BuiltInDirectory(name, schema string) (DirectoryDefinition, error) {
 	if presetTables[name] != nil {
 		if !plainSchema.MatchString(schema) {
@@ -70,8 +69,8 @@ func BuiltInDirectory(name, schema string) (DirectoryDefinition, error) {
 	return inSchema(name, string(text), schema)
 }
 
-// FileDirectory returns the definition that an operator wrote. {schema} in it
-// stands for the schema's name, as in those that come with usher.
+// FileDirectory returns the definition that an operator wrote. It replaces {schema}
+// by the schema's name, as in the definitions that come with usher.
 func FileDirectory(file, text, schema string) (DirectoryDefinition, error) {
 	name := path.Base(file)
 	if len(text) > maxDirectorySQL || len(name) > maxDirectoryName || !utf8.ValidString(name) || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
@@ -80,7 +79,7 @@ func FileDirectory(file, text, schema string) (DirectoryDefinition, error) {
 	return inSchema("file:"+name, text, schema)
 }
 
-// plainSchema leaves out what would need quoting where a name stands in text.
+// plainSchema matches schema names that need no quotes.
 var plainSchema = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,62}$`)
 
 func inSchema(name, text, schema string) (DirectoryDefinition, error) {
@@ -94,7 +93,7 @@ func refuseSchema(schema string) error {
 	return refuse(admin.ErrInvalid, "%.100q is no schema that usher can name: letters, digits, _ and -, as in public", schema)
 }
 
-// A directoryObject is one of the five that are the directory.
+// A directoryObject is one of the five objects that make up the directory.
 type directoryObject struct {
 	Name       string
 	IsFunction bool
@@ -117,7 +116,7 @@ var directoryColumns = map[string]string{
 	"directory_members":     "user_id text, kind text, id text, organization_id text",
 }
 
-// DirectoryInForce returns what is in force, as Postgres has it.
+// DirectoryInForce returns the definition in force, as Postgres prints it.
 func (db *DB) DirectoryInForce(ctx context.Context) (DirectoryDefinition, error) {
 	var d DirectoryDefinition
 	err := db.transact(ctx, "directory", func(ctx context.Context, tx pgx.Tx) error {
@@ -138,13 +137,13 @@ func (db *DB) DirectoryInForce(ctx context.Context) (DirectoryDefinition, error)
 	return d, err
 }
 
-// UseDirectory puts a definition in force, in one transaction: a look-up sees
-// the old one or the new one, never some of each. It needs the owner's role.
+// UseDirectory puts a definition in force, in one transaction: a look-up sees the
+// old or the new one, never a mix. It needs the owner's role.
 //
-// The definition is checked on the database as it is; where it does not do what
-// every look-up relies on, nothing changes, and the error is [admin.ErrInvalid] with
-// a sentence. Where a query of somebody else holds the change up, it is
-// [admin.ErrInUse]. The warnings are about grants whose users are others now.
+// It checks the definition on the database's present data. If the definition fails
+// a check, nothing changes, and the error is [admin.ErrInvalid] with a sentence. If
+// another query blocks the change, it is [admin.ErrInUse]. The warnings are about
+// grants whose user ids now belong to others or to nobody.
 func (db *DB) UseDirectory(ctx context.Context, d DirectoryDefinition, actor admin.Actor) (warnings []string, err error) {
 	err = db.transactAs(ctx, actor, "use directory", func(ctx context.Context, tx pgx.Tx) error {
 		var before string
@@ -195,7 +194,7 @@ func (d *DirectoryDefinition) define(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, statement("run_directory")); err != nil {
 		return d.failed(err)
 	}
-	// What the SQL may have set must not sway the checks.
+	// Settings that the SQL may have changed must not affect the checks.
 	if err := setLocal(ctx, tx, "search_path", ownPath); err != nil {
 		return err
 	}
@@ -246,15 +245,15 @@ func (d *DirectoryDefinition) fault(o *directoryObject, columns string) string {
 	return ""
 }
 
-// malformed are texts that are the id or the token of nobody, in one way or
-// another of reading them.
+// malformed are texts that are nobody's id or token, though a cast could read some
+// of them as one.
 var malformed = []string{
 	"", " ", "not-a-uuid", "-1", "0x1", "1e3", "9999999999999999999999", "NaN", "null", "%", "_",
 	`'`, `"`, `\`, "' OR true --", "$$", "{}", "a.b.c", "\x01", "ａｄａ", "Ⅷ", "a\u0301", "😀",
 	"00000000-0000-0000-0000-000000000000", strings.Repeat("x", 10_000), strings.Repeat("9", 10_000),
 }
 
-// check calls the functions as look-ups do, on the data that is there.
+// check calls the functions as look-ups do, on the present data.
 func (d *DirectoryDefinition) check(ctx context.Context, tx pgx.Tx) error {
 	faults, err := column(ctx, tx, statement("directory_faults"))
 	if err != nil {
@@ -295,7 +294,7 @@ func (d *DirectoryDefinition) check(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// checkNobody checks that a text which is nobody's id or token is no row.
+// checkNobody checks that a text that is nobody's id or token finds no row.
 func (d *DirectoryDefinition) checkNobody(ctx context.Context, tx pgx.Tx, text string) error {
 	for _, function := range []string{"directory_session", "directory_user", "directory_memberships"} {
 		var rows int64
@@ -319,9 +318,9 @@ func (d *DirectoryDefinition) checkNobody(ctx context.Context, tx pgx.Tx, text s
 	return nil
 }
 
-// checkScans refuses a look-up that reads a whole table. It asks Postgres what
-// it did rather than for its plans, which nobody can see inside of a function:
-// what is scanned although scans are forbidden has no index.
+// checkScans refuses a look-up that reads a whole table. It uses Postgres'
+// statistics, because the plans inside a function are not visible: a table that is
+// scanned although scans are disabled has no index for the look-up.
 func (d *DirectoryDefinition) checkScans(ctx context.Context, tx pgx.Tx, ids []string) error {
 	// Of an index alone Postgres may read all, too: that would not be counted.
 	scans := []string{"enable_seqscan", "enable_indexonlyscan"}
@@ -396,8 +395,8 @@ func setLocal(ctx context.Context, tx pgx.Tx, name, value string) error {
 	return err
 }
 
-// lockLookUps keeps look-ups out until the transaction ends. They wait behind
-// it while it waits for those on their way, so it does not wait for long.
+// lockLookUps blocks look-ups until the transaction ends. New look-ups queue behind
+// it while it waits for running ones, so its own wait is short.
 func lockLookUps(ctx context.Context, tx pgx.Tx) error {
 	if err := setLocal(ctx, tx, "lock_timeout", "200ms"); err != nil {
 		return err
@@ -413,7 +412,7 @@ func (d *DirectoryDefinition) refuse(format string, args ...any) error {
 	return refuse(admin.ErrInvalid, "directory %s is refused, and nothing has changed: %s", d.Name, fmt.Sprintf(format, args...))
 }
 
-// failed makes a sentence of what Postgres says of the definition.
+// failed turns an error of Postgres about the definition into a sentence.
 func (d *DirectoryDefinition) failed(err error) error {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
@@ -428,7 +427,7 @@ func (d *DirectoryDefinition) failed(err error) error {
 	return d.refuse("%s", message(err))
 }
 
-// message is what Postgres says, without where it says it.
+// message is the message of a Postgres error, without its position.
 func message(err error) string {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -437,14 +436,14 @@ func message(err error) string {
 	return strings.TrimSuffix(pgErr.Message+": "+cmp.Or(pgErr.Hint, pgErr.Detail), ": ")
 }
 
-// grantHolders counts the users who have grants, and names those of them that
+// grantHolders counts the users who have grants, and returns the ids of those that
 // the directory does not list.
 type grantHolders struct {
 	Holders int64
 	Gone    []string
 }
 
-// warnings says what a new directory means for the grants there are.
+// warnings says what a new directory means for the existing grants.
 func (h *grantHolders) warnings(before, now string) (warnings []string) {
 	if n := len(h.Gone); n > 0 {
 		warnings = append(warnings, fmt.Sprintf("users who have grants and are not listed by this directory: %d of %d; "+
@@ -468,8 +467,8 @@ func (db *DB) GoneUsers(ctx context.Context) ([]string, error) {
 	return holders.Gone, err
 }
 
-// RevokeGone revokes the grants of the users that [DB.GoneUsers] returns, so
-// that whoever gets the same id later inherits nothing.
+// RevokeGone revokes the grants of the users that [DB.GoneUsers] returns, so that a
+// later user with the same id inherits nothing.
 func (db *DB) RevokeGone(ctx context.Context, actor admin.Actor) (revoked []admin.Grant, err error) {
 	err = db.transactAs(ctx, actor, "revoke gone", func(ctx context.Context, tx pgx.Tx) error {
 		holders, err := queryRow[grantHolders](ctx, tx, statement("users_gone"), nil)
@@ -482,11 +481,11 @@ func (db *DB) RevokeGone(ctx context.Context, actor admin.Actor) (revoked []admi
 	return revoked, err
 }
 
-// Sweep is [DB.RevokeGone] for a service that nobody watches: over usher's own
-// directory, whose deletions take grants along, it does nothing, and where more
-// than one in ten of the users who have grants are gone (and more than one is)
-// it returns [admin.ErrInUse]: a table that is being restored, or the wrong one,
-// must not cost everybody's grants.
+// Sweep is [DB.RevokeGone] for an unattended service. For usher's own directory it
+// does nothing, because deleting a user there revokes their grants. If more than
+// one user, and more than one in ten of those with grants, are gone, it revokes
+// nothing and returns [admin.ErrInUse]: the table may be the wrong one, or one that
+// is being restored.
 func (db *DB) Sweep(ctx context.Context, actor admin.Actor) (revoked []admin.Grant, err error) {
 	err = db.transactAs(ctx, actor, "sweep", func(ctx context.Context, tx pgx.Tx) error {
 		var directory string

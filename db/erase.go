@@ -9,7 +9,7 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// Actions of the changes by which parts of the audit go.
+// Actions of the changes that record erasures from the audit.
 const (
 	forgetAction = "audit.forget"
 	pruneAction  = "audit.prune"
@@ -25,9 +25,9 @@ const (
 	pruneTimeout = 10 * time.Minute
 )
 
-// Forget erases ip, user agent and origin from the audit's rows of a user, and
-// says from how many. Salted digests of them stay, so that the audit's tree
-// stands; a backup of the database still has what was erased since.
+// Forget erases ip, user agent and origin from a user's audit rows, and returns the
+// number of rows. Salted digests stay, so that the audit's tree remains valid. A
+// backup made before still contains the erased data.
 func (db *DB) Forget(ctx context.Context, user string, actor admin.Actor) (rows int64, err error) {
 	for {
 		var erased int64
@@ -45,8 +45,7 @@ func (db *DB) Forget(ctx context.Context, user string, actor admin.Actor) (rows 
 	}
 }
 
-// A Pruning is what usher audit prune dropped of one month, as its record
-// says it.
+// A Pruning is the audit's record of what usher audit prune dropped of one month.
 type Pruning struct {
 	Month   string `json:"month"` // 2026-01
 	Rows    int64  `json:"rows"`
@@ -56,10 +55,9 @@ type Pruning struct {
 	Staying []int64 `json:"staying,omitempty"`
 }
 
-// Prune drops the decisions of all months that were over before a time, each
-// with a record of its own. The tree keeps their leaves. A month whose rows are
-// not all sealed is [admin.ErrInUse], and so is one that somebody reads for long. The
-// role must own the tables.
+// Prune drops the decisions of all months that ended before a time, with one record
+// per month. The tree keeps their leaves. If a month has unsealed rows, or a long
+// query reads it, the error is [admin.ErrInUse]. The role must own the tables.
 func (db *DB) Prune(ctx context.Context, before time.Time, actor admin.Actor) (pruned []Pruning, err error) {
 	rows, err := db.pool.Query(ctx, statement("months_before"), pgx.StrictNamedArgs{"before": before})
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// MissingPartitions returns the months, written 2026-11, of this one and the
-// next three, for which the audit has no partition.
+// MissingPartitions returns those of this month and the next three, written as
+// 2026-11, for which the audit has no partition.
 func (db *DB) MissingPartitions(ctx context.Context) ([]string, error) {
 	rows, err := db.pool.Query(ctx, statement("missing_partitions"))
 	if err != nil {
@@ -20,8 +20,8 @@ func (db *DB) MissingPartitions(ctx context.Context) ([]string, error) {
 	return months, failed("missing partitions", err)
 }
 
-// ProbeAudit writes an audit row and takes it back. An error says why no
-// decision could be recorded now.
+// ProbeAudit writes an audit row and rolls it back. An error says why no decision
+// can be recorded now.
 func (db *DB) ProbeAudit(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, statement("probe_audit")); err != nil {
@@ -37,8 +37,8 @@ func (db *DB) ProbeAudit(ctx context.Context) error {
 
 var errTakeBack = errors.New("db: taken back")
 
-// Unsealed returns how long the oldest audit row without a seal has waited for
-// one; 0 if every row is sealed.
+// Unsealed returns the age of the oldest unsealed audit row, or 0 if every row is
+// sealed.
 func (db *DB) Unsealed(ctx context.Context) (time.Duration, error) {
 	var rows int64
 	var oldest *time.Time
@@ -52,14 +52,14 @@ func (db *DB) Unsealed(ctx context.Context) (time.Duration, error) {
 	return time.Since(*oldest), nil
 }
 
-// Health says how the database is kept.
+// Health describes the maintenance of the database.
 type Health struct {
 	NeverAnalyzed  []string // large tables whose statistics are missing
 	NoAutovacuum   bool
 	LogsParameters bool // the server's log holds the parameters of statements
 }
 
-// Health returns how the database is kept.
+// Health checks the maintenance of the database.
 func (db *DB) Health(ctx context.Context) (Health, error) {
 	h, err := queryRow[Health](ctx, db.pool, statement("health"), nil)
 	return h, failed("health", err)

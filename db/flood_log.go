@@ -17,32 +17,32 @@ import (
 )
 
 const (
-	// keptPerMinute bounds the refusals of unknown callers that are kept in
-	// full, for each address prefix and reason.
+	// keptPerMinute bounds the refusals of unknown callers that are stored one
+	// by one, per address prefix and reason.
 	keptPerMinute = 60
-	// maxFloods bounds the prefixes and reasons that are told apart. What comes
-	// beyond it is counted by its reason alone.
+	// maxFloods bounds the pairs of prefix and reason that are counted
+	// separately. Further ones are counted by reason only.
 	maxFloods = 10_000
-	// flushEvery is how long counts wait for their rows.
+	// flushEvery is the interval at which counts are written as rows.
 	flushEvery = time.Second
-	// flushTimeout is long, as nobody waits: a flush that gives up may have been
-	// committed, and is then written twice.
+	// flushTimeout is long, because no caller waits. A flush that times out may
+	// have been committed, and is then written twice.
 	flushTimeout = 30 * time.Second
-	// maxNarrower bounds the networks of one reason that are told apart within a
-	// wider one: an attacker may have all of a /48, or of a /32.
+	// maxNarrower bounds the networks of one reason that are counted separately
+	// within a wider one: an attacker may own a whole /48, or a whole /32.
 	maxNarrower = 32
-	// keptPerSecond bounds the refusals that are kept in full in all: a flood
-	// from everywhere must not fill the disk.
+	// keptPerSecond bounds the refusals stored one by one in total: a flood from
+	// many networks must not fill the disk.
 	keptPerSecond = 500
 )
 
-// A FloodLog records decisions as its [AuditLog] does, except floods: refusals
-// of unknown callers and of credentials that were good once, of which anyone can
-// send any number. Beyond 60 a minute of one network (IPv4 /32, IPv6 /56, above
-// many of these /48 and /32) or one credential, and one reason, they are counted,
-// and each second of them is one row with the count; likewise beyond 500 a
-// second in all. So the audit's counts sum up to all refusals, and a flood
-// neither fills the disk nor keeps others waiting. Safe for concurrent use.
+// A FloodLog records decisions as its [AuditLog] does, except floods: refusals of
+// unknown callers and of credentials that are no longer valid. Anyone can cause any
+// number of these. The first 60 per minute, network (IPv4 /32, IPv6 /56; /48 and
+// /32 above many of these) or credential, and reason are stored one by one. After
+// that, one row per second holds their count. The same applies after 500 per second
+// in total. So the audit's counts add up to all refusals, and a flood neither fills
+// the disk nor delays others. Safe for concurrent use.
 type FloodLog struct {
 	log      *AuditLog
 	stop     chan struct{}
@@ -51,7 +51,7 @@ type FloodLog struct {
 
 	mu     sync.Mutex
 	floods map[floodKey]*flood
-	// narrower is how many floods there are within a wider network.
+	// narrower is the number of floods within a wider network.
 	narrower map[floodKey]int
 	second   time.Time // when the current second began
 	kept     int       // in that second
@@ -60,8 +60,8 @@ type FloodLog struct {
 type floodKey struct {
 	prefix netip.Prefix
 	reason string
-	// callerKind and callerID name a credential that was good once, wherever it
-	// is used from.
+	// callerKind and callerID name a credential that is no longer valid, from any
+	// network.
 	callerKind, callerID string
 
 	shared bool // of all prefixes that are too many to tell apart
@@ -74,21 +74,21 @@ type flood struct {
 	flushed tally     // by the flush that is under way, or that failed
 }
 
-// A tally is a number of refusals, and when and as what the first came.
+// A tally is a count of refusals, with the time and request id of the first.
 type tally struct {
 	n         int64
 	at        time.Time
 	requestID string
 }
 
-// A FloodLogConfig says what a [FloodLog] needs. All fields are required.
+// A FloodLogConfig configures a [FloodLog]. All fields are required.
 type FloodLogConfig struct {
 	Log      *AuditLog // which the caller closes after the FloodLog
 	Registry prometheus.Registerer
 }
 
-// StartFloodLog starts a FloodLog in front of a log. The caller closes it, after
-// the last Record.
+// StartFloodLog starts a FloodLog in front of a log. The caller must call Close
+// after the last Record.
 func StartFloodLog(cfg FloodLogConfig) *FloodLog {
 	f := &FloodLog{
 		log: cfg.Log, stop: make(chan struct{}), stopped: make(chan struct{}), floods: map[floodKey]*flood{}, narrower: map[floodKey]int{},
@@ -105,8 +105,8 @@ func StartFloodLog(cfg FloodLogConfig) *FloodLog {
 	return f
 }
 
-// Record is [AuditLog.Record], but a refusal that is counted returns at once:
-// nothing leaves with it that the audit would have to prove.
+// Record is [AuditLog.Record], but returns at once for a refusal that is only
+// counted: no token depends on its row.
 func (f *FloodLog) Record(ctx context.Context, d *audit.Decision) error {
 	if (d.CallerUnknown || d.CallerFormer) && d.Token == nil && f.count(d, time.Now()) {
 		return nil
@@ -114,7 +114,7 @@ func (f *FloodLog) Record(ctx context.Context, d *audit.Decision) error {
 	return f.log.Record(ctx, d)
 }
 
-// count reports whether the refusal is one too many to be kept, and was counted.
+// count counts a refusal that is beyond the limits, and reports whether it did.
 func (f *FloodLog) count(d *audit.Decision, now time.Time) bool {
 	key := floodKey{prefix: network.Of(d.IP), reason: d.Reason}
 	if d.CallerFormer && d.CallerID != "" {
@@ -141,8 +141,8 @@ func (f *FloodLog) count(d *audit.Decision, now time.Time) bool {
 	return true
 }
 
-// flood returns the flood that a refusal belongs to, by its own key or by one
-// that stands for many.
+// flood returns the flood that a refusal belongs to: by its own key, or by a shared
+// one.
 func (f *FloodLog) flood(key floodKey) (floodKey, *flood) {
 	if of := f.floods[key]; of != nil {
 		return key, of
@@ -170,7 +170,7 @@ func (f *FloodLog) flood(key floodKey) (floodKey, *flood) {
 	return key, of
 }
 
-// nest counts a flood within the networks around its own.
+// nest counts a flood in the wider networks that contain its own.
 func (f *FloodLog) nest(key floodKey, n int) {
 	for {
 		if key.prefix = network.Wider(key.prefix); !key.prefix.IsValid() {
@@ -196,8 +196,8 @@ func (f *FloodLog) run() {
 	}
 }
 
-// Close writes what was counted. Where that fails for 5 s it gives up, and the
-// error says how many refusals have no row.
+// Close writes the remaining counts. It gives up after 5 s of failures, and the
+// error then says how many refusals have no row.
 func (f *FloodLog) Close() error {
 	close(f.stop)
 	<-f.stopped
@@ -212,8 +212,9 @@ func (f *FloodLog) Close() error {
 	}
 }
 
-// flush writes a row for each flood. What fails is kept and written by the next
-// flush: where a commit's answer was lost, twice, rather than not at all.
+// flush writes a row for each flood. The next flush retries rows that failed. If
+// only the answer to a commit was lost, they are written twice, which is better
+// than not at all.
 func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 	var rows []*pendingRow
 	var floods []*flood
@@ -256,8 +257,8 @@ func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 	return nil
 }
 
-// write gives up in Postgres before it gives up here: a statement that its
-// client has left could still be committed, and then be made again.
+// write sets a shorter timeout in Postgres than here: a statement whose client has
+// given up could still be committed, and would then be repeated.
 func (f *FloodLog) write(rows []*pendingRow, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

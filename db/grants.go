@@ -16,13 +16,12 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// AddGrant adds a grant. The warnings are sentences about a grant that was
-// still added.
+// AddGrant adds a grant. Warnings are sentences about a grant that it added.
 //
-// A pattern that is none is a [*permissions.PatternError]; an open prefix is
-// that and [admin.ErrOpenPrefix]. A subject or an organization that is not there is
-// [admin.ErrNotFound]. The same grant twice, which would outlive its revocation, is
-// [admin.ErrExists], and so is a template beside another that it can meet in one id,
+// An invalid pattern is a [*permissions.PatternError]; an open prefix is that and
+// [admin.ErrOpenPrefix]. A missing subject or organization is [admin.ErrNotFound].
+// A duplicate of an active grant is [admin.ErrExists], because revoking one would
+// leave the other. So is a template that can expand to the same id as an active one
 // with different placeholders ([permissions.Template.Conflicts]).
 func (db *DB) AddGrant(ctx context.Context, g admin.NewGrant, actor admin.Actor) (added admin.Grant, warnings []string, err error) {
 	all, err := db.AddGrants(ctx, []admin.NewGrant{g}, actor)
@@ -35,9 +34,8 @@ func (db *DB) AddGrant(ctx context.Context, g admin.NewGrant, actor admin.Actor)
 	return all[0].Grant, all[0].Warnings, nil
 }
 
-// AddGrants adds all of the grants, in their order, or none. What
-// [DB.AddGrant] would refuse one of them for is wrapped in an
-// [*admin.IndexError].
+// AddGrants adds all of the grants, in order, or none. An error of [DB.AddGrant]
+// for one of them is wrapped in an [*admin.IndexError].
 func (db *DB) AddGrants(ctx context.Context, grants []admin.NewGrant, actor admin.Actor) ([]admin.AddedGrant, error) {
 	templates, added := make([]permissions.Template, len(grants)), make([]admin.AddedGrant, len(grants))
 	for i := range grants {
@@ -66,8 +64,8 @@ func (db *DB) AddGrants(ctx context.Context, grants []admin.NewGrant, actor admi
 	return added, nil
 }
 
-// addGrant adds a grant that was checked. locked are the subjects that the
-// transaction has locked already, each with the warning about it.
+// addGrant adds a checked grant. locked are the subjects that the transaction has
+// already locked, each with its warning.
 func addGrant(ctx context.Context, tx pgx.Tx, g *admin.NewGrant, template permissions.Template, locked map[admin.Subject]string, actor admin.Actor) (added admin.Grant, warnings []string, err error) {
 	subjects := []admin.Subject{g.Subject}
 	if g.Organization != "" {
@@ -102,7 +100,7 @@ func addGrant(ctx context.Context, tx pgx.Tx, g *admin.NewGrant, template permis
 	return added, warnings, err
 }
 
-// checkGrant judges what can be judged without the database.
+// checkGrant does the checks that need no database.
 func checkGrant(g *admin.NewGrant) (template permissions.Template, warnings []string, err error) {
 	switch g.Subject.Kind {
 	case admin.UserKind, admin.GroupKind, admin.OrganizationKind:
@@ -135,9 +133,9 @@ func checkGrant(g *admin.NewGrant) (template permissions.Template, warnings []st
 	return template, warnings, nil
 }
 
-// checkTemplate refuses a template that conflicts with a live one. The table's trigger refuses the plainest such case
-// from whoever inserts; this sees all of them. Of two calls at the same time,
-// the second waits for the first.
+// checkTemplate refuses a template that conflicts with an active one. The table's
+// trigger refuses only the simplest case, but for every writer; this finds all
+// cases. A concurrent call waits for this one.
 func checkTemplate(ctx context.Context, tx pgx.Tx, template permissions.Template) error {
 	if !strings.Contains(template.String(), "{") {
 		return nil
@@ -172,7 +170,7 @@ func refuseConflict(pattern string, cause error) error {
 		"enter what belongs to another user, organization or group. Start one of the two with a literal segment of its own, or revoke that grant first", pattern, why)
 }
 
-// refuseTwin names the live grant that is the same as g.
+// refuseTwin names the active grant that is the same as g.
 func refuseTwin(ctx context.Context, tx pgx.Tx, g *admin.NewGrant) error {
 	live, err := listGrants(ctx, tx, admin.GrantFilter{Subject: g.Subject, Kind: g.Kind, Pattern: g.Pattern}, admin.Page[int64]{})
 	if err != nil {
@@ -187,12 +185,12 @@ func refuseTwin(ctx context.Context, tx pgx.Tx, g *admin.NewGrant) error {
 	return refuse(admin.ErrExists, "grant %d is the same: revoke that one first, or leave it", live[i].ID)
 }
 
-// Grants lists grants in the order in which they were made.
+// Grants lists grants in order of creation.
 func (db *DB) Grants(ctx context.Context, filter admin.GrantFilter, page admin.Page[int64]) ([]admin.Grant, error) {
 	return listGrants(ctx, db.pool, filter, page)
 }
 
-// Grant returns a grant, ended or not, or [admin.ErrNotFound].
+// Grant returns a grant, active or not, or [admin.ErrNotFound].
 func (db *DB) Grant(ctx context.Context, id int64) (admin.Grant, error) {
 	found, err := listGrants(ctx, db.pool, admin.GrantFilter{ID: id, Ended: true}, admin.Page[int64]{})
 	if err == nil && len(found) == 0 {
@@ -220,8 +218,8 @@ func listGrants(ctx context.Context, q querier, filter admin.GrantFilter, page a
 	})
 }
 
-// RevokeGrant revokes a grant and returns it: it is gone at the next request.
-// One that is not there, or was revoked already, is [admin.ErrNotFound].
+// RevokeGrant revokes a grant, from the next request on, and returns it. If the
+// grant does not exist or is already revoked, the error is [admin.ErrNotFound].
 func (db *DB) RevokeGrant(ctx context.Context, id int64, reason string, actor admin.Actor) (admin.Grant, error) {
 	var revoked admin.Grant
 	err := db.transactAs(ctx, actor, "revoke grant", func(ctx context.Context, tx pgx.Tx) (err error) {

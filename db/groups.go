@@ -9,9 +9,10 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// AddGroup adds a group to usher's own directory: of an organization, where one
-// is named. The id is as a user's, and one space for all organizations. An id
-// that is taken is [admin.ErrExists], an organization that is not there [admin.ErrNotFound].
+// AddGroup adds a group to usher's own directory, in an organization if one is
+// named. The rules for the id are those for a user's. Ids are unique across all
+// organizations: a duplicate is [admin.ErrExists]. A missing organization is
+// [admin.ErrNotFound].
 func (db *DB) AddGroup(ctx context.Context, id, organization, name string, actor admin.Actor) (admin.Group, error) {
 	if err := checkID(admin.GroupKind, id); err != nil {
 		return admin.Group{}, err
@@ -49,8 +50,8 @@ func (db *DB) Groups(ctx context.Context, page admin.Page[string]) ([]admin.Grou
 	return list[admin.Group](ctx, db.pool, "list groups", statement("list_groups"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
-// RenameGroup changes the name of a group; the empty one removes it. One that
-// does not exist is [admin.ErrNotFound].
+// RenameGroup changes the name of a group; an empty name removes it. A missing
+// group is [admin.ErrNotFound].
 func (db *DB) RenameGroup(ctx context.Context, id, name string, actor admin.Actor) (admin.Group, error) {
 	var renamed admin.Group
 	err := db.transactAs(ctx, actor, "rename group", func(ctx context.Context, tx pgx.Tx) (err error) {
@@ -66,8 +67,8 @@ func (db *DB) RenameGroup(ctx context.Context, id, name string, actor admin.Acto
 	return renamed, err
 }
 
-// DeleteGroup deletes a group, ends its memberships and revokes its grants. One
-// that is not there is [admin.ErrNotFound].
+// DeleteGroup deletes a group, ends its memberships and revokes its grants. A
+// missing group is [admin.ErrNotFound].
 func (db *DB) DeleteGroup(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error) {
 	var gone admin.Deletion
 	err := db.transactAs(ctx, actor, "delete group", func(ctx context.Context, tx pgx.Tx) (err error) {

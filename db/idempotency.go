@@ -10,16 +10,16 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// txKey is what a transaction stands under in the context of what it runs.
+// txKey is the context key of the transaction of [DB.Once].
 type txKey struct{ *DB }
 
-// Once makes a change and keeps its answer in the same transaction. The same
-// request gets that answer again, and changes nothing; of two at the same time
-// the second waits. Another request under the key is [admin.ErrKeyReused].
+// Once makes a change and stores its response in the same transaction. The same
+// request later gets the stored response and changes nothing; a concurrent one
+// waits. A different request with the same key is [admin.ErrKeyReused].
 //
-// What change does by the context that it is given, with one of db's changing
-// methods, is part of the transaction. Its error undoes all and comes back as
-// it is: nothing is kept then.
+// Changing methods of db that change calls with its context are part of the
+// transaction. If change returns an error, Once rolls back, stores nothing, and
+// returns that error unchanged.
 func (db *DB) Once(ctx context.Context, r admin.Request, change func(context.Context) ([]byte, error)) (answer []byte, again bool, err error) {
 	var refused error
 	err = db.transact(ctx, "change once", func(ctx context.Context, tx pgx.Tx) error {
@@ -52,7 +52,7 @@ func (db *DB) Once(ctx context.Context, r admin.Request, change func(context.Con
 	return answer, again, err
 }
 
-// ForgetAnswers deletes what [DB.Once] has kept for a day.
+// ForgetAnswers deletes responses that [DB.Once] stored more than a day ago.
 func (db *DB) ForgetAnswers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()

@@ -39,8 +39,8 @@ type principalRow struct {
 	GrantUntils       []*time.Time
 }
 
-// Look-ups go out in batches of at most maxLookUps, two at a time: one is on
-// its way while Postgres works on the other.
+// Look-ups are sent in batches of at most maxLookUps, two at a time: one is in
+// transit while Postgres works on the other.
 const (
 	maxLookUps     = 64
 	lookUpsAtATime = 2
@@ -54,8 +54,8 @@ type Directory struct {
 	lookUps batcher[*pendingLookUp]
 }
 
-// A pendingLookUp names a session, or where its token is nil a user and, where
-// that is not nil, the organization that counts like a session's.
+// A pendingLookUp names a session. If token is nil, it names a user and optionally
+// an organization, which counts like a session's active one.
 type pendingLookUp struct {
 	token, user, organization *string
 
@@ -80,10 +80,9 @@ func (db *DB) Directory(ctx context.Context) (*Directory, error) {
 	return d, nil
 }
 
-// PrincipalBySession returns what a token for the bearer of a session rests
-// on, in one round trip, or [principal.ErrSessionUnknown]. It caches nothing: a
-// grant revoked before the call is not in the answer. Calls that come while
-// others are on their way share a statement.
+// PrincipalBySession returns the principal of a session's token, in one round trip,
+// or [principal.ErrSessionUnknown]. It caches nothing: a grant revoked before the
+// call is not in the answer. Concurrent calls share a statement.
 func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (*principal.Principal, error) {
 	text := token.Reveal()
 	p, err := d.await(ctx, &pendingLookUp{token: &text})
@@ -94,16 +93,15 @@ func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (
 	return p, nil
 }
 
-// PrincipalByUser is [Directory.PrincipalBySession] for a user that somebody
-// else vouches for. An organization that is not empty counts as a session's
-// does. A user that the directory does not list is a principal that is not
-// Known.
+// PrincipalByUser is [Directory.PrincipalBySession] for a user that somebody else
+// vouches for. A nonempty organization counts like a session's active one. For a
+// user that the directory does not list, Known is false.
 func (d *Directory) PrincipalByUser(ctx context.Context, user, organization string) (*principal.Principal, error) {
 	return d.await(ctx, &pendingLookUp{user: &user, organization: nullable(organization)})
 }
 
-// Ready looks a session and a user up that nobody has: an error says why no
-// caller could be looked up now, which the database's own answer does not.
+// Ready looks up a session and a user that do not exist. An error says why look-ups
+// fail now; [DB.Ping] alone would not show it.
 func (d *Directory) Ready(ctx context.Context) error {
 	nobody := "usher:readiness"
 	if _, err := d.await(ctx, &pendingLookUp{token: &nobody}); err != nil && !errors.Is(err, principal.ErrSessionUnknown) {
@@ -174,7 +172,7 @@ func (d *Directory) query(batch []*pendingLookUp) error {
 	return nil
 }
 
-// errListedTwice leaves open which of two rows the caller is.
+// errListedTwice says that the caller could be either of two rows.
 var errListedTwice = errors.New("the directory has two rows of one session or user")
 
 func (r *principalRow) principal() (*principal.Principal, error) {
@@ -198,7 +196,7 @@ func (r *principalRow) principal() (*principal.Principal, error) {
 		if err := errors.Join(kindErr, accessErr); err != nil {
 			return nil, err
 		}
-		// The zero template of a pattern that is not valid gives nothing.
+		// An invalid pattern becomes the zero template, which gives nothing.
 		template, _ := permissions.ParseTemplate(kind, r.GrantPatterns[i])
 		p.Grants[i] = principal.Grant{
 			ID:          r.GrantIDs[i],
@@ -212,8 +210,8 @@ func (r *principalRow) principal() (*principal.Principal, error) {
 	return p, nil
 }
 
-// sessionID derives the sid claim: it names a session to usher and says
-// nothing of the session token.
+// sessionID derives the sid claim. It identifies a session to usher and reveals
+// nothing about the session token.
 func (d *Directory) sessionID(token secret.Text) string {
 	h := sha256.New()
 	h.Write(d.salt)

@@ -8,10 +8,10 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// AddMember makes a user of usher's own directory a member of an organization
-// or a group. A group of an organization takes users who are no members of
-// that: guests. Who is a member already is [admin.ErrExists]; a user, an organization
-// or a group that is not there is [admin.ErrNotFound].
+// AddMember makes a user of usher's own directory a member of an organization or a
+// group. A group of an organization may also have guests, who are not members of
+// the organization. An existing membership is [admin.ErrExists]; a missing user,
+// organization or group is [admin.ErrNotFound].
 func (db *DB) AddMember(ctx context.Context, of admin.Subject, user string, actor admin.Actor) (admin.Membership, error) {
 	if err := checkMemberOf(of); err != nil {
 		return admin.Membership{}, err
@@ -35,8 +35,8 @@ func (db *DB) AddMember(ctx context.Context, of admin.Subject, user string, acto
 	return membership, err
 }
 
-// Members lists the members of an organization or a group by user id. One that
-// is not there is [admin.ErrNotFound].
+// Members lists the members of an organization or a group by user id. If it does
+// not exist, the error is [admin.ErrNotFound].
 func (db *DB) Members(ctx context.Context, of admin.Subject, page admin.Page[string]) ([]admin.Membership, error) {
 	if err := checkMemberOf(of); err != nil {
 		return nil, err
@@ -57,8 +57,9 @@ func (db *DB) Members(ctx context.Context, of admin.Subject, page admin.Page[str
 	return members, err
 }
 
-// RemoveMember ends a membership. Who leaves an organization leaves its groups
-// too; groupsLeft says how many. A user who is no member is [admin.ErrNotFound].
+// RemoveMember ends a membership. Leaving an organization ends the memberships in
+// its groups too; groupsLeft is their number. A user who is not a member is
+// [admin.ErrNotFound].
 func (db *DB) RemoveMember(ctx context.Context, of admin.Subject, user string, actor admin.Actor) (groupsLeft int64, err error) {
 	if err := checkMemberOf(of); err != nil {
 		return 0, err

@@ -22,17 +22,17 @@ var (
 	//go:embed migrations/*.sql
 	migrations embed.FS
 
-	// RolesSQL is the script that makes the roles, for who may.
+	// RolesSQL is the script that creates the roles, for a role with CREATEROLE.
 	//
 	//go:embed roles.sql
 	RolesSQL string
 )
 
-// Mode says what a database is to usher. It is written once, at the first
-// migration.
+// Mode is the purpose of a database. The first migration stores it, and it never
+// changes.
 type Mode string
 
-// A database of one mode is refused by the other's program.
+// Each program refuses databases of the other mode.
 const (
 	Production Mode = "production" // usher serve
 	Dev        Mode = "dev"        // usher dev, with demo data
@@ -58,11 +58,10 @@ type Migration struct {
 	Applied bool   `json:"applied"`
 }
 
-// Migrate brings the schema up to this binary's version and marks a new
-// database with mode, all in one transaction: a step that fails leaves the
-// database as it was. Those who call it at the same time wait for each other.
-// It returns what it applied. The URL's role must own the database; it needs
-// CREATEROLE, or the two roles made beforehand.
+// Migrate brings the schema up to this binary's version and marks a new database
+// with mode, all in one transaction: if a step fails, the database stays as it was.
+// Concurrent calls wait for each other. It returns the applied steps. The URL's role
+// must own the database. It needs CREATEROLE, unless the two roles already exist.
 func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, error) {
 	conn, err := connect(ctx, url)
 	if err != nil {
@@ -98,8 +97,8 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 	return applied, nil
 }
 
-// checkSchemas refuses schemas by usher's names that the application uses: their
-// tables would stand among those that auditors read.
+// checkSchemas refuses a schema that has one of usher's names and is used by the
+// application: its tables would mix with those that auditors read.
 func checkSchemas(ctx context.Context, conn *pgx.Conn) error {
 	type schema struct{ Schema, Owner, Holds string }
 	found, err := list[schema](ctx, conn, "migrate", statement("foreign_schemas"), nil)
@@ -115,9 +114,9 @@ func checkSchemas(ctx context.Context, conn *pgx.Conn) error {
 		"rename that schema, or give usher a database of its own", s.Schema, what)
 }
 
-// makeMigrationsTable makes what the transaction of all steps locks. IF NOT
-// EXISTS does not wait for others who are making the same: it fails, and what
-// it wanted is there the next time.
+// makeMigrationsTable creates the table that the transaction of all steps locks. IF
+// NOT EXISTS does not wait for a concurrent CREATE of the same table: it fails, and
+// the next attempt finds the table.
 func makeMigrationsTable(ctx context.Context, conn *pgx.Conn) (err error) {
 	for range 10 {
 		if _, err = conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS usher"); err == nil {
@@ -139,7 +138,7 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 		return nil, err
 	}
 	if len(done) > 0 {
-		// Before anything changes in a database of the other program.
+		// Check before changing anything in a database of the other program.
 		var d Deployment
 		if err := tx.QueryRow(ctx, statement("deployment")).Scan(d.columns()...); err != nil {
 			return nil, err
@@ -194,7 +193,7 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 	return applied, nil
 }
 
-// appliedMigrations returns the versions that the database has.
+// appliedMigrations returns the versions that were applied to the database.
 func appliedMigrations(ctx context.Context, q querier) ([]int64, error) {
 	rows, err := q.Query(ctx, statement("migrations_applied"))
 	if err != nil {
@@ -207,8 +206,8 @@ func appliedMigrations(ctx context.Context, q querier) ([]int64, error) {
 	return versions, err
 }
 
-// MigrationStatus lists the steps of this binary, the views and functions last,
-// and which of them the database has. It writes nothing.
+// MigrationStatus lists the steps of this binary, views and functions last, and
+// whether each was applied. It writes nothing.
 func MigrationStatus(ctx context.Context, url secret.Text) ([]Migration, error) {
 	conn, err := connect(ctx, url)
 	if err != nil {
@@ -275,42 +274,41 @@ func embeddedMigrations() []Migration {
 	return steps
 }
 
-// SchemaVersion is the version that this binary works with.
+// SchemaVersion is the version that this binary needs.
 func SchemaVersion() int64 {
 	steps := embeddedMigrations()
 	return steps[len(steps)-1].Version
 }
 
-// A Deployment is what a database says of itself to the program that opens it.
+// A Deployment describes a database to the program that opens it.
 type Deployment struct {
 	Mode          Mode
 	SchemaVersion int64
-	// MayRewriteAudit says that the role may change or delete audit rows, as
-	// owners and superusers may: not a role to serve with.
+	// MayRewriteAudit says that the role may change or delete audit rows, as owners
+	// and superusers may. usher serve must not use such a role.
 	MayRewriteAudit bool
-	// MayCreateInPublic says that the role may create objects in schema public,
-	// where they could be called in place of Postgres' own by other roles.
+	// MayCreateInPublic says that the role may create objects in schema public, which
+	// other roles could then call in place of Postgres' own.
 	MayCreateInPublic bool
-	// LosesCommits says that an acknowledged commit may be lost in a crash:
+	// LosesCommits says that a crash may lose an acknowledged commit, because
 	// synchronous_commit or fsync is off.
 	LosesCommits bool
 	// Directory names the one in force: see [DB.UseDirectory].
 	Directory string
-	// SchemaCurrent says that the views and functions are those of this
-	// binary. Where they are not, usher migrate up replaces them.
+	// SchemaCurrent says that the views and functions are those of this binary. If
+	// not, usher migrate up replaces them.
 	SchemaCurrent bool
 
 	salt       []byte
 	schemaHash string
 }
 
-// columns are where a row of deployment.sql goes.
+// columns are the scan targets for a row of deployment.sql.
 func (d *Deployment) columns() []any {
 	return []any{&d.Mode, &d.SchemaVersion, &d.MayRewriteAudit, &d.MayCreateInPublic, &d.LosesCommits, &d.salt, &d.Directory, &d.schemaHash}
 }
 
-// Deployment reads the database's mark. It returns [ErrNotMigrated] where
-// there is none.
+// Deployment reads the database's mark, or returns [ErrNotMigrated].
 func (db *DB) Deployment(ctx context.Context) (Deployment, error) {
 	var d Deployment
 	err := db.pool.QueryRow(ctx, statement("deployment")).Scan(d.columns()...)
@@ -324,8 +322,8 @@ func (db *DB) Deployment(ctx context.Context) (Deployment, error) {
 	return d, nil
 }
 
-// Key derives a key from what only the deployment's replicas know, one for each
-// purpose.
+// Key derives a key for one purpose from a secret that only the deployment's replicas
+// know.
 func (d *Deployment) Key(purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, d.salt, nil, purpose, sha256.Size)
 }

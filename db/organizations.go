@@ -9,8 +9,9 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// AddOrganization adds an organization to usher's own directory. The id is as
-// a user's, the name may be empty. An id that is taken is [admin.ErrExists].
+// AddOrganization adds an organization to usher's own directory. The rules for the
+// id are those for a user's; the name may be empty. A duplicate id is
+// [admin.ErrExists].
 func (db *DB) AddOrganization(ctx context.Context, id, name string, actor admin.Actor) (admin.Organization, error) {
 	if err := checkID(admin.OrganizationKind, id); err != nil {
 		return admin.Organization{}, err
@@ -46,8 +47,8 @@ func (db *DB) Organizations(ctx context.Context, page admin.Page[string]) ([]adm
 	return list[admin.Organization](ctx, db.pool, "list organizations", statement("list_organizations"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
-// RenameOrganization changes the name of an organization; the empty one removes it. One that
-// does not exist is [admin.ErrNotFound].
+// RenameOrganization changes the name of an organization; an empty name removes it.
+// A missing organization is [admin.ErrNotFound].
 func (db *DB) RenameOrganization(ctx context.Context, id, name string, actor admin.Actor) (admin.Organization, error) {
 	var renamed admin.Organization
 	err := db.transactAs(ctx, actor, "rename organization", func(ctx context.Context, tx pgx.Tx) (err error) {
@@ -63,9 +64,9 @@ func (db *DB) RenameOrganization(ctx context.Context, id, name string, actor adm
 	return renamed, err
 }
 
-// DeleteOrganization deletes an organization, ends its memberships, and revokes
-// its grants and those confined to its sessions. One that still has groups is
-// [admin.ErrInUse], one that is not there [admin.ErrNotFound].
+// DeleteOrganization deletes an organization, ends its memberships, and revokes its
+// grants and those confined to its sessions. An organization that still has groups
+// is [admin.ErrInUse], a missing one [admin.ErrNotFound].
 func (db *DB) DeleteOrganization(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error) {
 	var gone admin.Deletion
 	err := db.transactAs(ctx, actor, "delete organization", func(ctx context.Context, tx pgx.Tx) (err error) {

@@ -4,16 +4,16 @@ import (
 	"context"
 )
 
-// Partitions says what [DB.MakePartitions] found and did.
+// Partitions is the result of [DB.MakePartitions].
 type Partitions struct {
 	Made int
-	// InDefault is the number of rows, up to 10,001, that came while no
-	// partition was there for their month. Up to 10,000 were moved.
+	// InDefault is the number of rows, up to 10,001, that were written while their
+	// month had no partition. Up to 10,000 were moved.
 	InDefault int64
 }
 
-// MakePartitions makes the audit's partitions of this month and the next
-// three, where they are missing.
+// MakePartitions creates the missing audit partitions of this month and the next
+// three.
 func (db *DB) MakePartitions(ctx context.Context) (p Partitions, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*queryTimeout)
 	defer cancel()

@@ -10,13 +10,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// A connection pooler in transaction mode gives each transaction another
-// connection to the server. Prepared statements, session locks and settings of
-// one are not there in the next.
+// A connection pooler in transaction mode may give each transaction a different
+// server connection. Prepared statements, session locks and settings do not carry
+// over to the next one.
 
-// isPooler reports whether a URL leads to a pooler. Poolers refuse the
-// search_path that usher asks for at the start of each connection, or ignore
-// it; a server takes it.
+// isPooler reports whether a URL leads to a pooler. A server accepts the search_path
+// that usher requests at the start of each connection; poolers refuse or ignore it.
 func isPooler(ctx context.Context, cfg *pgx.ConnConfig) (bool, error) {
 	cfg = cfg.Copy()
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
@@ -37,8 +36,8 @@ func isPooler(ctx context.Context, cfg *pgx.ConnConfig) (bool, error) {
 	if path == ownPath {
 		return false, nil
 	}
-	// Through a pooler the search_path is the role's. What others can plant on
-	// it would run with this role's rights.
+	// Through a pooler, the search_path is the role's default. Objects that others
+	// plant in it would run with this role's privileges.
 	if len(writable) > 0 {
 		return false, fmt.Errorf("db: through this connection pooler the search_path is %q, and other roles may create objects in %s: "+
 			"run REVOKE CREATE ON SCHEMA %[2]s FROM PUBLIC, or ALTER ROLE ... SET search_path = %s for the role in the database URL",
@@ -47,8 +46,8 @@ func isPooler(ctx context.Context, cfg *pgx.ConnConfig) (bool, error) {
 	return true, nil
 }
 
-// usePooler has each statement go out in one piece: descriptions are kept on
-// this side, and the server keeps nothing.
+// usePooler sends each statement in one piece: the client caches the statement
+// descriptions, and the server stores nothing.
 func usePooler(cfg *pgx.ConnConfig) {
 	cfg.RuntimeParams = withoutSearchPath(cfg.RuntimeParams)
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
@@ -64,6 +63,6 @@ func withoutSearchPath(params map[string]string) map[string]string {
 	return without
 }
 
-// errPooler is the answer of what needs one connection to the server itself.
+// errPooler is the error of operations that need a direct server connection.
 var errPooler = errors.New("db: the database URL leads to a connection pooler, and migrations lock tables: " +
 	"give usher migrate the URL of the server itself; usher serve and the other commands may use the pooler")

@@ -14,19 +14,18 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// A Preset is a directory that comes with usher, for the tables of an
-// application.
+// A Preset is a directory that comes with usher, for an application's tables.
 type Preset struct {
 	Name   string // [BetterAuthDirectory], [AuthJSDirectory] or [OwnDirectory]
 	Schema string // of the application's tables
 
-	// Tables and Columns are names of the application's own, by the library's:
-	// "member": "members", "banned": "is_banned". A column of one table alone is
-	// "member.userId". Other names are those of the library, or its snake_case.
+	// Tables and Columns map the library's names to the application's: "member":
+	// "members", "banned": "is_banned". "member.userId" is the column of one table
+	// only. Names that are not mapped are the library's, or their snake_case.
 	Tables, Columns map[string]string
 
-	// AllowAnonymous lets anonymous users have tokens (Better Auth's anonymous
-	// plugin). Otherwise they are disabled.
+	// AllowAnonymous issues tokens to anonymous users (Better Auth's anonymous
+	// plugin). Otherwise they count as disabled.
 	AllowAnonymous bool
 }
 
@@ -37,7 +36,7 @@ type DirectoryRead struct {
 	Note string `json:"note,omitempty"`
 }
 
-// String returns the read as a line for people.
+// String returns the read as a line of text.
 func (r DirectoryRead) String() string {
 	text := r.What + ": "
 	if r.From == "" {
@@ -51,7 +50,7 @@ func (r DirectoryRead) String() string {
 	return text
 }
 
-// presetTable is a table that a library makes, by the names that it has there.
+// presetTable is a table that a library creates, with the library's names.
 type presetTable struct {
 	name     string
 	required bool
@@ -80,8 +79,8 @@ var presetTables = map[string][]presetTable{
 	},
 }
 
-// presetParts are what a plugin adds, which is there as a whole or not at all. A
-// part of it says that the rest has another name, and usher would not see it.
+// presetParts are the columns that a plugin adds. A database has all of them or
+// none. If it has only some, the others were renamed, and usher would not see them.
 var presetParts = map[string][]struct {
 	what  string
 	needs []string // what usher reads
@@ -95,7 +94,7 @@ var presetParts = map[string][]struct {
 	},
 }
 
-// presetColumn is a column as the database has it.
+// presetColumn is a column in the database.
 type presetColumn struct{ table, name, typ string }
 
 // presetNames are the names of a preset's tables and columns in one database.
@@ -106,9 +105,9 @@ type presetNames struct {
 	allowAnonymous bool
 }
 
-// PresetDirectory returns a preset's definition for the tables that the database
-// has, and what it reads of them. If they are not what the library makes, or
-// contradict each other, the error is [admin.ErrInvalid] and names what to do.
+// PresetDirectory returns a preset's definition for the database's tables, and what
+// it reads of them. If they differ from what the library creates, or contradict each
+// other, the error is [admin.ErrInvalid] and says what to do.
 func (db *DB) PresetDirectory(ctx context.Context, p Preset) (d DirectoryDefinition, reads []DirectoryRead, err error) {
 	if _, ok := presetTables[p.Name]; !ok {
 		if len(p.Tables) > 0 || len(p.Columns) > 0 || p.AllowAnonymous {
@@ -144,8 +143,8 @@ func (db *DB) PresetDirectory(ctx context.Context, p Preset) (d DirectoryDefinit
 	return d, names.reads(p.Name), err
 }
 
-// find finds the preset's names among the tables and columns, with their types,
-// of the application's schema.
+// find finds the preset's tables and columns, with their types, in the
+// application's schema.
 func (p *Preset) find(there map[string]map[string]string) (*presetNames, error) {
 	n := &presetNames{schema: p.Schema, tables: map[string]string{}, columns: map[string]presetColumn{}, allowAnonymous: p.AllowAnonymous}
 	known := map[string]bool{}
@@ -173,7 +172,7 @@ func (p *Preset) find(there map[string]map[string]string) (*presetNames, error) 
 				given = p.Columns[name]
 			}
 			if _, ok := there[table][given]; !ok && p.Columns[full] == "" {
-				// A name without its table is that of every table which has it.
+				// A name without a table applies to every table that has the column.
 				given = ""
 			}
 			column, err := p.pick(name, given, there[table], "--column "+full, "table "+p.Schema+"."+table)
@@ -195,8 +194,8 @@ func (p *Preset) find(there map[string]map[string]string) (*presetNames, error) 
 	return n, p.checkParts(n)
 }
 
-// pick returns a name of there: the given one, the library's or its snake_case.
-// Empty is none.
+// pick returns the name that exists: the given one, the library's or its
+// snake_case. It is empty if there is none of them.
 func (p *Preset) pick(name, given string, there any, flag, where string) (string, error) {
 	has := func(name string) bool {
 		switch there := there.(type) {
@@ -227,7 +226,7 @@ func (p *Preset) pick(name, given string, there any, flag, where string) (string
 	return "", nil
 }
 
-// checkNames refuses given names that fit nothing: they would have no effect.
+// checkNames refuses given names that match nothing: they would have no effect.
 func (p *Preset) checkNames(known map[string]bool, n *presetNames) error {
 	for _, name := range slices.Sorted(maps.Keys(p.Tables)) {
 		if !slices.ContainsFunc(presetTables[p.Name], func(t presetTable) bool { return t.name == name }) {
@@ -252,7 +251,7 @@ func (p *Preset) checkNames(known map[string]bool, n *presetNames) error {
 	return nil
 }
 
-// checkParts refuses a plugin that is there in part.
+// checkParts refuses a plugin of which only some columns exist.
 func (p *Preset) checkParts(n *presetNames) error {
 	for _, part := range presetParts[p.Name] {
 		var found, missing []string
@@ -281,7 +280,7 @@ func (p *Preset) checkParts(n *presetNames) error {
 	return nil
 }
 
-// reads says what the preset reads in this database.
+// reads lists what the preset reads in this database.
 func (n *presetNames) reads(preset string) []DirectoryRead {
 	from := func(names ...string) string {
 		var texts []string
@@ -318,7 +317,7 @@ func (n *presetNames) reads(preset string) []DirectoryRead {
 	}
 }
 
-// defaultNames are the names that the library gives, with all its plugins.
+// defaultNames are the library's names, with all its plugins.
 func defaultNames(preset, schema string) *presetNames {
 	n := &presetNames{schema: schema, tables: map[string]string{}, columns: map[string]presetColumn{}}
 	for _, t := range presetTables[preset] {

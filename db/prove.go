@@ -13,8 +13,8 @@ import (
 )
 
 // ProveToken proves that the token with that jti was issued, and when. It returns
-// [admin.ErrNotFound] where the audit has no such row, and [admin.ErrInUse] where
-// the row is not sealed yet. A row that was changed has no proof.
+// [admin.ErrNotFound] if the audit has no such row, and [admin.ErrInUse] if the row
+// is not sealed yet. A row that was tampered with has no proof.
 func (db *DB) ProveToken(ctx context.Context, jti string) (*audit.InclusionProof, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()

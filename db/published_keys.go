@@ -15,8 +15,8 @@ type publicKeyRow struct {
 	PublicKey []byte
 }
 
-// PublishedKeys returns the public keys that usher serves now. It needs no
-// private half, and so no key ring.
+// PublishedKeys returns the public keys that usher serves now. It does not decrypt
+// private halves, so it needs no key ring.
 func (db *DB) PublishedKeys(ctx context.Context) (session.KeySet, error) {
 	rows, err := list[publicKeyRow](ctx, db.pool, "published keys", statement("published_keys"), pgx.StrictNamedArgs{})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 //go:embed queries/*.sql
 var queryFiles embed.FS
 
-// statements are those of ./queries by their names.
+// statements are the SQL statements in ./queries, by name.
 var statements = func() map[string]string {
 	all := map[string]string{}
 	entries, err := queryFiles.ReadDir("queries")
@@ -36,8 +36,8 @@ var statements = func() map[string]string {
 
 var statementName = regexp.MustCompile(`(?m)^-- name: (\w+)\n`)
 
-// statement returns the SQL of that name in ./queries. A test checks that every
-// name in the code is there, and that every one there is in the code.
+// statement returns the SQL of that name in ./queries. A test checks that every name
+// in the code exists, and that every statement is used.
 func statement(name string) string {
 	sql, ok := statements[name]
 	if !ok {

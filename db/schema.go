@@ -21,16 +21,15 @@ var schemaFS embed.FS
 // schemaStep is the name of the step that applies the files of ./schema.
 const schemaStep = "views and functions"
 
-// schemaFiles are the files of ./schema in the order in which they stand on
-// each other.
+// schemaFiles are the files of ./schema in the order of their dependencies.
 var schemaFiles = []string{
 	"schema/directory.sql", "directories/usher.sql", "schema/grants.sql", "schema/decisions.sql", "schema/changes.sql",
 	"schema/keys.sql", "schema/patterns.sql", "schema/members.sql", "schema/who_can.sql", "schema/who_could.sql",
 	"schema/what_can.sql", "schema/why.sql", "schema/holders.sql", "schema/reports.sql", "schema/seals.sql", "schema/privileges.sql",
 }
 
-// A schemaObject is one statement of these files, and what it makes: a
-// FUNCTION, a VIEW, a TYPE, a TRIGGER, or nothing (COMMENT, GRANT, REVOKE).
+// A schemaObject is one statement of these files, and what it creates: a FUNCTION,
+// a VIEW, a TYPE, a TRIGGER, or nothing (COMMENT, GRANT, REVOKE).
 type schemaObject struct {
 	kind string
 	name string // schema.name; of a trigger schema.table.name
@@ -39,8 +38,8 @@ type schemaObject struct {
 
 func (o *schemaObject) key() string { return o.kind + " " + o.name }
 
-// isDirectory reports whether it is one of the five that usher directory use
-// replaces.
+// isDirectory reports whether it is one of the five objects that usher directory
+// use replaces.
 func (o *schemaObject) isDirectory() bool {
 	name, ok := strings.CutPrefix(o.name, "usher.")
 	return ok && directoryColumns[name] != ""
@@ -51,7 +50,7 @@ var (
 	madeTrigger = regexp.MustCompile(`^CREATE OR REPLACE TRIGGER (\w+)(?s:.*?) ON ((?:usher|audit)\.\w+)`)
 )
 
-// schemaObjects returns the statements of the schema's files in their order.
+// schemaObjects returns the statements of the schema's files in order.
 func schemaObjects() []schemaObject {
 	var objects []schemaObject
 	for _, file := range schemaFiles {
@@ -80,8 +79,8 @@ func readSchemaFile(file string) string {
 	return string(text)
 }
 
-// splitSchema splits SQL that is written as the files of ./schema are: a
-// statement begins a line and ends with one, and quotes bodies with $$.
+// splitSchema splits SQL in the style of ./schema: a statement starts at the
+// beginning of a line, ends at the end of one, and quotes bodies with $$.
 func splitSchema(text string) []string {
 	var all []string
 	var one strings.Builder
@@ -106,7 +105,7 @@ func splitSchema(text string) []string {
 	return all
 }
 
-// schemaHash names the state of all files of the schema.
+// schemaHash is a hash of all files of the schema.
 func schemaHash() string {
 	h := sha256.New()
 	for _, o := range schemaObjects() {
@@ -122,8 +121,8 @@ type placedObject struct {
 	Version    string // changes with every CREATE OR REPLACE
 }
 
-// applySchema makes the views and functions those of this binary, where the
-// last ones applied were others. An application's directory stays as it is.
+// applySchema replaces the views and functions by those of this binary, unless they
+// were the last ones applied. An application's directory stays as it is.
 func applySchema(ctx context.Context, tx pgx.Tx) (changed bool, err error) {
 	var hash string
 	var recorded []string
@@ -212,8 +211,8 @@ func (s *schemaUpdate) run(ctx context.Context, wanted []string) error {
 	return nil
 }
 
-// makeAll runs all statements, and says whether to run them again, because
-// something was dropped with what stood on it.
+// makeAll runs all statements. It reports whether they must run again, because an
+// object was dropped together with its dependents.
 func (s *schemaUpdate) makeAll(ctx context.Context) (again bool, err error) {
 	for i := range s.objects {
 		o := &s.objects[i]
@@ -239,11 +238,11 @@ func (s *schemaUpdate) makeAll(ctx context.Context) (again bool, err error) {
 	return false, nil
 }
 
-// errMustDrop says that a type is there with other columns.
+// errMustDrop says that the type exists with other columns.
 var errMustDrop = errors.New("db: the type has other columns")
 
 func (s *schemaUpdate) make(ctx context.Context, o *schemaObject) error {
-	// In a savepoint: what follows an error in the transaction itself is refused.
+	// In a savepoint: after an error, the transaction itself would refuse everything.
 	return pgx.BeginFunc(ctx, s.tx, func(tx pgx.Tx) error {
 		if o.kind != "TYPE" {
 			_, err := tx.Exec(ctx, o.sql)
@@ -261,8 +260,8 @@ func (s *schemaUpdate) make(ctx context.Context, o *schemaObject) error {
 	})
 }
 
-// sameType says whether a type is there, with the same columns. What the
-// statement would make, Postgres says of a temporary one.
+// sameType reports whether a type exists with the same columns. It creates a
+// temporary type to learn the columns that the statement means.
 func sameType(ctx context.Context, tx pgx.Tx, o *schemaObject) (exists, same bool, err error) {
 	has, err := typeColumns(ctx, tx, o.name)
 	if err != nil || has == "" {
@@ -283,8 +282,8 @@ func typeColumns(ctx context.Context, tx pgx.Tx, name string) (columns string, e
 	return columns, err
 }
 
-// drop drops an object, and what usher made on top of it. What somebody else
-// made stays: the error names it.
+// drop drops an object and usher's own objects that depend on it. If others' objects
+// depend on it, it drops nothing, and the error names them.
 func (s *schemaUpdate) drop(ctx context.Context, o *schemaObject) error {
 	ids, err := s.idsOf(ctx, o)
 	if err != nil {
@@ -327,7 +326,7 @@ func (s *schemaUpdate) idsOf(ctx context.Context, o *schemaObject) ([]string, er
 	return ids, err
 }
 
-// others describes what could stand on usher's objects and is not usher's.
+// others describes objects that may depend on usher's and are not usher's.
 func (s *schemaUpdate) others(ctx context.Context) ([]string, error) {
 	type object struct {
 		Name        *string
@@ -344,7 +343,7 @@ func (s *schemaUpdate) others(ctx context.Context) ([]string, error) {
 	return others, err
 }
 
-// privileges returns the statements that give others what they have, by text.
+// privileges returns the GRANT statements for the present privileges of others.
 func (s *schemaUpdate) privileges(ctx context.Context) (map[string]string, error) {
 	type privilege struct{ SQL, Object string }
 	found, err := list[privilege](ctx, s.tx, "schema privileges", statement("schema_privileges"), nil)
@@ -355,9 +354,9 @@ func (s *schemaUpdate) privileges(ctx context.Context) (map[string]string, error
 	return privileges, err
 }
 
-// dropStale drops what the last binary made and this one does not name, and
-// functions of the same name with other arguments. In passes, since they stand
-// on each other.
+// dropStale drops objects of the last binary that this one does not have, and
+// functions of the same name with other arguments. It needs several passes, because
+// they depend on each other.
 func (s *schemaUpdate) dropStale(ctx context.Context, before []placedObject, wanted []string) error {
 	var last error
 	for range len(before) + 1 {

@@ -11,13 +11,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// SchemaDifferences returns a line for each view, function, type and trigger
-// of schemas usher and audit that is not what this binary's usher migrate up
-// makes: missing, changed, disabled or unknown. The five of an application's
-// directory are not compared.
+// SchemaDifferences returns a line for each view, function, type and trigger of
+// schemas usher and audit that differs from what this binary's usher migrate up
+// creates: missing, changed, disabled or unknown. It does not compare the five
+// objects of an application's directory.
 //
-// It changes nothing. It needs the privilege TEMPORARY on the database: what a
-// file means, it reads from a temporary copy that Postgres makes of it.
+// It changes nothing. It needs the privilege TEMPORARY on the database, because it
+// compares each object with a temporary copy.
 func (db *DB) SchemaDifferences(ctx context.Context) (differences []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
@@ -80,8 +80,8 @@ func schemaDifferences(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	return differences, nil
 }
 
-// wantedDefinition returns the definition of a temporary copy of an object,
-// which goes with its savepoint.
+// wantedDefinition returns the definition of a temporary copy of an object. It
+// creates the copy in a savepoint and rolls that back.
 func wantedDefinition(ctx context.Context, tx pgx.Tx, o *schemaObject) (definition string, err error) {
 	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 		if o.kind == "TRIGGER" {
@@ -109,8 +109,8 @@ func wantedDefinition(ctx context.Context, tx pgx.Tx, o *schemaObject) (definiti
 	return "", err
 }
 
-// makeTriggerParts makes temporary copies of a trigger's table and function, of
-// which the trigger's definition has no more than names and columns.
+// makeTriggerParts creates temporary copies of a trigger's table and function. They
+// have only the names and columns that the trigger's definition needs.
 func makeTriggerParts(ctx context.Context, tx pgx.Tx, o *schemaObject) error {
 	table := o.name[:strings.LastIndex(o.name, ".")]
 	var columns string
@@ -133,8 +133,8 @@ func tempName(o *schemaObject) string {
 	return "pg_temp." + name
 }
 
-// inTemp is the statement that makes a temporary copy of an object. What the
-// object refers to stays where it is.
+// inTemp is the statement that creates a temporary copy of an object. The copy
+// refers to the same objects.
 func inTemp(o *schemaObject) string {
 	if o.kind == "TRIGGER" {
 		sql := triggerTable.ReplaceAllString(o.sql, " ON pg_temp.")
@@ -145,8 +145,8 @@ func inTemp(o *schemaObject) string {
 
 type definition struct{ Kind, Name, Definition string }
 
-// definitions returns what Postgres says of each object of some schemas, with
-// the schema of a trigger's table and function left out.
+// definitions returns Postgres' definition of each object in some schemas, without
+// the schema of a trigger's table and function.
 func definitions(ctx context.Context, tx pgx.Tx, schemas ...string) ([]definition, error) {
 	return list[definition](ctx, tx, "definitions", statement("schema_definitions"), pgx.StrictNamedArgs{"schemas": schemas})
 }

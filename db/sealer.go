@@ -24,17 +24,17 @@ const (
 	SealEvery = time.Second
 	// maxSealed bounds the leaves of one seal.
 	maxSealed = 1_000
-	// sealTimeout bounds one seal: nobody's request waits for it.
+	// sealTimeout bounds one seal. No request waits for it.
 	sealTimeout = 10 * time.Second
 
 	// maxOthersTurn is how long others may seal before this is an error.
 	maxOthersTurn = 10 * time.Second
 )
 
-// A Sealer appends the rows of the audit to its Merkle tree and signs
-// checkpoints. It is off the issuing path: while it is stopped, tokens are
-// still issued, and their rows are sealed later. All replicas have one;
-// they take turns. For one goroutine.
+// A Sealer appends the rows of the audit to its Merkle tree and signs checkpoints.
+// It is not on the issuing path: while it is stopped, usher still issues tokens, and
+// their rows are sealed later. Every replica has one; they take turns. A Sealer is
+// for one goroutine.
 type Sealer struct {
 	db     *DB
 	signer note.Signer // nil: nothing is sealed
@@ -49,19 +49,19 @@ type Sealer struct {
 	oldest atomic.Int64 // when the oldest row that is not sealed was written, in microseconds; 0: all are sealed
 }
 
-// A SealerConfig says what a [Sealer] needs.
+// A SealerConfig configures a [Sealer].
 type SealerConfig struct {
 	Encryption *keyencryption.Ring // opens the key that signs checkpoints
-	// Out also gets each checkpoint of this Sealer, outside of the database;
-	// nil: only the database has them.
+	// Out also receives each checkpoint of this Sealer, outside of the database
+	// (default: only the database stores them).
 	Out      io.Writer
 	Registry prometheus.Registerer
 	Now      func() time.Time // default: time.Now
 }
 
-// NewSealer opens the key that signs checkpoints. Beside [ErrNoCheckpointKey],
-// and where the key cannot be decrypted, it returns a Sealer that seals nothing
-// and measures what is not sealed.
+// NewSealer decrypts the key that signs checkpoints. With [ErrNoCheckpointKey], or if
+// the key cannot be decrypted, it also returns a Sealer, which seals nothing and
+// only measures the unsealed rows.
 func (db *DB) NewSealer(ctx context.Context, cfg SealerConfig) (*Sealer, error) {
 	signer, err := db.checkpointSigner(ctx, cfg.Encryption)
 	s := &Sealer{
@@ -91,12 +91,12 @@ func (db *DB) NewSealer(ctx context.Context, cfg SealerConfig) (*Sealer, error) 
 	return s, err
 }
 
-// Seal seals all rows that are settled, and says how many of them it sealed
-// itself. It is for calls every [SealEvery]: where any replica sealed rows just
-// now, few ones wait for the next call.
+// Seal seals all settled rows and returns how many it sealed itself. Call it every
+// [SealEvery]. If any replica has just sealed rows, a few new ones wait for the next
+// call.
 func (s *Sealer) Seal(ctx context.Context) (sealed int, err error) { return s.seal(ctx, true) }
 
-// SealNow is Seal for the last time: no row waits.
+// SealNow is Seal without waiting rows, for the last call.
 func (s *Sealer) SealNow(ctx context.Context) (sealed int, err error) { return s.seal(ctx, false) }
 
 func (s *Sealer) seal(ctx context.Context, mayRest bool) (sealed int, err error) {
@@ -109,7 +109,7 @@ func (s *Sealer) seal(ctx context.Context, mayRest bool) (sealed int, err error)
 	if err != nil || rows == 0 || s.signer == nil || mayRest && resting && rows < maxSealed {
 		return 0, err
 	}
-	// A table whose barrier a slow writer holds up does not hold up the other.
+	// A slow writer delays only the barrier of its own table.
 	decisions, decisionsErr := s.settled(ctx, statement("settled_decisions"))
 	changes, changesErr := s.settled(ctx, statement("settled_changes"))
 	err = errors.Join(decisionsErr, changesErr)
@@ -123,8 +123,8 @@ func (s *Sealer) seal(ctx context.Context, mayRest bool) (sealed int, err error)
 	}
 }
 
-// measure sets the metrics. It returns how many rows are not sealed, at most, and
-// whether some were sealed within the last 0.9 s.
+// measure sets the metrics. It returns an upper bound of the unsealed rows, and
+// whether any were sealed within the last 0.9 s.
 func (s *Sealer) measure(ctx context.Context) (rows int64, resting bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
 	defer cancel()
@@ -142,8 +142,8 @@ func (s *Sealer) measure(ctx context.Context) (rows int64, resting bool, err err
 	return rows, resting, nil
 }
 
-// settled returns the id of a table to which all rows are there that will ever
-// be; 0 beside an error.
+// settled returns the highest id of a table up to which no further row can appear,
+// or 0 with an error.
 func (s *Sealer) settled(ctx context.Context, sql string) (through int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -226,8 +226,8 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 	return sealed, nil
 }
 
-// othersTurn is the answer where another sealer is at work, which takes it less
-// than a second: an error where that goes on.
+// othersTurn is the result while another sealer works. That takes less than a
+// second, so it becomes an error if it goes on.
 func (s *Sealer) othersTurn() error {
 	if s.waitingSince.IsZero() {
 		s.waitingSince = s.now()
@@ -238,8 +238,8 @@ func (s *Sealer) othersTurn() error {
 	return nil
 }
 
-// resume returns the stored tree, as long as it is what the last checkpoint
-// says: nothing is appended to, and so vouched for, that was changed.
+// resume returns the stored tree if it matches the last checkpoint. The sealer must
+// not append to a changed tree, because its signature would vouch for that.
 func (s *Sealer) resume(ctx context.Context, tx pgx.Tx, last *lastSeal) (*audit.Tree, error) {
 	t, err := audit.LoadTree(last.TreeSize, storedHashes(ctx, tx))
 	if err != nil || last.TreeSize == 0 {
@@ -256,8 +256,8 @@ func (s *Sealer) resume(ctx context.Context, tx pgx.Tx, last *lastSeal) (*audit.
 	return t, nil
 }
 
-// unsealed returns the rows after one id to another, at most so many, and the
-// id to which these are all.
+// unsealed returns the rows between two ids, up to a limit, and the id up to which
+// the result is complete.
 func unsealed(ctx context.Context, tx pgx.Tx, sql string, after, settled int64, atMost int) ([]unsealedRow, int64, error) {
 	rows, err := tx.Query(ctx, sql, pgx.StrictNamedArgs{"after": after, "through": settled, "at_most": atMost})
 	if err != nil {

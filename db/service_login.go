@@ -17,14 +17,14 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// serviceLoginMark begins the comment on a role that MakeServiceLogin made.
-// Roles belong to the whole server, and each database's is its own.
+// serviceLoginMark begins the comment on a role that MakeServiceLogin created. Roles
+// belong to the whole server, and each database needs its own.
 const serviceLoginMark = "usher serve on database "
 
-// MakeServiceLogin lets the role of that name log in with the password and do
-// what `usher serve` does: it becomes a member of usher_service, and is made
-// where it is missing. The URL's role needs CREATEROLE. The login of another
-// database on the same server is [admin.ErrExists].
+// MakeServiceLogin creates the role of that name if it is missing, sets its password
+// and makes it a member of usher_service, as `usher serve` needs it. The URL's role
+// needs CREATEROLE. If the role is the login of another database on the same server,
+// the error is [admin.ErrExists].
 func MakeServiceLogin(ctx context.Context, url secret.Text, name string, password secret.Text) error {
 	verifier, err := scramVerifier(password)
 	if err != nil {
@@ -37,7 +37,7 @@ func MakeServiceLogin(ctx context.Context, url secret.Text, name string, passwor
 	defer conn.Close(ctx)
 	role := pgx.Identifier{name}.Sanitize()
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		// Of two who change a role at the same time, Postgres fails one.
+		// If two sessions change a role at the same time, Postgres fails one.
 		if _, err := tx.Exec(ctx, statement("lock_migrations")); err != nil {
 			return err
 		}
@@ -70,8 +70,8 @@ func MakeServiceLogin(ctx context.Context, url secret.Text, name string, passwor
 	return nil
 }
 
-// scramVerifier computes what Postgres keeps of a password (RFC 5803), so that
-// the password itself is in no statement and so in no log of the server.
+// scramVerifier computes the form in which Postgres stores a password (RFC 5803), so
+// that no statement, and so no server log, contains the password itself.
 func scramVerifier(password secret.Text) (string, error) {
 	text := password.Reveal()
 	if text == "" || strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {

@@ -14,10 +14,10 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// AddSession signs a user in for ttl, with one of the user's organizations
-// active where one is named. The token is the value of the session cookie; it
-// is not kept (its SHA-256 is) and cannot be had again. A user who is not there
-// or is no member of the organization is [admin.ErrNotFound].
+// AddSession signs a user in for ttl. If an organization is named, it is the active
+// one. The token is the value of the session cookie. Only its SHA-256 is stored, so
+// it cannot be shown again. A user who does not exist, or is not a member of the
+// organization, is [admin.ErrNotFound].
 func (db *DB) AddSession(ctx context.Context, user, organization string, ttl time.Duration, actor admin.Actor) (secret.Text, admin.Session, error) {
 	if ttl <= 0 {
 		return secret.Text{}, admin.Session{}, refuse(admin.ErrInvalid, "a session of %s would be over at once: give it a positive life", ttl)
@@ -48,8 +48,8 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 	return secret.New(token), added, nil
 }
 
-// Sessions lists the sessions that have not expired, newest first; of one user
-// where one is named.
+// Sessions lists the sessions that have not expired, newest first: all, or those of
+// one user.
 func (db *DB) Sessions(ctx context.Context, user string, page admin.Page[admin.SessionPlace]) ([]admin.Session, error) {
 	if err := db.checkOwnDirectory(ctx, "list sessions"); err != nil {
 		return nil, err
@@ -59,8 +59,8 @@ func (db *DB) Sessions(ctx context.Context, user string, page admin.Page[admin.S
 	})
 }
 
-// EndSessions ends all sessions of a user and says how many had not expired. A
-// user who is not there is [admin.ErrNotFound].
+// EndSessions ends all sessions of a user and returns how many had not expired. A
+// missing user is [admin.ErrNotFound].
 func (db *DB) EndSessions(ctx context.Context, user string, actor admin.Actor) (ended int64, err error) {
 	err = db.transactAs(ctx, actor, "end sessions", func(ctx context.Context, tx pgx.Tx) (err error) {
 		if _, err := lockSubject(ctx, tx, admin.Subject{Kind: admin.UserKind, ID: user}); err != nil {

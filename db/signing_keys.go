@@ -11,7 +11,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// clockSkew is how far the clocks of replicas may be apart.
+// clockSkew is the tolerated difference between the clocks of replicas.
 const clockSkew = time.Minute
 
 type signingKeyRow struct {
@@ -26,8 +26,8 @@ type signingKeyRow struct {
 	CompromisedAt *time.Time
 }
 
-// SigningKeys loads the keys that are published or will be. A key that cannot
-// be decrypted is left out and reported in unusable: the others go on.
+// SigningKeys loads the keys that are published now or will be. It leaves out keys
+// that it cannot decrypt and reports them in unusable.
 func (db *DB) SigningKeys(ctx context.Context, encryption *keyencryption.Ring) (keys []*session.SigningKey, unusable []error, err error) {
 	rows, err := db.pool.Query(ctx, statement("signing_keys"))
 	if err != nil {
@@ -52,14 +52,14 @@ func (db *DB) SigningKeys(ctx context.Context, encryption *keyencryption.Ring) (
 	return keys, unusable, nil
 }
 
-// EnsureSigningKey makes the first signing key of an algorithm, its private half
-// encrypted, and returns its times: it signs at once. It makes none and returns nil
-// where that algorithm has a key that signs or is going to. Of two calls at the
-// same time, the second waits for the first. The role must own the table: that
-// of usher serve may not add keys.
+// EnsureSigningKey creates the first signing key of an algorithm, its private half
+// encrypted, and returns its times: it signs at once. If the algorithm already has
+// a key that signs or will sign, it creates none and returns nil. A concurrent call
+// waits for this one. The role must own the table: the role of usher serve may not
+// add keys.
 func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *keyencryption.Ring, actor admin.Actor) (made *admin.SigningKeyTimes, err error) {
-	// Nobody has cached a key set that lacks the first key, so it waits for
-	// nothing, not even for a replica whose clock is behind.
+	// Nobody has cached a key set without the first key, so it signs at once, even on
+	// a replica whose clock is behind.
 	now := time.Now()
 	key, err := session.GenerateKey(alg, session.KeyTimes{PublishedAt: now.Add(-clockSkew), SignsFrom: now.Add(-clockSkew)})
 	if err != nil {
@@ -97,8 +97,8 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *keye
 	return made, nil
 }
 
-// ListSigningKeys lists all keys, those of the past too, in the order in which
-// they began to sign. It opens none.
+// ListSigningKeys lists all keys, past ones too, in the order in which they started
+// to sign. It decrypts none of them.
 func (db *DB) ListSigningKeys(ctx context.Context, page admin.Page[admin.SigningKeyPlace]) ([]admin.SigningKeyTimes, error) {
 	return list[admin.SigningKeyTimes](ctx, db.pool, "list signing keys", statement("list_signing_keys"), pgx.StrictNamedArgs{
 		"after": page.After.SignsFrom, "after_kid": page.After.ID, "limit": page.Limit,

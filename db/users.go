@@ -10,9 +10,9 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// AddUser adds a user to usher's own directory. The id is 1 to 128 UTF-16
-// units without control characters; info is nil or a JSON object. An id that
-// is taken is [admin.ErrExists].
+// AddUser adds a user to usher's own directory. The id is 1 to 128 UTF-16 code units
+// without control characters; info is nil or a JSON object. A duplicate id is
+// [admin.ErrExists].
 func (db *DB) AddUser(ctx context.Context, id string, info json.RawMessage, actor admin.Actor) (admin.User, error) {
 	if err := checkID(admin.UserKind, id); err != nil {
 		return admin.User{}, err
@@ -43,9 +43,9 @@ func infoObject(id string, info json.RawMessage) (object map[string]json.RawMess
 	return object, nil
 }
 
-// UpdateUser changes a user's info: members of changes replace those of the
-// info, null removes one, and others stay (RFC 7396, of the first level). A user
-// who does not exist is [admin.ErrNotFound].
+// UpdateUser changes a user's info: members of changes replace those of the info,
+// null removes one, and others stay (RFC 7396, first level only). A missing user is
+// [admin.ErrNotFound].
 func (db *DB) UpdateUser(ctx context.Context, id string, changes json.RawMessage, actor admin.Actor) (admin.User, error) {
 	object, err := infoObject(id, changes)
 	if err != nil {
@@ -79,8 +79,8 @@ func (db *DB) User(ctx context.Context, id string) (admin.User, error) {
 	return get[admin.User](ctx, db.pool, admin.Subject{Kind: admin.UserKind, ID: id}, statement("user"))
 }
 
-// recordUser records a change without the user's info: it is personal data, and
-// nobody's access rests on it.
+// recordUser records a change without the user's info, which is personal data and
+// does not affect access.
 func recordUser(ctx context.Context, tx pgx.Tx, action string, user admin.User) error {
 	user.Info = nil
 	return record(ctx, tx, action, user.ID, user)
@@ -94,9 +94,9 @@ func (db *DB) Users(ctx context.Context, page admin.Page[string]) ([]admin.User,
 	return list[admin.User](ctx, db.pool, "list users", statement("list_users"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
-// SetUserDisabled disables a user, or enables one again. A disabled user gets
-// no token, and keeps what grants there are. Of two calls the first one's time
-// stands. A user who is not there is [admin.ErrNotFound].
+// SetUserDisabled disables a user, or enables one again. A disabled user gets no
+// tokens and keeps their grants. Disabling a disabled user keeps the first time. A
+// missing user is [admin.ErrNotFound].
 func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool, actor admin.Actor) (admin.User, error) {
 	action := "user.enable"
 	if disabled {
@@ -117,7 +117,7 @@ func (db *DB) SetUserDisabled(ctx context.Context, id string, disabled bool, act
 }
 
 // DeleteUser deletes a user, revokes the user's grants, and ends the user's
-// memberships and sessions. A user who is not there is [admin.ErrNotFound].
+// memberships and sessions. A missing user is [admin.ErrNotFound].
 func (db *DB) DeleteUser(ctx context.Context, id string, actor admin.Actor) (admin.Deletion, error) {
 	var gone admin.Deletion
 	err := db.transactAs(ctx, actor, "delete user", func(ctx context.Context, tx pgx.Tx) error {

@@ -18,16 +18,16 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// VerifyAudit recomputes the audit's tree from the rows and compares it with
-// what was sealed, in batches: it may run beside usher, takes a while, and needs
-// no more than usher_auditor may read. It fails where it could not look; what it
-// finds stands in the report.
+// VerifyAudit recomputes the audit's tree from the rows and compares it with the
+// seals, in batches. It may run while usher serves, takes a while, and needs only the
+// privileges of usher_auditor. Findings are in the report; an error says that it
+// could not finish.
 //
-// checkpoints are signed ones that were kept outside of the database, one after
-// the other, or none: without them, an audit that was cut off at its end, or
-// written anew with the audit's own key, looks whole. publicKeys are those of
-// the audit; with none, those in the database are taken, at which whoever can
-// change the database may have been too.
+// checkpoints are signed checkpoints that were kept outside of the database, one
+// after the other. They may be empty, but then an audit that was cut off at its end,
+// or rewritten with the audit's own key, looks intact. publicKeys are the audit's
+// keys. If empty, those in the database are used, which an attacker who can change
+// the database may have replaced.
 func (db *DB) VerifyAudit(ctx context.Context, publicKeys, checkpoints []string) (*audit.Report, error) {
 	first := tableProgress{through: math.MinInt64} // ids that usher never gives are looked at too
 	v := &verification{db: db, tree: new(audit.Tree), forgotten: map[string]*audit.Finding{}, decisions: first, changes: first}
@@ -51,14 +51,14 @@ type verification struct {
 	changes    tableProgress
 }
 
-// tableProgress is how far one of the two tables was compared.
+// tableProgress is the progress of the comparison in one of the two tables.
 type tableProgress struct {
 	through  int64 // all rows to this id were sealed
 	position int64 // of the last leaf that was compared, among the table's own, from 1
 	leaves   []sealedLeaf
 }
 
-// A sealedLeaf is what the tree holds of a row.
+// A sealedLeaf is a row's leaf in the tree.
 type sealedLeaf struct {
 	id   int64
 	hash tlog.Hash
@@ -130,8 +130,7 @@ type seal struct {
 	Checkpoint       string
 }
 
-// page verifies the next seals and their rows, and reports whether there may
-// be more.
+// page verifies the next seals and their rows, and reports whether more may follow.
 func (v *verification) page(ctx context.Context) (more bool, err error) {
 	rows, err := v.db.pool.Query(ctx, statement("page_seals"), pgx.StrictNamedArgs{"from": v.tree.Size()})
 	if err != nil {
@@ -154,8 +153,8 @@ func (v *verification) page(ctx context.Context) (more bool, err error) {
 	return more, compareRows(ctx, v, statement("change_leaves"), &v.changes, changesFrom, audit.FoundInChanges, v.change)
 }
 
-// seal verifies one seal against its checkpoint and takes its leaves over. It
-// reports whether the tree goes on after it.
+// seal verifies one seal against its checkpoint and adds its leaves. It reports
+// whether the tree can continue after it.
 func (v *verification) seal(s *seal) bool {
 	find := func(problem string) {
 		v.report.Add(audit.Finding{Kind: audit.FoundInSeals, FirstID: s.FirstLeaf, LastID: s.TreeSize - 1, Rows: s.TreeSize - s.FirstLeaf, Problem: problem})
@@ -201,7 +200,8 @@ func (v *verification) seal(s *seal) bool {
 	return true
 }
 
-// isRun reports whether ids ascend, after one and not beyond another.
+// isRun reports whether ids ascend strictly, start above after and end at most at
+// through.
 func isRun(after int64, ids []int64, through int64) bool {
 	for _, id := range ids {
 		if id <= after {
@@ -212,7 +212,7 @@ func isRun(after int64, ids []int64, through int64) bool {
 	return after <= through
 }
 
-// compareKept compares the kept checkpoints of the tree's present size.
+// compareKept compares the tree with the kept checkpoints of its present size.
 func (v *verification) compareKept() {
 	for ; len(v.kept) > 0 && v.kept[0].Size == v.tree.Size(); v.kept = v.kept[1:] {
 		if v.kept[0].Root == v.tree.Root() {
@@ -227,18 +227,17 @@ func (v *verification) findCheckpoint(c audit.Checkpoint, problem string) {
 	v.report.Add(audit.Finding{Kind: audit.FoundInCheckpoints, FirstID: c.Size, LastID: c.Size, Problem: problem})
 }
 
-// find adds what is wrong with one row; position is that of its leaf, 0 where
-// it has none.
+// find adds a finding about one row. position is that of its leaf, or 0 without one.
 func (v *verification) find(kind string, id, position int64, problem string) {
 	v.report.Add(audit.Finding{Kind: kind, FirstID: id, LastID: id, Rows: 1, Problem: problem, Position: position})
 }
 
-// A rowCheck returns what a row's leaf is made of, and how the row contradicts
-// itself; no problem where it does not.
+// A rowCheck returns the input of a row's leaf, and how the row contradicts itself.
+// The problem is empty if it does not.
 type rowCheck[T any] func(*T) (id int64, hash tlog.Hash, problem string)
 
-// compareRows walks the rows of a table from one id to the last sealed one,
-// beside the leaves that stand for them.
+// compareRows compares the rows of a table, from one id to the last sealed one, with
+// their leaves.
 func compareRows[T any](ctx context.Context, v *verification, sql string, p *tableProgress, after int64, kind string, check rowCheck[T]) error {
 	leaves := p.leaves
 	p.leaves = p.leaves[:0]
@@ -293,7 +292,7 @@ func compareRows[T any](ctx context.Context, v *verification, sql string, p *tab
 	return err
 }
 
-// unsealedRows looks at the rows that no seal covers yet.
+// unsealedRows checks the rows that no seal covers yet.
 func unsealedRows[T any](ctx context.Context, v *verification, sql string, after int64, kind string, check rowCheck[T]) error {
 	return eachRow(ctx, v, sql, after, math.MaxInt64, func(row *T) error {
 		v.report.Unsealed++
@@ -359,7 +358,7 @@ func (v *verification) reloadErasures(ctx context.Context) error {
 	return nil
 }
 
-// erasures are the recorded ways in which parts of the audit may go.
+// erasures are the recorded erasures of parts of the audit.
 type erasures struct {
 	users  map[string]bool // whose personal data were erased
 	prunes []*recordedPrune
@@ -371,7 +370,7 @@ type recordedPrune struct {
 	missing int64 // rows that it explained
 }
 
-// explain reports whether a prune took the decision of that id along.
+// explain reports whether a recorded prune explains that the decision is missing.
 func (e *erasures) explain(id int64) bool {
 	for _, p := range e.prunes {
 		if id >= p.FirstID && id <= p.LastID {
@@ -400,8 +399,8 @@ func (db *DB) erasures(ctx context.Context) (erasures, error) {
 			continue
 		}
 		p := &recordedPrune{change: f.ID}
-		// A record that was tampered with explains nothing; that it was is
-		// found with the changes.
+		// A record that was tampered with explains nothing. The check of the changes
+		// reports it.
 		if json.Unmarshal([]byte(f.Details), &p.Pruning) == nil {
 			e.prunes = append(e.prunes, p)
 		}
