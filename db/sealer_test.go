@@ -240,7 +240,7 @@ func TestVerifyFindsTampering(t *testing.T) {
 			`decision 2: the personal data of user "" were erased, and no usher audit forget of that is recorded`,
 			`decisions 1 to 3 (2 rows): the personal data of user "ada" were erased, and no usher audit forget of that is recorded`,
 		}},
-		"recorded_at is changed": {"UPDATE usher.decisions SET recorded_at = recorded_at - interval '1 day' WHERE id = 4", []string{"decision 4: " + notOfLeaf}},
+		"recorded_at is changed": {"UPDATE usher.decisions SET recorded_at = recorded_at - interval '1 second' WHERE id = 4", []string{"decision 4: " + notOfLeaf}},
 		"an id is changed":       {"UPDATE usher.MONTH SET id = 60 WHERE id = 6", []string{"decision 6: " + missing}},
 		"two rows change places": {
 			`

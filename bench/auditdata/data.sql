@@ -96,3 +96,6 @@ SELECT at, at, CASE WHEN denied THEN 'denied' ELSE 'issued' END, CASE WHEN denie
  CROSS JOIN LATERAL (SELECT start + (now - start) * (n / tokens::float8) AS at, n % 50 = 0 AS denied) t
  CROSS JOIN LATERAL (SELECT floor(users * power((hashint8extended(n, 2) & 1048575) / 1048576.0, 2))::int AS u) r
  CROSS JOIN LATERAL (SELECT r.u, 'user-' || r.u AS user_id, 'org-' || r.u % organizations AS home) p;
+
+-- The past is known from its beginning.
+UPDATE usher.deployment SET created_at = start FROM scale;

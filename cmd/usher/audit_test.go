@@ -78,7 +78,7 @@ func TestServeSeals(t *testing.T) {
 	if !regexp.MustCompile(`^\d+ rows sealed: 2 decisions and \d+ changes are as they were\n(\d+) of (\d+) kept checkpoints fit the tree\n$`).MatchString(report) {
 		t.Errorf("usher audit verify printed %q", report)
 	}
-	proof := prod.run(t, "audit", "prove", "--jti", token)
+	proof := prod.run(t, "audit", "prove", token)
 	if err := os.WriteFile(proofFile, []byte(proof), 0o600); err != nil {
 		t.Fatal(err)
 	}
