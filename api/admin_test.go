@@ -265,7 +265,7 @@ func TestAdminRoles(t *testing.T) {
 		{"an unknown key", bearer(unknown.Reveal()), 401, 401, "admin_key_unknown", "no valid admin key"},
 		{"a wrong secret", bearer(forged), 401, 401, "admin_key_unknown", "no valid admin key"},
 		{"a revoked key", bearer(revoked), 401, 401, "admin_key_revoked", "no valid admin key"},
-		{"an expired key", bearer(expired), 401, 401, "admin_key_expired", "no valid admin key"},
+		{"an expired key", bearer(expired), 401, 401, "admin_key_expired", "This admin key has expired."},
 		{"a page", http.Header{"Authorization": {"Bearer " + r.admin}, "Origin": {"https://evil.example"}}, 400, 400, "", "does not serve pages"},
 	}
 	routes := 0

@@ -58,6 +58,8 @@ func writeLiveblocksProblem(w http.ResponseWriter, of *problem, requestID string
 		p.status, out.Error, out.Message = http.StatusUnauthorized, "WRONG_KEY_USED", "Public key instead of the secret key."
 	case p.reason == codes.AdminKeyUsed:
 		p.status, out.Error, out.Message = http.StatusUnauthorized, "WRONG_KEY_USED", p.sentence
+	case p.reason == codes.APIKeyExpired:
+		p.status, out.Error = http.StatusForbidden, "INVALID_SECRET_KEY"
 	case p.status == http.StatusUnauthorized:
 		p.status, out.Error, out.Message = http.StatusForbidden, "INVALID_SECRET_KEY", "Invalid secret key."
 	case p.status == http.StatusForbidden:

@@ -270,6 +270,8 @@ func TestAPIKeysBadInput(t *testing.T) {
 	parts := strings.Split(stolen.Reveal(), "_")
 	wrongSecret := withChecksum(strings.Join([]string{"sk", "test", allID, parts[3]}, "_"))
 
+	expiredWrongSecret := withChecksum(strings.Join([]string{"sk", "test", expiredID, parts[3]}, "_"))
+
 	const av2, good = "/v2/authorize-user", `{"userId":"ada","permissions":{"acme:1":["room:read"]}}`
 	many := make([]string, 11)
 	for i := range many {
@@ -289,7 +291,8 @@ func TestAPIKeysBadInput(t *testing.T) {
 		{"a foreign checksum", all.Reveal()[:len(all.Reveal())-1] + "-", av2, good, 403, "INVALID_SECRET_KEY", "", "bad_api_key"},
 		{"an unknown key", unknown.Reveal(), av2, good, 403, "INVALID_SECRET_KEY", "", "api_key_unknown"},
 		{"a wrong secret", wrongSecret, av2, good, 403, "INVALID_SECRET_KEY", "", "api_key_unknown"},
-		{"an expired key", expired.Reveal(), av2, good, 403, "INVALID_SECRET_KEY", "", "api_key_expired"},
+		{"an expired key", expired.Reveal(), av2, good, 403, "INVALID_SECRET_KEY", `"message":"This API key has expired. Create another one with usher apikey create."`, "api_key_expired"},
+		{"an expired key's wrong secret", expiredWrongSecret, av2, good, 403, "INVALID_SECRET_KEY", `"message":"Invalid secret key."`, "api_key_unknown"},
 		{"a revoked key", revoked.Reveal(), av2, good, 403, "INVALID_SECRET_KEY", "", "api_key_revoked"},
 		{"another route", authOnly.Reveal(), av2, good, 403, "forbidden", "scope: it is not for the route authorize-user", "api_key_scope"},
 		{"another route of identities", authOnly.Reveal(), "/v2/identify-user", `{"userId":"ada"}`, 403, "forbidden", "scope", "api_key_scope"},
@@ -321,6 +324,8 @@ func TestAPIKeysBadInput(t *testing.T) {
 		{"groups in a string", all.Reveal(), "/v2/identify-user", `{"userId":"ada","groupIds":"g"}`, 422, "UNPROCESSABLE_ENTITY", "groupIds", ""},
 
 		{"a session's endpoint, unknown key", unknown.Reveal(), "/api/auth", `{"userId":"ada"}`, 401, "unauthorized", "", "api_key_unknown"},
+		{"a session's endpoint, an expired key", expired.Reveal(), "/api/auth", `{"userId":"ada"}`, 401, "unauthorized", "This API key has expired.", "api_key_expired"},
+		{"a session's endpoint, an expired key's wrong secret", expiredWrongSecret, "/api/auth", `{"userId":"ada"}`, 401, "unauthorized", "no valid API key", "api_key_unknown"},
 		{"a session's endpoint, without a user", all.Reveal(), "/api/auth", `{}`, 400, "bad_request", "userId is missing", ""},
 		{"a session's endpoint, a bad user", all.Reveal(), "/api/auth", `{"userId":7}`, 400, "bad_request", "userId", ""},
 		{"a session's endpoint, an unknown user", all.Reveal(), "/api/auth", `{"userId":"no one"}`, 403, "forbidden", "", "user_unknown"},

@@ -87,6 +87,11 @@ const (
 	badKey      = "The Authorization header has no valid API key."
 	badToken    = "The Authorization header has no valid token."
 	badAdminKey = "The Authorization header has no valid admin key."
+
+	// Only the holder of the key's secret is told these: a wrong secret counts as
+	// an unknown key.
+	expiredKey      = "This API key has expired. Create another one with usher apikey create."
+	expiredAdminKey = "This admin key has expired. Create another one with usher adminkey create."
 )
 
 // problems lists what an error that is, or wraps, err is answered with. An
@@ -117,7 +122,7 @@ var problems = []struct {
 	{identity.ErrBadAPIKey, 401, codes.Unauthorized, codes.BadAPIKey, unknown, badKey},
 	{principal.ErrAPIKeyUnknown, 401, codes.Unauthorized, codes.APIKeyUnknown, unknown, badKey},
 	{principal.ErrAPIKeyRevoked, 401, codes.Unauthorized, codes.APIKeyRevoked, former, badKey},
-	{principal.ErrAPIKeyExpired, 401, codes.Unauthorized, codes.APIKeyExpired, former, badKey},
+	{principal.ErrAPIKeyExpired, 401, codes.Unauthorized, codes.APIKeyExpired, former, expiredKey},
 	{principal.ErrSessionUnknown, 401, codes.Unauthorized, codes.SessionUnknown, unknown, signedOut},
 	{session.ErrSessionExpired, 401, codes.Unauthorized, codes.SessionExpired, former, signedOut},
 
@@ -126,7 +131,7 @@ var problems = []struct {
 	{identity.ErrBadAdminKey, 401, codes.Unauthorized, codes.BadAdminKey, unknown, badAdminKey},
 	{admin.ErrKeyUnknown, 401, codes.Unauthorized, codes.AdminKeyUnknown, unknown, badAdminKey},
 	{admin.ErrKeyRevoked, 401, codes.Unauthorized, codes.AdminKeyRevoked, former, badAdminKey},
-	{admin.ErrKeyExpired, 401, codes.Unauthorized, codes.AdminKeyExpired, former, badAdminKey},
+	{admin.ErrKeyExpired, 401, codes.Unauthorized, codes.AdminKeyExpired, former, expiredAdminKey},
 
 	{errOrigin, 403, codes.Forbidden, codes.OriginNotAllowed, unasked, ""},
 	{principal.ErrAPIKeyScope, 403, codes.Forbidden, codes.APIKeyScope, identified, ""},
