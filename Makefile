@@ -15,7 +15,7 @@ dev: setup-postgres build
 	@if [ -t 0 ]; then set -m; fi; bin/usher dev $(ARGS); exit $$?
 
 test: setup-postgres
-	go test $(RACE) -shuffle=on ./...
+	go test $(RACE) -shuffle=on -timeout 30m ./...
 	scripts/js.sh $(JS)
 
 # Only Go, without the race detector, the long tests, npm or a browser.
