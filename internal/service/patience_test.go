@@ -291,7 +291,9 @@ func TestNothingThatWaitsForAClientHoldsWhatOthersNeed(t *testing.T) {
 			}
 			stormy := r.p99(ctx)
 			t.Logf("p99 of honest requests: %s before, %s during the attack", calm, stormy)
-			if most := max(time.Second, 4*calm); stormy > most {
+			// A second on a machine of its own. Here other tests run at the same time,
+			// with the race detector; a failed request counts as an hour.
+			if most := max(5*time.Second, 4*calm); stormy > most {
 				t.Errorf("p99 of honest requests = %s during the attack, want at most %s (%s before)", stormy, most, calm)
 			}
 			res, err := http.Get(r.opsURL + "/readyz")

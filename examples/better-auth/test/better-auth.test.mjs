@@ -139,7 +139,7 @@ test('a cookie that Better Auth did not sign is refused without a look-up', asyn
   for (const cookie of [token, `${token}.`, `${token}.${forged}`, `x${value}`]) {
     await refused(usher.ask(url, `${name}=${cookie}`), 401, 'bad_cookie_signature');
   }
-  await refused(usher.ask(url, `${name}=${value}; ${name}=${value}`), 401, 'duplicate_cookie');
+  await refused(usher.ask(url, `${name}=${value}; ${name}=x${value}`), 401, 'duplicate_cookie');
   await refused(usher.ask(url, `${name}=${value}; __Secure-${name}=${value}`), 401, 'duplicate_cookie');
 });
 
