@@ -126,7 +126,7 @@ test('two session cookies, or an invalid one, are refused', async () => {
   const session = `${ada.cookies}`.match(/authjs\.session-token=([^;]+)/)[1];
   const cookie = (value) => usher.ask(url, `authjs.session-token=${value}`);
   assert.equal((await cookie(session)).status, 200);
-  await refused(cookie(`${session}; authjs.session-token=${session}`), 401, 'duplicate_cookie');
+  await refused(cookie(`${session}; authjs.session-token=x${session}`), 401, 'duplicate_cookie');
   await refused(cookie(`${session}; __Secure-authjs.session-token=${session}`), 401, 'duplicate_cookie');
   await refused(cookie(session.toUpperCase()), 401, 'session_unknown');
   await refused(cookie(`${session}x`), 401, 'session_unknown');
@@ -160,7 +160,7 @@ test('an encrypted session is refused with an error that says what to do', async
   const ada = await newBrowser(jwt).signIn('ada@example.com');
   assert.match(`${ada.cookies}`, /authjs\.session-token=eyJ[^;]*\..*\..*\..*\./);
   const answer = await ada.ask();
-  assert.match(answer.reason, /keep sessions in the database \(Auth\.js: session\.strategy "database"\), or send a JWT of its own as a bearer/);
+  assert.match(answer.reason, /Keep sessions in the application.s database \(Auth\.js: session\.strategy "database"\), or send a JWT of its own as a bearer token/);
   await refused(answer, 401, 'encrypted_cookie');
 
   // A large session is split into several cookies.
