@@ -161,7 +161,7 @@ func TestTokenInspectCommand(t *testing.T) {
 		}
 		return token.Text.Reveal()
 	}
-	good, expired := issue(now), issue(now.Add(-2 * time.Hour))
+	good, expired := issue(now), issue(now.Add(-2*time.Hour))
 	parts := strings.Split(good, ".")
 	forged := parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"`+server.URL+`","sub":"ro\u001b[31mot","aud":"liveblocks","exp":1}`)) + "." + parts[2]
 	otherKey, err := session.GenerateKey(session.EdDSA, session.KeyTimes{})
