@@ -133,8 +133,6 @@ func TestRecordManyAtOnce(t *testing.T) {
 	}
 }
 
-// A row whose waiter has gone may still be written: the audit is a superset of
-// the tokens. A waiter never hangs on a database that does.
 // A request that outlives the drain may come when the log is closing: its row is
 // written, or it is told that there is none.
 func TestRecordWhileClosing(t *testing.T) {
@@ -143,10 +141,14 @@ func TestRecordWhileClosing(t *testing.T) {
 	a := open(t, pg).StartAuditLog(db.AuditLogConfig{Replica: "replica-1", Registry: prometheus.NewRegistry()})
 	const callers = 200
 	results := make(chan error, callers)
+	closed := make(chan struct{})
 	var written int
 	for i := range callers {
 		if i == callers/2 {
-			go a.Close()
+			go func() {
+				a.Close()
+				close(closed)
+			}()
 		}
 		go func() { results <- a.Record(t.Context(), issued(fmt.Sprint("jti-", i))) }()
 	}
@@ -158,6 +160,7 @@ func TestRecordWhileClosing(t *testing.T) {
 			t.Errorf("Record() = %v, want nil or ErrUnavailable", err)
 		}
 	}
+	<-closed
 	if err := a.Record(t.Context(), issued("late")); !errors.Is(err, principal.ErrUnavailable) {
 		t.Errorf("Record() after Close = %v, want ErrUnavailable", err)
 	}
@@ -167,6 +170,8 @@ func TestRecordWhileClosing(t *testing.T) {
 	}
 }
 
+// A row whose waiter has gone may still be written: the audit is a superset of
+// the tokens. A waiter never hangs on a database that does.
 func TestRecordGivesUpWithItsContext(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
