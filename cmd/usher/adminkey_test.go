@@ -66,6 +66,7 @@ func TestAdminGuide(t *testing.T) {
 		"keys":      {"ak_live_", "console", "auditor"},
 		"function":  {},
 		"grant":     {`"id":"lin"`, `"memberOfId":"acme"`, `"reason":"ticket 4711"`},
+		"update":    {`"info":{"name":"Lin Chen","color":"teal"}`, `"info":{"name":"Lin Chen"}`, `"name":"Acme Inc."`, `"name":"Design reviewers"`},
 		"batch":     {`{"grants":[{"id":`, `"pattern":"acme_wiki"`},
 		"pages":     {`"nextCursor":`, `"action":"grant.add"`},
 		"revoke":    {`"revokeReason":"left the project"`},

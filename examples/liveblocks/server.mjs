@@ -1,7 +1,7 @@
 import { createSyncServer } from './sync.mjs';
 
 const {
-  USHER_ISSUER = 'http://127.0.0.1:8080', // as make dev prints it
+  USHER_ISSUER = 'http://127.0.0.1:8080', // the URL that make dev prints
   USHER_JWKS_URL = `${USHER_ISSUER}/.well-known/jwks.json`,
   USHER_AUDIENCE = 'liveblocks',
   HOST = '127.0.0.1',

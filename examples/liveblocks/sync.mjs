@@ -12,8 +12,8 @@ const versions = new Map([
 
 /**
  * Returns an HTTP server that runs Liveblocks rooms for users with usher's tokens.
- * `config` is for createVerifier. Rooms are kept in memory until the server ends:
- * give Room a storage driver to keep them longer.
+ * `config` is passed to createVerifier. Rooms are in memory and lost when the server
+ * stops: to keep them, give Room a storage driver.
  */
 export function createSyncServer(config) {
   const verifier = createVerifier(config);
@@ -21,10 +21,10 @@ export function createSyncServer(config) {
   const server = createServer((_, response) => response.writeHead(404).end());
   const sockets = new WebSocketServer({ server, maxPayload: 2 ** 20 });
 
-  // The upgrade is always completed, and a refusal is a close code: a client
-  // would repeat a refused upgrade endlessly, with the same token.
+  // Always complete the upgrade, and refuse with a close code: a client retries a
+  // refused upgrade endlessly, with the same token.
   sockets.on('connection', (socket, request) => {
-    socket.on('error', () => {}); // a close follows
+    socket.on('error', () => {}); // a close event follows
     enter(socket, request).catch((error) => fail(socket, error));
   });
 
@@ -36,7 +36,7 @@ export function createSyncServer(config) {
     if (version === undefined) return socket.close(4001, 'Unknown protocol version');
     const admission = await admit(verifier, parameters.get('tok'), roomId);
     if (!admission.ok) return socket.close(admission.code, admission.reason);
-    if (socket.readyState !== socket.OPEN) return; // closed meanwhile
+    if (socket.readyState !== socket.OPEN) return; // it was closed in the meantime
 
     const room = rooms.getOrCreate(roomId);
     const ticket = room.createTicket({ ...admission.ticket, version });
@@ -46,11 +46,11 @@ export function createSyncServer(config) {
         socket.send(data);
         return data.length ?? data.byteLength;
       },
-      // A close frame holds 123 bytes; a UTF-16 code unit needs up to three.
+      // A close frame holds 123 bytes, and a UTF-16 code unit needs up to three.
       close: (code, reason = '') => socket.close(code, reason.slice(0, 41)),
     });
-    // Closing the socket is not enough: a client that does not answer the close
-    // can still send.
+    // Closing the socket is not enough: a client that does not answer the close frame
+    // can still send messages.
     const leave = (code, reason) => room.endBrowserSession(ticket.sessionKey, code, reason);
     const cancel = closeAtExpiry({ close: leave }, admission.claims, config);
     socket.on('message', (data) => {
@@ -70,8 +70,8 @@ function fail(socket, error) {
   socket.close(1011); // the client reconnects after a pause
 }
 
-// The feature that a message reads or writes, by its number in Liveblocks' protocol.
-const presence = new Set([100, 103]); // presence and broadcast events: allowed for everyone in the room
+// Message numbers of Liveblocks' protocol, with the feature that each reads or writes.
+const presence = new Set([100, 103]); // presence and broadcast events: everyone in the room may send them
 const reads = new Map([[200, 'storage'], [300, 'storage'], [510, 'feeds'], [511, 'feeds']]);
 const writes = new Map([
   [201, 'storage'],
@@ -79,7 +79,7 @@ const writes = new Map([
   ...[512, 513, 514, 515, 516, 517].map((type) => [type, 'feeds']),
 ]);
 
-/** Without this hook the engine allows everything. This one refuses unknown messages. */
+/** Without this hook, the engine allows everything. This hook refuses unknown messages. */
 function isClientMsgAllowed({ type }, { scopes }) {
   const base = scopes.includes('room:write') ? 'write' : 'read';
   const level = (feature) => scopes.find((scope) => scope.startsWith(`${feature}:`))?.split(':')[1] ?? base;
