@@ -163,6 +163,9 @@ func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, 
 		return nil, nil, err
 	}
 	d.At, d.OrganizationID = p.At, p.User.Organization
+	if err := key.Bound(p); err != nil {
+		return nil, nil, err
+	}
 	// A key of some organizations must name one, and the user be its member.
 	switch {
 	case !key.Serves(route):

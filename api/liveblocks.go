@@ -146,6 +146,7 @@ func (a *API) decideForBackend(ctx context.Context, shown identity.APIKey, asked
 	if p.Disabled {
 		return session.Token{}, principal.ErrUserDisabled
 	}
+	asked.user.Until = p.User.Until
 	if asked.route == principal.RouteIdentifyUser {
 		if asked.user.Organization != p.User.Organization {
 			return session.Token{}, &notMemberError{"organization", asked.user.Organization}

@@ -241,6 +241,54 @@ func TestAuthorizeWithAPIKey(t *testing.T) {
 	})
 }
 
+// A token ends with the API key that it was made with, on every route, and nobody
+// holds it afterwards; so too with the grant that it rests on.
+func TestTokensEndWithTheirKey(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	end := time.Now().Add(2 * time.Minute).Truncate(time.Second)
+	key, _ := r.addKey(t, "until", func(k *admin.NewAPIKey) { k.ExpiresAt = end.Add(700 * time.Millisecond) })
+	other, _ := r.addKey(t, "forever", nil)
+	grantEnd := end.Add(-time.Minute)
+	_, err := r.pg.Pool.Exec(t.Context(), `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by, valid_until)
+		VALUES ('user', 'grace', 'room', 'brief', 'read', 't', $1)`, grantEnd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		key        secret.Text
+		path, body string
+		room       string // that it opens
+		end        time.Time
+	}{
+		"a session's endpoint":  {key, "/api/auth", `{"userId":"ada","room":"acme:design:1"}`, "acme:design:1", end},
+		"permissions":           {key, "/v2/authorize-user", `{"userId":"ada","permissions":{"chosen":["room:write"]}}`, "chosen", end},
+		"an identity":           {key, "/v2/identify-user", `{"userId":"ada"}`, "", end},
+		"a grant that is older": {key, "/api/auth", `{"userId":"grace","room":"brief"}`, "brief", grantEnd},
+		"a grant, another key":  {other, "/api/auth", `{"userId":"grace","room":"brief"}`, "brief", grantEnd},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var claims struct {
+				Exp int64
+				Jti string
+			}
+			if err := json.Unmarshal([]byte(payload(t, send(t, r.Server, r.with(t, c.key.Reveal(), c.path, c.body)))), &claims); err != nil {
+				t.Fatal(err)
+			}
+			if claims.Exp != c.end.Unix() {
+				t.Errorf("exp is %s, want %s", time.Unix(claims.Exp, 0).UTC(), c.end.UTC())
+			}
+			for at, want := range map[time.Time]int{c.end: 0, c.end.Add(-time.Second): min(len(c.room), 1)} {
+				var holders int
+				err := r.pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM audit.holders('room', coalesce(nullif($1, ''), 'x'), $2) WHERE jti = $3", c.room, at, claims.Jti).Scan(&holders)
+				if err != nil || holders != want {
+					t.Errorf("%d holders at %s, %v; want %d", holders, at.UTC(), err, want)
+				}
+			}
+		})
+	}
+}
+
 func TestAPIKeysBadInput(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

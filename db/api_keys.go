@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -65,6 +66,7 @@ type apiKeyRow struct {
 	Routes        []string
 	Organizations []string
 	Patterns      session.Patterns
+	ExpiresAt     *time.Time
 	Revoked       bool
 	Expired       bool
 	NoteUse       bool
@@ -103,7 +105,7 @@ func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash
 	case row.Expired:
 		return nil, nil, principal.ErrAPIKeyExpired
 	}
-	key := &principal.APIKey{ID: row.ID, Name: row.Name, Routes: row.Routes, Organizations: row.Organizations, Scope: row.Patterns}
+	key := &principal.APIKey{ID: row.ID, Name: row.Name, Routes: row.Routes, Organizations: row.Organizations, Scope: row.Patterns, ExpiresAt: deref(row.ExpiresAt)}
 	var p *principal.Principal
 	if user != "" {
 		rows, err := results.Query()

@@ -463,6 +463,9 @@ type Choice struct {
 	Cover     permissions.Set // of all rules
 	Limit     permissions.Limit
 	Selection permissions.Selection // zero for a refusal
+	// Ends are when the selection's rules end, each when the last rule does that
+	// gives all of it; zero for one without an end.
+	Ends []time.Time
 }
 
 // Preview does all that [Session.Authorize] does but sign, with its errors. With
@@ -584,7 +587,10 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 		}
 		selection, ok := cover.Select(want, limit)
 		if preview != nil {
-			choice := &Choice{cover, limit, selection}
+			choice := &Choice{Cover: cover, Limit: limit, Selection: selection}
+			for _, r := range selection.Set.Rules() {
+				choice.Ends = append(choice.Ends, given.end(r))
+			}
 			if kind == permissions.StoreKind {
 				preview.Stores = choice
 			} else {

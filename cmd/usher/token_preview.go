@@ -85,6 +85,9 @@ func (c *tokenPreviewCmd) print(out *console, e *preview.Preview) error {
 	if e.InfoOmitted {
 		fmt.Fprintln(w, "The user's info would be left out: it is too large for a token.")
 	}
+	if e.ExpiresAt != nil {
+		fmt.Fprintf(w, "It would expire at %s, with %s.\n", timeCell(e.ExpiresAt), endsWith(e))
+	}
 	if e.Patterns != nil {
 		fmt.Fprintln(w, "\nIn the token:")
 		for _, r := range slices.Concat(e.Patterns.Rooms, e.Patterns.Stores) {
@@ -102,6 +105,23 @@ func (c *tokenPreviewCmd) print(out *console, e *preview.Preview) error {
 		rows = append(rows, grantRows(e, &e.Grants[n])...)
 	}
 	return printList(out, &c.listFlags, rows, header, func(row []string) []string { return row })
+}
+
+// endsWith says what bounds the token's life.
+func endsWith(e *preview.Preview) string {
+	if e.EndsWith != "grant" {
+		return "the life of tokens (--token-ttl)"
+	}
+	var ids []string
+	for i := range e.Grants {
+		if slices.ContainsFunc(e.Grants[i].Rules, func(r preview.Rule) bool { return r.EndsToken }) {
+			ids = append(ids, strconv.FormatInt(e.Grants[i].ID, 10))
+		}
+	}
+	if len(ids) == 1 {
+		return "grant " + ids[0]
+	}
+	return "grants " + strings.Join(ids, ", ")
 }
 
 // listed writes ids in a sentence.
@@ -159,6 +179,9 @@ func inToken(e *preview.Preview, g *preview.Grant, r *preview.Rule) string {
 		return fmt.Sprintf("no: the same is granted %s", r.CoveredBy.Access)
 	case r.CoveredBy != nil:
 		return fmt.Sprintf("no: %s %s covers it", r.CoveredBy.Pattern, r.CoveredBy.Access)
+	}
+	if r.LeftOut.Limit == "time" {
+		return "no: the grant ends within a second"
 	}
 	why := "no: over the limit of patterns"
 	if r.LeftOut.Limit == "bytes" {

@@ -35,6 +35,7 @@ func TestTokenPreviewCommand(t *testing.T) {
 	u.shows("token preview ada --store acme_notes", `
 ada would get a token for livestore, with full access to store acme_notes.
 Organizations that count: acme; groups: none.
+It would expire at TIME, with the life of tokens (--token-ttl).
 
 In the token:
 store acme_*  full
@@ -61,6 +62,34 @@ GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
 18  everyone  store  team_{group}  read  -  -  no: no value for the placeholder
 19  everyone  room  home:{user}:*  full  home:ada:*  -  no: it carries no rooms
 `)
+
+	if _, err := pg.Pool.Exec(t.Context(), `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by, valid_until)
+		SELECT 'user', 'bob', 'store', p, 'read', 't', now() + interval '2 minutes' FROM unnest(ARRAY['brief', 'brief', 'long_*']) p
+		UNION ALL SELECT 'user', 'bob', 'store', 'long_*', 'read', 't', NULL`); err != nil {
+		t.Fatal(err)
+	}
+	u.shows("token preview bob --store brief", `
+bob would get a token for livestore, with read access to store brief.
+Organizations that count: none; groups: none.
+It would expire at TIME, with grants 20, 21.
+
+In the token:
+store brief  read
+store long_*  read
+
+Active grants:
+GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
+12  everyone  room  {organization}:*  read  -  -  no: no value for the placeholder
+18  everyone  store  team_{group}  read  -  -  no: no value for the placeholder
+19  everyone  room  home:{user}:*  full  home:bob:*  -  no: it carries no rooms
+20  user bob  store  brief  read  brief  yes, decides  yes
+21  user bob  store  brief  read  brief  yes, decides  yes
+22  user bob  store  long_*  read  long_*  no  yes
+23  user bob  store  long_*  read  long_*  no  yes
+`)
+	if _, err := pg.Pool.Exec(t.Context(), "UPDATE usher.grants SET revoked_at = now(), revoked_by = 't' WHERE subject_id = 'bob'"); err != nil {
+		t.Fatal(err)
+	}
 
 	_, room, _ := u.run("token", "preview", "ada", "--room", "acme:x")
 	for _, part := range []string{

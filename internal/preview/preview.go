@@ -40,6 +40,11 @@ type Preview struct {
 	Patterns    *session.Patterns `json:"patterns,omitempty"`
 	Partial     bool              `json:"partial,omitempty"`
 	InfoOmitted bool              `json:"infoOmitted,omitempty"` // larger than a token takes
+	// ExpiresAt is when a token issued at At would expire; nil for a refusal.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	// EndsWith is what bounds it: "ttl", "session", or "grant" for the rules with
+	// EndsToken.
+	EndsWith string `json:"endsWith,omitempty"`
 
 	// Grants are the user's active ones; empty if the user may have no token
 	// whatever the grants say.
@@ -54,6 +59,7 @@ type Grant struct {
 	Kind        string             `json:"kind"` // "room" or "store"
 	Pattern     string             `json:"pattern"`
 	Access      permissions.Access `json:"access"`
+	Until       *time.Time         `json:"until,omitempty"` // nil for a grant without an end
 	// Carried says that the token carries patterns of the kind at all: rooms for
 	// a room, stores for a store, else what the sync backend takes.
 	Carried bool `json:"carried"`
@@ -74,6 +80,8 @@ type Rule struct {
 	// CoveredBy is the broader rule that makes this one needless.
 	CoveredBy *Cover `json:"coveredBy,omitempty"`
 	InToken   bool   `json:"inToken"`
+	// EndsToken says that the token expires with this rule's grant.
+	EndsToken bool `json:"endsToken,omitempty"`
 	// LeftOut says why a rule that no other covers is not in the token.
 	LeftOut *Omission `json:"leftOut,omitempty"`
 }
@@ -87,7 +95,7 @@ type Cover struct {
 
 // An Omission is a limit of the token that a rule did not fit.
 type Omission struct {
-	Limit string `json:"limit"` // "patterns" or "bytes"
+	Limit string `json:"limit"` // "patterns", "bytes", or "time" if the grant ends within a second
 	// Dependents are the stronger patterns that had to go in with it.
 	Dependents []string `json:"dependents,omitempty"`
 	// ReplacedBy is the id that went into the token in place of the pattern.
@@ -127,20 +135,29 @@ func Of(issuer *session.Issuer, p *principal.Principal, r session.Request) (*Pre
 	default:
 		t := &token.Token
 		v.Patterns, v.Partial, v.InfoOmitted = &t.Patterns, t.Partial, t.InfoOmitted
+		v.ExpiresAt, v.EndsWith = &t.ExpiresAt, "ttl"
+		if p.User.Until.Truncate(time.Second).Equal(t.ExpiresAt) {
+			v.EndsWith = "session"
+		}
 	}
 	kinds := map[permissions.Kind]*kind{}
 	if audience.Rooms {
-		k := newKind(p, permissions.RoomKind, r.Room, token.Rooms, v.Refusal == nil)
+		k := newKind(p, permissions.RoomKind, r.Room, token.Rooms, v.ExpiresAt)
 		kinds[permissions.RoomKind] = k
 		if r.Room != "" {
 			v.RoomAccess = &k.access
 		}
 	}
 	if audience.Stores {
-		k := newKind(p, permissions.StoreKind, r.Store, token.Stores, v.Refusal == nil)
+		k := newKind(p, permissions.StoreKind, r.Store, token.Stores, v.ExpiresAt)
 		kinds[permissions.StoreKind] = k
 		if r.Store != "" {
 			v.StoreAccess = &k.access
+		}
+	}
+	for _, k := range kinds {
+		if len(k.ending) > 0 {
+			v.EndsWith = "grant"
 		}
 	}
 	for n := range p.Grants {
@@ -157,22 +174,36 @@ type kind struct {
 	access   permissions.Access // to it
 	inToken  map[permissions.Rule]bool
 	omission map[permissions.Rule]*Omission
+	ending   []ending // the rules of the token that it expires with
 }
 
-// newKind takes a choice apart. It is nil if a refusal came before it.
-func newKind(p *principal.Principal, of permissions.Kind, asked string, choice *session.Choice, issued bool) *kind {
+// An ending is a rule of the token, and when the last grant of it ends.
+type ending struct {
+	permissions.Rule
+	at time.Time
+}
+
+// newKind takes a choice apart. It is nil if a refusal came before it. expires is
+// the token's; nil for a refusal.
+func newKind(p *principal.Principal, of permissions.Kind, asked string, choice *session.Choice, expires *time.Time) *kind {
 	if choice == nil {
-		rules, _ := p.Rules()
-		rules = slices.DeleteFunc(rules, func(r permissions.Rule) bool { return r.Pattern.Kind() != of })
+		left := *p
+		left.Grants = slices.DeleteFunc(slices.Clone(p.Grants), func(g principal.Grant) bool {
+			return g.Template.Kind() != of || !g.Until.IsZero() && !g.Until.Truncate(time.Second).After(p.At)
+		})
+		rules, _ := left.Rules()
 		choice = &session.Choice{Cover: permissions.Cover(rules)}
 	}
 	k := &kind{cover: choice.Cover, asked: asked, access: choice.Cover.Access(asked)}
-	if !issued { // nothing is in a token
+	if expires == nil { // nothing is in a token
 		return k
 	}
 	k.inToken = map[permissions.Rule]bool{}
-	for _, r := range choice.Selection.Set.Rules() {
+	for n, r := range choice.Selection.Set.Rules() {
 		k.inToken[r] = true
+		if end := choice.Ends[n]; end.Truncate(time.Second).Equal(*expires) {
+			k.ending = append(k.ending, ending{r, end})
+		}
 	}
 	k.omission = map[permissions.Rule]*Omission{}
 	for _, o := range k.cover.Omissions(choice.Selection, choice.Limit) {
@@ -199,6 +230,9 @@ func grantOf(p *principal.Principal, g *principal.Grant, k *kind) Grant {
 		ID: g.ID, SubjectKind: g.SubjectKind, SubjectID: g.SubjectID, Kind: g.Template.Kind().String(), Pattern: g.Template.String(), Access: g.Access,
 		Carried: k != nil, Rules: make([]Rule, len(rules)),
 	}
+	if !g.Until.IsZero() {
+		v.Until = &g.Until
+	}
 	if g.Template.Kind() == 0 {
 		v.Kind, v.Skipped = "", "the stored pattern is not valid"
 	} else if mismatch != nil {
@@ -207,19 +241,27 @@ func grantOf(p *principal.Principal, g *principal.Grant, k *kind) Grant {
 	for n, r := range rules {
 		v.Rules[n] = Rule{Pattern: r.Pattern.String()}
 		if k != nil {
-			k.explain(r, &v.Rules[n])
+			k.explain(r, g.Until, &v.Rules[n])
 		}
 	}
 	return v
 }
 
-func (k *kind) explain(r permissions.Rule, v *Rule) {
+func (k *kind) explain(r permissions.Rule, until time.Time, v *Rule) {
 	if k.asked != "" {
 		matches := r.Pattern.Matches(k.asked)
 		v.Matches = &matches
 	}
-	if c, ok := k.cover.Covering(r); ok && c != r {
+	v.EndsToken = slices.ContainsFunc(k.ending, func(e ending) bool {
+		return e.at.Equal(until) && r.Access >= e.Access && r.Pattern.Covers(e.Pattern)
+	})
+	c, ok := k.cover.Covering(r)
+	switch {
+	case ok && c != r:
 		v.CoveredBy = &Cover{c.Pattern.String(), c.Access}
+		return
+	case !ok && k.inToken != nil:
+		v.LeftOut = &Omission{Limit: "time"}
 		return
 	}
 	v.Decides = v.Matches != nil && *v.Matches && r.Access == k.access

@@ -37,6 +37,9 @@ func drawPrincipal(t *rapid.T) *principal.Principal {
 			kind, patterns = permissions.StoreKind, stores
 		}
 		g.Template, _ = permissions.ParseTemplate(kind, rapid.SampledFrom(patterns).Draw(t, "pattern")) // the zero one gives nothing
+		if d := rapid.SampledFrom([]time.Duration{0, 0, time.Millisecond, 20 * time.Second, 20*time.Second + time.Millisecond, time.Minute, time.Hour}).Draw(t, "ends"); d > 0 {
+			g.Until = p.At.Add(d)
+		}
 		g.Access = rapid.SampledFrom([]permissions.Access{permissions.Read, permissions.Full}).Draw(t, "access")
 		if len(p.MemberOf.Groups) > 0 && rapid.Bool().Draw(t, "of a group") {
 			g.SubjectKind, g.SubjectID = "group", rapid.SampledFrom(p.MemberOf.Groups).Draw(t, "group")
@@ -89,6 +92,7 @@ func TestPreviewIsWhatAuthorizeDoes(t *testing.T) {
 			if diff := cmp.Diff(text(t, token.Patterns), text(t, *e.Patterns)); diff != "" || token.Partial != e.Partial || token.Audience != e.Audience {
 				t.Fatalf("partial %t and %t, for %s and %s; patterns (-issued +explained):\n%s", token.Partial, e.Partial, token.Audience, e.Audience, diff)
 			}
+			checkEnd(t, issuer, p, request, e, token.ExpiresAt)
 			for _, r := range slices.Concat(token.Patterns.Rooms, token.Patterns.Stores) {
 				inToken[fmt.Sprintf("%s %s %s", r.Pattern.Kind(), r.Pattern, r.Access)] = true
 			}
@@ -113,7 +117,11 @@ func TestPreviewIsWhatAuthorizeDoes(t *testing.T) {
 				if !g.Carried && (r.Matches != nil || r.CoveredBy != nil || r.LeftOut != nil) {
 					t.Fatalf("of a kind not carried: %+v", r)
 				}
-				if r.Matches != nil && *r.Matches {
+				ended := g.Until != nil && g.Until.Before(p.At.Add(time.Second))
+				if r.LeftOut != nil && r.LeftOut.Limit == "time" && !ended {
+					t.Fatalf("left out for time: %+v", g)
+				}
+				if r.Matches != nil && *r.Matches && !ended {
 					access[g.Kind] = max(access[g.Kind], g.Access)
 				}
 				if r.Decides {
@@ -122,7 +130,7 @@ func TestPreviewIsWhatAuthorizeDoes(t *testing.T) {
 				if issued := e.Refusal == nil && g.Carried && r.CoveredBy == nil; (r.LeftOut != nil) != (issued && !r.InToken) {
 					t.Fatalf("left out for %+v: %+v", r.LeftOut, r)
 				}
-				if r.LeftOut != nil {
+				if r.LeftOut != nil && r.LeftOut.Limit != "time" {
 					leftOut++
 					if id := r.LeftOut.ReplacedBy; id != "" {
 						explained[fmt.Sprintf("%s %s %s", g.Kind, id, g.Access)] = true
@@ -151,6 +159,31 @@ func TestPreviewIsWhatAuthorizeDoes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// checkEnd checks when a token ends, and that it would end later without the ends
+// that the preview names.
+func checkEnd(t *rapid.T, issuer *session.Issuer, p *principal.Principal, r session.Request, e *preview.Preview, expires time.Time) {
+	if e.ExpiresAt == nil || !e.ExpiresAt.Equal(expires) {
+		t.Fatalf("expires at %s, explained as %v", expires, e.ExpiresAt)
+	}
+	later := *p
+	later.Grants = slices.Clone(p.Grants)
+	ends := false
+	for n, g := range e.Grants {
+		if slices.ContainsFunc(g.Rules, func(r preview.Rule) bool { return r.EndsToken }) {
+			ends, later.Grants[n].Until = true, time.Time{}
+		}
+	}
+	switch full := expires.Equal(p.At.Add(session.DefaultTTL)); {
+	case ends != (e.EndsWith == "grant"), ends == full:
+		t.Fatalf("expires at %s with %s: %+v", expires, e.EndsWith, e.Grants)
+	case ends:
+		s, _ := later.Prepare(issuer, r)
+		if token, err := s.Authorize(); err != nil || !token.ExpiresAt.After(expires) {
+			t.Fatalf("without the ends of %+v it expires at %s, %v", e.Grants, token.ExpiresAt, err)
+		}
+	}
 }
 
 func text(t *rapid.T, p session.Patterns) string {

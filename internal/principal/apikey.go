@@ -3,6 +3,7 @@ package principal
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/usher-auth/usher/permissions"
 	"github.com/usher-auth/usher/session"
@@ -37,6 +38,24 @@ type APIKey struct {
 	Organizations []string
 	// Scope is the most that the key may grant.
 	Scope session.Patterns
+	// ExpiresAt is zero for a key without an end.
+	ExpiresAt time.Time
+}
+
+// Bound makes a principal's tokens end with the key, for which they are made. It
+// returns [ErrAPIKeyExpired] if the key is over within the second, before which no
+// token could end.
+func (k *APIKey) Bound(p *Principal) error {
+	if k.ExpiresAt.IsZero() {
+		return nil
+	}
+	if !k.ExpiresAt.Truncate(time.Second).After(p.At) {
+		return ErrAPIKeyExpired
+	}
+	if until := p.User.Until; until.IsZero() || k.ExpiresAt.Before(until) {
+		p.User.Until = k.ExpiresAt
+	}
+	return nil
 }
 
 // Serves reports whether the key is for a route.

@@ -17,7 +17,8 @@ import (
 )
 
 // A token is never good for a pattern longer than some grant gives it, and expires
-// at the earliest of its life, the session's end and the ends of its grants.
+// at the earliest of its life, the ends of the session and of the API key that it is
+// made with, and the ends of its grants.
 func TestTokensEndWithTheirGrants(t *testing.T) {
 	t.Parallel()
 	key, err := session.GenerateKey(session.EdDSA, session.KeyTimes{})
@@ -48,6 +49,16 @@ func TestTokensEndWithTheirGrants(t *testing.T) {
 			At: now, Known: true, User: session.User{ID: "a", Until: end("session ends")},
 			MemberOf: principal.MemberOf{Organizations: []string{"a", "b"}},
 		}
+		key := &principal.APIKey{ExpiresAt: end("API key ends")}
+		switch err := key.Bound(p); {
+		case errors.Is(err, principal.ErrAPIKeyExpired):
+			if key.ExpiresAt.IsZero() || key.ExpiresAt.Truncate(time.Second).After(now) {
+				t.Fatalf("a key to %s is expired at %s", key.ExpiresAt, now)
+			}
+			return
+		case err != nil:
+			t.Fatal(err)
+		}
 		for n := range rapid.IntRange(1, 8).Draw(t, "grants") {
 			kind := rapid.SampledFrom([]permissions.Kind{permissions.RoomKind, permissions.StoreKind}).Draw(t, "kind")
 			template, err := permissions.ParseTemplate(kind, rapid.SampledFrom(patterns[kind]).Draw(t, "pattern"))
@@ -72,6 +83,9 @@ func TestTokensEndWithTheirGrants(t *testing.T) {
 
 		want := now.Truncate(time.Second).Add(session.DefaultTTL)
 		if until := p.User.Until; !until.IsZero() && until.Before(want) {
+			want = until.Truncate(time.Second)
+		}
+		if until := key.ExpiresAt; !until.IsZero() && until.Before(want) {
 			want = until.Truncate(time.Second)
 		}
 		for _, r := range slices.Concat(token.Patterns.Rooms, token.Patterns.Stores) {
