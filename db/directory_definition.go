@@ -52,21 +52,25 @@ type DirectoryDefinition struct {
 }
 
 // BuiltInDirectory returns the definition of that name for a schema's tables, with
-// the library's names and all its plugins. [DB.PresetDirectory] adapts it to the
-// tables that exist. A name that usher does not come with is [admin.ErrNotFound].
-func BuiltInDirectory(name, schema string) (DirectoryDefinition, error) {
+// the library's names and all its plugins, and what it would read.
+// [DB.PresetDirectory] adapts it to the tables that exist. A name that usher does not
+// come with is [admin.ErrNotFound].
+func BuiltInDirectory(name, schema string) (d DirectoryDefinition, reads []DirectoryRead, err error) {
 	if presetTables[name] != nil {
 		if !plainSchema.MatchString(schema) {
-			return DirectoryDefinition{}, refuseSchema(schema)
+			return d, nil, refuseSchema(schema)
 		}
-		return defaultNames(name, schema).render(name)
+		names := defaultNames(name, schema)
+		d, err = names.render(name)
+		return d, names.reads(name), err
 	}
 	text, err := directories.ReadFile("directories/" + name + ".sql")
 	if err != nil {
-		return DirectoryDefinition{}, refuse(admin.ErrNotFound, "there is no directory %q: name %s, %s or %s, or a file that ends in .sql",
+		return d, nil, refuse(admin.ErrNotFound, "there is no directory %q: name %s, %s or %s, or a file that ends in .sql",
 			name, OwnDirectory, BetterAuthDirectory, AuthJSDirectory)
 	}
-	return inSchema(name, string(text), schema)
+	d, err = inSchema(name, string(text), schema)
+	return d, nil, err
 }
 
 // FileDirectory returns the definition that an operator wrote. It replaces {schema}

@@ -425,11 +425,11 @@ func TestUseDirectoryRefuses(t *testing.T) {
 func TestDirectoryDefinitions(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "Usher", "better_auth", "../migrations/0001_directory", "authjs.sql"} {
-		_, err := db.BuiltInDirectory(name, "public")
+		_, _, err := db.BuiltInDirectory(name, "public")
 		wantError(t, err, admin.ErrNotFound, "name usher, better-auth or authjs")
 	}
 	for _, schema := range []string{"", "a b", `"`, "a.b", "a'b", "$$", "%s", "{schema}", "1a", strings.Repeat("x", 64)} {
-		_, err := db.BuiltInDirectory(db.AuthJSDirectory, schema)
+		_, _, err := db.BuiltInDirectory(db.AuthJSDirectory, schema)
 		wantError(t, err, admin.ErrInvalid, "is no schema that usher can name")
 	}
 	for _, text := range []string{"a\x00b", "\xff", strings.Repeat(" ", 1<<20+1)} {

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -31,21 +32,30 @@ type Preset struct {
 
 // A DirectoryRead is one thing that a preset reads, such as bans, and where.
 type DirectoryRead struct {
-	What string `json:"what"`
-	From string `json:"from,omitempty"` // tables and columns; empty if the application has none
-	Note string `json:"note,omitempty"`
+	What  string `json:"what"`
+	State string `json:"state,omitempty"` // found, absent or contradictory; empty without a database
+	From  string `json:"from,omitempty"`  // columns, as table.column
+	Note  string `json:"note,omitempty"`
 }
+
+// States of a [DirectoryRead].
+const (
+	ReadFound         = "found"
+	ReadAbsent        = "absent"
+	ReadContradictory = "contradictory" // only a part of what the plugin adds is there
+)
 
 // String returns the read as a line of text.
 func (r DirectoryRead) String() string {
-	text := r.What + ": "
-	if r.From == "" {
-		text += "not in this database"
-	} else {
-		text += r.From
+	text := r.What + ": " + cmp.Or(r.State, "reads")
+	switch {
+	case r.State == "":
+		text += " " + r.From
+	case r.From != "":
+		text += " (" + r.From + ")"
 	}
 	if r.Note != "" {
-		text += " (" + r.Note + ")"
+		text += "; " + r.Note
 	}
 	return text
 }
@@ -79,18 +89,28 @@ var presetTables = map[string][]presetTable{
 	},
 }
 
-// presetParts are the columns that a plugin adds. A database has all of them or
-// none. If it has only some, the others were renamed, and usher would not see them.
-var presetParts = map[string][]struct {
+// A presetRead is a line of [DirectoryRead]. A plugin adds all that the line needs. If a
+// database has only some of it, or only other signs of the plugin, the rest was
+// renamed, and usher would not see it.
+type presetRead struct {
 	what  string
-	needs []string // what usher reads
+	needs []string // tables and columns that usher reads
 	signs []string // of the same plugin
-}{
+}
+
+var presetReads = map[string][]presetRead{
 	BetterAuthDirectory: {
+		{what: "users", needs: []string{"user"}},
+		{what: "sessions", needs: []string{"session"}},
 		{"bans", []string{"user.banned", "user.banExpires"}, []string{"user.banReason", "session.impersonatedBy"}},
-		{"organizations", []string{"session.activeOrganizationId", "member"}, []string{"team", "invitation.inviterId"}},
+		{"active organization", []string{"session.activeOrganizationId"}, []string{"member", "team", "invitation.inviterId"}},
+		{"members", []string{"member"}, []string{"session.activeOrganizationId", "team", "invitation.inviterId"}},
 		{"teams", []string{"team", "teamMember"}, []string{"session.activeTeamId"}},
-		{"anonymous users", []string{"user.isAnonymous"}, nil},
+		{what: "anonymous users", needs: []string{"user.isAnonymous"}},
+	},
+	AuthJSDirectory: {
+		{what: "users", needs: []string{"users"}},
+		{what: "sessions", needs: []string{"sessions"}},
 	},
 }
 
@@ -103,18 +123,21 @@ type presetNames struct {
 	tables         map[string]string       // by the library's name
 	columns        map[string]presetColumn // by table.column
 	allowAnonymous bool
+
+	fromDatabase bool              // else the library's own names
+	faults       map[string]string // by table or table.column: why it cannot be read
 }
 
 // PresetDirectory returns a preset's definition for the database's tables, and what
 // it reads of them. If they differ from what the library creates, or contradict each
-// other, the error is [admin.ErrInvalid] and says what to do.
+// other, the error is [admin.ErrInvalid] and says what to do; reads then shows what was
+// found.
 func (db *DB) PresetDirectory(ctx context.Context, p Preset) (d DirectoryDefinition, reads []DirectoryRead, err error) {
 	if _, ok := presetTables[p.Name]; !ok {
 		if len(p.Tables) > 0 || len(p.Columns) > 0 || p.AllowAnonymous {
 			return d, nil, refuse(admin.ErrInvalid, "directory %s has no table and column names to choose: leave out --table, --column and --allow-anonymous", p.Name)
 		}
-		d, err = BuiltInDirectory(p.Name, p.Schema)
-		return d, nil, err
+		return BuiltInDirectory(p.Name, p.Schema)
 	}
 	if !plainSchema.MatchString(p.Schema) {
 		return d, nil, refuseSchema(p.Schema)
@@ -136,32 +159,42 @@ func (db *DB) PresetDirectory(ctx context.Context, p Preset) (d DirectoryDefinit
 		names, err = p.find(there)
 		return err
 	})
+	if names != nil {
+		reads = names.reads(p.Name)
+	}
 	if err != nil {
-		return d, nil, err
+		return d, reads, err
 	}
 	d, err = names.render(p.Name)
-	return d, names.reads(p.Name), err
+	return d, reads, err
 }
 
 // find finds the preset's tables and columns, with their types, in the
-// application's schema.
-func (p *Preset) find(there map[string]map[string]string) (*presetNames, error) {
-	n := &presetNames{schema: p.Schema, tables: map[string]string{}, columns: map[string]presetColumn{}, allowAnonymous: p.AllowAnonymous}
+// application's schema. It returns what it found with an error, too.
+func (p *Preset) find(there map[string]map[string]string) (n *presetNames, err error) {
+	n = &presetNames{
+		schema: p.Schema, tables: map[string]string{}, columns: map[string]presetColumn{}, allowAnonymous: p.AllowAnonymous,
+		fromDatabase: true, faults: map[string]string{},
+	}
+	fault := func(name, format string, args ...any) {
+		n.faults[name] = fmt.Sprintf(format, args...)
+		err = cmp.Or(err, refuse(admin.ErrInvalid, "directory %s: %s", p.Name, n.faults[name]))
+	}
 	known := map[string]bool{}
 	for _, t := range presetTables[p.Name] {
 		known[t.name] = true
-		table, err := p.pick(t.name, p.Tables[t.name], there, "--table "+t.name, "schema "+p.Schema)
-		if err != nil {
-			return nil, err
-		}
 		for _, name := range slices.Concat(t.columns, t.optional) {
 			known[name], known[t.name+"."+name] = true, true
 		}
+		table, wrong := pick(t.name, p.Tables[t.name], there, "--table "+t.name, "schema "+p.Schema)
+		switch {
+		case wrong != "":
+			fault(t.name, "%s", wrong)
+		case table == "" && t.required:
+			err = cmp.Or(err, refuse(admin.ErrInvalid, "directory %s: there is no table %s.%s: start the application once so that it creates its tables, "+
+				"or name their schema with --schema, or the table with --table %[3]s=NAME", p.Name, p.Schema, t.name))
+		}
 		if table == "" {
-			if t.required {
-				return nil, refuse(admin.ErrInvalid, "directory %s: there is no table %s.%s: start the application once so that it creates its tables, "+
-					"or name their schema with --schema, or the table with --table %[3]s=NAME", p.Name, p.Schema, t.name)
-			}
 			continue
 		}
 		n.tables[t.name] = table
@@ -175,55 +208,48 @@ func (p *Preset) find(there map[string]map[string]string) (*presetNames, error) 
 				// A name without a table applies to every table that has the column.
 				given = ""
 			}
-			column, err := p.pick(name, given, there[table], "--column "+full, "table "+p.Schema+"."+table)
-			if err != nil {
-				return nil, err
+			column, wrong := pick(name, given, there[table], "--column "+full, "table "+p.Schema+"."+table)
+			switch {
+			case wrong != "":
+				fault(full, "%s", wrong)
+			case column == "" && slices.Contains(t.columns, name):
+				fault(full, "table %s.%s has no column %s: name it with --column %s=NAME", p.Schema, table, name, full)
+			case column != "":
+				n.columns[full] = presetColumn{table, column, there[table][column]}
 			}
-			if column == "" {
-				if slices.Contains(t.columns, name) {
-					return nil, refuse(admin.ErrInvalid, "directory %s: table %s.%s has no column %s: name it with --column %s=NAME", p.Name, p.Schema, table, name, full)
-				}
-				continue
-			}
-			n.columns[full] = presetColumn{table, column, there[table][column]}
 		}
 	}
-	if err := p.checkNames(known, n); err != nil {
-		return nil, err
+	if err == nil {
+		err = p.checkNames(known, n)
 	}
-	return n, p.checkParts(n)
+	if err == nil {
+		for _, r := range n.reads(p.Name) {
+			if r.State == ReadContradictory {
+				return n, refuse(admin.ErrInvalid, "directory %s: %s cannot be read: %s", p.Name, r.What, r.Note)
+			}
+		}
+	}
+	return n, err
 }
 
 // pick returns the name that exists: the given one, the library's or its
-// snake_case. It is empty if there is none of them.
-func (p *Preset) pick(name, given string, there any, flag, where string) (string, error) {
-	has := func(name string) bool {
-		switch there := there.(type) {
-		case map[string]map[string]string:
-			_, ok := there[name]
-			return ok
-		case map[string]string:
-			_, ok := there[name]
-			return ok
-		}
-		return false
-	}
-	if given != "" {
-		if !has(given) {
-			return "", refuse(admin.ErrInvalid, "directory %s: %s has no %s, which %s=%[3]s names", p.Name, where, given, flag)
-		}
-		return given, nil
-	}
+// snake_case. It is empty if there is none of them. wrong says why it cannot choose.
+func pick[T any](name, given string, there map[string]T, flag, where string) (found, wrong string) {
+	has := func(name string) bool { _, ok := there[name]; return ok }
 	snake := snakeCase(name)
 	switch {
+	case given != "" && !has(given):
+		return "", fmt.Sprintf("%s has no %s, which %s=%[2]s names", where, given, flag)
+	case given != "":
+		return given, ""
 	case has(name) && snake != name && has(snake):
-		return "", refuse(admin.ErrInvalid, "directory %s: %s has both %s and %s: say which one the application uses with %s=NAME", p.Name, where, name, snake, flag)
+		return "", fmt.Sprintf("%s has both %s and %s: say which one the application uses with %s=NAME", where, name, snake, flag)
 	case has(name):
-		return name, nil
+		return name, ""
 	case has(snake):
-		return snake, nil
+		return snake, ""
 	}
-	return "", nil
+	return "", ""
 }
 
 // checkNames refuses given names that match nothing: they would have no effect.
@@ -251,70 +277,85 @@ func (p *Preset) checkNames(known map[string]bool, n *presetNames) error {
 	return nil
 }
 
-// checkParts refuses a plugin of which only some columns exist.
-func (p *Preset) checkParts(n *presetNames) error {
-	for _, part := range presetParts[p.Name] {
-		var found, missing []string
-		for _, name := range part.needs {
-			if n.has(name) {
-				found = append(found, name)
-			} else {
-				missing = append(missing, name)
+// reads lists what the preset reads in this database, or would read.
+func (n *presetNames) reads(preset string) []DirectoryRead {
+	var reads []DirectoryRead
+	for _, r := range presetReads[preset] {
+		read := DirectoryRead{What: r.what, From: strings.Join(n.columnsOf(r.needs), ", ")}
+		if n.fromDatabase {
+			read.State, read.Note = n.state(&r)
+		}
+		if read.State == ReadAbsent || read.State == ReadContradictory {
+			read.From = ""
+		}
+		if slices.Contains(r.needs, "user.isAnonymous") && read.From != "" {
+			read.Note = "disabled: allow them with --allow-anonymous"
+			if n.allowAnonymous {
+				read.Note = "allowed"
 			}
 		}
-		for _, name := range part.signs {
-			if n.has(name) {
-				found = append(found, name)
-			}
-		}
-		if len(found) == 0 || len(missing) == 0 {
-			continue
-		}
-		flag := "--table " + missing[0]
-		if strings.Contains(missing[0], ".") {
-			flag = "--column " + missing[0]
-		}
-		return refuse(admin.ErrInvalid, "directory %s: %s cannot be read: there is %s and no %s. If the application renamed it, name it with %s=NAME",
-			p.Name, part.what, strings.Join(found, ", "), strings.Join(missing, ", "), flag)
+		reads = append(reads, read)
 	}
-	return nil
+	return reads
 }
 
-// reads lists what the preset reads in this database.
-func (n *presetNames) reads(preset string) []DirectoryRead {
-	from := func(names ...string) string {
-		var texts []string
-		for _, name := range names {
-			if !n.has(name) {
-				return ""
-			}
-			if table, ok := n.tables[name]; ok {
-				texts = append(texts, table)
-			} else {
-				texts = append(texts, n.columns[name].table+"."+n.columns[name].name)
+// state says whether a database has what a line needs, and what contradicts it.
+func (n *presetNames) state(r *presetRead) (state, note string) {
+	var found, missing []string
+	for _, name := range r.needs {
+		for _, required := range requires(name) {
+			if fault := n.faults[required]; fault != "" {
+				return ReadContradictory, fault
 			}
 		}
-		return strings.Join(texts, ", ")
-	}
-	if preset == AuthJSDirectory {
-		return []DirectoryRead{{What: "users", From: from("users")}, {What: "sessions", From: from("sessions")}}
-	}
-	anonymous := DirectoryRead{What: "anonymous users", From: from("user.isAnonymous")}
-	if anonymous.From != "" {
-		anonymous.Note = "disabled: allow them with --allow-anonymous"
-		if n.allowAnonymous {
-			anonymous.Note = "allowed"
+		if n.has(name) {
+			found = append(found, name)
+		} else {
+			missing = append(missing, name)
 		}
 	}
-	return []DirectoryRead{
-		{What: "users", From: from("user")},
-		{What: "sessions", From: from("session")},
-		{What: "bans", From: from("user.banned", "user.banExpires")},
-		{What: "active organization", From: from("session.activeOrganizationId")},
-		{What: "members", From: from("member")},
-		{What: "teams", From: from("team", "teamMember")},
-		anonymous,
+	for _, name := range r.signs {
+		if n.has(name) {
+			found = append(found, name)
+		}
 	}
+	switch {
+	case len(missing) == 0:
+		return ReadFound, ""
+	case len(found) == 0:
+		return ReadAbsent, ""
+	}
+	flag := "--table " + missing[0]
+	if strings.Contains(missing[0], ".") {
+		flag = "--column " + missing[0]
+	}
+	return ReadContradictory, fmt.Sprintf("there is %s and no %s. If the application renamed it, name it with %s=NAME",
+		strings.Join(found, ", "), strings.Join(missing, ", "), flag)
+}
+
+// columnsOf returns the columns of tables, and columns, by the application's names.
+func (n *presetNames) columnsOf(names []string) (columns []string) {
+	for _, name := range names {
+		for _, full := range requires(name) {
+			if c, ok := n.columns[full]; ok {
+				columns = append(columns, c.table+"."+c.name)
+			}
+		}
+	}
+	return columns
+}
+
+// requires returns a table and the columns that it always has, or a column alone.
+func requires(name string) []string {
+	names := []string{name}
+	for _, t := range slices.Concat(presetTables[BetterAuthDirectory], presetTables[AuthJSDirectory]) {
+		for _, column := range t.columns {
+			if t.name == name {
+				names = append(names, name+"."+column)
+			}
+		}
+	}
+	return names
 }
 
 // defaultNames are the library's names, with all its plugins.

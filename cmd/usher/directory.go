@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -17,29 +18,57 @@ type directoryCmd struct {
 	Sweep directorySweepCmd `cmd:"" help:"List users who have grants but are not in the directory."`
 }
 
-// directoryName is an argument: a directory that comes with usher, or a file.
-type directoryName struct {
-	Schema string `default:"public" help:"Schema of the application's tables: {schema} in the SQL."`
+// directoryFlags say where the tables of a directory are.
+type directoryFlags struct {
+	Schema         string            `default:"public" help:"Schema of the application's tables: {schema} in the SQL."`
+	Table          map[string]string `placeholder:"NAME=TABLE" help:"A table that the application renamed, as member=members."`
+	Column         map[string]string `placeholder:"NAME=COLUMN" help:"A column that the application renamed, as banned=is_banned, or member.userId=user for one table."`
+	AllowAnonymous bool              `help:"Give tokens to anonymous users (better-auth)."`
 }
 
-func (n *directoryName) definition(name string) (db.DirectoryDefinition, error) {
-	if !strings.HasSuffix(name, ".sql") {
-		return db.BuiltInDirectory(name, n.Schema)
+// named reports whether a flag is given that only a preset takes, in a database.
+func (f *directoryFlags) named() bool {
+	return len(f.Table) > 0 || len(f.Column) > 0 || f.AllowAnonymous
+}
+
+// file returns the directory of an SQL file.
+func (f *directoryFlags) file(name string) (db.DirectoryDefinition, error) {
+	if f.named() {
+		return db.DirectoryDefinition{}, errors.New("--table, --column and --allow-anonymous are for better-auth and authjs: write the names into the SQL file")
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return db.DirectoryDefinition{}, err
 	}
-	return db.FileDirectory(name, string(text), n.Schema)
+	return db.FileDirectory(name, string(text), f.Schema)
 }
+
+// inDatabase returns a directory for the tables of a database, and what it reads.
+func (f *directoryFlags) inDatabase(ctx context.Context, database *db.DB, name string) (db.DirectoryDefinition, []db.DirectoryRead, error) {
+	if strings.HasSuffix(name, ".sql") {
+		definition, err := f.file(name)
+		return definition, nil, err
+	}
+	return database.PresetDirectory(ctx, db.Preset{
+		Name: name, Schema: f.Schema, Tables: f.Table, Columns: f.Column, AllowAnonymous: f.AllowAnonymous,
+	})
+}
+
+// printReads prints what a directory reads, one line each.
+func printReads(w io.Writer, reads []db.DirectoryRead) {
+	for _, read := range reads {
+		fmt.Fprintln(w, read)
+	}
+}
+
+// betterAuthStorage says what usher cannot see in Better Auth's tables.
+const betterAuthStorage = "usher cannot see in the tables whether Better Auth uses secondaryStorage with preserveSessionInDatabase: " +
+	"before Better Auth 1.7.2, a session that was signed out then stays in the table, and usher gives it tokens until it expires. Do not set it, or use 1.7.2 or later"
 
 type directoryUseCmd struct {
 	changeFlags
-	directoryName
-	Directory      string            `arg:"" help:"better-auth, authjs, usher, or an SQL file whose name ends in .sql."`
-	Table          map[string]string `placeholder:"NAME=TABLE" help:"A table that the application renamed, as member=members."`
-	Column         map[string]string `placeholder:"NAME=COLUMN" help:"A column that the application renamed, as banned=is_banned, or member.userId=user for one table."`
-	AllowAnonymous bool              `help:"Give tokens to anonymous users (better-auth)."`
+	directoryFlags
+	Directory string `arg:"" help:"better-auth, authjs, usher, or an SQL file whose name ends in .sql."`
 }
 
 // usedDirectory is the JSON of usher directory use.
@@ -49,65 +78,83 @@ type usedDirectory struct {
 	Warnings []string           `json:"warnings,omitempty"`
 }
 
-// preset returns the directory for the tables of this database, and what it reads.
-func (c *directoryUseCmd) preset(ctx context.Context, database *db.DB) (db.DirectoryDefinition, []db.DirectoryRead, error) {
-	if !strings.HasSuffix(c.Directory, ".sql") {
-		return database.PresetDirectory(ctx, db.Preset{
-			Name: c.Directory, Schema: c.Schema, Tables: c.Table, Columns: c.Column, AllowAnonymous: c.AllowAnonymous,
-		})
-	}
-	if len(c.Table) > 0 || len(c.Column) > 0 || c.AllowAnonymous {
-		return db.DirectoryDefinition{}, nil, errors.New("--table, --column and --allow-anonymous are for better-auth and authjs: write the names into the SQL file")
-	}
-	definition, err := c.definition(c.Directory)
-	return definition, nil, err
-}
-
 func (c *directoryUseCmd) Run(ctx context.Context, out *console, database *db.DB) error {
-	definition, reads, err := c.preset(ctx, database)
+	definition, reads, err := c.inDatabase(ctx, database, c.Directory)
 	if err != nil {
+		printReads(out.err, reads)
 		return err
 	}
 	warnings, err := database.UseDirectory(ctx, definition, c.Actor)
 	if err != nil {
 		return err
 	}
+	if definition.Name == db.BetterAuthDirectory {
+		warnings = append(warnings, betterAuthStorage)
+	}
 	for _, warning := range warnings {
 		out.warn(warning)
 	}
 	if !c.JSON {
-		for _, read := range reads {
-			fmt.Fprintln(out.out, read)
-		}
+		printReads(out.out, reads)
 	}
 	return c.done(out, usedDirectory{definition.Name, reads, warnings}, "the directory is %s", definition.Name)
 }
 
 type directoryShowCmd struct {
 	adminFlags
-	directoryName
-	Directory string `arg:"" optional:"" help:"better-auth, authjs or usher, as a start for a file of your own. Default: the directory in use."`
+	directoryFlags
+	Directory string `arg:"" optional:"" help:"better-auth, authjs or usher, as a start for a file of your own: with a database URL, for its tables. Default: the directory in use."`
 }
 
-// Run needs the database only for the directory in use.
-func (c *directoryShowCmd) Run(ctx context.Context, out *console) (err error) {
-	var shown db.DirectoryDefinition
-	if c.Directory != "" {
-		shown, err = c.definition(c.Directory)
-	} else {
-		var database *db.DB
-		if database, err = c.ProvideDB(out); err == nil {
-			shown, err = database.DirectoryInForce(ctx)
-		}
-	}
+// shownDirectory is the JSON of usher directory show.
+type shownDirectory struct {
+	db.DirectoryDefinition
+	Reads []db.DirectoryRead `json:"reads,omitempty"`
+}
+
+// Run prints the SQL on stdout, and on stderr what a preset reads.
+func (c *directoryShowCmd) Run(ctx context.Context, out *console) error {
+	shown, err := c.shown(ctx, out)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
 		return printJSON(out.out, shown)
 	}
+	printReads(out.err, shown.Reads)
 	fmt.Fprintf(out.out, "-- directory: %s\n\n%s", shown.Name, shown.SQL)
 	return nil
+}
+
+// shown needs a database for the directory in use. With one, it finds a preset's
+// tables there.
+func (c *directoryShowCmd) shown(ctx context.Context, out *console) (shown shownDirectory, err error) {
+	known := !c.DatabaseURL.IsEmpty() || c.DatabaseURLFile != ""
+	switch {
+	case strings.HasSuffix(c.Directory, ".sql"):
+		shown.DirectoryDefinition, err = c.file(c.Directory)
+		return shown, err
+	case c.Directory != "" && !known && c.named():
+		return shown, errors.New("--table, --column and --allow-anonymous are for the tables of a database: give --database-url too")
+	case c.Directory != "" && !known:
+		shown.DirectoryDefinition, shown.Reads, err = db.BuiltInDirectory(c.Directory, c.Schema)
+		return shown, err
+	}
+	database, err := c.ProvideDB(out)
+	if err != nil {
+		return shown, err
+	}
+	if c.Directory == "" {
+		shown.DirectoryDefinition, err = database.DirectoryInForce(ctx)
+		return shown, err
+	}
+	shown.DirectoryDefinition, shown.Reads, err = c.inDatabase(ctx, database, c.Directory)
+	if len(shown.Reads) == 0 || !errors.Is(err, admin.ErrInvalid) {
+		return shown, err
+	}
+	out.warn(fmt.Sprintf("%s. The SQL has the library's own names", plain(err)))
+	shown.DirectoryDefinition, _, err = db.BuiltInDirectory(c.Directory, c.Schema)
+	return shown, err
 }
 
 type directorySweepCmd struct {

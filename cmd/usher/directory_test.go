@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,11 +41,15 @@ func TestDirectoryCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	service.refuses("directory use authjs", 1, "the role in the database URL may not do that")
+	// The columns come first, with what is missing, where a preset cannot be used.
+	if code, stdout, stderr := u.run("directory", "use", "better-auth"); code != 1 || stdout != "" || !strings.HasPrefix(stderr, "users: absent\nsessions: absent\nbans: absent\n") {
+		t.Errorf("directory use better-auth: exit %d, %q, %q", code, stdout, stderr)
+	}
 	u.does("user add gone --actor me", "added user gone\n")
 	u.does("grant add --user gone --room r:* --access read --actor me", "added grant 1: user gone has READ on room r:*\n")
 
 	code, stdout, stderr := u.run("directory", "use", "authjs", "--actor", "me")
-	if code != 0 || stdout != "users: users\nsessions: sessions\nthe directory is authjs\n" || !strings.HasPrefix(stderr, "usher: warning: users who have grants and are not listed by this directory: 1 of 1;") {
+	if code != 0 || stdout != "users: found (users.id, users.name, users.image)\nsessions: found (sessions.sessionToken, sessions.userId, sessions.expires)\nthe directory is authjs\n" || !strings.HasPrefix(stderr, "usher: warning: users who have grants and are not listed by this directory: 1 of 1;") {
 		t.Errorf("directory use authjs: exit %d, %q, %q", code, stdout, stderr)
 	}
 	service.refuses("user add x", 1, "the directory is authjs: users, organizations, groups, members and sessions are changed there")
@@ -61,11 +66,11 @@ func TestDirectoryCommands(t *testing.T) {
 
 	type definition struct{ Name, SQL string }
 	shown := decode[definition](service, "directory show --json")
-	if shown.Name != "authjs" || strings.Count(shown.SQL, "CREATE OR REPLACE") != 5 || !strings.Contains(shown.SQL, `."sessions" s`) || !strings.Contains(shown.SQL, "-- sessions: sessions\n") {
+	if shown.Name != "authjs" || strings.Count(shown.SQL, "CREATE OR REPLACE") != 5 || !strings.Contains(shown.SQL, `."sessions" s`) || !strings.Contains(shown.SQL, "-- sessions: found (sessions.sessionToken") {
 		t.Errorf("directory show = %+v", shown)
 	}
 	// What comes with usher is where an operator's own begins.
-	preset := decode[definition](service, "directory show authjs --json")
+	preset := decode[shownDirectory](service, "directory show authjs --json")
 	file := filepath.Join(t.TempDir(), "mine.sql")
 	if err := os.WriteFile(file, []byte(preset.SQL), 0o600); err != nil {
 		t.Fatal(err)
@@ -85,6 +90,71 @@ func TestDirectoryCommands(t *testing.T) {
 		t.Errorf("directory use usher: exit %d, %s", code, stderr)
 	}
 	u.does("user add x --actor me", "added user x\n")
+}
+
+// directory show says what a preset would read, and in a database what it finds. The
+// SQL on stdout is the start for a file.
+func TestDirectoryShow(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	if _, err := pg.Pool.Exec(t.Context(), authJSTables+`; ALTER TABLE sessions RENAME "sessionToken" TO session_token;
+		CREATE TABLE "user" (id text PRIMARY KEY, name text, image text, "banExpires" timestamptz);
+		CREATE TABLE session (token text PRIMARY KEY, "userId" text, "expiresAt" timestamptz)`); err != nil {
+		t.Fatal(err)
+	}
+	const wouldRead = `users: reads user.id, user.name, user.image
+sessions: reads session.token, session.userId, session.expiresAt
+bans: reads user.banned, user.banExpires
+active organization: reads session.activeOrganizationId
+members: reads member.userId, member.organizationId
+teams: reads team.id, team.organizationId, teamMember.userId, teamMember.teamId
+anonymous users: reads user.isAnonymous; disabled: allow them with --allow-anonymous
+`
+	for name, test := range map[string]struct {
+		line     string
+		nowhere  bool // without a database
+		code     int
+		err, sql string // parts
+	}{
+		"without a database": {line: "better-auth", nowhere: true, err: wouldRead, sql: `"public"."member" m`},
+		"another schema":     {line: "better-auth --schema app", nowhere: true, err: wouldRead, sql: `"app"."member" m`},
+		"usher's own":        {line: "usher", nowhere: true, sql: "usher.memberships"},
+		"names without it":   {line: "authjs --column sessionToken=token", nowhere: true, code: 1, err: "give --database-url too"},
+		"found":              {line: "authjs", err: "users: found (users.id, users.name, users.image)\nsessions: found (sessions.session_token, sessions.userId, sessions.expires)\n", sql: `s."session_token" =`},
+		"contradictory":      {line: "better-auth", err: "bans: contradictory; there is user.banExpires and no user.banned.", sql: `"public"."member" m`},
+		"and named":          {line: "better-auth --column banned=name", err: "bans: found (user.name, user.banExpires)\n", sql: `u."name"::boolean`},
+		"absent":             {line: "better-auth --schema nowhere", err: "users: absent\nsessions: absent\n", sql: `"nowhere"."member" m`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out, errs bytes.Buffer
+			args := append([]string{"directory", "show"}, strings.Fields(test.line)...)
+			if !test.nowhere {
+				args = append(args, "--database-url", pg.ServiceURL)
+			}
+			code := run(t.Context(), args, &out, &errs)
+			if code != test.code || !strings.Contains(errs.String(), test.err) || !strings.Contains(out.String(), test.sql) {
+				t.Errorf("exit %d, %s\n%s", code, &errs, &out)
+			}
+			if warned := strings.Contains(errs.String(), "usher: warning: directory better-auth: "); warned != (name == "contradictory" || name == "absent") {
+				t.Errorf("warned: %t, %s", warned, &errs)
+			}
+		})
+	}
+}
+
+// What no table shows is said by directory use.
+func TestDirectoryUseWarnsOfBetterAuthsStorage(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	if _, err := pg.Pool.Exec(t.Context(), `CREATE TABLE "user" (id text PRIMARY KEY, name text, image text);
+		CREATE TABLE session (token text PRIMARY KEY, "userId" text, "expiresAt" timestamptz)`); err != nil {
+		t.Fatal(err)
+	}
+	used := decode[usedDirectory](terminal{t, pg.URL}, "directory use better-auth --json")
+	if len(used.Warnings) != 1 || !strings.Contains(used.Warnings[0], "before Better Auth 1.7.2") || !strings.Contains(used.Warnings[0], "preserveSessionInDatabase") {
+		t.Errorf("warnings: %q", used.Warnings)
+	}
 }
 
 // usher serves an application's sessions from the moment its directory is used,

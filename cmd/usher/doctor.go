@@ -306,6 +306,9 @@ func (e *examination) deployment(d db.Deployment) {
 		e.fault("cookie secret", "give BETTER_AUTH_SECRET as --session-cookie-secret or --session-cookie-secret-file",
 			"the directory is Better Auth's, which signs its session cookie, and no secret is given")
 	}
+	if d.Directory == db.BetterAuthDirectory {
+		e.warn("secondary storage", "check Better Auth's version and its session settings", "%s", betterAuthStorage)
+	}
 	if d.LosesCommits {
 		e.fault("commits", "turn synchronous_commit and fsync on", "Postgres may lose acknowledged commits, and a token would then have no audit row")
 	} else {

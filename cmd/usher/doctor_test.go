@@ -45,6 +45,7 @@ func TestDoctorCommand(t *testing.T) {
 		owner  bool   // and then as the owner
 		flags  string
 		no     string // flag to leave out
+		also   string // a warning that comes with it
 		check  string // what is found beside what is in order; empty: nothing
 		state  string
 		saying string
@@ -75,7 +76,7 @@ func TestDoctorCommand(t *testing.T) {
 			check: "identity providers", state: "fault", saying: "connection refused",
 		},
 		"a provider for anybody": {flags: " --issuer oidc·issuer=https://id.example.com", check: "identity providers", state: "fault", saying: "neither aud nor azp"},
-		"no cookie secret":       {sql: "UPDATE usher.deployment SET directory = 'better-auth'", check: "cookie secret", state: "fault", saying: "Better Auth"},
+		"no cookie secret":       {sql: "UPDATE usher.deployment SET directory = 'better-auth'", also: "secondary storage", check: "cookie secret", state: "fault", saying: "Better Auth"},
 		"nobody serves":          {flags: " --url http://127.0.0.1:1", check: "key set", state: "fault", saying: "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -104,16 +105,18 @@ func TestDoctorCommand(t *testing.T) {
 			if want := map[bool]int{true: 1}[test.state == stateFault]; code != want {
 				t.Errorf("exit code %d, want %d", code, want)
 			}
-			found := test.check == ""
+			found, also := test.check == "", test.also == ""
 			for _, f := range findings {
 				switch {
 				case f.Check == test.check && f.State == test.state && strings.Contains(f.Says, test.saying) && f.Do != "":
 					found = true
+				case f.State == stateWarning && f.Check == test.also:
+					also = true
 				case f.State != stateOK:
 					t.Errorf("found %+v", f)
 				}
 			}
-			if !found {
+			if !found || !also {
 				t.Errorf("did not find a %s of %s that says %q: %+v", test.state, test.check, test.saying, findings)
 			}
 		})

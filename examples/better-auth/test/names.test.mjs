@@ -81,7 +81,7 @@ for (const { name, options, refused, flags } of [
     options: renamed,
     refused: [
       [[], /there is no|and no/],
-      [['--column', 'banned=is_banned'], /and no session.activeOrganizationId, member/],
+      [['--column', 'banned=is_banned'], /and no session.activeOrganizationId/],
       [['--column', 'banned=is_banned', '--table', 'member=members'], /has no column userId/],
       [['--column', 'banned=is_banned', '--table', 'member=members', '--column', 'member.userId=person'], /and no session.activeOrganizationId/],
     ],
@@ -95,8 +95,7 @@ for (const { name, options, refused, flags } of [
       for (const [flags, error] of refused) assert.throws(() => usher.command('directory', 'use', 'better-auth', ...flags), error);
       const reads = usher.command('directory', 'use', 'better-auth', ...flags);
       for (const what of ['bans', 'active organization', 'members', 'teams']) {
-        assert.match(reads, new RegExp(`^${what}: \\w`, 'm'));
-        assert.doesNotMatch(reads, new RegExp(`^${what}: not in this database`, 'm'));
+        assert.match(reads, new RegExp(`^${what}: found \\(`, 'm'));
       }
 
       const cookies = new Cookies();
@@ -138,9 +137,9 @@ test('anonymous users get a token only if they are allowed', async () => {
     const cookies = new Cookies();
     const headers = { 'content-type': 'application/json', origin: url };
     cookies.take(await fetch(`${url}/api/auth/sign-in/anonymous`, { method: 'POST', headers, body: '{}' }));
-    assert.match(usher.command('directory', 'use', 'better-auth'), /anonymous users: user\.isAnonymous \(disabled/);
+    assert.match(usher.command('directory', 'use', 'better-auth'), /anonymous users: found \(user\.isAnonymous\); disabled/);
     assert.equal((await usher.ask(url, `${cookies}`)).status, 403);
-    assert.match(usher.command('directory', 'use', 'better-auth', '--allow-anonymous'), /anonymous users: user\.isAnonymous \(allowed\)/);
+    assert.match(usher.command('directory', 'use', 'better-auth', '--allow-anonymous'), /anonymous users: found \(user\.isAnonymous\); allowed/);
     assert.equal((await usher.ask(url, `${cookies}`)).status, 200);
   } finally {
     await app.stop();
