@@ -14,16 +14,17 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// AdminStore is what the admin API works on. What changes something takes the
-// actor, records the change under that name, and is part of Once's transaction
-// where it is called with the context of one. Refusals are [*admin.Refusal],
-// faults [principal.ErrUnavailable].
+// AdminStore is what the admin API works on. A method that changes something takes
+// the actor and records the change under that name. Called with the context that
+// Once passes on, it runs in Once's transaction. A refusal is an [*admin.Refusal], a
+// fault [principal.ErrUnavailable].
 type AdminStore interface {
 	DirectoryStore
 	GrantStore
 	KeyStore
 	AuditStore
-	// Once runs a change, or returns the answer that it gave the first time.
+	// Once runs a change and stores its answer. For a request that was made
+	// before, it returns the stored answer instead, and again is true.
 	Once(ctx context.Context, r admin.Request, change func(context.Context) ([]byte, error)) (answer []byte, again bool, err error)
 }
 
@@ -32,29 +33,29 @@ const (
 	// adminWithin bounds the work of one admin request.
 	adminWithin = 4_500 * time.Millisecond
 	maxBatch    = 1_000
-	// maxAdminInFlight bounds the look-ups of admin keys at one time.
+	// maxAdminInFlight bounds the look-ups of admin keys that run at the same time.
 	maxAdminInFlight = 64
-	// maxAdminTurns bounds the reads, and likewise the changes, that are at work
-	// at one time. The store has connections for both, and for keys' look-ups.
+	// maxAdminTurns bounds the reads that run at the same time, and separately the
+	// changes. The store has enough connections for both and for look-ups of keys.
 	maxAdminTurns = 3
 )
 
 // Admin is the API of operators, under /v1/admin on the second listener. It is
 // safe for concurrent use.
 type Admin struct {
-	api       *API // what answers, logs, counts and records
+	api       *API // answers, logs, counts and records
 	store     AdminStore
 	directory UserDirectory
 	cursors   cursors
-	slots     *slots // apart from the public ones: operators get in when the public is many
-	// Reads and changes are apart, so that slow questions keep no change waiting.
+	slots     *slots // separate from the public ones, so that public load does not keep operators out
+	// Reads and changes are separate, so that slow questions do not delay changes.
 	readTurns, changeTurns *turns
 	router                 chi.Router
 }
 
-// Admin returns the admin API beside a. directory has the users whose tokens it
-// explains. cursorKey has 32 bytes and must be the same on all replicas, so that one
-// can continue a list that another began.
+// Admin returns the admin API, which shares its parts with a. directory looks up the
+// users whose tokens are previewed. cursorKey has 32 bytes and must be the same on all
+// replicas, so that one can continue a list that another began.
 func (a *API) Admin(store AdminStore, directory UserDirectory, cursorKey []byte) (*Admin, error) {
 	cursors, err := newCursors(cursorKey)
 	if err != nil {
@@ -65,7 +66,7 @@ func (a *API) Admin(store AdminStore, directory UserDirectory, cursorKey []byte)
 	return admin, nil
 }
 
-// An adminHandler returns what the answer's JSON is made of.
+// An adminHandler returns the value that becomes the answer's JSON.
 type adminHandler func(ctx context.Context, c *adminCall) (any, error)
 
 func (a *Admin) routes() chi.Router {
@@ -128,12 +129,12 @@ func (a *Admin) routes() chi.Router {
 	get("/audit/what-can", a.whatCan)
 	get("/audit/holders", a.holders)
 	get("/audit/why", a.why)
-	// Changes nothing, and has too much to say for a query.
+	// POST, although it changes nothing: its fields are in a body, not in the query.
 	r.Post("/preview", a.api.handle(adminPrefix+"/preview", a.read(a.preview)))
 	return r
 }
 
-// one adapts what needs the id in the path and nothing else.
+// one adapts a method that needs only the id in the path.
 func one[Row any](name string, get func(ctx context.Context, id string) (Row, error)) adminHandler {
 	return func(ctx context.Context, c *adminCall) (any, error) {
 		id, err := c.only(name)
@@ -144,7 +145,7 @@ func one[Row any](name string, get func(ctx context.Context, id string) (Row, er
 	}
 }
 
-// changeOne is one for what changes something.
+// changeOne is [one] for a method that changes something.
 func changeOne[Answer any](name string, change func(ctx context.Context, id string, actor admin.Actor) (Answer, error)) adminHandler {
 	return func(ctx context.Context, c *adminCall) (any, error) {
 		id, err := c.only(name)
@@ -155,7 +156,7 @@ func changeOne[Answer any](name string, change func(ctx context.Context, id stri
 	}
 }
 
-// read adapts what an auditor may call, too.
+// read adapts a handler that auditors may call too.
 func (a *Admin) read(serve adminHandler) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		key, err := a.authenticate(r, admin.RoleAuditor)
@@ -174,7 +175,7 @@ func (a *Admin) read(serve adminHandler) func(http.ResponseWriter, *http.Request
 	}
 }
 
-// doRead does what read answers with, when it is the key's turn.
+// doRead waits for the key's turn and then runs the handler.
 func (a *Admin) doRead(ctx context.Context, keyID string, c *adminCall, serve adminHandler) (any, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminWithin)
 	defer cancel()
@@ -186,8 +187,8 @@ func (a *Admin) doRead(ctx context.Context, keyID string, c *adminCall, serve ad
 	return serve(ctx, c)
 }
 
-// change adapts what changes something. Under an idempotency key it does so
-// once, and answers alike from then on.
+// change adapts a handler that changes something. With an idempotency key, the change
+// is made once, and later requests get the same answer.
 func (a *Admin) change(status int, largest int64, serve adminHandler) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		key, err := a.authenticate(r, admin.RoleAdmin)
@@ -214,11 +215,11 @@ func (a *Admin) change(status int, largest int64, serve adminHandler) func(http.
 	}
 }
 
-// doChange does what change answers with, when it is the key's turn; again says
-// that it was done before.
+// doChange waits for the key's turn and then runs the handler. again reports that an
+// earlier request with this idempotency key has already made the change.
 func (a *Admin) doChange(ctx context.Context, keyID string, request admin.Request, keyed bool, c *adminCall, serve adminHandler) (answer any, again bool, err error) {
-	// Not the request's own cancellation: a client that hangs up must not leave
-	// it open whether the change was made.
+	// Without the request's own cancellation: a client that disconnects must not
+	// leave it undecided whether the change was made.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminWithin)
 	defer cancel()
 	release, err := a.changeTurns.take(ctx, keyID)
@@ -257,8 +258,8 @@ func writeAnswer(w http.ResponseWriter, status int, answer any) error {
 	return nil
 }
 
-// authenticate returns the admin key of a request. A refusal is an attempt that
-// ends in the audit; what a good key then does is on record by itself.
+// authenticate returns the admin key of a request. A refusal is recorded in the
+// audit. A good key is not recorded here, because each change has its own record.
 func (a *Admin) authenticate(r *http.Request, needs admin.Role) (admin.Key, error) {
 	d := a.api.newDecision(r, session.Request{})
 	shown, refusal := identity.ReadAdminKey(r)

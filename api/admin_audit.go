@@ -75,7 +75,7 @@ func (a *Admin) whoCould(ctx context.Context, c *adminCall) (any, error) {
 	}, itself, &of, &q, &when)
 }
 
-// itself is the place of what has no shorter one.
+// itself returns the place of a row in a list: the whole row, if it has no shorter one.
 func itself[Row any](row *Row) Row { return *row }
 
 func (a *Admin) whatCan(ctx context.Context, c *adminCall) (any, error) {
@@ -99,7 +99,7 @@ func (a *Admin) holders(ctx context.Context, c *adminCall) (any, error) {
 	}, &of, &when)
 }
 
-// preview serves POST /v1/admin/preview: what token a user would get.
+// preview serves POST /v1/admin/preview: the token that a user would get.
 func (a *Admin) preview(ctx context.Context, c *adminCall) (any, error) {
 	var r previewRequest
 	if err := c.read(&r); err != nil {
@@ -109,7 +109,8 @@ func (a *Admin) preview(ctx context.Context, c *adminCall) (any, error) {
 	return Preview(ctx, a.directory, a.api.cfg.Issuer, r.UserID, r.OrganizationID, request)
 }
 
-// why serves GET /v1/admin/audit/why: which grants let a user in, or do not.
+// why serves GET /v1/admin/audit/why: which grants concern a user and a room or store,
+// and whether they count.
 func (a *Admin) why(ctx context.Context, c *adminCall) (any, error) {
 	var of resourceQuery
 	var q userQuery

@@ -12,7 +12,7 @@ import (
 	"github.com/usher-auth/usher/internal/strictjson"
 )
 
-// An adminCall is one request of an administrator who may make it.
+// An adminCall is one request to the admin API whose admin key allows it.
 type adminCall struct {
 	request  *http.Request
 	actor    admin.Actor
@@ -20,13 +20,13 @@ type adminCall struct {
 	validate *validator.Validate
 }
 
-// id returns an id that stands in the path.
+// id returns an id from the path.
 func (c *adminCall) id(name string) (string, error) {
 	text := chi.URLParam(c.request, name)
-	if c.request.URL.RawPath != "" { // then the router has not decoded it
+	if c.request.URL.RawPath != "" { // in this case the router has not decoded it
 		var err error
 		if text, err = url.PathUnescape(text); err != nil {
-			return "", badRequest("The " + name + " in the path is not percent-encoded as RFC 3986 has it.")
+			return "", badRequest("The " + name + " in the path is not valid percent-encoding (RFC 3986).")
 		}
 	}
 	if text == "" {
@@ -38,7 +38,7 @@ func (c *adminCall) id(name string) (string, error) {
 	return text, nil
 }
 
-// only returns the id in the path of a request that has nothing more to say.
+// only returns the id in the path of a request that has no other field or parameter.
 func (c *adminCall) only(name string) (string, error) {
 	id, err := c.id(name)
 	if err != nil {
@@ -59,7 +59,7 @@ func (c *adminCall) readBody(w http.ResponseWriter, largest int64) (body []byte,
 	return body, err
 }
 
-// read fills a struct in from the body of a request that has no query.
+// read fills in a struct from the body. It refuses a query.
 func (c *adminCall) read(into any) error {
 	if c.request.URL.RawQuery != "" {
 		return badRequest("This route takes no query parameters.")
@@ -67,7 +67,7 @@ func (c *adminCall) read(into any) error {
 	return readFields(c.validate, c.body, into, "")
 }
 
-// readQuery fills structs in from the query of a request that has no body.
+// readQuery fills in structs from the query. It refuses fields in a body.
 func (c *adminCall) readQuery(into ...any) error {
 	if err := readFields(c.validate, c.body, &noFields{}, ""); err != nil {
 		return err

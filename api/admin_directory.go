@@ -7,7 +7,7 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// DirectoryStore has the users, organizations and groups of usher's own
+// DirectoryStore reads and changes the users, organizations and groups of usher's own
 // directory.
 type DirectoryStore interface {
 	User(ctx context.Context, id string) (admin.User, error)
@@ -58,7 +58,7 @@ func (a *Admin) updateUser(ctx context.Context, c *adminCall) (any, error) {
 	return a.store.UpdateUser(ctx, id, r.Info, c.actor)
 }
 
-// rename adapts what changes the name of an organization or a group.
+// rename adapts a method that changes the name of an organization or a group.
 func rename[Answer any](kind string, change func(ctx context.Context, id, name string, actor admin.Actor) (Answer, error)) adminHandler {
 	return func(ctx context.Context, c *adminCall) (any, error) {
 		id, err := c.id(kind)
@@ -122,8 +122,8 @@ func (a *Admin) addGroup(ctx context.Context, c *adminCall) (any, error) {
 	return a.store.AddGroup(ctx, r.ID, r.OrganizationID, r.Name, c.actor)
 }
 
-// members lists the members of the organization or the group in the path,
-// whose parameter is called like its kind.
+// members lists the members of the organization or the group in the path. The path's
+// parameter has the same name as the kind.
 func (a *Admin) members(kind string) adminHandler {
 	return func(ctx context.Context, c *adminCall) (any, error) {
 		id, err := c.id(kind)

@@ -8,7 +8,7 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// GrantStore has the grants.
+// GrantStore reads and changes grants.
 type GrantStore interface {
 	Grant(ctx context.Context, id int64) (admin.Grant, error)
 	Grants(ctx context.Context, f admin.GrantFilter, page admin.Page[int64]) ([]admin.Grant, error)
@@ -36,7 +36,7 @@ func (a *Admin) addGrant(ctx context.Context, c *adminCall) (any, error) {
 	}
 	added, err := a.store.AddGrants(ctx, []admin.NewGrant{r.grant()}, c.actor)
 	if e, ok := errors.AsType[*admin.IndexError](err); ok {
-		return nil, e.Err // there is but one
+		return nil, e.Err // without the index: there is only one grant
 	}
 	if err != nil {
 		return nil, err
@@ -44,7 +44,8 @@ func (a *Admin) addGrant(ctx context.Context, c *adminCall) (any, error) {
 	return added[0], nil
 }
 
-// addGrants serves POST /v1/admin/grants/batch: all of the grants or none.
+// addGrants serves POST /v1/admin/grants/batch. It adds all of the grants, or no grant
+// if one of them is refused.
 func (a *Admin) addGrants(ctx context.Context, c *adminCall) (any, error) {
 	var r batchRequest
 	if err := c.read(&r); err != nil {

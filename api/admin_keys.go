@@ -9,11 +9,10 @@ import (
 	"github.com/usher-auth/usher/internal/principal"
 )
 
-// KeyStore has the keys: of administrators, of other backends, and those that
-// sign.
+// KeyStore looks up admin keys, reads and changes API keys, and lists signing keys.
 type KeyStore interface {
 	// AdminKey returns [admin.ErrKeyUnknown], [admin.ErrKeyRevoked] or
-	// [admin.ErrKeyExpired] for a key that is none.
+	// [admin.ErrKeyExpired] if the key is not valid.
 	AdminKey(ctx context.Context, id string, secretHash [sha256.Size]byte) (admin.Key, error)
 	APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPlace]) ([]admin.APIKey, error)
 	AddAPIKey(ctx context.Context, k admin.NewAPIKey, actor admin.Actor) (admin.APIKey, error)
@@ -30,13 +29,13 @@ func (a *Admin) apiKeys(ctx context.Context, c *adminCall) (any, error) {
 	}, &q)
 }
 
-// createdAPIKey is the one answer that shows a key's text.
+// createdAPIKey is the only answer that contains a key's text.
 type createdAPIKey struct {
 	Key string `json:"key"`
 	admin.APIKey
 }
 
-// later implements shownOnce: the text is kept nowhere.
+// later implements shownOnce: usher does not store the key's text.
 func (k createdAPIKey) later() any {
 	return struct {
 		Note string `json:"note"`
@@ -45,8 +44,8 @@ func (k createdAPIKey) later() any {
 }
 
 func (a *Admin) addAPIKey(ctx context.Context, c *adminCall) (any, error) {
-	// An identity token names any user, and the scope's patterns do not bound it:
-	// that route must be asked for by name.
+	// The default routes exclude identify-user: an identity token can name any user,
+	// and the scope's patterns do not limit it.
 	r := apiKeyRequest{Environment: "live", Routes: []string{principal.RouteAuth, principal.RouteAuthorizeUser}}
 	if err := c.read(&r); err != nil {
 		return nil, err

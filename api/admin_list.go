@@ -17,9 +17,10 @@ type listAnswer[Row any] struct {
 	NextCursor string `json:"nextCursor,omitempty"` // absent at the end
 }
 
-// answerList answers with the part of a list that the request asks for. fetch
-// gets the rows after a place, which is that of the last row shown before. The
-// filter's structs are filled in from the query before fetch is called.
+// answerList answers with the part of a list that the request asks for. place returns
+// the place of a row in the list. fetch returns the rows after a place: that of the
+// last row of the part before. The structs in filter are filled in from the query
+// before fetch is called.
 func answerList[Row any, Place comparable](
 	ctx context.Context, a *Admin, c *adminCall,
 	fetch func(context.Context, admin.Page[Place]) ([]Row, error), place func(*Row) Place, filter ...any,
@@ -28,7 +29,7 @@ func answerList[Row any, Place comparable](
 	if err := c.readQuery(append(filter, &q)...); err != nil {
 		return nil, err
 	}
-	page := admin.Page[Place]{Limit: q.Limit + 1} // one more shows that there is more
+	page := admin.Page[Place]{Limit: q.Limit + 1} // one more row shows whether there is a next part
 	// A cursor is valid only for its own path and filter.
 	query := c.request.URL.Query()
 	query.Del("cursor")

@@ -10,8 +10,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// The bodies and queries of the admin API. What a rule does not say, such as
-// that a user exists, the database does.
+// The bodies and queries of the admin API. The validate tags check the form; the
+// database checks the rest, for example that a user exists.
 
 type noFields struct{}
 
@@ -92,7 +92,7 @@ type previewRequest struct {
 	Audience       string `json:"audience"`
 }
 
-// listQuery is of every list.
+// listQuery has the parameters that all lists accept.
 type listQuery struct {
 	Limit  int    `json:"limit" validate:"limit"`
 	Cursor string `json:"cursor" validate:"text"`
@@ -157,7 +157,7 @@ type accessQuery struct {
 	Access string `json:"access" validate:"access"`
 }
 
-// access returns what was asked for (default: read).
+// access returns the access that was asked for (default: read).
 func (q *accessQuery) access() permissions.Access {
 	if q.Access == "" {
 		return permissions.Read

@@ -30,7 +30,7 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// fakeStore stands in for the database where it must fail.
+// fakeStore replaces the database in tests where it must fail.
 type fakeStore struct{ api.AdminStore }
 
 func newOps(t testing.TB, public *api.API, store api.AdminStore, users api.UserDirectory) *api.Ops {
@@ -42,8 +42,8 @@ func newOps(t testing.TB, public *api.API, store api.AdminStore, users api.UserD
 	return api.NewOps(prometheus.NewRegistry(), adminAPI, func(context.Context) error { return nil })
 }
 
-// adminRig is the second listener on a real Postgres that holds the demo, with
-// a key of each role.
+// adminRig is the second listener on a real Postgres with the demo data, and an admin
+// key for each role.
 type adminRig struct {
 	*rig
 	store          *db.DB
@@ -91,7 +91,8 @@ func (r *adminRig) addAdminKey(t testing.TB, name string, role admin.Role) (text
 	return shown.Reveal(), key.ID
 }
 
-// ask sends a request below /v1/admin, of the admin where no header says else.
+// ask sends a request below /v1/admin, with the admin's key unless a header says
+// otherwise.
 func (r *adminRig) ask(t testing.TB, method, path, body string, headers ...string) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, r.URL+"/v1/admin"+path, strings.NewReader(body))
@@ -108,7 +109,7 @@ func (r *adminRig) ask(t testing.TB, method, path, body string, headers ...strin
 	return send(t, r.Server, req)
 }
 
-// does is ask for what must succeed; it returns the answer's JSON.
+// does is ask for a request that must succeed. It returns the answer's JSON.
 func (r *adminRig) does(t testing.TB, method, path, body string, headers ...string) (out map[string]any) {
 	t.Helper()
 	a := r.ask(t, method, path, body, headers...)
@@ -124,7 +125,7 @@ func (r *adminRig) does(t testing.TB, method, path, body string, headers ...stri
 	return out
 }
 
-// column lists a member of all items of a list.
+// column returns one field of all items of a list.
 func column(list map[string]any, name string) (values []string) {
 	items, _ := list["items"].([]any)
 	for _, item := range items {
@@ -141,8 +142,7 @@ func (r *adminRig) count(t testing.TB, query string, args ...any) (n int) {
 	return n
 }
 
-// What an administrator does by the API, each change on record under the key's
-// name.
+// Every change that the API offers, with its record in the audit under the key's name.
 func TestAdminRoutes(t *testing.T) {
 	t.Parallel()
 	r := newAdminRig(t)
@@ -221,7 +221,7 @@ func TestAdminRoutes(t *testing.T) {
 	}
 }
 
-// Who may call what: every route that there is, as everybody there is.
+// Which caller may use which route: all routes, with all kinds of callers.
 func TestAdminRoles(t *testing.T) {
 	t.Parallel()
 	r := newAdminRig(t)
@@ -266,7 +266,7 @@ func TestAdminRoles(t *testing.T) {
 		{"a wrong secret", bearer(forged), 401, 401, "admin_key_unknown", "no valid admin key"},
 		{"a revoked key", bearer(revoked), 401, 401, "admin_key_revoked", "no valid admin key"},
 		{"an expired key", bearer(expired), 401, 401, "admin_key_expired", "This admin key has expired."},
-		{"a page", http.Header{"Authorization": {"Bearer " + r.admin}, "Origin": {"https://evil.example"}}, 400, 400, "", "does not serve pages"},
+		{"a page", http.Header{"Authorization": {"Bearer " + r.admin}, "Origin": {"https://evil.example"}}, 400, 400, "", "is not for browsers"},
 	}
 	routes := 0
 	public := newFake(t)
@@ -308,7 +308,7 @@ func TestAdminRoles(t *testing.T) {
 	if err != nil || routes < 30 {
 		t.Errorf("tried %d routes, %v", routes, err)
 	}
-	// The audit knows whose key it was, and no key is in the log.
+	// The audit has the key's id, and the log has no key.
 	if n := r.count(t, "SELECT count(*) FROM audit.denials WHERE caller_kind = 'admin_key' AND caller_id = $1", revokedID); n != routes {
 		t.Errorf("%d denials name the revoked key, want %d", n, routes)
 	}
@@ -322,7 +322,7 @@ func TestAdminRoles(t *testing.T) {
 	}
 }
 
-// checksum ends a key: CRC-32 in base 62, as identity writes it.
+// checksum returns the last part of a key: CRC-32 in base 62, as package identity writes it.
 func checksum(body string) string {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	sum := crc32.ChecksumIEEE([]byte(body))
@@ -334,7 +334,8 @@ func checksum(body string) string {
 	return string(out)
 }
 
-// An admin key says on the public listener that it is in the wrong place.
+// On the public listener, the answer to an admin key says that it belongs on the other
+// listener.
 func TestAdminKeyOnThePublicListener(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -398,15 +399,15 @@ func TestAdminBadInput(t *testing.T) {
 		{"a long id", "POST", "/users", `{"id":"` + long + `"}`, 422, "unprocessable_entity", "128 UTF-16 units"},
 		{"a control character", "POST", "/users", `{"id":"a\u0007"}`, 422, "unprocessable_entity", "control character"},
 		{"a user who is there", "POST", "/users", `{"id":"ada"}`, 409, "already_exists", `User "ada" already exists: choose another id.`},
-		{"nobody", "GET", "/users/nobody-x", ``, 404, "not_found", `There is no user "nobody-x"`},
-		{"nobody to update", "PATCH", "/users/nobody-x", `{"info":{}}`, 404, "not_found", "There is no user"},
+		{"an unknown user", "GET", "/users/nobody-x", ``, 404, "not_found", `There is no user "nobody-x"`},
+		{"an unknown user to update", "PATCH", "/users/nobody-x", `{"info":{}}`, 404, "not_found", "There is no user"},
 		{"nothing to update", "PATCH", "/users/ada", `{}`, 400, "bad_request", "info is missing"},
 		{"info that is no object", "PATCH", "/users/ada", `{"info":[]}`, 400, "bad_request", "must be an object"},
 		{"no organization to rename", "PATCH", "/organizations/nothing-x", `{"name":"x"}`, 404, "not_found", "There is no organization"},
 		{"no name to give", "PATCH", "/groups/reviewers", `{}`, 400, "bad_request", "name is missing"},
-		{"nobody to disable", "POST", "/users/nobody-x/disable", ``, 404, "not_found", "There is no user"},
-		{"nobody to delete", "DELETE", "/users/nobody-x", ``, 404, "not_found", "There is no user"},
-		{"nobody's sessions to end", "DELETE", "/users/nobody-x/sessions", ``, 404, "not_found", "There is no user"},
+		{"an unknown user to disable", "POST", "/users/nobody-x/disable", ``, 404, "not_found", "There is no user"},
+		{"an unknown user to delete", "DELETE", "/users/nobody-x", ``, 404, "not_found", "There is no user"},
+		{"sessions of an unknown user", "DELETE", "/users/nobody-x/sessions", ``, 404, "not_found", "There is no user"},
 		{"an id of control characters", "GET", "/users/%00", ``, 400, "bad_request", "The user in the path"},
 		{"an id of no UTF-8", "GET", "/users/%ff", ``, 400, "bad_request", "The user in the path"},
 		{"a long id in the path", "GET", "/users/" + long, ``, 400, "bad_request", "The user in the path"},
@@ -415,7 +416,7 @@ func TestAdminBadInput(t *testing.T) {
 		{"a group of no organization", "POST", "/groups", `{"id":"g","organizationId":"nowhere"}`, 404, "not_found", "nowhere"},
 		{"members of nowhere", "GET", "/organizations/nowhere/members", ``, 404, "not_found", "nowhere"},
 		{"a member twice", "POST", "/organizations/acme/members", `{"userId":"ada"}`, 409, "already_exists", "member"},
-		{"nobody as a member", "POST", "/organizations/acme/members", `{"userId":"nobody-x"}`, 404, "not_found", "nobody-x"},
+		{"an unknown user as a member", "POST", "/organizations/acme/members", `{"userId":"nobody-x"}`, 404, "not_found", "nobody-x"},
 		{"another tenant's user", "DELETE", "/organizations/acme/members/mallory", ``, 404, "not_found", `User "mallory" is no member of organization "acme".`},
 
 		{"no access", "POST", "/grants", `{` + grant + `}`, 422, "unprocessable_entity", "access is neither read nor full"},
@@ -425,7 +426,7 @@ func TestAdminBadInput(t *testing.T) {
 		{"no kind", "POST", "/grants", `{"subjectKind":"everyone","pattern":"*","access":"read"}`, 422, "unprocessable_entity", "pattern"},
 		{"no subject", "POST", "/grants", `{"resourceKind":"room","pattern":"*","access":"read"}`, 422, "unprocessable_entity", "subject"},
 		{"everyone with an id", "POST", "/grants", `{"subjectKind":"everyone","subjectId":"x","resourceKind":"room","pattern":"*","access":"read"}`, 422, "unprocessable_entity", "Everyone has no id."},
-		{"a subject who is not there", "POST", "/grants", `{"subjectKind":"user","subjectId":"nobody-x","resourceKind":"room","pattern":"*","access":"read"}`, 404, "not_found", "nobody-x"},
+		{"an unknown subject", "POST", "/grants", `{"subjectKind":"user","subjectId":"nobody-x","resourceKind":"room","pattern":"*","access":"read"}`, 404, "not_found", "nobody-x"},
 		{"two stars", "POST", "/grants", `{"subjectKind":"everyone","resourceKind":"room","pattern":"**","access":"read"}`, 422, "unprocessable_entity", `"**"`},
 		{"an open prefix", "POST", "/grants", `{"subjectKind":"everyone","resourceKind":"room","pattern":"acme*","access":"read"}`, 422, "unprocessable_entity", "openPrefix: true"},
 		{"openPrefix as text", "POST", "/grants", `{"openPrefix":"yes"}`, 400, "bad_request", "openPrefix must be true or false"},
@@ -512,7 +513,7 @@ func TestAdminBadInput(t *testing.T) {
 	}
 }
 
-// An organization that still has groups stays.
+// An organization that still has groups cannot be deleted.
 func TestAdminInUse(t *testing.T) {
 	t.Parallel()
 	r := newAdminRig(t)
@@ -522,7 +523,7 @@ func TestAdminInUse(t *testing.T) {
 	}
 }
 
-// Faults are 503 with Retry-After, also where only the row of a refusal fails.
+// Faults are answered with 503 and Retry-After, even if only a refusal's row fails.
 func TestAdminFaults(t *testing.T) {
 	t.Parallel()
 	text, _, err := identity.NewAdminKey("test")
@@ -538,7 +539,7 @@ func TestAdminFaults(t *testing.T) {
 	}{
 		"the key's look-up fails":    {faultyStore{key: down}, nil, "Bearer " + text.Reveal(), 503},
 		"the list fails":             {faultyStore{users: down}, nil, "Bearer " + text.Reveal(), 503},
-		"an error nobody knows":      {faultyStore{users: fmt.Errorf("canary")}, nil, "Bearer " + text.Reveal(), 500},
+		"an unknown error":           {faultyStore{users: fmt.Errorf("canary")}, nil, "Bearer " + text.Reveal(), 500},
 		"the row of a refusal fails": {faultyStore{}, down, "Bearer nonsense", 503},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -573,8 +574,8 @@ func (f faultyStore) Users(context.Context, admin.Page[string]) ([]admin.User, e
 	return []admin.User{}, f.users
 }
 
-// A list of 2,500 rows comes whole, once each and in order, whatever is added
-// or removed on the way.
+// A list of 2,500 rows is complete, with each row once and in order, even if rows are
+// added or removed between the pages.
 func TestAdminPagination(t *testing.T) {
 	t.Parallel()
 	r := newAdminRig(t)
@@ -680,7 +681,7 @@ func TestAdminPagination(t *testing.T) {
 	}
 }
 
-// A cursor is worth something as it was given, for its own list alone.
+// A cursor is valid only unchanged, and only for its own list.
 func TestAdminCursors(t *testing.T) {
 	t.Parallel()
 	r := newAdminRig(t)
@@ -699,7 +700,7 @@ func TestAdminCursors(t *testing.T) {
 		flipped := []byte(cursor)
 		flipped[i]++
 		refused(fmt.Sprintf("byte %d flipped", i), "/users?cursor=", string(flipped))
-		// A cursor is random text: its last character may be any one.
+		// A cursor is random text, so its last character may be any character.
 		end := "A"
 		if cursor[i] == 'A' {
 			end = "B"
@@ -716,7 +717,7 @@ func TestAdminCursors(t *testing.T) {
 	tenant := r.does(t, "GET", "/organizations/acme/members?limit=1", "")["nextCursor"].(string)
 	refused("of another organization's members", "/organizations/globex/members?cursor=", tenant)
 
-	// The order of the parameters says nothing.
+	// The order of the parameters does not matter.
 	filtered := r.does(t, "GET", "/grants?limit=1&resourceKind=room&ended=true", "")["nextCursor"].(string)
 	r.does(t, "GET", "/grants?ended=true&cursor="+filtered+"&resourceKind=room", "")
 	if strings.Contains(cursor, base64.RawURLEncoding.EncodeToString([]byte("ada"))) {
@@ -744,12 +745,12 @@ func TestAdminIdempotency(t *testing.T) {
 			t.Errorf("%s: %d %s, want 422", name, a.status, a.body)
 		}
 	}
-	// Another admin's key of that name is another.
+	// The same idempotency key from another admin key is a different one.
 	other, _ := r.addAdminKey(t, "other", admin.RoleAdmin)
 	if a := r.ask(t, "POST", "/users", `{"id":"other"}`, "Idempotency-Key", "k1", "Authorization", "Bearer "+other); a.status != 201 {
 		t.Errorf("another admin: %d %s", a.status, a.body)
 	}
-	// What was refused changed nothing, and may be repeated when it can work.
+	// A refused request changed nothing. The same request may be repeated later.
 	for _, want := range []int{404, 201, 201} {
 		a := r.ask(t, "POST", "/organizations/acme/members", `{"userId":"late"}`, "Idempotency-Key", "k2")
 		if a.status != want {
@@ -759,13 +760,13 @@ func TestAdminIdempotency(t *testing.T) {
 			r.does(t, "POST", "/users", `{"id":"late"}`)
 		}
 	}
-	// An auditor does not get an admin's answer.
+	// An auditor does not get the stored answer to an admin's request.
 	if a := r.ask(t, "POST", "/users", body, "Idempotency-Key", "k1", "Authorization", "Bearer "+r.auditor); a.status != 403 {
 		t.Errorf("an auditor: %d", a.status)
 	}
 }
 
-// Of many at the same time one makes the change, and all get its answer.
+// If many arrive at the same time, one makes the change and all get its answer.
 func TestAdminIdempotencyAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	r := newAdminRig(t)
@@ -800,7 +801,7 @@ func TestAdminIdempotencyAtTheSameTime(t *testing.T) {
 	}
 }
 
-// A batch is all or nothing, and says which element is to blame.
+// A batch is added completely or not at all, and the error names the wrong element.
 func TestAdminBatch(t *testing.T) {
 	t.Parallel()
 	r := newAdminRig(t)
@@ -817,7 +818,7 @@ func TestAdminBatch(t *testing.T) {
 		status int
 		says   string
 	}{
-		"nobody":          {`{"subjectKind":"user","subjectId":"nobody-x","resourceKind":"room","pattern":"x","access":"read"}`, 404, `grants[999]: There is no user "nobody-x"`},
+		"an unknown user": {`{"subjectKind":"user","subjectId":"nobody-x","resourceKind":"room","pattern":"x","access":"read"}`, 404, `grants[999]: There is no user "nobody-x"`},
 		"an open prefix":  {`{"subjectKind":"everyone","resourceKind":"room","pattern":"x*","access":"read"}`, 422, `grants[999]: The pattern "x*"`},
 		"a twin":          {`{"subjectKind":"user","subjectId":"ada","resourceKind":"room","pattern":"acme:design:*","access":"full"}`, 409, `grants[999]: Grant 3 is the same`},
 		"a conflict":      {`{"subjectKind":"everyone","resourceKind":"room","pattern":"{user}:*","access":"read"}`, 409, `grants[999]: Pattern "{user}:*" is refused`},
@@ -850,7 +851,7 @@ func TestAdminBatch(t *testing.T) {
 	}
 }
 
-// The audit's lists are narrowed as asked, one tenant's from another's too.
+// The filters of the audit's lists work, also across tenants.
 func TestAdminAudit(t *testing.T) {
 	t.Parallel()
 	r := newAdminRig(t)
@@ -925,8 +926,8 @@ func TestAdminAudit(t *testing.T) {
 	}
 }
 
-// Wrong admin keys are counted against their address, and lock out neither a
-// key that was good when last seen nor anybody elsewhere.
+// Wrong admin keys are counted for their address. They lock out neither a key that was
+// good when it was last seen nor callers at other addresses.
 func TestAdminFailureLimit(t *testing.T) {
 	t.Parallel()
 	g := newGated(t, api.Limits{Failures: 3})
@@ -957,8 +958,8 @@ func TestAdminFailureLimit(t *testing.T) {
 	wants(401, "198.51.100.1", "Bearer ak_typo")
 }
 
-// Slow questions of one key keep neither changes nor another key's questions
-// waiting, and end in Postgres when their time is over.
+// Slow questions with one key delay neither changes nor another key's questions. They
+// are canceled in Postgres when their time is over.
 func TestSlowQuestionsKeepNothingWaiting(t *testing.T) {
 	t.Parallel()
 	r := newAdminRig(t)

@@ -1,6 +1,6 @@
-// Package api is usher's HTTP side and nothing but HTTP: it decodes requests,
-// asks who is calling and what was granted, and encodes answers. What it needs
-// it declares as small interfaces; cmd/usher joins them to Postgres.
+// Package api is usher's HTTP side, and only that: it decodes requests, asks who is
+// calling and what was granted, and encodes answers. It declares what it needs as
+// small interfaces; package service connects them to Postgres.
 package api
 
 import (
@@ -25,68 +25,68 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// Directory says what a token for a caller rests on.
+// Directory looks up callers and what their tokens are based on.
 type Directory interface {
 	UserDirectory // for users that a proxy names
-	// PrincipalBySession returns [principal.ErrSessionUnknown] for a session
-	// that is not there, and [principal.ErrUnavailable] for a fault.
+	// PrincipalBySession returns [principal.ErrSessionUnknown] if the session does
+	// not exist, and [principal.ErrUnavailable] for a fault.
 	PrincipalBySession(ctx context.Context, token secret.Text) (*principal.Principal, error)
-	// PrincipalByAPIKey returns the key, and the principal of the user that it
-	// names in an organization or in none; no principal where user is empty.
-	// It returns [principal.ErrAPIKeyUnknown], [principal.ErrAPIKeyRevoked] or
-	// [principal.ErrAPIKeyExpired] for a key that is none.
+	// PrincipalByAPIKey returns the key, and the principal of the user in the
+	// organization. organization may be empty. If user is empty, the principal is
+	// nil. The error is [principal.ErrAPIKeyUnknown], [principal.ErrAPIKeyRevoked]
+	// or [principal.ErrAPIKeyExpired] if the key is not valid.
 	PrincipalByAPIKey(ctx context.Context, id string, secretHash [sha256.Size]byte, user, organization string) (*principal.APIKey, *principal.Principal, error)
-	// PrincipalByClaims returns the principal of the user of an identity
-	// provider's token, or one that is not Known.
+	// PrincipalByClaims returns the principal of the user that an identity provider's
+	// token names. If the directory does not list the user, it is not Known.
 	PrincipalByClaims(ctx context.Context, claims *principal.ProviderClaims) (*principal.Principal, error)
 }
 
-// Audit keeps decisions.
+// Audit records decisions.
 type Audit interface {
-	// Record returns nil once the decision is committed. After an error no
-	// token may leave.
+	// Record returns nil once the decision is committed. After an error, the token
+	// must not be sent.
 	Record(ctx context.Context, d *audit.Decision) error
 }
 
-// Config joins the API to the rest. All fields are required but for those
-// that say otherwise.
+// Config connects the API to the other parts. Every field is required unless its
+// comment says otherwise.
 type Config struct {
-	// URL is the public address of the service, whose origin is same-origin.
+	// URL is the public address of the service. Pages of its origin may always call.
 	URL string
-	// Origins are the other origins whose pages may call with the user's
-	// cookie: https://app.example.com, or capacitor://localhost of an app. May
-	// be empty.
+	// Origins are the other origins whose pages may call with the user's cookie,
+	// such as https://app.example.com, or capacitor://localhost for an app. May be
+	// empty.
 	Origins []string
-	// TokenCookieDomain is the parent domain of this service and of a sync
-	// backend on another host, both of which are to have the cookie of
-	// mode=cookie: example.com. Empty: the cookie is this host's alone.
+	// TokenCookieDomain is the domain of the cookie of mode=cookie, such as
+	// example.com: a parent domain of this service and of a sync backend on another
+	// host. If it is empty, browsers send the cookie to this host only.
 	TokenCookieDomain string
 
 	Credentials *identity.Reader
-	Providers   *identity.Providers // nil: no identity provider's token is taken
+	Providers   *identity.Providers // nil: no identity provider's token is accepted
 	Directory   Directory
 	Issuer      *session.Issuer
 	Keys        *session.Keyring
 	Audit       Audit
-	// Limits may be zero, which is none.
+	// Limits are the rate limits (default: no limits).
 	Limits Limits
 
-	// Contract is openapi.yaml, served as it is.
+	// Contract is openapi.yaml, served unchanged.
 	Contract []byte
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
-	// Now is the clock of what is refused before the database was asked, and
-	// of the key set; [time.Now] where nil.
+	// Now is the clock for the key set and for requests that are refused before the
+	// database is asked (default: [time.Now]).
 	Now func() time.Time
 }
 
 const (
-	// answerWithin bounds the work of one request: the database hanging ends
-	// in a 503 inside 2 s.
+	// answerWithin bounds the work of one request: if the database hangs, the answer
+	// is a 503 within 2 s.
 	answerWithin = 1_800 * time.Millisecond
-	// maxInFlight bounds the requests that wait for the database; a quarter of
-	// them may be of one network. Beyond it, requests are turned away at once
-	// instead of queueing up.
+	// maxInFlight bounds the requests that wait for the database. At most a quarter of
+	// them may come from one network. Further requests are refused at once instead
+	// of queued.
 	maxInFlight = 1_024
 )
 
@@ -103,13 +103,13 @@ const (
 // API is the public handler. It is safe for concurrent use.
 type API struct {
 	cfg      Config
-	origins  map[string]bool     // of pages that may use the user's cookie
-	headers  map[string][]string // of every response
+	origins  map[string]bool     // whose pages may use the user's cookie
+	headers  map[string][]string // set on every response
 	validate *validator.Validate
 	slots    *slots
 	limiter  *limiter
 	refusals logSampler
-	logger   *slog.Logger // names the request in each line
+	logger   *slog.Logger // adds the request's id to each line
 	metrics  *metrics
 	router   chi.Router
 }
@@ -185,7 +185,7 @@ func New(cfg Config) (*API, error) {
 
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Liveblocks' own servers take a slash at the end, and frontends write one.
+	// Liveblocks' own servers accept a trailing slash, and some frontends send one.
 	if strings.HasPrefix(r.URL.Path, liveblocksPrefix) || r.URL.Path == authPath+"/" {
 		r.URL.Path = strings.TrimSuffix(r.URL.Path, "/")
 	}
@@ -208,14 +208,14 @@ func (a *API) routes() chi.Router {
 	return r
 }
 
-// getOrHead serves GET and HEAD, whose answer net/http sends without its body.
+// getOrHead serves GET and HEAD. For HEAD, net/http sends the answer without its body.
 func getOrHead(r chi.Router, path string, serve http.HandlerFunc) {
 	r.Get(path, serve)
 	r.Head(path, serve)
 }
 
-// inShapeOfPath answers with an error in the shape that callers of the path
-// read: below /v2, Liveblocks' own.
+// inShapeOfPath answers with an error in the shape that callers of the path expect:
+// Liveblocks' shape below /v2, usher's elsewhere.
 func (a *API) inShapeOfPath(serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	ours, liveblocks := a.handle("none", serve), a.handleAs(writeLiveblocksProblem, "none", serve)
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -227,6 +227,6 @@ func (a *API) inShapeOfPath(serve func(http.ResponseWriter, *http.Request) error
 	}
 }
 
-// Routes lists what the API serves, for the test that holds it against the
+// Routes lists the routes of the API, for the test that compares them with the
 // contract.
 func (a *API) Routes() chi.Routes { return a.router }

@@ -9,13 +9,12 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// An attempt is a request that leaves a row in the audit, on either listener,
-// from the moment its credential was read. begin admits it, end commits how it
-// ended, and release gives back what it held.
+// An attempt is a request that is recorded in the audit, on either listener. It starts
+// after the credential was read: begin admits it, end commits its result, and release
+// returns what it holds.
 //
-// An attempt holds one of the slots for work on the database. It therefore
-// never waits for the caller: the body was read before it begins, and the
-// answer is written after it is released.
+// An attempt holds one of the slots for work on the database, so it must never wait for
+// the caller: the body is read before begin, and the answer is written after release.
 type attempt struct {
 	*audit.Decision
 	api       *API
@@ -25,10 +24,9 @@ type attempt struct {
 	client    netip.Prefix // holds one of the slots
 }
 
-// begin admits the request that d describes: where one of the slots is free, and
-// within the limits of its caller. peer is the address whose failures are
-// limited. The context that it returns bounds the work of the attempt, which the
-// caller releases.
+// begin admits the request that d describes, if a slot is free and the caller is within
+// the rate limits. peer is the address whose failures are limited. The returned context
+// bounds the work of the attempt. The caller must release the attempt.
 func (a *API) begin(ctx context.Context, of *slots, d *audit.Decision, credential identity.Credential, peer netip.Addr) (context.Context, *attempt, error) {
 	client := a.limiter.network(d.IP)
 	if !of.take(client) {
@@ -39,15 +37,15 @@ func (a *API) begin(ctx context.Context, of *slots, d *audit.Decision, credentia
 		of.release(client)
 		return nil, nil, err
 	}
-	// Without the request's own cancellation: a client that hangs up must not be
-	// able to tear down a database connection with each call.
+	// Without the request's own cancellation: otherwise a client that disconnects
+	// could close a database connection with each call.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerWithin)
 	return ctx, &attempt{Decision: d, api: a, admission: admission, cancel: cancel, slots: of, client: client}, nil
 }
 
-// end commits how the attempt ended: with a token, or with a refusal, which it
-// then returns. A token may leave only after end returned nil. Faults and
-// requests that cannot be understood leave no row.
+// end commits the result of the attempt: a token or a refusal. For a refusal, it
+// returns that refusal. A token may be sent only after end returned nil. Faults and
+// malformed requests get no audit row.
 func (t *attempt) end(ctx context.Context, token *session.Token, refusal error) error {
 	var p *problem
 	if refusal != nil {
@@ -75,8 +73,8 @@ func (t *attempt) end(ctx context.Context, token *session.Token, refusal error) 
 	return nil
 }
 
-// release gives back the slot, and the failure that was reserved where the
-// attempt did not fail.
+// release returns the slot. If the attempt did not fail, it also returns the failure
+// that was reserved for it.
 func (t *attempt) release() {
 	t.admission.release()
 	t.cancel()

@@ -19,8 +19,8 @@ import (
 	"github.com/usher-auth/usher/internal/principal"
 )
 
-// An attempt holds a slot, so that it must not wait for the client: it has no
-// request to read from, nor a response to write to.
+// An attempt holds a slot, so it must not wait for the client: it has no request to read
+// from and no response to write to.
 func TestAttemptsKnowNoHTTP(t *testing.T) {
 	t.Parallel()
 	file, err := parser.ParseFile(token.NewFileSet(), "attempt.go", nil, parser.ImportsOnly)
@@ -34,8 +34,7 @@ func TestAttemptsKnowNoHTTP(t *testing.T) {
 	}
 }
 
-// More bodies than there are slots are on their way, and an honest request is
-// answered.
+// While more bodies are arriving than there are slots, another request is answered.
 func TestSlowBodiesHoldNoSlot(t *testing.T) {
 	t.Parallel()
 	f := &fake{
@@ -77,7 +76,7 @@ func TestSlowBodiesHoldNoSlot(t *testing.T) {
 	}
 }
 
-// slowBody is a request's body that says when it is read, and then waits.
+// slowBody is a request body that signals when it is read, and then waits.
 type slowBody struct {
 	reading chan<- struct{}
 	release <-chan struct{}
@@ -89,8 +88,8 @@ func (b slowBody) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// A body that does not arrive is a 408, and at /v2 a 503: of a 4xx, Liveblocks'
-// SDK makes a refusal for good.
+// A body that does not arrive is answered with 408, and at /v2 with 503, because
+// Liveblocks' SDK turns a 4xx into a permanent refusal.
 func TestSlowBodiesAreCutOff(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, nil)
@@ -124,8 +123,8 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 	}
 }
 
-// Refused requests without a credential leave as few rows at the second listener
-// as at the first, and all are counted.
+// Refused requests without a credential add as few rows on the second listener as on the
+// first, and all of them are counted.
 func TestFloodsOfBothListenersAreCounted(t *testing.T) {
 	t.Parallel()
 	const requests = 300
@@ -166,14 +165,13 @@ func TestFloodsOfBothListenersAreCounted(t *testing.T) {
 	if err := r.pg.Pool.QueryRow(t.Context(), counts).Scan(&rows, &refused); err != nil {
 		t.Fatal(err)
 	}
-	// 60 rows in full for each reason, of which there are three, and a count a
-	// second.
+	// 60 full rows for each of the three reasons, and one count per second.
 	if refused != 5*requests || rows < 3*60 || rows > 3*60+100 {
 		t.Errorf("%d refusals left %d rows that count %d", 5*requests, rows, refused)
 	}
 }
 
-// Anyone can be refused in any number: of that, the log holds a sample.
+// Anyone can cause any number of refusals, so the log holds only a sample of them.
 func TestRefusalsAreSampledInTheLog(t *testing.T) {
 	t.Parallel()
 	f := &fake{

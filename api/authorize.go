@@ -23,20 +23,20 @@ import (
 )
 
 const (
-	maxUserAgent = 256 // bytes of it in the audit
+	maxUserAgent = 256 // bytes that the audit stores
 	maxOrigin    = 256
 )
 
-// authRequest is the body of POST /api/auth. Names that are not listed are
-// ignored: clients add some.
+// authRequest is the body of POST /api/auth. Other fields are ignored, because clients
+// add some.
 type authRequest struct {
 	Room     *string `validate:"omitnil,room"`
 	Store    *string `validate:"omitnil,store"`
 	Audience *string `validate:"omitnil,min=1"`
 }
 
-// authorize serves POST /api/auth: it finds out who is calling, decides,
-// records the decision, and only then answers.
+// authorize serves POST /api/auth. It finds out who is calling, decides, records the
+// decision, and only then answers.
 func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
 	asked, err := a.decode(w, r)
 	if err != nil {
@@ -45,7 +45,7 @@ func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
 	token, err := a.issue(r, &asked)
 	if err != nil {
 		if asked.inCookie && classify(err).status == http.StatusUnauthorized {
-			http.SetCookie(w, a.tokenCookie(nil)) // of who was signed in before
+			http.SetCookie(w, a.tokenCookie(nil)) // delete the token of the previous user
 		}
 		return err
 	}
@@ -56,7 +56,7 @@ func (a *API) authorize(w http.ResponseWriter, r *http.Request) error {
 	return writeAnswer(w, http.StatusOK, authResponse{token.Text.Reveal(), token.ExpiresAt.UTC(), token.Partial})
 }
 
-// issue returns a token that is on record.
+// issue returns a token whose audit row is committed.
 func (a *API) issue(r *http.Request, asked *authorizeRequest) (session.Token, error) {
 	credential, refusal := a.cfg.Credentials.Read(r)
 	ctx, t, err := a.begin(r.Context(), a.slots, a.newDecision(r, asked.Request), credential, a.limitedPeer(r))
@@ -77,7 +77,7 @@ type authResponse struct {
 	Partial   bool      `json:"partial,omitempty"`
 }
 
-// decide returns a token, or why there is none. It fills in the attempt's
+// decide returns a token, or the reason for a refusal. It fills in the attempt's
 // decision as far as it gets.
 func (a *API) decide(ctx context.Context, credential identity.Credential, asked *authorizeRequest, t *attempt) (session.Token, error) {
 	var p *principal.Principal
@@ -90,8 +90,9 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 		}
 	}
 	switch {
-	// No browser sends a token by itself, but each keeps the cookie that it is
-	// answered with: that of another's token would sign the user in as its owner.
+	// A browser never adds a token to a request automatically, but it always keeps the
+	// cookie of the answer. A foreign page could therefore send its own token, and the
+	// cookie would sign the user in as someone else.
 	case !credential.ProviderToken.IsEmpty() && asked.inCookie && asked.pageFault != nil:
 		return session.Token{}, asked.pageFault
 	case !credential.ProviderToken.IsEmpty():
@@ -114,8 +115,8 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 		if organization != p.User.Organization {
 			return session.Token{}, &notMemberError{"organization", organization}
 		}
-	// The browser sends the cookie by itself, to a proxy too: which page made
-	// it must be known.
+	// The browser sends cookies automatically, also to a proxy, so the page that made
+	// the request must be known.
 	case asked.pageFault != nil:
 		return session.Token{}, asked.pageFault
 	case credential.Proxy != nil:
@@ -153,8 +154,8 @@ func (a *API) decide(ctx context.Context, credential identity.Credential, asked 
 	return token, err
 }
 
-// principalByKey looks an API key up, with the user that it names, and refuses
-// what is outside of its scope but for the patterns.
+// principalByKey looks up an API key and the user that the request names. It refuses a
+// request outside of the key's scope; it does not check the patterns.
 func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, user, organization string, d *audit.Decision) (*principal.APIKey, *principal.Principal, error) {
 	d.CallerKind, d.CallerID = audit.CallerAPIKey, shown.ID
 	d.UserID, d.Request.OrganizationID = user, organization
@@ -166,7 +167,8 @@ func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, 
 	if err := key.Bound(p); err != nil {
 		return nil, nil, err
 	}
-	// A key of some organizations must name one, and the user be its member.
+	// With a key for some organizations, the request must name one of them, and the
+	// user must be its member.
 	switch {
 	case !key.Serves(route):
 		return nil, nil, &scopeError{fmt.Sprintf("it is not for the route %s", route)}
@@ -180,7 +182,7 @@ func (a *API) principalByKey(ctx context.Context, shown identity.APIKey, route, 
 	return key, p, nil
 }
 
-// A scopeError says what of a request an API key's scope does not allow.
+// A scopeError says which part of a request an API key's scope does not allow.
 type scopeError struct{ cause string }
 
 func (e *scopeError) Error() string {
@@ -190,7 +192,7 @@ func (e *scopeError) Error() string {
 // Unwrap returns the sentinel.
 func (*scopeError) Unwrap() error { return principal.ErrAPIKeyScope }
 
-// checkScope returns a [*scopeError] for a rule that the key may not grant.
+// checkScope returns a [*scopeError] if the key may not grant the rule.
 func checkScope(key *principal.APIKey, rule permissions.Rule) error {
 	if key.MayGrant(rule) {
 		return nil
@@ -202,8 +204,8 @@ func checkScope(key *principal.APIKey, rule permissions.Rule) error {
 	return &scopeError{fmt.Sprintf("it does not cover the %s pattern %q", kind, rule.Pattern)}
 }
 
-// A notMemberError is a request for an organization or a group of which the
-// directory does not list the user as a member.
+// A notMemberError is the refusal of a request that names an organization or a group, if
+// the directory does not list the user as its member.
 type notMemberError struct{ kind, id string }
 
 func (e *notMemberError) Error() string {
@@ -224,7 +226,7 @@ func (a *API) newDecision(r *http.Request, req session.Request) *audit.Decision 
 	return request.decision
 }
 
-// AuditToken is what the audit keeps of a token.
+// AuditToken returns the parts of a token that the audit stores.
 func AuditToken(t *session.Token) *audit.Token {
 	kind := audit.AccessToken
 	if t.Identity {
@@ -236,9 +238,9 @@ func AuditToken(t *session.Token) *audit.Token {
 	}
 }
 
-// limitedPeer returns the address whose refusals are limited: never one that a
-// header names. It is the zero Addr for a trusted proxy, whose own says nothing of
-// who fails.
+// limitedPeer returns the address whose refusals are limited. It is never taken from a
+// header. For a trusted proxy it is the zero Addr, because the proxy's address does not
+// show who was refused.
 func (a *API) limitedPeer(r *http.Request) netip.Addr {
 	if a.cfg.Credentials.FromProxy(r) {
 		return netip.Addr{}
@@ -246,22 +248,24 @@ func (a *API) limitedPeer(r *http.Request) netip.Addr {
 	return identity.PeerAddr(r)
 }
 
-// recordable makes of a header what Postgres takes as text.
+// recordable turns a header into text that Postgres accepts, of at most limit bytes
+// before it replaces bytes that are not UTF-8.
 func recordable(s string, limit int) string {
 	if len(s) > limit {
 		s = s[:limit]
 	}
 	if utf8.ValidString(s) {
-		return s // a header has no NUL
+		return s // a header cannot contain NUL
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// authorizeRequest is a body of POST /api/auth that was understood.
+// authorizeRequest is a POST /api/auth with a valid body.
 type authorizeRequest struct {
 	session.Request
-	inCookie bool // where the token is to go
-	// pageFault is why the request may not use what a browser sends by itself.
+	inCookie bool // the token goes into the cookie
+	// pageFault is set if the request's page may not use credentials that a browser
+	// sends automatically.
 	pageFault error
 	body      strictjson.Members
 }
@@ -298,16 +302,15 @@ func (a *API) decode(w http.ResponseWriter, r *http.Request) (authorizeRequest, 
 	return authorizeRequest{req, inCookie, a.checkPage(r), members}, err
 }
 
-// Names of the body of POST /api/auth. Those for an API key say whose token it
-// asks for; they are not read in other requests, since a browser does not
-// choose who it is.
+// Fields of the body of POST /api/auth. With an API key, they also say whose token is
+// requested. Other requests cannot choose the user, so those fields are not read there.
 var (
 	authFields    = []string{"audience", "room", "store"}
 	authKeyFields = []string{"audience", "organization", "organizationId", "room", "store", "userId"}
 )
 
-// subject reads whose token an API key asks for. Names that it does not know
-// are refused: the token would be wider than what was asked for.
+// subject reads which user's token is requested with an API key. It refuses unknown
+// fields: ignoring a misspelled one would give a token for more than was requested.
 func (q *authorizeRequest) subject() (user, organization string, err error) {
 	for _, m := range q.body {
 		if !slices.Contains(authKeyFields, m.Name) {
@@ -328,12 +331,12 @@ func (q *authorizeRequest) subject() (user, organization string, err error) {
 		return "", "", err
 	}
 	if organization != "" && older != "" && organization != older {
-		return "", "", badRequest("organizationId and organization differ. Send organizationId alone.")
+		return "", "", badRequest("organizationId and organization differ. Send only organizationId.")
 	}
 	return user, cmp.Or(organization, older), nil
 }
 
-// id reads an optional id of the directory.
+// id reads an optional field that is an id of the directory.
 func (q *authorizeRequest) id(name string) (string, error) {
 	value, there := q.body.Get(name)
 	if !there || value.IsNull() {
@@ -346,9 +349,9 @@ func (q *authorizeRequest) id(name string) (string, error) {
 	return text, nil
 }
 
-// checkSpelling refuses a name that was meant to be one of ours: without it, the
-// token would be wider than what was asked for. Other unknown names are ignored,
-// since clients add some.
+// checkSpelling refuses a misspelling of one of our fields: ignoring it would give a
+// token for more than was requested. Other unknown fields are ignored, because clients
+// add some.
 func (q *authorizeRequest) checkSpelling() error {
 	for _, m := range q.body {
 		if slices.Contains(authKeyFields, m.Name) {
@@ -364,8 +367,8 @@ func (q *authorizeRequest) checkSpelling() error {
 	return nil
 }
 
-// stemOf returns a name without case, separators, plural and the ending Id or
-// Name: the stem of Room_IDs is room.
+// stemOf returns a name in lower case, without separators, plural s, and the ending Id
+// or Name: the stem of Room_IDs is room.
 func stemOf(name string) string {
 	stem := strings.ToLower(strings.Map(func(r rune) rune {
 		if r == '_' || r == '-' || r == ' ' || r == '.' {
@@ -380,8 +383,8 @@ func stemOf(name string) string {
 	return strings.TrimSuffix(stem, "s")
 }
 
-// oneEditApart reports whether one character more, less or other, or two that
-// are swapped, make b of a.
+// oneEditApart reports whether a becomes b by at most one edit: one character added,
+// removed or replaced, or two neighbors swapped.
 func oneEditApart(a, b string) bool {
 	if len(a) > len(b) {
 		a, b = b, a
@@ -400,7 +403,7 @@ func oneEditApart(a, b string) bool {
 		i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }
 
-// fault says what is wrong with the first field that did not validate.
+// fault returns an error for the first field that is not valid.
 func (q *authRequest) fault(err error) error {
 	fields, ok := errors.AsType[validator.ValidationErrors](err)
 	if !ok {

@@ -97,7 +97,7 @@ func newRigWith(t testing.TB, pg *dbtest.DB, providers *identity.Providers) *rig
 	return r
 }
 
-// open returns usher's side of the database.
+// open returns usher's connection to the database.
 func (r *rig) open(t testing.TB) (*db.Directory, *db.AuditLog) {
 	t.Helper()
 	database, err := db.Open(secret.New(r.pg.ServiceURL))
@@ -150,7 +150,7 @@ func serve(t testing.TB, directory api.Directory, audit api.Audit, r *rig) *http
 	return server
 }
 
-// token is the session token of a user, in an organization or in none.
+// token returns a session token of a user. organization may be empty.
 func sessionToken(user, organization string) string {
 	return "token-of-" + user + "-in-" + organization
 }
@@ -165,7 +165,7 @@ func (r *rig) signIn(t testing.TB, user, organization string, ttl time.Duration)
 	}
 }
 
-// as returns a request of a user from an allowed page.
+// as returns a user's request from an allowed page.
 func (r *rig) as(t testing.TB, user, body string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.URL+"/api/auth", strings.NewReader(body))
@@ -271,8 +271,8 @@ func publishedKeys(t testing.TB, server *httptest.Server) session.KeySource {
 	return keys
 }
 
-// Each refusal has its status, its slug, its audit row and nothing else;
-// malformed requests are counted and leave no row.
+// Each refusal has its status, slug and audit row, and no other row. Malformed requests
+// are counted and have no row.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -400,7 +400,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// counted returns how many answers of a status the metrics count.
+// counted returns the number of answers with a status, from the metrics.
 func (r *rig) counted(t testing.TB, status int) (n float64) {
 	t.Helper()
 	families, err := r.registry.Gather()
@@ -419,8 +419,8 @@ func (r *rig) counted(t testing.TB, status int) (n float64) {
 	return n
 }
 
-// Who is refused for a wrong, an unknown or an expired session cannot tell
-// which it was (OWASP ASVS 6.3.8).
+// The answers to a wrong, an unknown and an expired session are the same (OWASP ASVS
+// 6.3.8).
 func TestSessionsCannotBeProbed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -525,7 +525,7 @@ func TestPublicFiles(t *testing.T) {
 	}
 }
 
-// fake stands in for the database where it must fail or count.
+// fake replaces the database in tests where it must fail or count.
 type fake struct {
 	lookUp func() (*principal.Principal, error)
 	record func(context.Context, *audit.Decision) error
@@ -554,8 +554,8 @@ func newFake(t testing.TB) *api.API {
 	return newAPI(t, f, f, &rig{registry: prometheus.NewRegistry(), log: new(lockedBuffer), keys: newKeys(t)})
 }
 
-// A fault is a 503 with Retry-After and never a refusal; no token leaves
-// without its row, nor a refusal.
+// A fault is answered with 503 and Retry-After, never with a refusal. Neither a token nor
+// a refusal is sent without its row.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	everything, err := permissions.ParseTemplate(permissions.RoomKind, "*")
@@ -586,8 +586,8 @@ func TestFaults(t *testing.T) {
 			<-ctx.Done()
 			return errors.Join(down, ctx.Err())
 		}}, "r", 503},
-		"an error nobody knows": {fake{func() (*principal.Principal, error) { return nil, errors.New("canary") }, recorded}, "r", 500},
-		"a panic":               {fake{func() (*principal.Principal, error) { panic("canary") }, recorded}, "r", 500},
+		"an unknown error": {fake{func() (*principal.Principal, error) { return nil, errors.New("canary") }, recorded}, "r", 500},
+		"a panic":          {fake{func() (*principal.Principal, error) { panic("canary") }, recorded}, "r", 500},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -613,7 +613,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// Beyond what may wait for the database, requests are turned away at once.
+// If too many requests wait for the database, further requests are refused at once.
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	release, entered := make(chan struct{}), make(chan struct{}, 2_000)

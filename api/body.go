@@ -13,14 +13,14 @@ import (
 	"github.com/usher-auth/usher/internal/strictjson"
 )
 
-// Bodies are read whole, and bounded in size and in time, before a request
-// takes anything that others wait for.
+// A body is read completely, with limits on its size and time, before its request
+// takes anything that other requests wait for.
 const (
 	maxBody  = 64 << 10
 	maxDepth = 16
-	// maxBatchBody holds [maxBatch] grants with the longest ids there are.
+	// maxBatchBody is enough for [maxBatch] grants with the longest possible ids.
 	maxBatchBody = 4 << 20
-	// bodyWithin bounds the arrival of a body, and batchWithin that of a batch.
+	// bodyWithin bounds the time in which a body must arrive; batchWithin is for a batch.
 	bodyWithin, batchWithin = 2 * time.Second, 8 * time.Second
 )
 
@@ -33,7 +33,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if limit > maxBody {
 		within = batchWithin
 	}
-	// A recorder in a test has no deadline, and needs none.
+	// This fails for a test's recorder, which needs no deadline.
 	connection := http.NewResponseController(w)
 	_ = connection.SetReadDeadline(time.Now().Add(within))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
@@ -41,8 +41,8 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		_ = connection.SetReadDeadline(time.Time{})
 		return body, nil
 	}
-	// The rest of the body is not waited for. Over HTTP/2 that ends the stream,
-	// and the connection may be of many clients.
+	// Do not wait for the rest of the body. Over HTTP/2, only the stream ends: many
+	// clients may share the connection.
 	if r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
 	}
@@ -55,7 +55,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return nil, badRequest("The request body ended early.")
 }
 
-// readObject reads a JSON object, whatever the content type says.
+// readObject reads a JSON object. It does not check the content type.
 func readObject(w http.ResponseWriter, r *http.Request) (strictjson.Members, error) {
 	body, err := readBody(w, r, maxBody)
 	if err != nil {
@@ -72,8 +72,8 @@ func parseObject(body []byte) (strictjson.Members, error) {
 	return members, err
 }
 
-// isJSON reports whether a Content-Type says application/json, in UTF-8 if it
-// says any charset. What a form can send never does (OWASP ASVS 3.5.2).
+// isJSON reports whether the Content-Type is application/json, with no charset or with
+// UTF-8. An HTML form can never send this type (OWASP ASVS 3.5.2).
 func isJSON(contentTypes []string) bool {
 	if len(contentTypes) != 1 {
 		return false

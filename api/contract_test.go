@@ -62,9 +62,9 @@ func (a answer) problem(t testing.TB) problem {
 	return p
 }
 
-// send sends a request over a real connection and checks the response against
-// the contract: a status, a header or a member that it does not know fails the
-// test. A request that is answered with 200 or 201 must itself be in the contract.
+// send sends a request over a real connection and checks the response against the
+// contract. An unknown status, header or field fails the test. A request that is
+// answered with 200 or 201 must itself match the contract.
 func send(t testing.TB, server *httptest.Server, r *http.Request) answer {
 	t.Helper()
 	var sent []byte
@@ -89,7 +89,7 @@ func send(t testing.TB, server *httptest.Server, r *http.Request) answer {
 
 func checkAnswer(t testing.TB, r *http.Request, sent []byte, a answer) {
 	t.Helper()
-	// What the contract says is tolerated.
+	// The contract tolerates these.
 	if strings.HasPrefix(r.URL.Path, "/v2/") {
 		r.URL.Path = strings.TrimSuffix(r.URL.Path, "/")
 		r.Header.Set("Content-Type", "application/json")
@@ -123,7 +123,7 @@ func checkAnswer(t testing.TB, r *http.Request, sent []byte, a answer) {
 	}
 }
 
-// A route that only one of the two knows fails.
+// A route that only the router or only the contract has fails the test.
 func TestContractAndRouterKnowTheSameRoutes(t *testing.T) {
 	t.Parallel()
 	doc, err := openapi3.NewLoader().LoadFromData(usher.OpenAPI)
@@ -176,7 +176,7 @@ func TestContractCheckerFails(t *testing.T) {
 	}
 }
 
-// recorder notes a failure instead of failing.
+// recorder records a failure instead of failing.
 type recorder struct {
 	testing.TB
 	failed bool

@@ -14,19 +14,20 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// Cookie mode: the token goes into a cookie for the sync backend, and never
-// through the page's JavaScript, nor into a URL.
+// Cookie mode: the token is in a cookie for the sync backend. The page's JavaScript
+// never sees it, and it is never in a URL.
 
-// Names of the token's cookie. Browsers take a cookie of the first name only
-// from its own host and for it alone, so that no sibling domain can toss one in.
+// Names of the token's cookie. For the first name, browsers accept the cookie only from
+// its own host and send it only there, so a sibling domain cannot set one.
 const (
 	hostCookie   = "__Host-usher"
 	domainCookie = "__Secure-usher"
 )
 
-var errKeyInCookieMode = badRequest("An API key gets its token in the answer, since no browser keeps the cookie: leave out mode=cookie.")
+var errKeyInCookieMode = badRequest("mode=cookie is for browsers. With an API key, the token is in the answer: leave out mode=cookie.")
 
-// checkCookieDomain refuses a domain that browsers would not take from host.
+// checkCookieDomain refuses a cookie domain that browsers do not accept from the host
+// of publicURL.
 func checkCookieDomain(domain, publicURL string) error {
 	u, err := url.Parse(publicURL)
 	if err != nil {
@@ -37,17 +38,17 @@ func checkCookieDomain(domain, publicURL string) error {
 	case domain != strings.ToLower(strings.Trim(domain, ".")):
 		return fmt.Errorf("token cookie domain %q: write it in lower case, without a dot at either end", domain)
 	case net.ParseIP(host) != nil:
-		return fmt.Errorf("token cookie domain %q: the address of this service, %s, is in no domain", domain, host)
+		return fmt.Errorf("token cookie domain %q: the address of this service, %s, is an IP address, which has no parent domain", domain, host)
 	case host != domain && !strings.HasSuffix(host, "."+domain):
-		return fmt.Errorf("token cookie domain %q is not a parent of %s, so that browsers would refuse the cookie", domain, host)
+		return fmt.Errorf("token cookie domain %q is not a parent of %s: browsers would refuse the cookie", domain, host)
 	case suffix == domain:
-		return fmt.Errorf("token cookie domain %q is a public suffix, under which anybody may have a host", domain)
+		return fmt.Errorf("token cookie domain %q is a public suffix, under which anyone can have a host", domain)
 	}
 	return nil
 }
 
-// cookieMode reads the query of POST /api/auth: whether the token is to go into
-// the cookie. It refuses what no browser would keep.
+// cookieMode reads the query of POST /api/auth. It reports whether the token goes into
+// the cookie, and refuses a request whose cookie a browser would not keep.
 func (a *API) cookieMode(r *http.Request, req session.Request) (bool, error) {
 	if r.URL.RawQuery == "" {
 		return false, nil
@@ -56,25 +57,25 @@ func (a *API) cookieMode(r *http.Request, req session.Request) (bool, error) {
 	modes, there := query["mode"]
 	switch {
 	case err != nil:
-		return false, badRequest("The query of the URL cannot be read.")
+		return false, badRequest("The query of the URL is not valid.")
 	case !there:
 		return false, nil
 	case len(modes) != 1 || modes[0] != "cookie":
-		return false, badRequest("mode may be cookie, once; leave it out for the token in the answer.")
+		return false, badRequest("The only value of mode is cookie, given once. Leave it out to get the token in the answer.")
 	case r.Header.Get("Sec-Fetch-Site") == "cross-site":
-		return false, badRequest("The page is of another site than usher, and its browser would drop the cookie: leave out mode=cookie.")
+		return false, badRequest("The page is on a different site than usher, so the browser would drop the cookie: leave out mode=cookie.")
 	}
 	audience, err := a.cfg.Issuer.Audience(req)
 	if err == nil && audience.Rooms {
-		// A token for stores is at most some 1,400 bytes; one for rooms may be
-		// more than the 4,096 that browsers keep.
-		err = badRequest("A cookie holds a token for stores alone: name a store, or an audience of stores.")
+		// A token for stores has at most about 1,400 bytes. A token for rooms may
+		// have more than the 4,096 that browsers keep.
+		err = badRequest("A cookie can hold only a token for stores: name a store, or an audience for stores.")
 	}
 	return err == nil, err
 }
 
-// tokenCookie returns the cookie for a token, for its whole life; for no token,
-// the one that ends it.
+// tokenCookie returns a cookie that holds the token until it expires. Without a token,
+// it returns a cookie that deletes an earlier one.
 func (a *API) tokenCookie(token *session.Token) *http.Cookie {
 	c := &http.Cookie{
 		Name: hostCookie, Domain: a.cfg.TokenCookieDomain, Path: "/",
@@ -84,7 +85,7 @@ func (a *API) tokenCookie(token *session.Token) *http.Cookie {
 		c.Name = domainCookie
 	}
 	if token != nil {
-		// Seconds from now, for the browser's clock may be wrong.
+		// Relative to now, because the browser's clock may be wrong.
 		c.Value, c.MaxAge = token.Text.Reveal(), max(1, int(token.ExpiresAt.Sub(token.IssuedAt)/time.Second))
 	}
 	return c
@@ -96,9 +97,9 @@ type cookieResponse struct {
 	Partial   bool      `json:"partial,omitempty"`
 }
 
-// forget serves DELETE /api/auth, the end of cookie mode at sign-out. It needs
-// no credential, for the session may be over, and no database but to record a
-// refusal.
+// forget serves DELETE /api/auth, which deletes the token cookie at sign-out. It needs
+// no credential, because the session may already be over. It uses the database only to
+// record a refusal.
 func (a *API) forget(w http.ResponseWriter, r *http.Request) error {
 	fault := a.checkPage(r)
 	if fault == nil {
@@ -106,7 +107,7 @@ func (a *API) forget(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	// No credential of the request is read.
+	// Credentials in the request are not read.
 	ctx, t, err := a.begin(r.Context(), a.slots, a.newDecision(r, session.Request{}), identity.Credential{}, a.limitedPeer(r))
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ func setCookie(t testing.TB, a answer) *http.Cookie {
 	return c
 }
 
-// ends reports whether an answer makes browsers drop the token's cookie.
+// ends reports whether an answer makes browsers delete the token's cookie.
 func ends(t testing.TB, a answer, want http.Cookie) bool {
 	t.Helper()
 	c := setCookie(t, a)
@@ -97,7 +97,7 @@ func TestCookieMode(t *testing.T) {
 	}
 }
 
-// Where no cookie is to be set, none is, and why is said.
+// A request that may not get a cookie gets no cookie, and the answer says why.
 func TestCookieModeRefuses(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, behindProxy)
@@ -114,17 +114,17 @@ func TestCookieModeRefuses(t *testing.T) {
 		"of the same origin":           {"?mode=cookie", `{"store":"a"}`, []string{"Origin", "", "Sec-Fetch-Site", "same-origin"}, 200, ""},
 		"of the same site":             {"?mode=cookie", `{"store":"a"}`, []string{"Sec-Fetch-Site", "same-site"}, 200, ""},
 		"beside other parameters":      {"?a=b&mode=cookie", `{"store":"a"}`, nil, 200, ""},
-		"another mode":                 {"?mode=token", `{"store":"a"}`, nil, 400, "mode may be cookie"},
-		"in another case":              {"?mode=Cookie", `{"store":"a"}`, nil, 400, "mode may be cookie"},
-		"an empty mode":                {"?mode=", `{"store":"a"}`, nil, 400, "mode may be cookie"},
-		"a mode without value":         {"?mode", `{"store":"a"}`, nil, 400, "mode may be cookie"},
-		"two modes":                    {"?mode=cookie&mode=cookie", `{"store":"a"}`, nil, 400, "mode may be cookie"},
-		"a query that cannot be read":  {"?mode=cookie;x=%zz", `{"store":"a"}`, nil, 400, "cannot be read"},
-		"a room":                       {"?mode=cookie", `{"room":"a"}`, nil, 400, "for stores alone"},
-		"no audience of stores":        {"?mode=cookie", `{}`, nil, 400, "for stores alone"},
+		"another mode":                 {"?mode=token", `{"store":"a"}`, nil, 400, "The only value of mode is cookie"},
+		"in another case":              {"?mode=Cookie", `{"store":"a"}`, nil, 400, "The only value of mode is cookie"},
+		"an empty mode":                {"?mode=", `{"store":"a"}`, nil, 400, "The only value of mode is cookie"},
+		"a mode without value":         {"?mode", `{"store":"a"}`, nil, 400, "The only value of mode is cookie"},
+		"two modes":                    {"?mode=cookie&mode=cookie", `{"store":"a"}`, nil, 400, "The only value of mode is cookie"},
+		"a query that is not valid":    {"?mode=cookie;x=%zz", `{"store":"a"}`, nil, 400, "is not valid"},
+		"a room":                       {"?mode=cookie", `{"room":"a"}`, nil, 400, "only a token for stores"},
+		"no audience of stores":        {"?mode=cookie", `{}`, nil, 400, "only a token for stores"},
 		"a room and a store":           {"?mode=cookie", `{"room":"a","store":"a"}`, nil, 400, "two requests"},
 		"no such audience":             {"?mode=cookie", `{"audience":"x"}`, nil, 400, "audience must be one of"},
-		"a page of another site":       {"?mode=cookie", `{"store":"a"}`, []string{"Sec-Fetch-Site", "cross-site"}, 400, "of another site"},
+		"a page of another site":       {"?mode=cookie", `{"store":"a"}`, []string{"Sec-Fetch-Site", "cross-site"}, 400, "on a different site"},
 		"an API key":                   {"?mode=cookie", `{"store":"a","userId":"ada"}`, []string{"Authorization", "Bearer " + key, "Origin", "", "Cookie", ""}, 400, "leave out mode=cookie"},
 		"a foreign page":               {"?mode=cookie", `{"store":"a"}`, []string{"Origin", foreignOrigin}, 403, "Pages of the origin"},
 		"who is not in the directory":  {"?mode=cookie", `{"store":"a"}`, []string{"X-Auth-Request-User", "nobody"}, 403, "does not list"},
@@ -151,7 +151,7 @@ func TestCookieModeRefuses(t *testing.T) {
 	}
 }
 
-// The cookie ends with the session, and never lives on as one without an end.
+// The cookie expires with the session. It is never a cookie without an expiry.
 func TestCookieEndsWithTheSession(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, nil)
@@ -166,8 +166,8 @@ func TestCookieEndsWithTheSession(t *testing.T) {
 	}
 }
 
-// Browsers keep 4,096 bytes: the largest token for stores fits, attributes and
-// all.
+// Browsers keep 4,096 bytes. The cookie with the largest token for stores fits, including
+// its attributes.
 func TestCookieFits(t *testing.T) {
 	t.Parallel()
 	worst := strings.Repeat("\u2028", 128) // each one six bytes in JSON
@@ -209,8 +209,8 @@ func TestNewRefusesCookieDomains(t *testing.T) {
 		"a public suffix":      {"https://auth.example.co.uk", "co.uk", "public suffix"},
 		"one of private hosts": {"https://usher.github.io", "github.io", "public suffix"},
 		"localhost":            {"http://localhost:8080", "localhost", "public suffix"},
-		"an address":           {"http://127.0.0.1:8080", "127.0.0.1", "is in no domain"},
-		"an IPv6 address":      {"http://[::1]:8080", "::1", "is in no domain"},
+		"an address":           {"http://127.0.0.1:8080", "127.0.0.1", "is an IP address"},
+		"an IPv6 address":      {"http://[::1]:8080", "::1", "is an IP address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -10,11 +10,11 @@ import (
 
 var errCursor = badRequest("Invalid cursor for this list and filter. Start again without a cursor.")
 
-// cursors encrypts the places at which lists go on, so that only usher can read
-// or write one. A cursor is valid for one path and filter.
+// cursors encrypts the places where lists continue, so that only usher can read or
+// write a cursor. A cursor is valid for one path and filter.
 type cursors struct{ aead cipher.AEAD }
 
-// newCursors returns cursors under a key of 32 bytes.
+// newCursors returns cursors that are encrypted with a key of 32 bytes.
 func newCursors(key []byte) (cursors, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -27,8 +27,7 @@ func newCursors(key []byte) (cursors, error) {
 	return cursors{aead}, nil
 }
 
-// encrypt returns a cursor for a place in the list that is named by its path and
-// filter.
+// encrypt returns a cursor for a place in a list. list is the list's path and filter.
 func (c cursors) encrypt(place any, list []byte) (string, error) {
 	text, err := json.Marshal(place)
 	if err != nil {
@@ -37,7 +36,7 @@ func (c cursors) encrypt(place any, list []byte) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(c.aead.Seal(nil, nil, text, list)), nil //nolint:gosec // the AEAD makes its own nonce
 }
 
-// decrypt reads a cursor of the list into place.
+// decrypt reads a cursor of the list and fills in place.
 func (c cursors) decrypt(cursor string, list []byte, place any) error {
 	encrypted, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || base64.RawURLEncoding.EncodeToString(encrypted) != cursor { // the decoder ignores line breaks

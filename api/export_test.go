@@ -1,6 +1,6 @@
 package api
 
-// LimiterKeys is how many keys a meter remembers at most.
+// LimiterKeys is the maximum number of keys that a meter remembers.
 const LimiterKeys = meterKeys
 
 // Remembered returns how many keys all meters remember.

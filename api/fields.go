@@ -23,10 +23,10 @@ import (
 )
 
 // Bodies and queries are structs: the json tag is the name of a field, and the
-// validate tag its rule. Names that the struct does not have are refused, and
-// so are values of another type: nothing is converted, and no case folded.
+// validate tag its rule. Unknown names are refused, and so are values of another type.
+// Values are not converted, and the case of names counts.
 
-// rules are our own validate tags, beside those of the library.
+// rules are our own validate tags, in addition to those of the library.
 var rules = map[string]func(text string) bool{
 	"room":         func(s string) bool { return permissions.CheckID(permissions.RoomKind, s) == nil },
 	"store":        func(s string) bool { return permissions.CheckID(permissions.StoreKind, s) == nil },
@@ -38,8 +38,8 @@ var rules = map[string]func(text string) bool{
 	"text":         func(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 },
 }
 
-// sentences say what a value must be. Of a type or a form they are a 400, and
-// of a meaning a 422.
+// sentences say what a value must be. A wrong type or form is a 400; a value with a
+// wrong meaning is a 422.
 var sentences = map[string]struct {
 	status int
 	text   string
@@ -84,10 +84,10 @@ func newValidator() *validator.Validate {
 
 func nameOf(f reflect.StructField) string { return f.Tag.Get("json") }
 
-// A fieldSet is a struct to be filled in.
+// A fieldSet is a struct that is filled in from a request.
 type fieldSet struct {
 	value   reflect.Value
-	present []string // names of the Go fields that were given, or must be
+	present []string // names of the Go fields that were given, or are required
 }
 
 func newFieldSet(into any) *fieldSet {
@@ -110,7 +110,7 @@ func (s *fieldSet) names() (names []string) {
 	return names
 }
 
-// get returns a pointer to the field of that name, or nil.
+// get returns a pointer to the field with this name, or nil.
 func (s *fieldSet) get(name string) any {
 	for i := range s.value.NumField() {
 		if f := s.value.Type().Field(i); nameOf(f) == name {
@@ -121,7 +121,7 @@ func (s *fieldSet) get(name string) any {
 	return nil
 }
 
-// check applies the validate tags of the fields that are there.
+// check applies the validate tags of the fields that are present.
 func (s *fieldSet) check(v *validator.Validate, place, noun string) error {
 	if len(s.present) == 0 {
 		return nil
@@ -137,7 +137,7 @@ func (s *fieldSet) check(v *validator.Validate, place, noun string) error {
 	return sentenceOf(faults[0], place, noun)
 }
 
-// sentenceOf is the one place where an error of the validator becomes ours.
+// sentenceOf is the only place where an error of the validator becomes ours.
 func sentenceOf(fault validator.FieldError, place, noun string) error {
 	sentence, known := sentences[fault.Tag()]
 	if !known {
@@ -162,8 +162,8 @@ func sentenceOf(fault validator.FieldError, place, noun string) error {
 	return &requestError{sentence.status, slug, subject + " " + text + "."}
 }
 
-// readFields fills a struct in from a JSON object. place is where it stands in
-// the body.
+// readFields fills in a struct from a JSON object. place is the object's place in the
+// body, a prefix for names in errors.
 func readFields(v *validator.Validate, body strictjson.Members, into any, place string) error {
 	s := newFieldSet(into)
 	for _, m := range body {
@@ -186,7 +186,7 @@ func setField(v *validator.Validate, field any, value strictjson.Value, name str
 	case *string:
 		must = "must be a string"
 		*field, ok = value.Text()
-	case **string: // of which the empty string means something
+	case **string: // a field for which the empty string differs from no value
 		must = "must be a string"
 		var text string
 		if text, ok = value.Text(); ok {
@@ -233,7 +233,7 @@ func setField(v *validator.Validate, field any, value strictjson.Value, name str
 	return nil
 }
 
-// readPatterns reads a scope, or says what it must be.
+// readPatterns reads a scope. If the value is not valid, it returns what it must be.
 func readPatterns(to *session.Patterns, value strictjson.Value) (must string) {
 	kinds, ok := value.Members()
 	if !ok {
@@ -255,8 +255,8 @@ func readPatterns(to *session.Patterns, value strictjson.Value) (must string) {
 	return ""
 }
 
-// readQuery fills structs in from the query. Parameters that none of them has
-// are refused: a misspelt filter would widen the answer.
+// readQuery fills in structs from the query. Unknown parameters are refused: ignoring a
+// misspelled filter would return more than was asked for.
 func readQuery(v *validator.Validate, rawQuery string, into ...any) error {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
@@ -279,8 +279,8 @@ func readQuery(v *validator.Validate, rawQuery string, into ...any) error {
 		case field == nil:
 			return unknownParameter(name, names)
 		case len(values) > 1:
-			return badRequest("The parameter " + name + " is there twice.")
-		case values[0] == "": // which would widen the answer, too
+			return badRequest("The parameter " + name + " is given twice.")
+		case values[0] == "": // an empty filter would also return more than was asked for
 			return badRequest("The parameter " + name + " is empty. Leave it out.")
 		}
 		if must := setParameter(field, values[0]); must != "" {
@@ -295,7 +295,8 @@ func readQuery(v *validator.Validate, rawQuery string, into ...any) error {
 	return nil
 }
 
-// setParameter fills in one field by its type, or says what it must be.
+// setParameter fills in one field by its type. If the text is not valid, it returns what
+// it must be.
 func setParameter(field any, text string) (must string) {
 	switch field := field.(type) {
 	case *string:
@@ -308,7 +309,7 @@ func setParameter(field any, text string) (must string) {
 	case *int:
 		var err error
 		if *field, err = strconv.Atoi(text); err != nil {
-			*field = -1 // which no rule lets pass
+			*field = -1 // the limit rule refuses it
 		}
 	}
 	return ""
@@ -336,8 +337,8 @@ func unknownName(noun, at, name string, allowed []string) string {
 	return fmt.Sprintf("Unknown %s %.64q.%s Allowed %ss: %s.", noun, at, hint, noun, strings.Join(allowed, ", "))
 }
 
-// timeOf, kindOf and accessOf read what their rule has let through; the zero
-// value where nothing was given.
+// timeOf, kindOf and accessOf read a text that its rule has accepted. For an empty text
+// they return the zero value.
 func timeOf(text string) time.Time {
 	at, _ := time.Parse(time.RFC3339, text)
 	return at

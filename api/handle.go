@@ -14,19 +14,19 @@ import (
 	"github.com/usher-auth/usher/audit"
 )
 
-// A request is what usher knows of one request beside its bytes. It is in the
+// A request is what usher knows about one request in addition to its bytes. It is in the
 // request's context, for the audit row and for the logs.
 type request struct {
-	id     string     // usher's own: a client's is not taken over
-	client netip.Addr // as [identity.Reader.ClientAddr] returns it
+	id     string     // made by usher: a client's own id is ignored
+	client netip.Addr // from [identity.Reader.ClientAddr]
 	origin string
-	// decision is the audit row of an attempt, as far as it got.
+	// decision is the audit row of an attempt, filled in as far as the attempt got.
 	decision *audit.Decision
 }
 
 type requestKey struct{}
 
-// requestOf returns the request that ctx belongs to; the zero request for none.
+// requestOf returns the request that ctx belongs to, or a zero request.
 func requestOf(ctx context.Context) *request {
 	if r, ok := ctx.Value(requestKey{}).(*request); ok {
 		return r
@@ -34,7 +34,7 @@ func requestOf(ctx context.Context) *request {
 	return &request{}
 }
 
-// logHandler adds the request's id to all that is logged in its context.
+// logHandler adds the request's id to every line that is logged with its context.
 type logHandler struct{ slog.Handler }
 
 // Handle implements [slog.Handler].
@@ -53,8 +53,8 @@ func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 // WithGroup implements [slog.Handler].
 func (h logHandler) WithGroup(name string) slog.Handler { return logHandler{h.Handler.WithGroup(name)} }
 
-// Headers of every response (OWASP ASVS 3.4 and 14.3). Token answers must
-// never be stored; what may be, says so itself.
+// Headers of every response (OWASP ASVS 3.4 and 14.3). An answer with a token must never
+// be stored. Routes whose answers may be stored set their own Cache-Control.
 var commonHeaders = map[string][]string{
 	"Cache-Control":                {"no-store"},
 	"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'"},
@@ -63,14 +63,14 @@ var commonHeaders = map[string][]string{
 	"X-Content-Type-Options":       {"nosniff"},
 }
 
-// handle is handleAs with the error shape of all routes but Liveblocks'.
+// handle is handleAs with the error shape of all routes except Liveblocks'.
 func (a *API) handle(route string, serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return a.handleAs(writeProblem, route, serve)
 }
 
-// handleAs adapts a handler that writes a response or returns an error, never
-// both. It is the one place that logs a request, counts it, and turns an error
-// into a response.
+// handleAs adapts a handler that either writes a response or returns an error, never
+// both. It is the only place that logs a request, counts it, and turns an error into a
+// response.
 func (a *API) handleAs(write func(http.ResponseWriter, *problem, string), route string, serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
@@ -96,8 +96,8 @@ func (a *API) handleAs(write func(http.ResponseWriter, *problem, string), route 
 	}
 }
 
-// guard turns a panic into an error: the process lives, and the request is a
-// 500 that says nothing of its cause.
+// guard turns a panic into an error: the process continues, and the answer is a 500 that
+// does not show the cause.
 func guard(serve func(http.ResponseWriter, *http.Request) error, w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -177,7 +177,7 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// Unwrap serves [http.ResponseController].
+// Unwrap lets [http.ResponseController] find the underlying writer.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func writeJSON(w http.ResponseWriter, status int, body []byte) {

@@ -8,7 +8,8 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// idempotent names a request that has an Idempotency-Key.
+// idempotent returns what identifies a request that has an Idempotency-Key: the keys,
+// and a hash of method, path and body. keyed reports whether it has one.
 func idempotent(r *http.Request, adminKeyID string, body []byte) (request admin.Request, keyed bool, err error) {
 	values := r.Header.Values("Idempotency-Key")
 	if len(values) == 0 {

@@ -19,9 +19,9 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// TestIdentityGuide reads the configurations out of docs/identity.md and runs
-// each against a stand-in of its provider: keys where the provider has them, a
-// token as it makes them.
+// TestIdentityGuide reads the configurations from docs/identity.md and runs each against
+// a simulated provider, which serves its keys at the provider's address and issues a
+// token in the provider's format.
 func TestIdentityGuide(t *testing.T) {
 	t.Parallel()
 	guide, err := os.ReadFile("../docs/identity.md")

@@ -30,8 +30,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// gated is the API with limits, a clock that stands still, and a directory that
-// knows every session but those that begin with "bad", and one API key.
+// gated is the API with limits, a clock that the test moves, and a directory with one API
+// key and every session except those that begin with "bad".
 type gated struct {
 	*api.API
 	registry *prometheus.Registry
@@ -200,7 +200,7 @@ func (g *gated) wants(t testing.TB, status int, peer, credential string) answer 
 	return a
 }
 
-// limited returns what usher_rate_limited_total has for a limit.
+// limited returns the value of usher_rate_limited_total for a limit.
 func (g *gated) limited(t testing.TB, limit string) float64 {
 	t.Helper()
 	families, err := g.registry.Gather()
@@ -217,7 +217,7 @@ func (g *gated) limited(t testing.TB, limit string) float64 {
 	return 0
 }
 
-// checkLimited checks the fields that say when to come back.
+// checkLimited checks the fields that say when to retry.
 func checkLimited(t testing.TB, a answer, policy string, perMinute int) (wait time.Duration) {
 	t.Helper()
 	p := a.problem(t)
@@ -255,8 +255,8 @@ func TestSessionLimit(t *testing.T) {
 	g.wants(t, 200, somewhere, "ada")
 }
 
-// A user that a proxy names is limited as a session is, each one alone, whatever
-// address the proxy forwards.
+// Users that a proxy names have one limit each, like sessions, whatever address the proxy
+// forwards.
 func TestProxyUserLimit(t *testing.T) {
 	t.Parallel()
 	g := newGated(t, api.Limits{Session: 2, Failures: 1})
@@ -272,7 +272,7 @@ func TestProxyUserLimit(t *testing.T) {
 	}
 }
 
-// The SDKs make 403 of a 429, and their clients then give up for good.
+// The SDKs turn a 429 into a 403, and their clients then stop permanently.
 func TestAPIKeyLimit(t *testing.T) {
 	t.Parallel()
 	g := newGated(t, api.Limits{APIKey: 3})
@@ -293,8 +293,8 @@ func TestAPIKeyLimit(t *testing.T) {
 	}
 }
 
-// A caller that nobody knows yet is counted once they are found, however many of
-// his requests are then on their way.
+// A new caller's requests are counted once the caller is known, however many are in
+// flight then.
 func TestLimitOfFirstRequests(t *testing.T) {
 	t.Parallel()
 	g := newGated(t, api.Limits{Session: 2})
@@ -345,7 +345,8 @@ func TestFailureLimit(t *testing.T) {
 			if l, r := g.counts(); l != lookUps || r != rows {
 				t.Errorf("beyond the limit, there were %d look-ups and %d audit rows, want none", l-lookUps, r-rows)
 			}
-			// Who was known before is not locked out, nor is anybody elsewhere.
+			// Callers who were known before, and callers at other addresses, are not
+			// locked out.
 			g.wants(t, 200, somewhere, g.key)
 			g.wants(t, 200, somewhere, "ada")
 			g.wants(t, 200, "198.51.100.1", g.key)
@@ -353,7 +354,7 @@ func TestFailureLimit(t *testing.T) {
 			g.wants(t, 429, somewhere, "grace")
 			g.pass(wait)
 			g.wants(t, 200, somewhere, "grace")
-			// A proxy's address says nothing of who calls.
+			// A proxy's address does not show who is calling.
 			for range 10 {
 				g.wants(t, 401, "10.1.2.3", bad)
 				g.wants(t, 401, proxyPeer, bad)
@@ -373,7 +374,7 @@ func TestFailureLimitCountsNetworks(t *testing.T) {
 	g.wants(t, 401, "203.0.113.8", "bad")
 }
 
-// Neither a known caller's requests nor faults use up what an address may fail.
+// Neither a known caller's requests nor faults count toward an address's failures.
 func TestFailureLimitCountsFailuresOnly(t *testing.T) {
 	t.Parallel()
 	g := newGated(t, api.Limits{Failures: 2})
@@ -394,7 +395,7 @@ func TestFailureLimitCountsFailuresOnly(t *testing.T) {
 	g.wants(t, 401, somewhere, "bad")
 }
 
-// Who has used up his requests cannot begin anew by a refusal of his own making.
+// A caller who has reached their limit cannot reset it by causing a refusal.
 func TestRefusalsResetNoLimit(t *testing.T) {
 	t.Parallel()
 	g := newGated(t, api.Limits{Session: 3})
@@ -408,7 +409,7 @@ func TestRefusalsResetNoLimit(t *testing.T) {
 	g.wants(t, 429, somewhere, "ada")
 }
 
-// A credential that is good no more counts as a wrong one from then on.
+// A credential that is no longer good counts as a wrong one from then on.
 func TestRevokedCredentialIsForgotten(t *testing.T) {
 	t.Parallel()
 	g := newGated(t, api.Limits{Failures: 1})
@@ -419,7 +420,7 @@ func TestRevokedCredentialIsForgotten(t *testing.T) {
 	g.wants(t, 429, somewhere, "ada")
 }
 
-// However many addresses a sprayer has, usher remembers so many and no more.
+// usher remembers at most a fixed number of addresses, however many an attacker uses.
 func TestLimiterIsBounded(t *testing.T) {
 	t.Parallel()
 	g := newGated(t, api.Limits{Failures: 1})
@@ -434,9 +435,8 @@ func TestLimiterIsBounded(t *testing.T) {
 	}
 }
 
-// In no stretch of time are more requests taken than a minute's share, all at
-// once, and what has run off since; and who waits as long as he is told is let
-// in.
+// In any period of time, no more requests are accepted than a minute's worth plus the
+// share of the time that has passed. A caller who waits as long as told is accepted.
 func TestLimitProperty(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -464,8 +464,8 @@ func TestLimitProperty(t *testing.T) {
 	})
 }
 
-// However many tokens a provider issues for one session, or for one user where
-// it names no session, they share one limit.
+// All tokens that a provider issues for one session share one limit. If it names no
+// session, all tokens of one user share one.
 func TestProviderTokensShareALimit(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(idp, idp+"/jwks")

@@ -17,26 +17,25 @@ import (
 	"github.com/usher-auth/usher/internal/network"
 )
 
-// Limits say how many requests a minute usher takes, all at once or spread.
-// Each process counts for itself. 0 is no limit.
+// Limits are maximum numbers of requests per minute, sent all at once or spread over the
+// minute. Each process counts separately. 0 means no limit.
 type Limits struct {
-	// Session bounds one browser session, and APIKey one API key: callers that
-	// the directory knows, never an address.
+	// Session bounds one browser session, and APIKey one API key. Both are callers
+	// that the directory knows, never addresses.
 	Session, APIKey int
-	// Failures bounds, for one address of a peer (IPv6: one /56), the requests
-	// that are refused before it is known who calls. What comes beyond it is
-	// turned away before the database is asked, but for credentials that were
-	// good when they were last seen.
+	// Failures bounds the requests from one peer address (IPv6: one /56) that are
+	// refused before the caller is known. Further requests are refused before the
+	// database is asked, unless their credential was good when it was last seen.
 	Failures int
-	// Proxies are peers that stand for many callers, beside those that
-	// [identity.ProxyConfig] trusts: Failures would let one of these callers lock
-	// the others out, and does not bound them.
+	// Proxies are addresses shared by many callers, in addition to those that
+	// [identity.ProxyConfig] trusts. They are exempt from Failures, because one of
+	// their callers could otherwise lock out the others.
 	Proxies []netip.Prefix
 }
 
 const (
-	// meterKeys bounds what a meter remembers, to some 16 MB. A key that is
-	// forgotten begins anew.
+	// meterKeys bounds what a meter remembers, to about 16 MB. A key that was
+	// forgotten starts again at zero.
 	meterKeys = 1 << 16
 )
 
@@ -49,9 +48,9 @@ type limitError struct {
 
 func (e *limitError) Error() string { return "api: over the rate limit: " + e.policy }
 
-// writeHeaders tells when to come back, in the fields of
-// draft-ietf-httpapi-ratelimit-headers-10 too. The time is spread out, so that
-// clients do not come back all at once.
+// writeHeaders says when to retry, in Retry-After and in the fields of
+// draft-ietf-httpapi-ratelimit-headers-10. The time has a random part, so that clients do
+// not all retry at once.
 func (e *limitError) writeHeaders(h http.Header) {
 	seconds := strconv.Itoa(int(e.wait/time.Second) + 1 + rand.IntN(2)) //nolint:gosec // no secret
 	h.Set("Retry-After", seconds)
@@ -59,16 +58,16 @@ func (e *limitError) writeHeaders(h http.Header) {
 	h.Set("RateLimit", fmt.Sprintf("%q;r=0;t=%s", e.policy, seconds))
 }
 
-// A meter lets each key through so many times a minute (GCRA, the leaky bucket
-// as a meter). golang.org/x/time/rate could not give back what was taken. It is
-// safe for concurrent use.
+// A meter allows each key a number of requests per minute (GCRA, the leaky bucket as a
+// meter). golang.org/x/time/rate cannot undo a request that was counted. It is safe for
+// concurrent use.
 type meter[K comparable] struct {
 	policy    string
 	perMinute int
 
 	mu sync.Mutex
-	// until is when all that a key took will have run out: each taking adds its
-	// share of a minute, and a minute from now is where the limit stands.
+	// until is when a key's counted requests are used up. Each request adds its share
+	// of a minute. The limit is reached when until is a minute from now.
 	until *simplelru.LRU[K, time.Time]
 }
 
@@ -80,8 +79,8 @@ func newMeter[K comparable](policy string, perMinute int) *meter[K] {
 	return &meter[K]{policy: policy, perMinute: perMinute, until: until}
 }
 
-// share is what one request takes of a minute. Where there is no limit, keys
-// are still remembered.
+// share is the part of a minute that one request uses. It is 0 without a limit; keys are
+// still remembered.
 func (m *meter[K]) share() time.Duration {
 	if m.perMinute == 0 {
 		return 0
@@ -89,7 +88,8 @@ func (m *meter[K]) share() time.Duration {
 	return time.Minute / time.Duration(m.perMinute)
 }
 
-// take counts a request, or returns a [*limitError] and counts none.
+// take counts a request. Over the limit, it returns a [*limitError] and does not count
+// the request.
 func (m *meter[K]) take(key K, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -97,7 +97,7 @@ func (m *meter[K]) take(key K, now time.Time) error {
 	return m.add(key, until, now)
 }
 
-// takeKnown is take for a key that is remembered; of another it counts none.
+// takeKnown is take for a key that is remembered. For any other key it counts nothing.
 func (m *meter[K]) takeKnown(key K, now time.Time) (known bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -120,7 +120,7 @@ func (m *meter[K]) add(key K, until, now time.Time) error {
 	return nil
 }
 
-// release undoes a taking.
+// release undoes one take.
 func (m *meter[K]) release(key K) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -135,16 +135,16 @@ func (m *meter[K]) forget(key K) {
 	m.until.Remove(key)
 }
 
-// A credentialHash stands for a credential, so that a meter keeps none.
+// A credentialHash identifies a credential, so that a meter does not store it.
 type credentialHash [sha256.Size]byte
 
-// A limiter holds the limits. Callers are remembered by their credentials, and
-// only once the directory has known one: nobody can use up what another may,
-// nor make usher forget them.
+// A limiter applies the limits. It remembers callers by their credentials, and only
+// after the directory accepted them. One caller can therefore neither use up another's
+// limit nor make usher forget another.
 type limiter struct {
 	sessions, apiKeys *meter[credentialHash]
-	adminKeys         *meter[credentialHash] // without a limit of their own
-	providerTokens    *meter[credentialHash] // likewise: the limit is that of their session
+	adminKeys         *meter[credentialHash] // has no limit of its own
+	providerTokens    *meter[credentialHash] // has no limit of its own: the session's limit applies
 	failures          *meter[netip.Prefix]
 	proxies           []netip.Prefix
 }
@@ -162,19 +162,19 @@ func newLimiter(l Limits) *limiter {
 	}
 }
 
-// An admission is one request that the limits have let in.
+// An admission is one request that is within the limits.
 type admission struct {
 	limiter  *limiter
-	callers  *meter[credentialHash] // nil where the request has no credential
+	callers  *meter[credentialHash] // nil if the request has no credential
 	caller   credentialHash
 	known    bool // the credential was good when it was last seen
 	peer     netip.Prefix
-	reserved bool // one failure of the peer is taken, in case this becomes one
+	reserved bool // one failure is already counted for the peer, in case this request fails
 }
 
-// admit returns a [*limitError] for a request that goes no further: that of a
-// caller who is known, or of a peer that has failed too often. c is the zero
-// Credential where the request has none.
+// admit returns a [*limitError] for a request that is over a limit: of a known caller,
+// or of a peer that has failed too often. c is the zero Credential if the request has no
+// credential.
 func (l *limiter) admit(c identity.Credential, peer netip.Addr, now time.Time) (*admission, error) {
 	a := &admission{limiter: l}
 	switch {
@@ -208,8 +208,8 @@ func hashKey(k identity.APIKey) credentialHash {
 	return sha256.Sum256(append([]byte(k.ID), k.Hash[:]...))
 }
 
-// network returns what an address counts as; the zero Prefix where there is no
-// limit, as for a proxy or a Unix socket.
+// network returns the prefix that an address is counted under. It is the zero Prefix if
+// there is no limit, as for a proxy or a Unix socket.
 func (l *limiter) network(addr netip.Addr) netip.Prefix {
 	addr = addr.WithZone("")
 	if l.failures.perMinute == 0 || slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(addr) }) {
@@ -218,15 +218,15 @@ func (l *limiter) network(addr netip.Addr) netip.Prefix {
 	return network.Of(addr)
 }
 
-// identify counts a request of a caller whose name came out of a credential that
-// was verified, where one caller has many credentials.
+// identify counts a request under the caller's name, for callers who use many
+// credentials. The name comes from a verified credential.
 func (a *admission) identify(kind, issuer, name string, now time.Time) error {
 	return a.limiter.sessions.take(sha256.Sum256([]byte(kind+"\x00"+issuer+"\x00"+name)), now)
 }
 
-// commit counts how the request ended: with a refusal, or with none where that
-// is nil. The first request of a caller who is known from now on is counted
-// here; where it is one too many, the error is a [*limitError].
+// commit counts the result of the request. refusal is nil if it was not refused. The
+// first request with a credential is counted here, and the credential is known from then
+// on; if this request is over the limit, the error is a [*limitError].
 func (a *admission) commit(refusal *problem, now time.Time) error {
 	if refusal != nil && refusal.caller != identified {
 		a.reserved = false // the peer has failed
@@ -242,7 +242,7 @@ func (a *admission) commit(refusal *problem, now time.Time) error {
 	return a.callers.take(a.caller, now)
 }
 
-// release gives back what is still reserved.
+// release returns the failure that is still reserved.
 func (a *admission) release() {
 	if a.reserved {
 		a.limiter.failures.release(a.peer)

@@ -17,13 +17,13 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// The routes that Liveblocks' SDKs call with a secret key. Their answers go
-// through the SDK to the caller as they are, and often on to a browser.
+// The routes that Liveblocks' SDKs call with a secret key. The SDK passes their answers
+// to its caller unchanged, and the caller often passes them to a browser.
 
 const docsURL = "https://liveblocks.io/docs/api-reference/rest-api-endpoints"
 
-// liveblocksProblem is Liveblocks' error shape. A refusal of access has our
-// members too, since it is what a callback's client gives up on.
+// liveblocksProblem is Liveblocks' error shape. A refusal of access has our fields too:
+// a client whose authEndpoint is a function stops only on these.
 type liveblocksProblem struct {
 	Error      string `json:"error"`
 	Message    string `json:"message"`
@@ -32,7 +32,8 @@ type liveblocksProblem struct {
 	Docs       string `json:"docs,omitempty"`
 }
 
-// An unprocessable error is a body whose JSON says what cannot be.
+// An unprocessable error refuses a body that is valid JSON with a value that is not
+// valid.
 type unprocessable struct{ key, reason string }
 
 func (e *unprocessable) Error() string { return "api: " + e.key + ": " + e.reason }
@@ -40,16 +41,16 @@ func (e *unprocessable) Error() string { return "api: " + e.key + ": " + e.reaso
 func writeLiveblocksProblem(w http.ResponseWriter, of *problem, requestID string) {
 	p := *of
 	if p.status == http.StatusTooManyRequests || p.status == http.StatusRequestTimeout {
-		p.status = http.StatusServiceUnavailable // of a 4xx, SDKs up to 3.0 make a 403, which stops clients for good
+		p.status = http.StatusServiceUnavailable // SDKs up to 3.0 turn every 4xx into a 403, which stops clients permanently
 	}
 	if p.status == http.StatusInternalServerError || p.status == http.StatusServiceUnavailable {
-		writeProblem(w, &p, requestID) // for operators; the SDK makes each a 503
+		writeProblem(w, &p, requestID) // for operators; the SDK turns both into a 503
 		return
 	}
 	out := liveblocksProblem{Error: strings.ToUpper(p.slug), Message: p.sentence}
 	switch {
 	case p.status == http.StatusNotFound:
-		out.Message = "There is no such route. Of Liveblocks' API, usher serves POST " + authorizeUserPath + " and POST " + identifyUserPath + "."
+		out.Message = "There is no such route. usher supports two routes of Liveblocks' API: POST " + authorizeUserPath + " and POST " + identifyUserPath + "."
 	case p.status == http.StatusUnprocessableEntity:
 		out.Suggestion, out.Docs = "Please ensure the data follows the correct format", docsURL
 	case p.reason == codes.NoCredential || p.reason == codes.BadBearer:
@@ -75,12 +76,12 @@ func writeLiveblocksProblem(w http.ResponseWriter, of *problem, requestID string
 	writeJSON(w, p.status, body)
 }
 
-// A backendRequest is a body of one of the two routes that was understood.
+// A backendRequest is a valid body of one of the two routes.
 type backendRequest struct {
 	route       string
 	user        session.User
-	permissions []session.RoomPermissions // of authorize-user
-	groups      []string                  // of identify-user
+	permissions []session.RoomPermissions // for authorize-user
+	groups      []string                  // for identify-user
 }
 
 // authorizeUser serves POST /v2/authorize-user.
@@ -103,8 +104,8 @@ func (a *API) serveBackend(w http.ResponseWriter, r *http.Request, route string)
 	}{token.Text.Reveal()})
 }
 
-// issueForBackend returns a token that is on record. The key's form is checked
-// before the body is read, and the key itself with the user's look-up.
+// issueForBackend returns a token whose audit row is committed. The form of the key is
+// checked before the body is read, and the key itself when the user is looked up.
 func (a *API) issueForBackend(w http.ResponseWriter, r *http.Request, route string) (session.Token, error) {
 	credential, refusal := a.cfg.Credentials.Read(r)
 	switch {
@@ -112,7 +113,7 @@ func (a *API) issueForBackend(w http.ResponseWriter, r *http.Request, route stri
 	case !credential.ProviderToken.IsEmpty():
 		refusal = identity.ErrBadAPIKey
 	case credential.APIKey == nil:
-		refusal = identity.ErrNoCredential // a cookie is no secret key
+		refusal = identity.ErrNoCredential // cookies do not count here
 	}
 	var asked backendRequest
 	if refusal == nil {
@@ -136,8 +137,8 @@ func (a *API) issueForBackend(w http.ResponseWriter, r *http.Request, route stri
 	return token, t.end(ctx, &token, refusal)
 }
 
-// decideForBackend is decide for a backend that says itself what its user may
-// do, within the key's scope.
+// decideForBackend is decide for a backend that chooses its user's permissions itself,
+// within the key's scope.
 func (a *API) decideForBackend(ctx context.Context, shown identity.APIKey, asked *backendRequest, d *audit.Decision) (session.Token, error) {
 	key, p, err := a.principalByKey(ctx, shown, asked.route, asked.user.ID, asked.user.Organization, d)
 	if err != nil {
@@ -173,7 +174,7 @@ func (a *API) decideForBackend(ctx context.Context, shown identity.APIKey, asked
 }
 
 // warnOfOpenPrefixes records that a backend chose a wildcard that does not end a
-// segment. It passes, because Liveblocks takes it.
+// segment. It is allowed, because Liveblocks allows it.
 func (a *API) warnOfOpenPrefixes(ctx context.Context, given []session.RoomPermissions, d *audit.Decision) {
 	for _, g := range given {
 		if g.Pattern.IsOpenPrefix() {
@@ -228,7 +229,7 @@ func readUser(body strictjson.Members) (session.User, error) {
 	return user, nil
 }
 
-// readPermissions reads {pattern: [name, ...]}, in its order.
+// readPermissions reads {pattern: [name, ...]} and keeps the order.
 func readPermissions(body strictjson.Members) ([]session.RoomPermissions, error) {
 	value, there := body.Get("permissions")
 	if !there {

@@ -33,7 +33,7 @@ var everything = session.Patterns{
 	Stores: scope(permissions.StoreKind, "*", permissions.Full),
 }
 
-// addKey makes an API key and returns its text.
+// addKey creates an API key and returns its text.
 func (r *rig) addKey(t testing.TB, name string, change func(*admin.NewAPIKey)) (secret.Text, string) {
 	t.Helper()
 	text, key, err := identity.NewAPIKey("test")
@@ -82,8 +82,8 @@ func payload(t testing.TB, a answer) string {
 	return string(raw)
 }
 
-// What a backend gives goes into the token verbatim and in its order, and into
-// the audit as it was signed, with its strongest reading.
+// A backend's permissions go into the token verbatim and in their order. The audit stores
+// them as they were signed, and as the strongest access that they can mean.
 func TestAuthorizeUser(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -116,8 +116,8 @@ func TestAuthorizeUser(t *testing.T) {
 	}
 }
 
-// The audit keeps what was signed, and the strongest reading of it: whoever may
-// write anything but presence is a writer.
+// The audit stores the permissions as they were signed, and the strongest access that
+// they can mean: full for any permission to write, except presence.
 func TestAuditOfChosenPermissions(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -136,7 +136,8 @@ func TestAuditOfChosenPermissions(t *testing.T) {
 	}
 }
 
-// What Liveblocks takes passes, with a warning on record.
+// A wildcard within a segment is allowed, because Liveblocks allows it. The audit has a
+// warning.
 func TestAuthorizeUserWarnsOfOpenPrefixes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -158,7 +159,7 @@ func TestAuthorizeUserWarnsOfOpenPrefixes(t *testing.T) {
 	}
 }
 
-// The audit tells the organization of the token from the one that was asked for.
+// The audit stores both the token's organization and the one that was asked for.
 func TestAuditOfAnotherOrganization(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -213,8 +214,7 @@ func TestIdentifyUser(t *testing.T) {
 	}
 }
 
-// With an API key and a user, /api/auth gives the token that this user would
-// get.
+// With an API key and a user, /api/auth returns the token that this user would get.
 func TestAuthorizeWithAPIKey(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -229,7 +229,7 @@ func TestAuthorizeWithAPIKey(t *testing.T) {
 	if strings.Contains(claims, `"sid"`) {
 		t.Errorf("a key's token names a session: %s", claims)
 	}
-	// The same members of a browser's request are not read.
+	// In a browser's request, the same fields are not read.
 	own := payload(t, send(t, r.Server, r.as(t, "grace", `{"userId":"ada","organization":7}`)))
 	if !strings.Contains(own, `"sub":"grace"`) {
 		t.Errorf("a browser chose who it is: %s", own)
@@ -301,7 +301,7 @@ func TestAPIKeysBadInput(t *testing.T) {
 	expired, expiredID := r.addKey(t, "expired", nil)
 	revoked, revokedID := r.addKey(t, "revoked", nil)
 	for sql, id := range map[string]string{
-		// A key cannot be changed but by who turns its triggers off.
+		// A key can be changed only after its triggers are turned off.
 		`ALTER TABLE usher.api_keys DISABLE TRIGGER revoke_once; UPDATE usher.api_keys SET created_at = now() - interval '2 hours', expires_at = now() - interval '1 hour' WHERE id = '%s'; ALTER TABLE usher.api_keys ENABLE TRIGGER revoke_once`: expiredID,
 		`UPDATE usher.api_keys SET revoked_at = now(), revoked_by = 't' WHERE id = '%s'`: revokedID,
 	} {
@@ -313,7 +313,7 @@ func TestAPIKeysBadInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The right id with another's secret, and a checksum that fits.
+	// The right id with another key's secret, and a matching checksum.
 	stolen, _, _ := identity.NewAPIKey("test")
 	parts := strings.Split(stolen.Reveal(), "_")
 	wrongSecret := withChecksum(strings.Join([]string{"sk", "test", allID, parts[3]}, "_"))
@@ -435,7 +435,8 @@ func TestAPIKeysBadInput(t *testing.T) {
 	})
 }
 
-// withChecksum completes a key's text, as identity does: CRC-32 in base 62.
+// withChecksum adds the checksum to a key's text, as package identity does: CRC-32 in
+// base 62.
 func withChecksum(body string) string {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	sum, text := crc32.ChecksumIEEE([]byte(body)), ""

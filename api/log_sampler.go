@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Bounds of the log lines about refused requests of unknown callers, which
-// anyone can make in any number: so many per minute, then one per second with
-// the number of lines left out.
+// loggedRefusals bounds the log lines about refused requests of unknown callers, because
+// anyone can send any number of them: this many per minute, then one per second with the
+// number of lines that were left out.
 const loggedRefusals = 120
 
-// A logSampler decides which of them are logged.
+// A logSampler decides which refused requests are logged.
 type logSampler struct {
 	mu      sync.Mutex
 	minute  int64
@@ -19,7 +19,7 @@ type logSampler struct {
 	skipped int
 }
 
-// sample reports whether to log a line at this time, and how many were left out
+// sample reports whether to log a line at this time, and how many lines were left out
 // since the last one.
 func (s *logSampler) sample(now time.Time) (log bool, skipped int) {
 	s.mu.Lock()

@@ -9,8 +9,8 @@ import (
 	"github.com/usher-auth/usher/audit"
 )
 
-// metrics have labels from closed sets only: routes, statuses, reasons. Never
-// a user, a room or a path.
+// metrics are the API's metrics. Their labels come from fixed sets: routes, statuses,
+// reasons. A label is never a user, a room or a path.
 type metrics struct {
 	requests    *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
@@ -33,7 +33,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}, []string{"route"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_decisions_total",
-			Help: "Tokens issued, and denials by reason: the audit has all of them, those of a flood as counts.",
+			Help: "Tokens issued, and denials by reason. The audit has all of them; many denials within a minute are stored as counts.",
 		}, []string{"result", "reason"}),
 		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_tokens_total",
@@ -45,7 +45,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}),
 		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_rate_limited_total",
-			Help: "Requests beyond a rate limit, which leave no audit row, by limit: session, api_key or failures.",
+			Help: "Requests over a rate limit, which have no audit row, by limit: session, api_key or failures.",
 		}, []string{"limit"}),
 	}
 	registry.MustRegister(m.requests, m.seconds, m.decisions, m.tokens, m.infoOmitted, m.limited)

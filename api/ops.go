@@ -24,8 +24,8 @@ type Ops struct {
 	draining atomic.Bool
 }
 
-// NewOps returns the handler. ready returns why no token can be issued now, or
-// nil; its errors are shown to the caller.
+// NewOps returns the handler. ready returns an error if no token can be issued now. Its
+// text is shown to the caller.
 func NewOps(registry *prometheus.Registry, admin *Admin, ready func(context.Context) error) *Ops {
 	o := &Ops{router: chi.NewRouter()}
 	r := o.router
@@ -47,7 +47,7 @@ func NewOps(registry *prometheus.Registry, admin *Admin, ready func(context.Cont
 	})
 	r.Mount(adminPrefix, admin.router)
 	getOrHead(r, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}).ServeHTTP)
-	// Without cmdline, which would show a database URL given as a flag.
+	// Without cmdline, which would show a database URL that is given as a flag.
 	r.HandleFunc("/debug/pprof/*", pprof.Index)
 	r.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
@@ -55,11 +55,11 @@ func NewOps(registry *prometheus.Registry, admin *Admin, ready func(context.Cont
 	return o
 }
 
-// Drain makes /readyz fail, so that load balancers send nothing more.
+// Drain makes /readyz fail, so that load balancers stop sending requests.
 func (o *Ops) Drain() { o.draining.Store(true) }
 
-// Routes lists what the second listener serves, for the test that holds it
-// against the contract.
+// Routes lists the routes of the second listener, for the test that compares them with
+// the contract.
 func (o *Ops) Routes() chi.Routes { return o.router }
 
 // ServeHTTP implements [http.Handler].

@@ -14,9 +14,9 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// cors lets pages of listed origins call [authPath], and no other route, with
-// the user's cookie and read the answer, refusals included. Other origins get no header of it, so that
-// their browsers keep the answer from them.
+// cors lets pages of listed origins call [authPath], and only this route, with the user's
+// cookie, and read the answer, including refusals. Other origins get no CORS headers, so
+// browsers do not let their pages read the answer.
 func (a *API) cors() func(http.Handler) http.Handler {
 	return cors.New(cors.Options{
 		AllowOriginVaryRequestFunc: func(r *http.Request, _ string) (bool, []string) {
@@ -26,17 +26,17 @@ func (a *API) cors() func(http.Handler) http.Handler {
 			return r.Method != http.MethodOptions || a.mayRequest(r.Header.Values("Access-Control-Request-Headers")), nil
 		},
 		AllowedMethods:   []string{http.MethodPost, http.MethodDelete},
-		AllowedHeaders:   []string{"*"}, // that mayRequest has let through
+		AllowedHeaders:   []string{"*"}, // mayRequest has checked them
 		ExposedHeaders:   []string{"Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"},
 		AllowCredentials: true,
 		MaxAge:           600,
-		// So that preflights have the common headers, and are counted and
-		// logged as all requests are.
+		// Preflights go through the router, so they get the common headers and are
+		// counted and logged like all requests.
 		OptionsPassthrough: true,
 	}).Handler
 }
 
-// preflight answers what cors has left its headers on. It asks nobody.
+// preflight answers a CORS preflight. Middleware cors has already set its headers.
 func (a *API) preflight(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Access-Control-Request-Method") == "" {
 		return a.methodNotAllowed(w, r)
@@ -45,7 +45,7 @@ func (a *API) preflight(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// methodNotAllowed says what the route does take (RFC 9110, section 15.5.6).
+// methodNotAllowed lists the methods that the route supports (RFC 9110, section 15.5.6).
 func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) error {
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete, http.MethodOptions} {
 		if a.router.Match(chi.NewRouteContext(), method, r.URL.Path) {
@@ -62,10 +62,11 @@ func (a *API) fromListedOrigin(r *http.Request) bool {
 	return len(origins) == 1 && a.origins[origins[0]]
 }
 
-// checkPage returns an [*originError] for a request that may not use what a
-// browser sends by itself. It may where a page of a listed origin made it, or
-// one of the very origin that it went to, which need not be listed where a proxy
-// passes /api/auth on. A request that does not say is refused (OWASP ASVS 3.5).
+// checkPage returns an [*originError] for a request that may not use credentials that a
+// browser sends automatically. A request may use them if a page of a listed origin made
+// it, or a page of the origin that it was sent to: behind a proxy that forwards
+// /api/auth, that origin need not be listed. A request without this information is
+// refused (OWASP ASVS 3.5).
 func (a *API) checkPage(r *http.Request) error {
 	sites := r.Header.Values("Sec-Fetch-Site")
 	if a.fromListedOrigin(r) || len(sites) == 1 && sites[0] == "same-origin" {
@@ -74,16 +75,17 @@ func (a *API) checkPage(r *http.Request) error {
 	return &originError{r.Header.Values("Origin")}
 }
 
-// An originError is a request by cookie that no page of a listed origin made.
+// An originError refuses a request with a cookie that was not made by a page of a listed
+// origin.
 type originError struct{ origins []string }
 
 func (e *originError) Error() string {
 	switch len(e.origins) {
 	case 0:
-		return "The request has no Origin header. With a cookie, only pages of this service or of a listed origin may ask, and their browsers send it. " +
-			"Servers and apps without a browser send Authorization: Bearer, with an identity provider's token or an API key."
+		return "The request has no Origin header. With a cookie, only pages of this service or of a listed origin may ask for tokens, and browsers send the header for them. " +
+			"Servers and apps without a browser must send Authorization: Bearer, with an identity provider's token or an API key."
 	case 1:
-		return fmt.Sprintf("Pages of the origin %.128q may not ask for tokens with the user's cookie. Add it to --origins (USHER_ORIGINS) if they should.", e.origins[0])
+		return fmt.Sprintf("Pages of the origin %.128q may not ask for tokens with the user's cookie. To allow them, add the origin to --origins (USHER_ORIGINS).", e.origins[0])
 	}
 	return "The request has more than one Origin header."
 }
@@ -91,9 +93,9 @@ func (e *originError) Error() string {
 // Unwrap returns the sentinel.
 func (*originError) Unwrap() error { return errOrigin }
 
-// originOf returns the origin of an http or https URL, as RFC 6454 section 6.2
-// writes it and browsers send it: in lower case, without the default port, and
-// with an international name in its ASCII form.
+// originOf returns the origin of an http or https URL, in the form of RFC 6454 section
+// 6.2, which browsers send: in lower case, without the default port, and with an
+// international name in its ASCII form.
 func originOf(text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
@@ -113,7 +115,7 @@ func originOf(text string) (string, error) {
 	return u.Scheme + "://" + host, nil
 }
 
-// asciiHost returns a host as browsers write it.
+// asciiHost returns a host in the form that browsers write.
 func asciiHost(host string) (string, error) {
 	if strings.IndexFunc(host, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
 		return strings.ToLower(host), nil
@@ -125,15 +127,14 @@ func asciiHost(host string) (string, error) {
 	return ascii, nil
 }
 
-// appOrigin is the origin of pages that an app or a browser's extension brings
-// along: capacitor://localhost, chrome-extension://<id>. Its host may be in any
-// case.
+// appOrigin matches the origin of pages that are part of an app or a browser extension:
+// capacitor://localhost, chrome-extension://<id>. Its host may be in any case.
 var appOrigin = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+(:[0-9]+)?$`)
 
 // notOrigins are schemes whose pages have no origin of their own.
 var notOrigins = []string{"about", "blob", "data", "file", "filesystem", "ftp", "javascript", "ws", "wss"}
 
-// listedOrigin returns what browsers send for an origin of the configuration.
+// listedOrigin returns the text that browsers send for an origin in the configuration.
 func listedOrigin(text string) (string, error) {
 	scheme, _, found := strings.Cut(text, "://")
 	switch {
@@ -150,15 +151,15 @@ func listedOrigin(text string) (string, error) {
 	return exact, nil
 }
 
-// Bounds on the headers that a preflight asks for.
+// Limits on the headers that a preflight asks for.
 const (
 	maxRequestedHeaders     = 32
 	maxRequestedHeaderBytes = 1024
 )
 
-// mayRequest reports whether the headers that a preflight asks for may be sent:
-// any, such as those of tracing, but for those in which proxies name their
-// users and clients.
+// mayRequest reports whether the headers that a preflight asks for may be sent. All
+// headers may, such as those of tracing, except those in which a proxy names the user or
+// the client.
 func (a *API) mayRequest(headers []string) bool {
 	if len(headers) == 0 {
 		return true

@@ -8,20 +8,20 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// A UserDirectory looks up a user that somebody else vouches for.
+// A UserDirectory looks up users by id.
 type UserDirectory interface {
-	// PrincipalByUser returns a principal that is not Known for a user that the
-	// directory does not list, and [principal.ErrUnavailable] for a fault. An
-	// organization that is not empty counts as a session's does.
+	// PrincipalByUser returns a principal that is not Known if the directory does not
+	// list the user, and [principal.ErrUnavailable] for a fault. If organization is
+	// not empty, it counts like a session's active organization.
 	PrincipalByUser(ctx context.Context, user, organization string) (*principal.Principal, error)
 }
 
-// Reason returns the code of a refusal, as the audit records it, such as
-// no_grant; it is empty for any other error.
+// Reason returns the code of a refusal as the audit records it, such as no_grant. For any
+// other error it is empty.
 func Reason(err error) string { return classify(err).reason }
 
-// Preview is [preview.Of] for a user in an organization or in none, with the code
-// of a refusal.
+// Preview is [preview.Of] for a user, with the code of a refusal. organization may be
+// empty.
 func Preview(ctx context.Context, directory UserDirectory, issuer *session.Issuer, user, organization string, r session.Request) (*preview.Preview, error) {
 	p, err := directory.PrincipalByUser(ctx, user, organization)
 	if err != nil {

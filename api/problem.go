@@ -21,41 +21,41 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// A problem is an error with its answer: the one error shape of every route. A
-// refusal of access is a 403 whose slug is "forbidden" in lower case: the only
-// shape that stops both styles of Liveblocks client.
+// A problem is an error with its answer. All routes use it. A refusal of access is a 403
+// with the slug "forbidden" in lower case: the only shape that stops Liveblocks clients
+// both with a URL and with a function as authEndpoint.
 type problem struct {
 	cause      error
 	status     int
 	slug       string
-	reason     string // of the audit row: finer than what the caller is told; empty: no row
+	reason     string // for the audit row: more exact than the answer to the caller; empty: no row
 	caller     callerStatus
 	sentence   string
-	limited    *limitError   // of a request beyond a limit
-	retryAfter time.Duration // when a 503 may be over, where that is known
+	limited    *limitError   // set if the request is over a limit
+	retryAfter time.Duration // when a 503 may be over, if known
 }
 
 // Error implements error.
 func (p *problem) Error() string { return p.cause.Error() }
 
-// Unwrap returns what went wrong.
+// Unwrap returns the cause.
 func (p *problem) Unwrap() error { return p.cause }
 
-// A callerStatus says what a refusal tells about who was refused.
+// A callerStatus says what a refusal shows about the caller.
 type callerStatus int
 
 const (
-	// identified callers are known, and stay so.
+	// identified: the credential is good. The caller stays known to the limiter.
 	identified callerStatus = iota
-	// unasked: no credential was looked at.
+	// unasked: no credential was checked.
 	unasked
 	// unknown: the credential is not good.
 	unknown
-	// former: the credential was good once, so that its owner is known.
+	// former: the credential was good in the past, so its owner is known.
 	former
 )
 
-// A requestError is a request that cannot be understood.
+// A requestError refuses a malformed request.
 type requestError struct {
 	status   int
 	slug     string
@@ -88,14 +88,14 @@ const (
 	badToken    = "The Authorization header has no valid token."
 	badAdminKey = "The Authorization header has no valid admin key."
 
-	// Only the holder of the key's secret is told these: a wrong secret counts as
+	// Only a caller with the key's secret gets these answers: a wrong secret counts as
 	// an unknown key.
 	expiredKey      = "This API key has expired. Create another one with usher apikey create."
 	expiredAdminKey = "This admin key has expired. Create another one with usher adminkey create."
 )
 
-// problems lists what an error that is, or wraps, err is answered with. An
-// empty sentence is the error's own. The first row that fits counts.
+// problems lists the answers to errors: a row is for errors that are or wrap err. If its
+// sentence is empty, the error's own text is used. The first row that matches counts.
 var problems = []struct {
 	err      error
 	status   int
@@ -104,8 +104,8 @@ var problems = []struct {
 	caller   callerStatus
 	sentence string
 }{
-	{identity.ErrKeyInBrowser, 400, codes.BadRequest, "", 0, "A browser sent an API key. Keep API keys on your server, and let pages use the session cookie."},
-	{identity.ErrAdminKeyInBrowser, 400, codes.BadRequest, "", 0, "A browser sent this request. The admin API does not serve pages: keep admin keys out of them."},
+	{identity.ErrKeyInBrowser, 400, codes.BadRequest, "", 0, "A browser sent an API key. Keep API keys on your server. In pages, use the session cookie."},
+	{identity.ErrAdminKeyInBrowser, 400, codes.BadRequest, "", 0, "A browser sent this request. The admin API is not for browsers: keep admin keys out of pages."},
 	{identity.ErrCredentialInURL, 400, codes.BadRequest, "", 0, "The URL contains a credential, which ends up in logs. Send it in a header."},
 
 	{identity.ErrNoCredential, 401, codes.Unauthorized, codes.NoCredential, unasked, signedOut},
@@ -113,12 +113,12 @@ var problems = []struct {
 	{identity.ErrBadCookie, 401, codes.Unauthorized, codes.BadCookie, unknown, signedOut},
 	{identity.ErrUnsignedCookie, 401, codes.Unauthorized, codes.BadCookieSignature, unknown, signedOut},
 	{identity.ErrEncryptedCookie, 401, codes.Unauthorized, codes.EncryptedCookie, unknown, "The session cookie is an encrypted token, which only the application can read. " +
-		"Keep sessions in the application's database (Auth.js: session.strategy \"database\"), or send a JWT of its own as a bearer token."},
+		"Keep sessions in the application's database (Auth.js: session.strategy \"database\"), or send a JWT that your application signs as a bearer token."},
 	{identity.ErrBadBearer, 401, codes.Unauthorized, codes.BadBearer, unknown, "The Authorization header is not one that this route accepts."},
-	{identity.ErrUntrustedProxy, 401, codes.Unauthorized, codes.UntrustedProxy, unknown, "The request has the header in which the proxy names users, but does not come from the proxy. Is its address missing in --trusted-proxies?"},
-	{identity.ErrBadProxyUser, 401, codes.Unauthorized, codes.BadProxyUser, unknown, "The proxy's header that names the user or the organization is there twice, is empty, or is not an id."},
+	{identity.ErrUntrustedProxy, 401, codes.Unauthorized, codes.UntrustedProxy, unknown, "The request has the header in which the proxy names users, but does not come from the proxy. If it does, add the proxy's address to --trusted-proxies."},
+	{identity.ErrBadProxyUser, 401, codes.Unauthorized, codes.BadProxyUser, unknown, "The proxy's header for the user or the organization is repeated, empty, or not a valid id."},
 	{identity.ErrPublicKey, 401, codes.Unauthorized, codes.PublicKeyUsed, unknown, "This is a public key. Use a secret key, which begins with sk_."},
-	{identity.ErrAdminKey, 401, codes.Unauthorized, codes.AdminKeyUsed, unknown, "This is an admin key, which is for /v1/admin on the second listener. Tokens are issued to API keys, which begin with sk_."},
+	{identity.ErrAdminKey, 401, codes.Unauthorized, codes.AdminKeyUsed, unknown, "This is an admin key, which is for /v1/admin on the second listener. To issue tokens, use an API key, which begins with sk_."},
 	{identity.ErrBadAPIKey, 401, codes.Unauthorized, codes.BadAPIKey, unknown, badKey},
 	{principal.ErrAPIKeyUnknown, 401, codes.Unauthorized, codes.APIKeyUnknown, unknown, badKey},
 	{principal.ErrAPIKeyRevoked, 401, codes.Unauthorized, codes.APIKeyRevoked, former, badKey},
@@ -127,7 +127,7 @@ var problems = []struct {
 	{session.ErrSessionExpired, 401, codes.Unauthorized, codes.SessionExpired, former, signedOut},
 
 	{identity.ErrNoAdminKey, 401, codes.Unauthorized, codes.NoAdminKey, unasked, "No admin key. Send Authorization: Bearer with an admin key, which usher adminkey create makes."},
-	{identity.ErrAPIKey, 401, codes.Unauthorized, codes.APIKeyUsed, unknown, "This is an API key, which issues tokens. The admin API needs an admin key, which begins with ak_."},
+	{identity.ErrAPIKey, 401, codes.Unauthorized, codes.APIKeyUsed, unknown, "This is an API key, which is for issuing tokens. For the admin API, use an admin key, which begins with ak_."},
 	{identity.ErrBadAdminKey, 401, codes.Unauthorized, codes.BadAdminKey, unknown, badAdminKey},
 	{admin.ErrKeyUnknown, 401, codes.Unauthorized, codes.AdminKeyUnknown, unknown, badAdminKey},
 	{admin.ErrKeyRevoked, 401, codes.Unauthorized, codes.AdminKeyRevoked, former, badAdminKey},
@@ -138,7 +138,7 @@ var problems = []struct {
 	{principal.ErrUserUnknown, 403, codes.Forbidden, codes.UserUnknown, identified, "The directory does not list this user."},
 	{principal.ErrUserDisabled, 403, codes.Forbidden, codes.UserDisabled, identified, "This user is disabled."},
 	{session.ErrNoAccess, 403, codes.Forbidden, codes.NoGrant, identified, "No grant covers this request."},
-	{admin.ErrRole, 403, codes.Forbidden, codes.AdminKeyRole, identified, "This admin key belongs to an auditor, who may read everything and change nothing."},
+	{admin.ErrRole, 403, codes.Forbidden, codes.AdminKeyRole, identified, "This admin key has the role auditor, which may read but not change anything. Use a key with the role admin."},
 
 	{admin.ErrInvalid, 422, codes.UnprocessableEntity, "", 0, ""},
 	{admin.ErrNoHistory, 422, codes.UnprocessableEntity, "", 0, ""},
@@ -154,11 +154,11 @@ var problems = []struct {
 
 const unavailable = "Temporarily unavailable. Try again."
 
-// classify is the one place where an error becomes an answer. What it does not
-// know is a 500 that says nothing about its cause.
+// classify is the only place where an error becomes an answer. An unknown error is a 500
+// that does not show its cause.
 func classify(err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
-		return p // it was classified before
+		return p // it is already classified
 	}
 	if p := classifyTyped(err); p != nil {
 		p.cause = err
@@ -176,8 +176,7 @@ func classify(err error) *problem {
 	return &problem{cause: err, status: http.StatusInternalServerError, slug: codes.Internal, sentence: "Internal error. The log has the details under this request ID."}
 }
 
-// classifyTyped returns the answer to an error that has details of its own, or
-// nil.
+// classifyTyped returns the answer to an error whose type has details, or nil.
 func classifyTyped(err error) *problem {
 	if e, ok := errors.AsType[*requestError](err); ok {
 		return &problem{status: e.status, slug: e.slug, sentence: e.sentence}
@@ -195,7 +194,7 @@ func classifyTyped(err error) *problem {
 	if e, ok := errors.AsType[*permissions.PatternError](err); ok {
 		sentence := fmt.Sprintf("The pattern %.64q %s", e.Text, e.Reason)
 		if errors.Is(err, admin.ErrOpenPrefix) {
-			sentence += "; to grant it nevertheless, set openPrefix: true"
+			sentence += "; to grant it anyway, set openPrefix: true"
 		}
 		return &problem{status: http.StatusUnprocessableEntity, slug: codes.UnprocessableEntity, sentence: sentence + "."}
 	}
@@ -226,7 +225,7 @@ func classifyTyped(err error) *problem {
 	return nil
 }
 
-// refusalSentence returns the sentence for whoever asked.
+// refusalSentence returns the sentence for the caller.
 func refusalSentence(err error) string {
 	if e, ok := errors.AsType[*admin.Refusal](err); ok {
 		return e.Sentence
@@ -243,14 +242,14 @@ func asSentence(s string) string {
 	return string(unicode.ToUpper(first)) + strings.TrimSuffix(s[size:], ".") + "."
 }
 
-// tokenRefused tells the sender of a token what its honest owner can do
-// something about, and nothing of why another's is refused.
+// tokenRefused returns the sentence for a refused token. It names only reasons that an
+// honest owner can fix, and never what is wrong with a forged or stolen token.
 func tokenRefused(reason string) string {
 	switch reason {
 	case codes.TokenExpired:
-		return "The token has expired. Get a fresh one from the identity provider for each call."
+		return "The token has expired. Get a new one from the identity provider for each call."
 	case codes.TokenEncrypted:
-		return "This token is encrypted (JWE), as those of Auth.js are, and only its issuer can read it. Have Auth.js keep its sessions in the database, or sign a JWT for usher; see docs/identity.md."
+		return "This token is encrypted (JWE), like the tokens of Auth.js, and only its issuer can read it. Configure Auth.js to keep its sessions in the database, or sign a JWT for usher: see docs/identity.md."
 	}
 	return badToken
 }
@@ -267,7 +266,7 @@ func writeProblem(w http.ResponseWriter, p *problem, requestID string) {
 	case p.limited != nil:
 		p.limited.writeHeaders(w.Header())
 	case p.status == http.StatusServiceUnavailable:
-		// Spread out, so that clients do not come back all at once.
+		// Random, so that clients do not all retry at once.
 		seconds := 1 + rand.IntN(3) //nolint:gosec // no secret
 		if p.retryAfter > 0 {
 			seconds = int(math.Ceil(p.retryAfter.Seconds()))

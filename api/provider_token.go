@@ -11,8 +11,8 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// principalByToken verifies an identity provider's token and looks its user up.
-// Which page sent it does not matter: no browser sends it by itself.
+// principalByToken verifies an identity provider's token and looks up its user. It does
+// not matter which page sent it, because a browser never sends it automatically.
 func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attempt) (*principal.Principal, error) {
 	d := t.Decision
 	d.CallerKind = audit.CallerUpstream
@@ -31,10 +31,10 @@ func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attemp
 		}
 	}
 	if claims.Skipped > 0 {
-		a.logger.WarnContext(ctx, "ids in a token's claims do not fit and were skipped", "issuer", claims.Issuer, "count", claims.Skipped)
+		a.logger.WarnContext(ctx, "ids in a token's claims are not valid and were skipped", "issuer", claims.Issuer, "count", claims.Skipped)
 	}
-	// However many tokens the provider issues for a session, or for a user where
-	// it names no session: they share one limit.
+	// All tokens of one session share one limit, however many the provider issues. If
+	// it names no session, all tokens of the user share one.
 	if err := t.admission.identify("provider", claims.Issuer, cmp.Or(claims.SessionID, claims.UserID), a.cfg.Now()); err != nil {
 		return nil, err
 	}

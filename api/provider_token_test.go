@@ -37,7 +37,7 @@ func providersOf(t testing.TB, transport http.RoundTripper, lines ...string) *id
 	return u
 }
 
-// bearing returns a request of a page with a token.
+// bearing returns a page's request with a token.
 func (r *rig) bearing(t testing.TB, token secret.Text, body string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.URL+"/api/auth", strings.NewReader(body))
@@ -50,7 +50,7 @@ func (r *rig) bearing(t testing.TB, token secret.Text, body string) *http.Reques
 	return req
 }
 
-// issued verifies the token of an answer.
+// issued verifies the token in an answer.
 func (r *rig) issued(t testing.TB, a answer) session.Claims {
 	t.Helper()
 	var response authResponse
@@ -68,7 +68,7 @@ func (r *rig) issued(t testing.TB, a answer) session.Claims {
 	return claims
 }
 
-// patternsOf returns what the audit says that a token opens.
+// patternsOf returns the patterns of a token, from the audit.
 func (r *rig) patternsOf(t testing.TB, claims session.Claims) any {
 	t.Helper()
 	var text string
@@ -91,8 +91,8 @@ func (r *rig) denial(t testing.TB, a answer) (d row) {
 
 const oidc = "oidc issuer=" + idp + " jwks=" + idp + "/jwks aud=usher"
 
-// A provider's token gives what a session of the same user gives, no longer
-// than it lives itself, with a row that says whose it was.
+// A provider's token gives the same access as a session of the same user. usher's token
+// does not outlive it, and its row says which provider's token it was.
 func TestAuthorizeByUpstreamToken(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(idp, idp+"/jwks")
@@ -126,8 +126,8 @@ func TestAuthorizeByUpstreamToken(t *testing.T) {
 	}
 }
 
-// At the first sight of a user, usher's own directory learns of it, also when
-// all pages ask at the same time.
+// A user's first token adds the user to usher's own directory, even if several pages ask
+// at the same time.
 func TestFirstSight(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(idp, idp+"/jwks")
@@ -162,13 +162,13 @@ func TestFirstSight(t *testing.T) {
 	if diff := cmp.Diff([]string{"user.add id:zoe", "member.add acme", "group.add staff", "member.add staff"}, changes); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}
-	if !strings.Contains(r.log.String(), "do not fit and were skipped") {
+	if !strings.Contains(r.log.String(), "are not valid and were skipped") {
 		t.Error("the log does not say that a group's id was skipped")
 	}
 }
 
-// A token may list more groups than are read: it is accepted, and the log says
-// what was left out.
+// A token that lists more groups than are read is accepted, and the log says what was
+// left out.
 func TestManyGroups(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(idp, idp+"/jwks")
@@ -193,9 +193,9 @@ func TestManyGroups(t *testing.T) {
 	}
 }
 
-// Point 6 of the token's life: who switches organization gets what is there
-// and nothing of the old one; whose membership is gone gets nothing of it,
-// although the session or the claim still names it.
+// A user who switches to another organization gets its access, and no access of the old
+// one. A user whose membership has ended gets no access of that organization, even if the
+// session or the claim still names it.
 func TestOrganizationSwitch(t *testing.T) {
 	t.Parallel()
 	const both = `
@@ -220,8 +220,7 @@ func TestOrganizationSwitch(t *testing.T) {
 	byClaim := func(t *testing.T, r *rig, organization string) answer {
 		return send(t, r.Server, r.bearing(t, p.Token(map[string]any{"aud": "usher", "sub": "ada", "org": organization}), `{}`))
 	}
-	// A provider that lists all organizations, and whose list is as the
-	// directory's.
+	// A provider that lists all organizations, with the same list as the directory.
 	byListingClaim := func(t *testing.T, r *rig, organization string) answer {
 		var listed []string
 		if err := r.pg.Pool.QueryRow(t.Context(), `SELECT array_agg(id) FROM usher.directory_memberships('ada') WHERE kind = 'organization'`).Scan(&listed); err != nil {
@@ -277,8 +276,8 @@ func TestOrganizationSwitch(t *testing.T) {
 	}
 }
 
-// Each bad token: its status, its row, and no more told to its bearer than
-// helps who came by it honestly.
+// Each bad token has its status and its row. The answer says no more than what helps an
+// honest owner.
 func TestBadUpstreamTokens(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(idp, idp+"/jwks")
@@ -297,8 +296,8 @@ func TestBadUpstreamTokens(t *testing.T) {
 	}
 	warm := send(t, r.Server, r.bearing(t, secret.New(by(key, nil, map[string]any{"sub": "ada"})), `{}`))
 	r.issued(t, warm)
-	// From here on the provider is down, so that an unknown key stays unknown
-	// however long the test takes.
+	// From here on the provider is down, so an unknown key stays unknown however long
+	// the test takes.
 	p.Answer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
 	const invalid = "The Authorization header has no valid token."
 	for name, test := range map[string]struct {
@@ -325,8 +324,8 @@ func TestBadUpstreamTokens(t *testing.T) {
 		"crit":                       {by(key, map[string]any{"crit": []string{"x"}}, nil), 401, "header_invalid", idp, invalid},
 		"no token":                   {"a.b", 401, "token_malformed", "", invalid},
 		"a life of a day":            {by(key, nil, map[string]any{"exp": now + 86_400}), 401, "lifetime_too_long", idp, invalid},
-		"an id that is none":         {by(key, nil, map[string]any{"sub": "a\nb"}), 401, "claims_invalid", idp, invalid},
-		"Auth.js's own":              {"eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIn0..aXY.Y2lwaGVy.dGFn", 401, "token_encrypted", "", "Have Auth.js keep its sessions in the database"},
+		"an invalid id":              {by(key, nil, map[string]any{"sub": "a\nb"}), 401, "claims_invalid", idp, invalid},
+		"Auth.js's own":              {"eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIn0..aXY.Y2lwaGVy.dGFn", 401, "token_encrypted", "", "keep its sessions in the database"},
 		"of a disabled user":         {by(key, nil, map[string]any{"sub": "eve"}), 403, "user_disabled", idp, "This user is disabled."},
 		"of a user without grants":   {by(key, nil, map[string]any{"sub": "a:b"}), 403, "no_grant", idp, "No grant"},
 		"an unknown kid":             {by(key, map[string]any{"kid": "key-2"}, nil), 503, "", "", "Try again"},
@@ -359,8 +358,8 @@ func TestBadUpstreamTokens(t *testing.T) {
 	}
 }
 
-// Without providers every token is of an unknown issuer, and on Liveblocks'
-// routes a token is no secret key.
+// Without providers, the issuer of every token is unknown. On Liveblocks' routes, a token
+// does not count as a secret key.
 func TestUpstreamTokenWhereNoneIsTaken(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -377,7 +376,7 @@ func TestUpstreamTokenWhereNoneIsTaken(t *testing.T) {
 	}
 }
 
-// A provider that is down stops nobody else: its users are told to come back.
+// A provider that is down affects only its own users, who are told to try again.
 func TestProviderDown(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(idp, idp+"/jwks")
@@ -390,7 +389,7 @@ func TestProviderDown(t *testing.T) {
 	if a := send(t, r.Server, r.as(t, "ada", `{}`)); a.status != 200 {
 		t.Errorf("a session: %d", a.status)
 	}
-	// Faults leave no row: they say nothing about the caller.
+	// Faults have no row: they say nothing about the caller.
 	var rows int
 	if err := r.pg.Pool.QueryRow(t.Context(), `SELECT count(*) FROM audit.denials`).Scan(&rows); err != nil || rows != 0 {
 		t.Errorf("%d denials, %v", rows, err)

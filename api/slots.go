@@ -5,12 +5,12 @@ import (
 	"sync"
 )
 
-// slots bound the requests that are at work at one time, in all and of one
-// network of clients. They are safe for concurrent use.
+// slots bound the requests that run at the same time, in total and from one network of
+// clients. They are safe for concurrent use.
 type slots struct {
 	mu    sync.Mutex
 	free  int
-	share int // of one network
+	share int // maximum for one network
 	taken map[netip.Prefix]int
 }
 
@@ -18,8 +18,8 @@ func newSlots(n, share int) *slots {
 	return &slots{free: n, share: share, taken: map[netip.Prefix]int{}}
 }
 
-// take reports whether there was a slot for the client's network. The zero
-// Prefix stands for many clients and has no share of its own.
+// take takes a slot for the client's network, and reports whether one was free. The zero
+// Prefix means many clients and is limited only by the total.
 func (s *slots) take(client netip.Prefix) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,12 +8,12 @@ import (
 	"github.com/usher-auth/usher/internal/principal"
 )
 
-// turns bound what administrators do in the database at one time, in all and by
-// one key. Others wait for their turn, and nothing else waits for them. Safe for
-// concurrent use.
+// turns bound the admin requests that use the database at the same time, in total and
+// with one key. Further requests wait for their turn; requests of the public API never
+// do. They are safe for concurrent use.
 type turns struct {
 	all   chan struct{}
-	share int // of one key
+	share int // maximum for one key
 
 	mu   sync.Mutex
 	keys map[string]*keyTurns
@@ -21,14 +21,14 @@ type turns struct {
 
 type keyTurns struct {
 	all   chan struct{}
-	users int // that have or wait for a turn
+	users int // requests that have a turn or wait for one
 }
 
 func newTurns(n, share int) *turns {
 	return &turns{all: make(chan struct{}, n), share: share, keys: map[string]*keyTurns{}}
 }
 
-// take waits for a turn of the key. The caller calls release at its end.
+// take waits for a turn of the key. The caller calls release when it is done.
 func (t *turns) take(ctx context.Context, key string) (release func(), err error) {
 	t.mu.Lock()
 	own := t.keys[key]

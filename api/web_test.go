@@ -30,13 +30,13 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// What browsers and proxies make of requests, by the numbers of the security
+// Requests as browsers and proxies send them. The numbers are those of the security
 // checklist: WEB-01 to WEB-15.
 
 const foreignOrigin = "https://evil.example"
 
-// web is the API on a directory and an audit that remember who was asked for.
-// Everybody may do everything.
+// web is the API with a directory and an audit that remember which users were asked for.
+// Every user may open everything.
 type web struct {
 	*httptest.Server
 	cfg api.Config
@@ -77,7 +77,7 @@ func newWeb(t testing.TB, change func(*api.Config, *identity.Config)) *web {
 	return s
 }
 
-// behindProxy lets the test play a proxy that signs users in.
+// behindProxy makes the test a trusted proxy that signs users in.
 func behindProxy(_ *api.Config, credentials *identity.Config) {
 	credentials.Proxy = identity.ProxyConfig{Trusted: []string{"127.0.0.1"}, UserHeader: "X-Auth-Request-User", OrganizationHeader: "X-Auth-Request-Org"}
 }
@@ -127,7 +127,7 @@ func (s *web) Record(_ context.Context, d *audit.Decision) error {
 	return nil
 }
 
-// seen returns who was asked for and what was recorded since the last call.
+// seen returns which users were asked for and what was recorded since the last call.
 func (s *web) seen() (asked []string, rows []*audit.Decision) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +136,7 @@ func (s *web) seen() (asked []string, rows []*audit.Decision) {
 	return asked, rows
 }
 
-// ask sends a request of ada's from a listed page, once changed.
+// ask sends a request of ada from a listed page, with changes.
 func (s *web) ask(t testing.TB, method, target, body string, change func(http.Header)) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, s.URL+target, strings.NewReader(body))
@@ -214,8 +214,8 @@ func TestWEB01ContentTypes(t *testing.T) {
 	}
 }
 
-// Every pair of what a browser may say of the page: with a session, with a user
-// that a proxy names, and at sign-out.
+// Every pair of headers in which a browser describes the page: with a session, with a
+// user that a proxy names, and at sign-out.
 func TestWEB02SecFetchSite(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, behindProxy)
@@ -287,7 +287,7 @@ func TestWEB03Methods(t *testing.T) {
 	}
 }
 
-// The origins that are not listed, however much they look like it.
+// Origins that look like a listed one and are not listed.
 var refusedOrigins = []string{
 	"null", "Null", "*", "https://*", "https://*.example.com", "undefined", "about:blank", "file://", "data:", "blob:" + allowedOrigin,
 	"chrome-extension://app.example.com", "app.example.com", "//app.example.com", "https:app.example.com", "https:/app.example.com",
@@ -344,7 +344,7 @@ func TestWEB04Origins(t *testing.T) {
 		check(post(origin), origin, 403, false)
 		check(signOut(origin), origin, 403, false)
 	}
-	// Two of them, the good one first: neither is echoed.
+	// Two origins, the good one first: neither is echoed.
 	for _, two := range [][]string{{allowedOrigin, foreignOrigin}, {allowedOrigin, allowedOrigin}, {foreignOrigin, allowedOrigin}} {
 		a := s.ask(t, http.MethodPost, "/api/auth", `{}`, func(h http.Header) { h["Origin"] = two })
 		check(a, strings.Join(two, " and "), 403, false)
@@ -355,7 +355,7 @@ func variesByOrigin(a answer) bool {
 	return strings.Count(strings.Join(a.header.Values("Vary"), ","), "Origin") == 1
 }
 
-// A preflight asks nobody, and allows what /api/auth takes.
+// A preflight needs no database, and allows what /api/auth accepts.
 func TestWEB04Preflights(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, nil)
@@ -388,8 +388,8 @@ func TestWEB04Preflights(t *testing.T) {
 	}
 }
 
-// CVE-2025-47908: what a preflight says it wants is a list of commas. Not
-// parallel, since it counts what is allocated.
+// CVE-2025-47908: the headers that a preflight asks for are a long list of commas. Not
+// parallel, because it counts allocations.
 func TestWEB05PreflightOfCommas(t *testing.T) {
 	s := newWeb(t, nil)
 	for _, headers := range []string{strings.Repeat(",", 100<<10), strings.Repeat("a,", 50<<10), strings.Repeat(" ", 100<<10), strings.Repeat("content-type,", 8<<10)} {
@@ -456,7 +456,7 @@ func TestWEB06CookieTossing(t *testing.T) {
 	}
 }
 
-// answers is one of every kind of answer that there is.
+// answers returns one answer of every kind.
 func (s *web) answers(t testing.TB) map[string]answer {
 	t.Helper()
 	etag := s.ask(t, http.MethodGet, "/.well-known/jwks.json", "", nil).header.Get("ETag")
@@ -533,7 +533,7 @@ func TestWEB11Headers(t *testing.T) {
 	}
 }
 
-// WEB-15: nothing is ever redirected, least of all a POST.
+// WEB-15: no request is ever redirected, in particular no POST.
 func TestWEB15NoRedirects(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, nil)
@@ -592,8 +592,8 @@ func TestWEB12CredentialsInTheURL(t *testing.T) {
 	}
 }
 
-// What decides where a request has credentials of several kinds: the first of
-// Authorization, a proxy's header, the cookie; and nothing else where it is bad.
+// If a request has several kinds of credentials, the first counts: Authorization, the
+// proxy's header, the cookie. If that one is bad, the others are not tried.
 func TestWEB13OneCredential(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, behindProxy)
@@ -642,7 +642,7 @@ func TestWEB14ForwardedAddresses(t *testing.T) {
 	}
 }
 
-// Behind one proxy each user has a limit of his own.
+// Behind one proxy, each user has their own limit.
 func TestLimitsBehindProxy(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, func(cfg *api.Config, credentials *identity.Config) {
@@ -662,8 +662,8 @@ func TestLimitsBehindProxy(t *testing.T) {
 	}
 }
 
-// A sign-out from a foreign page leaves a row, and so many of them are one
-// address's that the limit of failures allows.
+// A sign-out from a foreign page adds a row. One address can add as many as the failure
+// limit allows.
 func TestForeignSignOutsAreLimited(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, func(cfg *api.Config, _ *identity.Config) { cfg.Limits = api.Limits{Failures: 2} })
@@ -680,8 +680,8 @@ func TestForeignSignOutsAreLimited(t *testing.T) {
 	}
 }
 
-// The row of a user that a proxy names, on a real directory, and of who only
-// plays the proxy.
+// The rows for a user that a proxy names, on a real directory, and for a caller that only
+// pretends to be the proxy.
 func TestProxyUsers(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -725,7 +725,7 @@ func TestProxyUsers(t *testing.T) {
 	}
 }
 
-// behindProxy serves the rig's database once more, with proxies in front.
+// behindProxy serves the rig's database a second time, behind trusted proxies.
 func (r *rig) behindProxy(t testing.TB, proxies identity.ProxyConfig) *httptest.Server {
 	t.Helper()
 	directory, audit := r.open(t)
@@ -749,8 +749,8 @@ func (r *rig) behindProxy(t testing.TB, proxies identity.ProxyConfig) *httptest.
 	return server
 }
 
-// Names that look like ours are refused, since the token would be wider than
-// what was asked for; other unknown names are ignored.
+// Misspellings of our fields are refused, because ignoring them would give a token for
+// more than was requested. Other unknown fields are ignored.
 func TestMisspeltFields(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, nil)
@@ -833,8 +833,8 @@ func TestListedOrigins(t *testing.T) {
 	}
 }
 
-// Pages of listed origins may send the headers of tracing, within bounds, and
-// not those in which proxies name their users.
+// Pages of listed origins may send a limited number of headers, such as those of tracing,
+// and none in which a proxy names its users.
 func TestPreflightsOfTracing(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, func(_ *api.Config, credentials *identity.Config) {
@@ -877,7 +877,7 @@ func TestPreflightsOfTracing(t *testing.T) {
 	}
 }
 
-// HEAD is as GET, without a body.
+// HEAD is like GET, without a body.
 func TestHead(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, nil)
@@ -916,8 +916,8 @@ func TestSpellingsOfAuthRequests(t *testing.T) {
 	}
 }
 
-// Routes of Liveblocks' API that usher does not have are said to be missing in
-// the shape that the SDK prints.
+// The 404 for routes of Liveblocks' API that usher does not have is in the shape that the
+// SDK prints.
 func TestMissingLiveblocksRoutes(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, nil)
@@ -941,8 +941,7 @@ func TestMissingLiveblocksRoutes(t *testing.T) {
 	}
 }
 
-// What the log has of a request: its client, origin and user, and one id in all
-// its lines.
+// The log has a request's client, origin and user, and one id in all its lines.
 func TestRequestLog(t *testing.T) {
 	t.Parallel()
 	s := newWeb(t, behindProxy)

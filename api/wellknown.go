@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// keySet serves GET /.well-known/jwks.json (RFC 7517). It needs no database:
-// tokens verify while Postgres is down.
+// keySet serves GET /.well-known/jwks.json (RFC 7517). It needs no database, so tokens
+// can be verified while Postgres is down.
 func (a *API) keySet(w http.ResponseWriter, r *http.Request) error {
 	header := w.Header()
 	header["Cache-Control"] = []string{"public, max-age=300"}
@@ -25,13 +25,13 @@ func (a *API) contract(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// serveCached answers with an ETag, or 304 to who has the body already.
+// serveCached answers with an ETag, or with 304 if the client already has the body.
 func (a *API) serveCached(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
 	sum := sha256.Sum256(body)
 	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 	header := w.Header()
 	header["Etag"] = []string{etag}
-	header.Del("Vary") // the same for every origin, and shared caches should know
+	header.Del("Vary") // the answer is the same for every origin, so shared caches can keep one copy
 	if r.Header.Get("If-None-Match") == etag {
 		w.WriteHeader(http.StatusNotModified)
 		return

@@ -160,7 +160,7 @@ test('an encrypted session is refused with an error that says what to do', async
   const ada = await newBrowser(jwt).signIn('ada@example.com');
   assert.match(`${ada.cookies}`, /authjs\.session-token=eyJ[^;]*\..*\..*\..*\./);
   const answer = await ada.ask();
-  assert.match(answer.reason, /Keep sessions in the application.s database \(Auth\.js: session\.strategy "database"\), or send a JWT of its own as a bearer token/);
+  assert.match(answer.reason, /Keep sessions in the application.s database \(Auth\.js: session\.strategy "database"\), or send a JWT that your application signs as a bearer token/);
   await refused(answer, 401, 'encrypted_cookie');
 
   // A large session is split into several cookies.
