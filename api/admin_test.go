@@ -417,7 +417,7 @@ func TestAdminBadInput(t *testing.T) {
 		{"members of nowhere", "GET", "/organizations/nowhere/members", ``, 404, "not_found", "nowhere"},
 		{"a member twice", "POST", "/organizations/acme/members", `{"userId":"ada"}`, 409, "already_exists", "member"},
 		{"an unknown user as a member", "POST", "/organizations/acme/members", `{"userId":"nobody-x"}`, 404, "not_found", "nobody-x"},
-		{"another tenant's user", "DELETE", "/organizations/acme/members/mallory", ``, 404, "not_found", `User "mallory" is no member of organization "acme".`},
+		{"another tenant's user", "DELETE", "/organizations/acme/members/mallory", ``, 404, "not_found", `User "mallory" is not a member of organization "acme".`},
 
 		{"no access", "POST", "/grants", `{` + grant + `}`, 422, "unprocessable_entity", "access is neither read nor full"},
 		{"another access", "POST", "/grants", `{` + grant + `,"access":"FULL"}`, 400, "bad_request", "access must be read or full"},
@@ -455,7 +455,7 @@ func TestAdminBadInput(t *testing.T) {
 		{"a bad environment", "POST", "/api-keys", `{` + key + `,"environment":"Live"}`, 422, "unprocessable_entity", "lower-case letters"},
 		{"a bad organization", "POST", "/api-keys", `{` + key + `,"organizations":[""]}`, 422, "unprocessable_entity", "organizations[0] must be an id"},
 		{"an end in the past", "POST", "/api-keys", `{` + key + `,"expiresAt":"2001-01-01T00:00:00Z"}`, 422, "unprocessable_entity", "in the future"},
-		{"no key", "POST", "/api-keys/nonsense/revoke", ``, 404, "not_found", "There is no live API key"},
+		{"no key", "POST", "/api-keys/nonsense/revoke", ``, 404, "not_found", "There is no active API key"},
 
 		{"limit 0", "GET", "/users?limit=0", ``, 400, "bad_request", "limit must be a number from 1 to 1000"},
 		{"limit 1001", "GET", "/users?limit=1001", ``, 400, "bad_request", "limit must be a number from 1 to 1000"},

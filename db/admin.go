@@ -165,7 +165,7 @@ func (db *DB) checkOwnDirectory(ctx context.Context, operation string) error {
 		var directory string
 		err := tx.QueryRow(ctx, statement("directory_in_force")).Scan(&directory)
 		if err == nil && directory != OwnDirectory {
-			return refuse(admin.ErrInvalid, "the directory is %s: users, organizations, groups, members and sessions are listed there", directory)
+			return refuse(admin.ErrInvalid, "the directory is %s: list users, organizations, groups, members and sessions there", directory)
 		}
 		return err
 	})

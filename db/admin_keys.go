@@ -23,7 +23,7 @@ func (db *DB) AddAdminKey(ctx context.Context, k admin.NewKey, actor admin.Actor
 			"expires_at": nullableTime(k.ExpiresAt), "created_by": actor,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuse(admin.ErrExists, "two live admin keys are called %q already: revoke one of them first", k.Name)
+			return refuse(admin.ErrExists, "two active admin keys are already named %q: revoke one of them first", k.Name)
 		}
 		if err != nil {
 			return err
@@ -45,7 +45,7 @@ func (db *DB) RevokeAdminKey(ctx context.Context, id string, actor admin.Actor) 
 	err = db.transactAs(ctx, actor, "revoke admin key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		revoked, err = queryRow[admin.Key](ctx, tx, statement("revoke_admin_key"), pgx.StrictNamedArgs{"id": id, "actor": actor})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuse(admin.ErrNotFound, "there is no live admin key %q: see usher adminkey list", id)
+			return refuse(admin.ErrNotFound, "there is no active admin key %q: see usher adminkey list", id)
 		}
 		if err != nil {
 			return err

@@ -18,7 +18,7 @@ func TestAdminKeys(t *testing.T) {
 	hash := sha256.Sum256([]byte("secret"))
 	key := admin.NewKey{ID: "abcdefghijkl", SecretHash: hash, Name: "ops", Role: admin.RoleAuditor, ExpiresAt: time.Now().Add(time.Hour)}
 
-	// Who takes the service over gains no key that outlives the incident.
+	// An attacker who takes the service over gets no key that stays valid afterwards.
 	const mayNot = "the role in the database URL may not do that"
 	if _, err := service.AddAdminKey(ctx, key, "t"); err == nil || !strings.Contains(err.Error(), mayNot) {
 		t.Errorf("AddAdminKey by the service: %v", err)
@@ -47,7 +47,7 @@ func TestAdminKeys(t *testing.T) {
 			t.Errorf("a second key of the name: %v", err)
 		}
 		if i == 1 {
-			wantError(t, err, admin.ErrExists, "two live admin keys")
+			wantError(t, err, admin.ErrExists, "two active admin keys are already named")
 		}
 	}
 	bad := key
@@ -65,7 +65,7 @@ func TestAdminKeys(t *testing.T) {
 	_, err = service.AdminKey(ctx, key.ID, hash)
 	wantError(t, err, admin.ErrKeyRevoked, "")
 	_, err = owner.RevokeAdminKey(ctx, key.ID, "t")
-	wantError(t, err, admin.ErrNotFound, "no live admin key")
+	wantError(t, err, admin.ErrNotFound, "no active admin key")
 	if all, err := service.AdminKeys(ctx, true); err != nil || len(all) != 2 {
 		t.Errorf("AdminKeys(all) = %+v, %v", all, err)
 	}

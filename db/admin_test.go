@@ -29,8 +29,8 @@ var (
 	everyone  = admin.Subject{Kind: admin.EveryoneKind}
 )
 
-// openURL is open for other roles than that of usher serve, which is all that
-// an administrator needs, signing keys aside.
+// openURL is open for other roles than that of usher serve. Administrators need
+// another role only for signing keys.
 func openURL(t *testing.T, url string) *db.DB {
 	t.Helper()
 	database, err := db.Open(secret.New(url))
@@ -42,7 +42,7 @@ func openURL(t *testing.T, url string) *db.DB {
 }
 
 // newTenant returns a database with users ada and bob, both members of
-// organization acme, and acme's group reviewers, whose member is ada.
+// organization acme, and with acme's group reviewers, of which ada is a member.
 func newTenant(t *testing.T) (*db.DB, *dbtest.DB) {
 	t.Helper()
 	pg := dbtest.New(t)
@@ -77,7 +77,7 @@ func room(subject admin.Subject, pattern string) admin.NewGrant {
 	return admin.NewGrant{Subject: subject, Kind: permissions.RoomKind, Pattern: pattern, Access: permissions.Full}
 }
 
-// wantError checks an error's sort and a part of its sentence.
+// wantError checks an error's sentinel and a part of its sentence.
 func wantError(t *testing.T, err, sort error, part string) {
 	t.Helper()
 	if !errors.Is(err, sort) {
@@ -93,7 +93,7 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn // the end of the test still drops the database
+	return conn // the database is dropped at the end of the test
 }
 
 // run runs SQL in a transaction.
@@ -104,8 +104,8 @@ func run(t *testing.T, tx pgx.Tx, sql string) {
 	}
 }
 
-// awaitBlocked returns when somebody in the database waits for a lock, and fails
-// the test where the call that should have ends instead.
+// awaitBlocked returns when a session waits for a lock. It fails the test if the
+// call that should wait ends instead.
 func awaitBlocked(t *testing.T, pg *dbtest.DB, ended <-chan error) {
 	t.Helper()
 	for blocked := false; !blocked; {
@@ -123,7 +123,7 @@ func awaitBlocked(t *testing.T, pg *dbtest.DB, ended <-chan error) {
 	}
 }
 
-// principalOf signs a user in and looks up what that session rests on.
+// principalOf signs a user in and looks up the session's principal.
 func principalOf(t *testing.T, database *db.DB, user string) *principal.Principal {
 	t.Helper()
 	token, _, err := database.AddSession(t.Context(), user, "", time.Hour, "t")
@@ -155,7 +155,7 @@ func TestAddUser(t *testing.T) {
 	if added.ID != "ada" || added.CreatedBy != actor || added.DisabledAt != nil || added.CreatedAt.Before(before.Add(-time.Minute)) {
 		t.Errorf("added = %+v", added)
 	}
-	bare, err := database.AddUser(t.Context(), "*", nil, actor) // no pattern: an id may be so
+	bare, err := database.AddUser(t.Context(), "*", nil, actor) // an id, not a pattern
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestAddUser(t *testing.T) {
 		_, err := database.AddUser(t.Context(), "grace", []byte(info), actor)
 		wantError(t, err, admin.ErrInvalid, "not a JSON object")
 	}
-	_, err = database.AddUser(t.Context(), "grace", []byte(`{"name":"\u0000"}`), actor) // JSON, but no jsonb
+	_, err = database.AddUser(t.Context(), "grace", []byte(`{"name":"\u0000"}`), actor) // valid JSON, but not valid jsonb
 	wantError(t, err, admin.ErrInvalid, "Postgres refuses the values")
 }
 
@@ -186,7 +186,7 @@ func TestIDs(t *testing.T) {
 	database := open(t, dbtest.New(t))
 	for _, c := range []struct {
 		name, id string
-		fault    string // empty: a good one
+		fault    string // empty: valid
 	}{
 		{"of one unit", "a", ""},
 		{"of 128 units", strings.Repeat("a", 128), ""},
@@ -211,7 +211,7 @@ func TestIDs(t *testing.T) {
 		_, _, confinedErr := database.AddGrant(t.Context(), confined, actor)
 		errs := []error{userErr, organizationErr, groupErr, grantErr, confinedErr}
 		if c.id == "" {
-			errs = errs[:4] // such a grant is not confined
+			errs = errs[:4] // such a grant cannot be confined
 		}
 		for i, err := range errs {
 			if c.fault != "" {
@@ -223,7 +223,7 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// The table itself refuses what usher would: somebody else may write to it.
+// The table itself refuses invalid ids, because others may write to it.
 func TestIDsInSQL(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -310,7 +310,7 @@ func TestDeletedUserLeavesNothing(t *testing.T) {
 	wantError(t, err, admin.ErrInvalid, "actor is empty")
 }
 
-// A grant may begin after the transaction that then deletes its user.
+// A grant may be added after the start of the transaction that deletes its user.
 func TestDeletionOfYoungerGrant(t *testing.T) {
 	t.Parallel()
 	database, pg := newTenant(t)
@@ -332,8 +332,8 @@ func TestDeletionOfYoungerGrant(t *testing.T) {
 	}
 }
 
-// A user who is being deleted gets no grant, no membership and no session: a
-// later user of that id would inherit it.
+// A user who is being deleted gets no grant, no membership and no session, because a
+// later user with the same id would inherit them.
 func TestAddWhileDeleting(t *testing.T) {
 	t.Parallel()
 	for name, add := range map[string]func(context.Context, *db.DB) error{
@@ -449,7 +449,7 @@ func TestMembers(t *testing.T) {
 		t.Errorf("Members = %+v, %v; want ada and bob", members, err)
 	}
 	_, err = database.AddMember(t.Context(), acme, "ada", actor)
-	wantError(t, err, admin.ErrExists, `user "ada" is a member of organization "acme" already`)
+	wantError(t, err, admin.ErrExists, `user "ada" is already a member of organization "acme"`)
 	_, err = database.AddMember(t.Context(), acme, "nobody", actor)
 	wantError(t, err, admin.ErrNotFound, `there is no user "nobody"`)
 	_, err = database.AddMember(t.Context(), admin.Subject{Kind: admin.OrganizationKind, ID: "nobody"}, "ada", actor)
@@ -466,14 +466,14 @@ func TestMembers(t *testing.T) {
 	wantError(t, err, admin.ErrInvalid, "everyone has no members")
 
 	_, err = database.RemoveMember(t.Context(), reviewers, "bob", actor)
-	wantError(t, err, admin.ErrNotFound, `user "bob" is no member of group "reviewers"`)
+	wantError(t, err, admin.ErrNotFound, `user "bob" is not a member of group "reviewers"`)
 	_, err = database.RemoveMember(t.Context(), everyone, "bob", actor)
 	wantError(t, err, admin.ErrInvalid, "everyone has no members")
 	groups, err := database.RemoveMember(t.Context(), acme, "bob", actor)
 	if err != nil || groups != 0 {
 		t.Errorf("RemoveMember = %d groups, %v", groups, err)
 	}
-	// Back again: a new row, beside the old one's history.
+	// A new membership has a new row, and the old row stays.
 	if _, err := database.AddMember(t.Context(), acme, "bob", actor); err != nil {
 		t.Error(err)
 	}
@@ -509,12 +509,12 @@ func TestLeavingAnOrganizationLeavesItsGroups(t *testing.T) {
 	if got := principalOf(t, database, "bob").MemberOf.Groups; len(got) != 2 {
 		t.Errorf("groups of who stayed = %v, want both", got)
 	}
-	// A guest of a group is no member to remove.
+	// A guest of a group is not a member of the organization.
 	if _, err := database.AddMember(t.Context(), reviewers, "ada", actor); err != nil {
 		t.Fatal(err)
 	}
 	_, err = database.RemoveMember(t.Context(), acme, "ada", actor)
-	wantError(t, err, admin.ErrNotFound, `user "ada" is no member of organization "acme"`)
+	wantError(t, err, admin.ErrNotFound, `user "ada" is not a member of organization "acme"`)
 	if got := principalOf(t, database, "ada").MemberOf.Groups; len(got) != 2 {
 		t.Errorf("groups after a refused removal = %v, want both", got)
 	}

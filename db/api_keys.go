@@ -26,7 +26,7 @@ func (db *DB) AddAPIKey(ctx context.Context, k admin.NewAPIKey, actor admin.Acto
 			"patterns": k.Patterns, "expires_at": nullableTime(k.ExpiresAt), "created_by": actor,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuse(admin.ErrExists, "two live keys are called %q already: revoke one of them first", k.Name)
+			return refuse(admin.ErrExists, "two active keys are already named %q: revoke one of them first", k.Name)
 		}
 		if err != nil {
 			return err
@@ -49,7 +49,7 @@ func (db *DB) RevokeAPIKey(ctx context.Context, id string, actor admin.Actor) (r
 	err = db.transactAs(ctx, actor, "revoke API key", func(ctx context.Context, tx pgx.Tx) (err error) {
 		revoked, err = queryRow[admin.APIKey](ctx, tx, statement("revoke_api_key"), pgx.StrictNamedArgs{"id": id, "actor": actor})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuse(admin.ErrNotFound, "there is no live API key %q: see usher apikey list", id)
+			return refuse(admin.ErrNotFound, "there is no active API key %q: see usher apikey list", id)
 		}
 		if err != nil {
 			return err

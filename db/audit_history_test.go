@@ -23,9 +23,9 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// The audit answers for any instant of a random history, and for now, what a
-// model says that replays it; and what the model says of now is what usher
-// issues.
+// For random times of a random history, and for now, the audit gives the same
+// answers as a model that replays the history. For now, the model also agrees with
+// the tokens that usher issues.
 func TestAuditOfARandomHistory(t *testing.T) {
 	t.Parallel()
 	changes, instants := 2_000, 500
@@ -73,12 +73,12 @@ func TestAuditOfARandomHistory(t *testing.T) {
 			}
 		}
 		if found < instants {
-			t.Errorf("the %d questions have %d answers in all: the history is too thin to tell", len(questions), found)
+			t.Errorf("the %d questions have only %d answers: the history is too small to test anything", len(questions), found)
 		}
 	})
 
 	t.Run("now", func(t *testing.T) {
-		// What is going to begin or to end does so before this.
+		// Every grant and key that starts or ends does so before this.
 		if _, err := pg.Pool.Exec(t.Context(), "SELECT pg_sleep_until($1)", history.settled); err != nil {
 			t.Fatal(err)
 		}
@@ -122,8 +122,8 @@ func TestAuditOfARandomHistory(t *testing.T) {
 	})
 }
 
-// ask returns the lines that answer each question, as an auditor gets them.
-// Each row begins with the question's number.
+// ask returns the lines of the answer to each question, asked as an auditor. Each
+// row begins with the number of its question.
 func ask(t *testing.T, auditor *pgxpool.Pool, sql string, args ...any) map[int][]string {
 	t.Helper()
 	rows, err := auditor.Query(t.Context(), sql, args...)
@@ -161,21 +161,21 @@ func ask(t *testing.T, auditor *pgxpool.Pool, sql string, args ...any) map[int][
 
 func line(parts ...string) string { return strings.Join(parts, "|") }
 
-// A change is one statement, in a transaction of its own, and what it does to
-// the model. It may fail: what is there already is not made twice.
+// A change is one statement in its own transaction, and its effect on the model. It
+// may fail, for example if the object already exists.
 type change struct {
 	sql   string
 	apply func(m *model, at time.Time, id int64)
 
 	at time.Time
-	id int64 // of the row that it made
+	id int64 // of the row that it added
 }
 
 // A model is the directory and the grants at one instant.
 type model struct {
 	users   map[string]bool   // enabled
 	orgs    map[string]bool   // exist
-	groups  map[string]string // of an organization, or of none
+	groups  map[string]string // the organization of each; may be empty
 	members map[membership]string
 	grants  map[int64]modelGrant
 	keys    map[string]modelKey
@@ -216,15 +216,15 @@ type randomHistory struct {
 	changes   []change
 	resources []permissions.Resource
 	moments   []moment
-	settled   time.Time // from then on, nothing changes any more
+	settled   time.Time // nothing changes after this
 }
 
-// A moment is one at which something changes, or begins or ends by itself; where
-// that is a grant, with what it names.
+// A moment is a time at which something changes, starts or expires. For a grant it
+// has the kind and the start of its pattern.
 type moment struct {
 	at      time.Time
 	kind    permissions.Kind // zero: no grant
-	literal string           // that the pattern begins with
+	literal string           // start of the pattern
 }
 
 // at replays the history up to an instant.
@@ -242,8 +242,8 @@ func (h *randomHistory) at(t time.Time) *model {
 	return m
 }
 
-// question picks an instant, and a resource to ask about: mostly a moment, or
-// right before one, and what changes then.
+// question picks a time and a resource to ask about: mostly a moment or the time
+// right before one, and a resource that changes then.
 func (h *randomHistory) question(random *rand.Rand) (time.Time, permissions.Resource) {
 	m := h.moments[random.IntN(len(h.moments))]
 	asked := h.resource(random)
@@ -282,7 +282,7 @@ func (m *model) sessions(user string) []string {
 	return sessions
 }
 
-// principal is what a token of one session would rest on.
+// principal is the principal of one session.
 func (m *model) principal(user, active string) *principal.Principal {
 	p := &principal.Principal{User: session.User{ID: user, Organization: active}, Known: true}
 	for member, org := range m.members {
@@ -309,7 +309,7 @@ func (m *model) principal(user, active string) *principal.Principal {
 		if counts && (g.organization == "" || g.organization == active) {
 			template, err := permissions.ParseTemplate(g.kind, g.pattern)
 			if err != nil {
-				continue // the database takes what usher does not: it gives nothing
+				continue // the database accepts patterns that usher does not: they give nothing
 			}
 			p.Grants = append(p.Grants, principal.Grant{
 				ID: g.id, SubjectKind: g.subject.Kind, SubjectID: g.subject.ID, Template: template, Access: g.access,
@@ -366,8 +366,8 @@ func (m *model) whoCan(asked permissions.Resource, access permissions.Access) []
 	return sorted(lines)
 }
 
-// keyServes reports whether a token can be had with a key, in a session of an
-// organization or, for "-", of any or none.
+// keyServes reports whether a key can get a token in a session of an organization,
+// or for "-" in any session.
 func (m *model) keyServes(k *modelKey, org string, asked permissions.Resource, access permissions.Access) bool {
 	named, has := org == "-", false
 	for user := range m.users {
@@ -389,10 +389,10 @@ func (m *model) whatCan(user string, forAll bool) []string {
 	return sorted(lines)
 }
 
-// sorted is nil for no lines, as what SQL answers is.
+// sorted returns nil for no lines, like the answers of SQL.
 func sorted(lines map[string]bool) []string { return slices.Sorted(maps.Keys(lines)) }
 
-// checkIssuing compares the model with what tokens of the user really rest on.
+// checkIssuing compares the model with the real principals of the user's sessions.
 func (m *model) checkIssuing(t *testing.T, directory *db.Directory, user string) {
 	t.Helper()
 	for _, active := range append(m.sessions(user), "nowhere") {
@@ -402,7 +402,7 @@ func (m *model) checkIssuing(t *testing.T, directory *db.Directory, user string)
 		}
 		if p.Err() != nil {
 			if active != "nowhere" {
-				t.Errorf("user %q in %q gets no token, in the model he does: %v", user, active, p.Err())
+				t.Errorf("user %q in %q gets no token, but gets one in the model: %v", user, active, p.Err())
 			}
 			continue
 		}
@@ -412,7 +412,7 @@ func (m *model) checkIssuing(t *testing.T, directory *db.Directory, user string)
 			got = append(got, line(rule.Pattern.Kind().String(), rule.Pattern.String(), rule.Access.String()))
 		}
 		rules, _ = m.principal(user, active).Rules()
-		if active == "nowhere" { // not a member: what is left needs no membership
+		if active == "nowhere" { // not a member: only grants that need no membership count
 			continue
 		}
 		for _, rule := range rules {
@@ -426,8 +426,8 @@ func (m *model) checkIssuing(t *testing.T, directory *db.Directory, user string)
 	}
 }
 
-// checkExplanation compares what explain says with the model: the result, the
-// grants that count, and that there is a reason for each.
+// checkExplanation compares the answer of why with the model: the result and the
+// grants that count. Each grant must have a reason.
 func (m *model) checkExplanation(t *testing.T, database *db.DB, user string, asked permissions.Resource) {
 	t.Helper()
 	access := permissions.None
@@ -445,24 +445,24 @@ func (m *model) checkExplanation(t *testing.T, database *db.DB, user string, ask
 	explained := map[int64]bool{}
 	for _, g := range got.Grants {
 		if explained[g.GrantID] {
-			t.Errorf("explain(%q, %s, %q) has grant %d twice", user, asked.Kind, asked.ID, g.GrantID)
+			t.Errorf("why(%q, %s, %q) has grant %d twice", user, asked.Kind, asked.ID, g.GrantID)
 		}
 		explained[g.GrantID] = true
 		if g.Counts != counting[g.GrantID] || g.Counts && !g.Matches || g.Why == "" {
-			t.Errorf("explain(%q, %s, %q) = %+v, want counts %t", user, asked.Kind, asked.ID, g, counting[g.GrantID])
+			t.Errorf("why(%q, %s, %q) = %+v, want counts %t", user, asked.Kind, asked.ID, g, counting[g.GrantID])
 		}
 	}
 	for id := range counting {
 		if !explained[id] {
-			t.Errorf("explain(%q, %s, %q) leaves out grant %d, which counts", user, asked.Kind, asked.ID, id)
+			t.Errorf("why(%q, %s, %q) leaves out grant %d, which counts", user, asked.Kind, asked.ID, id)
 		}
 	}
 	if got.Access != access.String() || got.Why == "" {
-		t.Errorf("explain(%q, %s, %q) = %s: %q, want %s", user, asked.Kind, asked.ID, got.Access, got.Why, access)
+		t.Errorf("why(%q, %s, %q) = %s: %q, want %s", user, asked.Kind, asked.ID, got.Access, got.Why, access)
 	}
 }
 
-// isForAll reports whether g is for everyone and the same for all.
+// isForAll reports whether g is for everyone and gives all users the same.
 func (g *modelGrant) isForAll() bool {
 	_, err := permissions.ParseTemplate(g.kind, g.pattern)
 	return g.subject.Kind == admin.EveryoneKind && err == nil && !strings.Contains(g.pattern, "{")
@@ -472,8 +472,8 @@ func (g *modelGrant) line(kind, id, pattern string) string {
 	return line(kind, id, g.access.String(), fmt.Sprint(g.id), g.subject.Kind, g.subject.ID, pattern, cmp.Or(g.organization, "-"))
 }
 
-// What a history is made of: ids that could be taken for another's, that do not
-// fit templates, and patterns that usher skips.
+// Values in a history: ids that are easy to confuse, ids that do not fit templates,
+// and patterns that usher skips.
 var (
 	userIDs      = []string{"ada", "bob", "acme", "a:b", "x*", "o'hara", "\U0001F600", "a_b"}
 	orgIDs       = []string{"acme", "globex", "a:b", "red"}
@@ -486,8 +486,8 @@ var (
 	storePatterns = []string{"*", "acme_*", "acme_1", "ada", "{organization}_*", "{user}_*", "{group}_{user}", "{user}_{organization}", "x:y"}
 )
 
-// play makes the changes on the database, as usher's own role would, and
-// returns them with their times. All go in one round trip.
+// play makes the changes in the database with usher's own role, and returns them with
+// their times. All are sent in one round trip.
 func play(t *testing.T, pg *dbtest.DB, random *rand.Rand, n int) *randomHistory {
 	t.Helper()
 	ctx := t.Context()
@@ -498,10 +498,10 @@ func play(t *testing.T, pg *dbtest.DB, random *rand.Rand, n int) *randomHistory 
 	for _, id := range orgIDs[:2] {
 		h.changes = append(h.changes, addOrganization(id))
 	}
-	for range 2 * n { // what is there cannot be made again, and what is not, not be ended
+	for range 2 * n { // more than n, because some changes fail
 		h.changes = append(h.changes, randomChange(random, len(h.changes)))
 	}
-	for range n / 5 { // so that at the end there is something
+	for range n / 5 { // so that something exists at the end
 		h.changes = append(h.changes, randomAddition(random, len(h.changes)))
 	}
 	conn, err := pgx.Connect(ctx, pg.ServiceURL)
@@ -519,7 +519,7 @@ func play(t *testing.T, pg *dbtest.DB, random *rand.Rand, n int) *randomHistory 
 	if _, err := conn.Exec(ctx, "INSERT INTO play SELECT n, sql FROM unnest($1::text[]) WITH ORDINALITY p (sql, n)", statements); err != nil {
 		t.Fatal(err)
 	}
-	// A statement's transaction ends with it, so that each has a time of its own.
+	// Each statement is its own transaction, so that each has its own time.
 	if _, err := conn.Exec(ctx, "SET synchronous_commit = off"); err != nil {
 		t.Fatal(err)
 	}
@@ -574,7 +574,7 @@ func play(t *testing.T, pg *dbtest.DB, random *rand.Rand, n int) *randomHistory 
 			}
 			delete(before, g.id)
 		}
-		for _, g := range before { // what is left has ended
+		for _, g := range before { // the remaining grants have ended
 			ofGrant = true
 			h.moments = append(h.moments, g.moment(c.at))
 		}
@@ -594,7 +594,7 @@ func play(t *testing.T, pg *dbtest.DB, random *rand.Rand, n int) *randomHistory 
 	return h
 }
 
-// randomResources are such as the patterns name, or nearly.
+// randomResources match the patterns, or almost match them.
 func randomResources(random *rand.Rand) []permissions.Resource {
 	var resources []permissions.Resource
 	add := func(kind permissions.Kind, patterns []string) {
@@ -617,7 +617,7 @@ func randomResources(random *rand.Rand) []permissions.Resource {
 
 func pick(random *rand.Rand, from []string) string { return from[random.IntN(len(from))] }
 
-// quoted is a literal of SQL, NULL for an empty text.
+// quoted returns an SQL literal, or NULL for an empty text.
 func quoted(text string) string {
 	if text == "" {
 		return "NULL"
@@ -640,8 +640,8 @@ func addOrganization(id string) change {
 	}
 }
 
-// randomChange is one that the service's role may make. Where it gives a time,
-// that is one which the database must not believe.
+// randomChange returns a change that the service's role may make. Any time in it is
+// wrong: the database must set its own.
 func randomChange(random *rand.Rand, n int) change {
 	user, org, group := pick(random, userIDs), pick(random, orgIDs), pick(random, groupIDs)
 	of := memberOf(random, org, group)
@@ -689,7 +689,7 @@ func randomChange(random *rand.Rand, n int) change {
 			apply: func(m *model, _ time.Time, _ int64) { delete(m.members, membership{user, of.Kind, of.ID}) },
 		}
 	case p < 27:
-		nth := random.IntN(3) // of the oldest that are left
+		nth := random.IntN(3) // of the oldest remaining
 		return change{
 			sql: fmt.Sprintf(`UPDATE usher.grants SET revoked_at = 'infinity', revoked_by = 't' WHERE revoked_at IS NULL
 				AND id = (SELECT id FROM usher.grants WHERE revoked_at IS NULL ORDER BY id OFFSET %d LIMIT 1) RETURNING id`, nth),
@@ -752,7 +752,7 @@ func (m *model) deleteGrants(to admin.Subject) {
 
 func keyID(n int) string { return fmt.Sprintf("%012d", n) }
 
-// longest bounds the time from a change to what it says will begin or end.
+// longest is the maximum time from a change to a start or an end that it sets.
 const longest = 200 * time.Millisecond
 
 func randomLife(random *rand.Rand) time.Duration {
@@ -776,7 +776,7 @@ func randomGrant(random *rand.Rand, user string, of admin.Subject, org string) c
 	if random.IntN(4) == 0 {
 		g.organization = org
 	}
-	var from, until time.Duration // from the change on
+	var from, until time.Duration // after the change
 	if random.IntN(6) == 0 {
 		from = time.Duration(random.Int64N(int64(2*longest)) - int64(longest)).Truncate(time.Microsecond)
 	}
@@ -791,7 +791,7 @@ func randomGrant(random *rand.Rand, user string, of admin.Subject, org string) c
 		untilSQL = interval(until)
 	}
 	return change{
-		// Only for what is there, as usher itself checks.
+		// Only for subjects that exist, as usher itself checks.
 		sql: fmt.Sprintf(`INSERT INTO usher.grants (subject_kind, subject_id, organization_id, resource_kind, pattern, access, valid_from, valid_until, created_by)
 			SELECT %[1]s, coalesce(%[2]s, ''), %[3]s, %[4]s, %[5]s, %[6]s, %[7]s, %[8]s, 't'
 			 WHERE CASE %[1]s WHEN 'user' THEN EXISTS (SELECT FROM usher.users WHERE id = %[2]s)

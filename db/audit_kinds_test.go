@@ -18,8 +18,8 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// manyOrganizations is a directory of organizations that each have a member, a
-// group, and a grant of each kind, which a token of the member used.
+// manyOrganizations adds organizations that each have a member, a group, and a grant
+// of each kind.
 func manyOrganizations(t *testing.T, pg *dbtest.DB, n int) {
 	t.Helper()
 	for _, sql := range []string{
@@ -43,9 +43,9 @@ func manyOrganizations(t *testing.T, pg *dbtest.DB, n int) {
 	exec(t, pg, "ANALYZE")
 }
 
-// Reports ask for all users at once what what_can says of each one. On data of
-// many organizations, each must see its own memberships.
-func TestReportsAgreeWithWhatEachUserCan(t *testing.T) {
+// Reports on all users agree with what_can of each user. With many organizations,
+// each user must get their own memberships.
+func TestReportsAgreeWithWhatCan(t *testing.T) {
 	t.Parallel()
 	const n = 40
 	pg := dbtest.New(t)
@@ -73,7 +73,7 @@ func TestReportsAgreeWithWhatEachUserCan(t *testing.T) {
 			t.Errorf("grant %d, %q, matches nothing, though it gives each organization's member something", r.GrantID, r.Pattern)
 		}
 	}
-	// The view of all, and each user alone.
+	// The view of all users agrees with what_can of each.
 	const all = `SELECT principal_id || ' ' || pattern || ' ' || grant_id FROM audit.access WHERE principal_kind = 'user' ORDER BY 1`
 	const each = `SELECT 'u' || i || ' ' || r.pattern || ' ' || r.grant_id FROM generate_series(1, 40) i
 		CROSS JOIN LATERAL audit.what_can('u' || i) r WHERE r.through_kind <> 'everyone' OR strpos(r.granted, '{') > 0 ORDER BY 1`
@@ -81,7 +81,7 @@ func TestReportsAgreeWithWhatEachUserCan(t *testing.T) {
 		t.Errorf("audit.access (-what_can +access):\n%s", diff)
 	}
 	if got := linesOf(t, pg, `SELECT i::text FROM generate_series(1, 40) i WHERE 8 <> (SELECT count(*) FROM audit.what_can('u' || i))`); len(got) > 0 {
-		t.Errorf("what_can of the users %v has not their 8 grants", got)
+		t.Errorf("what_can of the users %v does not have their 8 grants", got)
 	}
 }
 
@@ -98,8 +98,8 @@ func linesOf(t *testing.T, pg *dbtest.DB, sql string) []string {
 	return found
 }
 
-// A grant of a template is listed also for a user who is not of its subject any
-// more, or never was.
+// A grant with a template is also listed for a user who is no longer in its subject,
+// or never was.
 func TestWhyListsTemplatesOfOthers(t *testing.T) {
 	t.Parallel()
 	_, pg := newTenant(t)
@@ -133,13 +133,13 @@ func TestWhyListsTemplatesOfOthers(t *testing.T) {
 	}
 	exec(t, pg, `UPDATE usher.memberships SET ended_at = now(), ended_by = 't' WHERE user_id = 'ada' AND member_of_kind = 'group'`)
 	want[0] = "Grant 2 counts, as member of organization acme."
-	want[1] = "It is for group reviewers, of which the user is not a member."
+	want[1] = "It is for group reviewers, and the user is not a member."
 	if diff := cmp.Diff(want, why()); diff != "" {
 		t.Errorf("Why() of who has left (-want +got):\n%s", diff)
 	}
 }
 
-// Ids may hold braces, which patterns that were granted never do.
+// Ids may contain braces. Patterns of grants contain them only around placeholders.
 func TestIDsWithBraces(t *testing.T) {
 	t.Parallel()
 	_, pg := newTenant(t)
@@ -190,7 +190,7 @@ func TestIDsWithBraces(t *testing.T) {
 	}
 }
 
-// An API key is listed where a token can be had with it, and nowhere else.
+// An API key is listed if and only if it can get a token.
 func TestWhoCanOfAPIKeys(t *testing.T) {
 	t.Parallel()
 	_, pg := newTenant(t)
@@ -207,8 +207,8 @@ func TestWhoCanOfAPIKeys(t *testing.T) {
 		               ('identify', '{identify-user}', NULL, 'full')) k (n, r, o, a)`)
 	auditor := openURL(t, pg.AuditorURL)
 	for id, want := range map[string][]string{
-		"acme:1": {"acme", "any", "auth", "authacme"}, // the token of ada is full, beyond authread
-		"acme:2": {"acme", "any", "auth", "authread"}, // gus is of no organization
+		"acme:1": {"acme", "any", "auth", "authacme"}, // ada's token has full access, more than authread allows
+		"acme:2": {"acme", "any", "auth", "authread"}, // gus is in no organization
 		"acme:3": {"acme", "any"},
 	} {
 		found, err := auditor.WhoCan(t.Context(), permissions.Room(id), permissions.Read, admin.Page[audit.Opening]{})
@@ -232,8 +232,8 @@ func TestWhoCanOfAPIKeys(t *testing.T) {
 	}
 }
 
-// Usher's own role cannot record a token, or a denial, of another day.
-func TestDecisionsAreOfTheirTime(t *testing.T) {
+// usher's own role cannot record a token or a denial with a wrong time.
+func TestDecisionsHaveTheirTime(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	pg := dbtest.New(t)
@@ -263,8 +263,8 @@ func TestDecisionsAreOfTheirTime(t *testing.T) {
 	}
 }
 
-// A denial has the clock of its replica until it is written. Where that is wrong,
-// it gets the database's time; the same holds for a flood's row that waited.
+// A denial has the time of its replica's clock. If that is wrong, it gets the
+// database's time when it is written. So does a flood's row that waited.
 func TestDenialsGetTheDatabasesTime(t *testing.T) {
 	t.Parallel()
 	s := newSealed(t)
@@ -296,7 +296,7 @@ func TestDenialsGetTheDatabasesTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	if counted != 72 || off != 0 {
-		t.Errorf("%d denials, %d of another time; want 72, none", counted, off)
+		t.Errorf("%d denials, %d with another time; want 72, 0", counted, off)
 	}
 	s.seal(t)
 	if report := s.verify(t); report.Found != 0 {
@@ -304,7 +304,7 @@ func TestDenialsGetTheDatabasesTime(t *testing.T) {
 	}
 }
 
-// What is not known any more, or was not yet, is an error, and no empty answer.
+// Questions about times without data are errors, not empty answers.
 func TestUnknownTimes(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -312,7 +312,7 @@ func TestUnknownTimes(t *testing.T) {
 	auditor := openURL(t, pg.AuditorURL)
 	room := permissions.Room("acme:1")
 	_, err := auditor.WhoCould(ctx, room, time.Now().AddDate(-1, 0, 0), permissions.Read, admin.Page[audit.Opening]{})
-	wantError(t, err, admin.ErrInvalid, "The first time that is known is 20")
+	wantError(t, err, admin.ErrInvalid, "before usher's history begins. Give 20")
 	if _, err := auditor.Holders(ctx, room, time.Now(), admin.Page[admin.HolderPlace]{}); err != nil {
 		t.Errorf("Holders() of now: %v", err)
 	}
@@ -333,7 +333,7 @@ func TestUnknownTimes(t *testing.T) {
 		},
 	} {
 		wantError(t, ask(start.AddDate(0, -1, 0)), admin.ErrInvalid, "were pruned")
-		wantError(t, ask(start.Add(-time.Second)), admin.ErrInvalid, "from "+start.Add(time.Hour).Format("2006-01-02T15:04:05Z"))
+		wantError(t, ask(start.Add(-time.Second)), admin.ErrInvalid, "give "+start.Add(time.Hour).Format("2006-01-02T15:04:05Z"))
 		if time.Since(start) > 2*time.Hour {
 			if err := ask(start.Add(time.Hour)); err != nil {
 				t.Errorf("%s an hour into the month that is there: %v", name, err)
@@ -345,8 +345,8 @@ func TestUnknownTimes(t *testing.T) {
 	}
 }
 
-// Of permissions that a backend chose, holders takes the strongest reading, and
-// a token that opens nothing holds nothing.
+// If a backend chose the permissions, holders returns the most access that they can
+// mean. A token that opens nothing is not listed.
 func TestHoldersOfChosenPermissions(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)

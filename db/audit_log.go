@@ -20,11 +20,12 @@ import (
 )
 
 const (
-	// maxBatch bounds the rows of one group commit: enough that the writers
-	// keep up, few enough that a commit stays well below its deadline.
+	// maxBatch limits the rows of one group commit. It is large enough for the
+	// writers to keep up, and small enough for a commit to stay well below its
+	// deadline.
 	maxBatch = 256
-	// writers take turns: one gathers and encodes while Postgres works for the
-	// other. More of them would only make the batches smaller.
+	// writers take turns: one collects rows while Postgres works for the other. More
+	// writers would only make the batches smaller.
 	writers = 2
 	// maxGathering bounds how long a batch waits for rows.
 	maxGathering = 2 * time.Millisecond
@@ -43,13 +44,13 @@ type AuditLog struct {
 	replica string
 	queue   chan *pendingRow
 	stop    chan struct{} // closed by Close
-	stopped chan struct{} // closed when nothing is written any more
+	stopped chan struct{} // closed after the last write
 	batches prometheus.Histogram
 	failed  prometheus.Counter
 }
 
-// A pendingRow is one row as it will be written. It is encoded by its caller,
-// so that the writers only gather.
+// A pendingRow is one row as it will be written. Its caller encodes it, so that the
+// writers only collect rows.
 type pendingRow struct {
 	record   audit.Record
 	patterns string       // JSON, empty for null
@@ -82,7 +83,7 @@ func newPendingRow(d *audit.Decision, ip netip.Prefix, replica string, count int
 	return row, nil
 }
 
-// nonEmpty returns text, or nil where it is empty.
+// nonEmpty returns text, or nil if it is empty.
 func nonEmpty(text *string) *string {
 	if *text == "" {
 		return nil
@@ -149,7 +150,7 @@ func (a *AuditLog) Record(ctx context.Context, d *audit.Decision) error {
 	select {
 	case a.queue <- row:
 	default:
-		return fmt.Errorf("db: record decision: %w: %d rows wait already", principal.ErrUnavailable, maxWaiting)
+		return fmt.Errorf("db: record decision: %w: %d rows are already waiting", principal.ErrUnavailable, maxWaiting)
 	}
 	select {
 	case err := <-row.committed:
@@ -158,7 +159,7 @@ func (a *AuditLog) Record(ctx context.Context, d *audit.Decision) error {
 		return unavailable("record decision", ctx.Err())
 	case <-a.stopped:
 		select {
-		case err := <-row.committed: // it was among the last
+		case err := <-row.committed: // it was written before the log closed
 			return err
 		default:
 			return unavailable("record decision", errLogClosed)

@@ -97,8 +97,8 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// Every caller is told of its own row, however the rows were batched; one that
-// Postgres refuses for its data fails alone.
+// Every caller gets the result of its own row, however the rows were batched. A row
+// with data that Postgres refuses fails alone.
 func TestRecordManyAtOnce(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -133,8 +133,8 @@ func TestRecordManyAtOnce(t *testing.T) {
 	}
 }
 
-// A request that outlives the drain may come when the log is closing: its row is
-// written, or it is told that there is none.
+// A late request may come while the log closes. Its row is written, or it gets an
+// error.
 func TestRecordWhileClosing(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -170,8 +170,8 @@ func TestRecordWhileClosing(t *testing.T) {
 	}
 }
 
-// A row whose waiter has gone may still be written: the audit is a superset of
-// the tokens. A waiter never hangs on a database that does.
+// A row whose caller has gone may still be written: the audit is a superset of the
+// tokens. A caller never hangs, even if the database does.
 func TestRecordGivesUpWithItsContext(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -189,7 +189,7 @@ func TestRecordGivesUpWithItsContext(t *testing.T) {
 	if err := a.Record(ctx, issued("jti-1")); !errors.Is(err, principal.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Record() = %v, want %v", err, principal.ErrUnavailable)
 	}
-	// The writer's own deadline frees it, and the next row goes through.
+	// The writer gives up at its own deadline, and the next row is written.
 	if err := lock.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func recordAgain(t testing.TB, a *db.AuditLog, d *audit.Decision) (err error) {
 	return err
 }
 
-// A connection that dies in the middle fails its waiters, not the next ones.
+// If a connection is lost, the rows sent on it fail, and the next ones do not.
 func TestRecordSurvivesALostConnection(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -240,8 +240,8 @@ func TestMakePartitions(t *testing.T) {
 	}
 	last := time.Now().UTC().AddDate(0, 0, 1-time.Now().UTC().Day()).AddDate(0, 3, 0).Format("2006_01")
 	exec(t, pg, "DROP TABLE usher.decisions_"+last)
-	// An auditor's open query makes it give up for now; it must not queue up
-	// others behind itself, and never stop issuing.
+	// While an auditor's query is open, it gives up, to be tried again. It must not
+	// block others, and never stop issuing.
 	query, err := pg.Pool.Begin(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// SQL passes the same specification as Go.
+// SQL passes the same test vectors as Go.
 func TestVectorsInSQL(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../permissions/testdata/permissions.json")
@@ -46,7 +46,7 @@ func TestVectorsInSQL(t *testing.T) {
 		t.Fatal("a section of the vectors is empty")
 	}
 	pool := dbtest.New(t).Pool
-	// A NUL cannot be in a text of Postgres, and so in no id or pattern there.
+	// Text in Postgres cannot contain NUL, so no id or pattern does.
 	storable := func(text string) bool { return !strings.Contains(text, "\x00") }
 	check := func(want any, sql string, args ...any) {
 		t.Helper()
@@ -73,7 +73,7 @@ func TestVectorsInSQL(t *testing.T) {
 		}
 	}
 	for _, c := range vectors.Access {
-		patterns := map[string]permissions.Access{} // the strongest of each text, as in a token
+		patterns := map[string]permissions.Access{} // the strongest per pattern, as in a token
 		for _, g := range c.Grants {
 			access, err := permissions.ParseAccess(g[1])
 			if err != nil {
@@ -87,7 +87,7 @@ func TestVectorsInSQL(t *testing.T) {
 	}
 }
 
-// SQL expands templates as Go does, and reads the values back.
+// SQL expands templates like Go, and reads the values from the result.
 func TestTemplateVectorsInSQL(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../permissions/testdata/templates.json")
@@ -132,18 +132,18 @@ func TestTemplateVectorsInSQL(t *testing.T) {
 	}
 }
 
-// patternCase is one text in each role that it can have.
+// patternCase has a text for each argument.
 type patternCase struct {
 	kind                      permissions.Kind
 	pattern, other, id        string
 	user, organization, group string
 }
 
-// verdict is what one language says of a case.
+// verdict is the result of one language for a case.
 type verdict struct {
 	IsID, IsPattern, IsTemplate, Matches, Covers bool
 	Expanded                                     string // empty: nothing
-	TemplateNames                                bool   // filled in with the case's values, the template names the id
+	TemplateNames                                bool   // with the case's values, the template matches the id
 	Access                                       string
 }
 
@@ -176,8 +176,8 @@ func (c patternCase) inGo() verdict {
 	return v
 }
 
-// An id of a room that is none of a store has no access in a store: that is the
-// asker's to check, since the functions that match know no kinds.
+// The functions that match know no kinds, so the caller must check that an id is
+// valid for its kind.
 const verdictsSQL = `
 	SELECT audit.is_id(kind, id) AS is_id, audit.is_pattern(kind, pattern) AS is_pattern, audit.is_template(kind, pattern) AS is_template,
 	       audit.is_id(kind, id) AND audit.is_pattern(kind, pattern) AND audit.pattern_matches(pattern, id) AS matches,
@@ -194,7 +194,7 @@ const verdictsSQL = `
 	       WITH ORDINALITY AS c (kind, pattern, other, id, user_id, organization, group_id, n)
 	 ORDER BY n`
 
-// Go and SQL agree on whatever text stands for a pattern, an id or a value.
+// Go and SQL agree on random texts as patterns, ids and values.
 func TestPatternsInGoAndSQL(t *testing.T) {
 	t.Parallel()
 	n := 100_000
@@ -222,7 +222,7 @@ func TestPatternsInGoAndSQL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[verdict]int{} // without its texts: which outcomes the generator reaches
+	seen := map[verdict]int{} // without texts: the outcomes that the generator reaches
 	for i, c := range cases {
 		want := c.inGo()
 		if verdicts[i] != want {
@@ -238,7 +238,7 @@ func TestPatternsInGoAndSQL(t *testing.T) {
 	}
 }
 
-// textGenerator makes texts that are nearly patterns, and nearly match.
+// textGenerator makes texts that are, or almost are, valid patterns and match.
 type textGenerator struct{ *rand.Rand }
 
 var pieces = []string{
@@ -248,7 +248,7 @@ var pieces = []string{
 
 func (g textGenerator) pick(from []string) string { return from[g.IntN(len(from))] }
 
-// text is mostly short, and sometimes about as long as an id may be.
+// text is mostly short, and sometimes about as long as the limit for ids.
 func (g textGenerator) text(from []string) string {
 	var b strings.Builder
 	for range g.IntN(6) {
@@ -296,9 +296,9 @@ func (g textGenerator) patternCase() patternCase {
 		c.id = g.text(pieces)
 	case 1:
 		c.id = g.text(plain)
-	default: // what the pattern names, or nearly
+	default: // matches the pattern, or almost
 		pattern := c.pattern
-		if g.IntN(4) == 0 { // of two values, one is another's
+		if g.IntN(4) == 0 { // with another value
 			pattern = strings.Replace(pattern, g.pick([]string{"{user}", "{organization}", "{group}"}), value(), 1)
 		}
 		c.id = strings.NewReplacer("{user}", c.user, "{organization}", c.organization, "{group}", c.group, "*", g.text(plain)).Replace(pattern)

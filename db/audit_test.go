@@ -19,9 +19,9 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// An auditor finds every object and every column explained, and no function
-// that is for auditors is anybody else's. A definer could be led astray by the
-// caller's search_path.
+// Every object and column of the audit has a comment, and only auditors and usher may
+// use them. SECURITY DEFINER functions pin the search_path, so that callers cannot
+// change what they call.
 func TestAuditIsDocumentedAndClosed(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t).Pool
@@ -42,14 +42,14 @@ func TestAuditIsDocumentedAndClosed(t *testing.T) {
 			SELECT p.oid::regprocedure::text FROM pg_proc p
 			 WHERE p.pronamespace IN ('audit'::regnamespace, 'usher'::regnamespace) AND p.prosecdef
 			   AND NOT coalesce(p.proconfig, '{}') && ARRAY['search_path=pg_catalog, pg_temp']`},
-		{"is everybody's to call", `
+		{"can be called by everybody", `
 			SELECT p.oid::regprocedure::text FROM pg_proc p
 			 WHERE (p.pronamespace = 'audit'::regnamespace OR p.pronamespace = 'usher'::regnamespace AND p.prorettype <> 'trigger'::regtype)
 			   AND has_function_privilege('public', p.oid, 'EXECUTE')`},
-		{"is not the auditor's to call", `
+		{"cannot be called by auditors", `
 			SELECT p.oid::regprocedure::text FROM pg_proc p
 			 WHERE p.pronamespace = 'audit'::regnamespace AND NOT has_function_privilege('usher_auditor', p.oid, 'EXECUTE')`},
-		{"is not the service's to call", `
+		{"cannot be called by the service", `
 			SELECT p.oid::regprocedure::text FROM pg_proc p
 			 WHERE p.pronamespace = 'audit'::regnamespace AND NOT has_function_privilege('usher_service', p.oid, 'EXECUTE')`},
 		{"is open to everybody", `
@@ -70,7 +70,7 @@ func TestAuditIsDocumentedAndClosed(t *testing.T) {
 	}
 }
 
-// Auditors ask everything, and see nothing else.
+// Auditors can use all of schema audit, and nothing else.
 func TestAuditorsPrivileges(t *testing.T) {
 	t.Parallel()
 	_, pg := newTenant(t)
@@ -104,7 +104,7 @@ func TestAuditorsPrivileges(t *testing.T) {
 	}
 }
 
-// Nobody chooses when something happened, not even who owns the tables.
+// Nobody can choose the time of a change, not even the owner of the tables.
 func TestTimesAreTheDatabases(t *testing.T) {
 	t.Parallel()
 	_, pg := newTenant(t)
@@ -176,14 +176,14 @@ func TestAuditRefusesBadQuestions(t *testing.T) {
 	}
 }
 
-// Each grant says in a sentence why it counts or not.
+// A sentence says for each grant why it counts or does not.
 func TestWhy(t *testing.T) {
 	t.Parallel()
 	_, pg := newTenant(t)
 	exec(t, pg, `INSERT INTO usher.users (id, disabled_at, created_by) VALUES ('eve', now(), 't'), ('a:b', NULL, 't')`)
 	exec(t, pg, `INSERT INTO usher.organizations (id, created_by) VALUES ('globex', 't'), ('initech', 't')`)
 	exec(t, pg, `INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) VALUES ('ada', 'organization', 'globex', 't')`)
-	// The reason of a grant is what explain is to say of it.
+	// The reason of each grant is the sentence that why must return.
 	exec(t, pg, `
 		INSERT INTO usher.grants (subject_kind, subject_id, organization_id, resource_kind, pattern, access, valid_from, valid_until, reason, created_by) VALUES
 		('user', 'ada', NULL, 'room', 'acme:*', 'read', now(), NULL, 'It counts, for user ada.', 't'),
@@ -191,18 +191,18 @@ func TestWhy(t *testing.T) {
 		('user', 'ada', NULL, 'room', 'acme:2', 'full', now(), NULL, 'Its pattern does not match the id.', 't'),
 		('user', 'ada', NULL, 'room', 'acme:**', 'full', now(), NULL, 'Its pattern is not valid: it is skipped.', 't'),
 		('user', 'ada', NULL, 'room', '{organization}*', 'full', now(), NULL, 'Its pattern is not valid: it is skipped.', 't'),
-		('user', 'ada', NULL, 'room', 'ac*', 'full', '2100-01-01', NULL, 'It holds from 2100-01-01T00:00:00Z on.', 't'),
-		('user', 'ada', NULL, 'room', 'acm*', 'full', '2001-01-01', '2002-01-01', 'It was over at 2002-01-01T00:00:00Z.', 't'),
+		('user', 'ada', NULL, 'room', 'ac*', 'full', '2100-01-01', NULL, 'It starts at 2100-01-01T00:00:00Z.', 't'),
+		('user', 'ada', NULL, 'room', 'acm*', 'full', '2001-01-01', '2002-01-01', 'It ended at 2002-01-01T00:00:00Z.', 't'),
 		('user', 'bob', NULL, 'room', 'acme:1', 'full', now(), NULL, 'It is for user bob.', 't'),
 		('user', 'bob', NULL, 'room', 'acme:2', 'full', now(), NULL, NULL, 't'),
-		('organization', 'initech', NULL, 'room', '*', 'full', now(), NULL, 'It is for organization initech, of which the user is not a member.', 't'),
+		('organization', 'initech', NULL, 'room', '*', 'full', now(), NULL, 'It is for organization initech, and the user is not a member.', 't'),
 		('group', 'reviewers', NULL, 'room', 'acme:1', 'read', now(), NULL, 'It counts, as member of group reviewers.', 't'),
-		('group', 'reviewers', 'globex', 'room', 'acme:1', 'full', now(), NULL, 'It is confined to organization globex, and group reviewers is not of that one.', 't'),
-		('everyone', '', 'initech', 'room', 'acme:1', 'full', now(), NULL, 'It is confined to organization initech, of which the user is not a member.', 't'),
+		('group', 'reviewers', 'globex', 'room', 'acme:1', 'full', now(), NULL, 'It is confined to organization globex, and group reviewers does not belong to it.', 't'),
+		('everyone', '', 'initech', 'room', 'acme:1', 'full', now(), NULL, 'It is confined to organization initech, and the user is not a member.', 't'),
 		('everyone', '', NULL, 'room', '{organization}:*', 'read', now(), NULL, 'It counts, for everyone.', 't'),
 		('everyone', '', 'globex', 'room', '{organization}:1', 'full', now(), NULL,
-			'Its template matches the id for members of organization acme alone, where organization globex is active.', 't'),
-		('everyone', '', NULL, 'room', 'acme:{user}', 'read', now(), NULL, 'Its template matches the id for user 1 alone.', 't'),
+			'Its template matches the id only for members of organization acme, where organization globex is active.', 't'),
+		('everyone', '', NULL, 'room', 'acme:{user}', 'read', now(), NULL, 'Its template matches the id only for user 1.', 't'),
 		('everyone', '', NULL, 'store', '*', 'full', now(), NULL, NULL, 't')`)
 	exec(t, pg, `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, reason, created_by, revoked_by, revoke_reason, revoked_at)
 		VALUES ('user', 'ada', 'room', 'acme:1', 'full', 'It was revoked at TIME by t: left.', 't', 't', 'left', now())`)
@@ -276,7 +276,7 @@ func TestWhy(t *testing.T) {
 	}
 }
 
-// A token opens what it opens from its issuing up to its expiry.
+// A token opens its rooms and stores from its issue until its expiry.
 func TestHoldersAndTokensOf(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -384,7 +384,7 @@ func TestUnusedGrants(t *testing.T) {
 func TestRiskyGrants(t *testing.T) {
 	t.Parallel()
 	_, pg := newTenant(t)
-	// What the audit is to say of a grant is who made it.
+	// created_by of each grant is the reason that the audit must return.
 	exec(t, pg, `
 		INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, valid_from, valid_until, created_by) VALUES
 		('user', 'ada', 'room', '*', 'read', now(), NULL, 'everything'),
@@ -424,15 +424,15 @@ func TestRiskyGrants(t *testing.T) {
 	}
 }
 
-// Over an application's tables, what is asked of now reads those, and of the
-// past there is only what was issued.
+// With an application's directory, questions about now read the application's tables.
+// For the past, there are only the issued tokens.
 func TestAuditOfAnotherDirectory(t *testing.T) {
 	t.Parallel()
 	database, pg := newTenant(t)
 	addGrant(t, database, room(everyone, "{organization}:*"))
 	addGrant(t, database, room(ada, "acme:1"))
 	addGrant(t, database, room(everyone, "lobby"))
-	// Its columns have another collation than usher's ids.
+	// The columns have another collation than usher's ids.
 	exec(t, pg, `
 		CREATE SCHEMA app;
 		CREATE TABLE app.users (id text PRIMARY KEY, banned boolean NOT NULL);
@@ -471,7 +471,7 @@ func TestAuditOfAnotherDirectory(t *testing.T) {
 		t.Errorf("Holders(): %v", err)
 	}
 	_, err = auditor.WhoCould(ctx, permissions.Room("acme:1"), time.Now().Add(-time.Minute), permissions.Read, admin.Page[audit.Opening]{})
-	wantError(t, err, admin.ErrNoHistory, "better-auth, which keeps no history of them. audit.holders")
+	wantError(t, err, admin.ErrNoHistory, "better-auth, which keeps no history of users and members. Use audit.holders")
 	_, err = auditor.MembershipHistory(ctx, ada)
 	wantError(t, err, admin.ErrNoHistory, "audit.holders")
 	rows, err := connect(t, pg.AuditorURL).Query(ctx, "SELECT principal_id FROM audit.access WHERE principal_kind = 'user' ORDER BY 1")
@@ -519,9 +519,9 @@ func TestMembershipHistory(t *testing.T) {
 	}
 }
 
-// What holds begins at the very instant of its change, and what ends has ended
-// by then.
-func TestWhoCouldFromTheInstantOn(t *testing.T) {
+// A grant or membership counts exactly from the time of its change, and has ended
+// exactly at the time of its end.
+func TestWhoCouldAtTheExactTime(t *testing.T) {
 	t.Parallel()
 	database, pg := newTenant(t)
 	ctx := t.Context()

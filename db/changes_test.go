@@ -16,8 +16,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// Every change leaves a row in the transaction that makes it, under the name
-// of whoever made it, and a change that was refused leaves none.
+// Every change writes a row with its actor, in its own transaction. A refused change
+// writes none.
 func TestEveryChangeIsRecorded(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -65,7 +65,7 @@ func (d *Directory) upstreamID(c *principal.ProviderClaims, id string) string {
 func (d *Directory) principalOf(ctx context.Context, c *principal.ProviderClaims) (*principal.Principal, error) {
 	organization := nullable(c.Organization)
 	if organization == nil && c.Selective && !d.foreign.Load() {
-		organization = new(string) // confined to what no organization is called
+		organization = new(string) // confined to an id that no organization has
 	}
 	return d.await(ctx, &pendingLookUp{user: &c.UserID, organization: organization})
 }
@@ -146,7 +146,7 @@ func (d *Directory) changesOf(ctx context.Context, q querier, c *principal.Provi
 		{admin.OrganizationKind, organizations, c.OrganizationsLeftOut, c.Organizations != nil},
 		{admin.GroupKind, c.Groups, c.GroupsLeftOut, c.Groups != nil},
 	} {
-		for _, id := range of.claimed { // sorted: two who add the same do not lock each other out
+		for _, id := range of.claimed { // sorted, so that concurrent calls do not deadlock
 			if !slices.ContainsFunc(have, func(m membershipRow) bool { return m.MemberOfKind == of.kind && m.MemberOfID == id }) {
 				add = append(add, admin.Subject{Kind: of.kind, ID: id})
 			}
@@ -180,7 +180,7 @@ func (d *Directory) writeClaims(ctx context.Context, c *principal.ProviderClaims
 			return err
 		}
 		if disabled, err := writeUser(ctx, tx, c); err != nil || disabled {
-			return ignoreNoRows(err) // somebody has just deleted the user, or disabled
+			return ignoreNoRows(err) // the user was just deleted or disabled
 		}
 		add, end, err := d.changesOf(ctx, tx, c)
 		if err != nil {
@@ -193,7 +193,7 @@ func (d *Directory) writeClaims(ctx context.Context, c *principal.ProviderClaims
 		}
 		for _, of := range end {
 			if _, err := endMembership(ctx, tx, of, c.UserID, actorOf(c)); err != nil && !errors.Is(err, admin.ErrNotFound) {
-				return err // else it went with its organization
+				return err // otherwise it ended with the membership in its organization
 			}
 		}
 		return nil
@@ -203,7 +203,7 @@ func (d *Directory) writeClaims(ctx context.Context, c *principal.ProviderClaims
 // writeUser creates the user if new, stores the info, and keeps the user locked. It
 // reports whether the user is disabled.
 func writeUser(ctx context.Context, tx pgx.Tx, c *principal.ProviderClaims) (disabled bool, err error) {
-	var info []byte // null where there is none
+	var info []byte // null without one
 	if len(c.Info) > 0 {
 		if info, err = json.Marshal(c.Info); err != nil {
 			return false, err

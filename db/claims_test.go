@@ -20,7 +20,7 @@ import (
 
 const idp = "https://id.example.com"
 
-// sighted is a directory and what was written down in it.
+// sighted is a directory, and the last change that was read.
 type sighted struct {
 	*db.Directory
 	pg      *dbtest.DB
@@ -38,8 +38,8 @@ func newSighted(t *testing.T, sql string) *sighted {
 	return &sighted{directory, pg, 0}
 }
 
-// see looks the claims' user up, and returns the principal and the changes that
-// this made: action, target and actor.
+// see looks up the user of the claims. It returns the principal and the changes that
+// this made, each as action, target and actor.
 func (s *sighted) see(t *testing.T, c principal.ProviderClaims) (*principal.Principal, []string) {
 	t.Helper()
 	if c.Issuer == "" {
@@ -77,9 +77,9 @@ func patterns(p *principal.Principal) string {
 	return strings.Join(list, " ")
 }
 
-// Claims of which usher's own directory knows nothing are written down, once,
-// with the provider as their maker.
-func TestClaimsAreWrittenDown(t *testing.T) {
+// New claims are stored in usher's own directory once, with the provider as the
+// actor.
+func TestClaimsAreStored(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, `
 		INSERT INTO usher.organizations (id, created_by) VALUES ('acme', 'cli');
@@ -161,9 +161,9 @@ func sameJSON(t *testing.T, a, b string) bool {
 	return cmp.Equal(x, y)
 }
 
-// What others made is not the provider's to end, and a user that an operator disabled
-// stays out, whatever the claims say.
-func TestClaimsLeaveOthersWorkAlone(t *testing.T) {
+// A provider cannot end memberships that others added. A user who was
+// disabled by an operator stays disabled, whatever the claims say.
+func TestClaimsKeepMembershipsOfOthers(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, `
 		INSERT INTO usher.users (id, info, created_by) VALUES ('ada', '{"color": "red"}', 'cli'), ('eve', NULL, 'cli');
@@ -180,7 +180,7 @@ func TestClaimsLeaveOthersWorkAlone(t *testing.T) {
 	if !sameJSON(t, string(p.User.Info), `{"color": "red", "name": "Ada"}`) || !slices.Equal(p.MemberOf.Organizations, []string{"acme"}) || len(p.MemberOf.Groups) != 2 {
 		t.Errorf("info %s, member of %v", p.User.Info, p.MemberOf)
 	}
-	// Another provider does not end what this one made.
+	// A provider does not end memberships that another one added.
 	if _, changes := s.see(t, principal.ProviderClaims{Issuer: "https://other.example.com", UserID: "ada", Groups: []string{}}); changes != nil {
 		t.Errorf("another provider changed %v", changes)
 	}
@@ -188,13 +188,13 @@ func TestClaimsLeaveOthersWorkAlone(t *testing.T) {
 	if changes != nil || !p.Disabled {
 		t.Errorf("a disabled user: %v, disabled %t", changes, p.Disabled)
 	}
-	// Whoever leaves an organization leaves its groups.
+	// Leaving an organization ends the memberships in its groups.
 	s.see(t, principal.ProviderClaims{UserID: "bob", Organizations: []string{"acme"}, Groups: []string{"red"}})
 	_, changes = s.see(t, principal.ProviderClaims{UserID: "bob", Organizations: []string{}, Groups: []string{}})
 	if diff := cmp.Diff([]string{"member.remove acme by issuer " + idp}, changes); diff != "" {
 		t.Errorf("out of the organization (-want +got):\n%s", diff)
 	}
-	// A deleted user comes back at the next sight, and inherits nothing.
+	// A deleted user is added again by their next token, and inherits nothing.
 	exec(t, s.pg, `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by) VALUES ('user', 'bob', 'room', 'of-bob', 'full', 't')`)
 	if p, _ := s.see(t, principal.ProviderClaims{UserID: "bob"}); patterns(p) != "of-bob" {
 		t.Errorf("patterns %q", patterns(p))
@@ -209,8 +209,8 @@ func TestClaimsLeaveOthersWorkAlone(t *testing.T) {
 	}
 }
 
-// A provider that names the active organization alone makes members and cannot
-// end a membership: its tokens without one are for no organization.
+// A provider that names only the active organization adds memberships and cannot end
+// any. A token without an organization counts for no organization.
 func TestActiveOrganizationOnlyAdds(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by) VALUES
@@ -223,7 +223,7 @@ func TestActiveOrganizationOnlyAdds(t *testing.T) {
 		{"globex", "globex", "lobby {organization}:*", 2},
 		{"acme", "acme", "lobby of-acme {organization}:*", 0},
 		{"", "", "lobby {organization}:*", 0},
-		{"a\u0085b", "", "lobby {organization}:*", 0}, // no id of an organization
+		{"a\u0085b", "", "lobby {organization}:*", 0}, // not a valid id of an organization
 	} {
 		p, changes := s.see(t, principal.ProviderClaims{UserID: "ada", Organization: step.organization, Selective: true})
 		if p.User.Organization != step.listed || patterns(p) != step.patterns || len(changes) != step.changes {
@@ -235,8 +235,8 @@ func TestActiveOrganizationOnlyAdds(t *testing.T) {
 	}
 }
 
-// Over an application's directory claims are not written down: the active
-// organization counts where it is listed, and unknown users stay unknown.
+// Claims are not stored in an application's directory. The active organization counts
+// if the directory lists the membership, and unknown users stay unknown.
 func TestClaimsOverAnApplicationsDirectory(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, tenants+`; UPDATE usher.deployment SET directory = 'better-auth'`)
@@ -257,7 +257,7 @@ func TestClaimsOverAnApplicationsDirectory(t *testing.T) {
 	}
 }
 
-// A directory that is repointed while usher runs is not written to either.
+// Claims are not stored either if the directory changes while usher runs.
 func TestDirectoryRepointedMeanwhile(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, tenants)
@@ -268,9 +268,9 @@ func TestDirectoryRepointedMeanwhile(t *testing.T) {
 	}
 }
 
-// First sights of one user at the same time, on several replicas, all succeed
-// and make everything once.
-func TestConcurrentFirstSights(t *testing.T) {
+// Concurrent first tokens of a user on several replicas all succeed, and add
+// everything once.
+func TestConcurrentFirstTokens(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, ``)
 	replica, err := open(t, s.pg).Directory(t.Context())
@@ -299,7 +299,7 @@ func TestConcurrentFirstSights(t *testing.T) {
 	}
 }
 
-// Sessions of one name at two providers are two.
+// Sessions with the same id at two providers are different sessions.
 func TestUpstreamSessionIDs(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, ``)
@@ -316,8 +316,8 @@ func TestUpstreamSessionIDs(t *testing.T) {
 	}
 }
 
-// A token that was issued before one that was seen already writes nothing, whether
-// the newer one wrote or not: it would bring back what has ended.
+// A token that is older than an accepted one writes nothing, whether the newer one
+// wrote anything or not: it could bring back memberships that have ended.
 func TestOlderTokensWriteNothing(t *testing.T) {
 	t.Parallel()
 	start := time.Now().Truncate(time.Second)
@@ -413,8 +413,8 @@ func TestOlderTokensWriteNothing(t *testing.T) {
 	}
 }
 
-// Nor does an older token bring back a user who was deleted, or shows what a newer
-// one took away while both are on their way, on two replicas.
+// An older token does not bring back a deleted user. If an older and a newer token
+// come at the same time, on two replicas, the newer one decides.
 func TestOlderTokensAfterDeletionAndAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, ``)
@@ -460,7 +460,8 @@ func TestOlderTokensAfterDeletionAndAtOnce(t *testing.T) {
 	}
 }
 
-// What a list has beyond the number that is read is neither added nor ended.
+// If a list is longer than usher reads, memberships beyond the limit are neither added
+// nor ended.
 func TestLeftOutMembershipsStay(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, ``)

@@ -78,7 +78,7 @@ func BuiltInDirectory(name, schema string) (d DirectoryDefinition, reads []Direc
 func FileDirectory(file, text, schema string) (DirectoryDefinition, error) {
 	name := path.Base(file)
 	if len(text) > maxDirectorySQL || len(name) > maxDirectoryName || !utf8.ValidString(name) || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-		return DirectoryDefinition{}, refuse(admin.ErrInvalid, "%.100q is no SQL file of at most 1 MiB in UTF-8", file)
+		return DirectoryDefinition{}, refuse(admin.ErrInvalid, "%.100q is not an SQL file in UTF-8 of at most 1 MiB", file)
 	}
 	return inSchema("file:"+name, text, schema)
 }
@@ -94,7 +94,7 @@ func inSchema(name, text, schema string) (DirectoryDefinition, error) {
 }
 
 func refuseSchema(schema string) error {
-	return refuse(admin.ErrInvalid, "%.100q is no schema that usher can name: letters, digits, _ and -, as in public", schema)
+	return refuse(admin.ErrInvalid, "%.100q is not a schema name that usher accepts: use letters, digits, _ and -, as in public", schema)
 }
 
 // A directoryObject is one of the five objects that make up the directory.
@@ -210,7 +210,7 @@ func (d *DirectoryDefinition) define(ctx context.Context, tx pgx.Tx) error {
 		named := func(o directoryObject) bool { return o.Name == name }
 		was, is := slices.IndexFunc(before, named), slices.IndexFunc(after, named)
 		if is < 0 {
-			return d.refuse("it leaves no usher.%s with the arguments that usher gives it", name)
+			return d.refuse("after it, there is no usher.%s with the arguments that usher calls it with", name)
 		}
 		if was >= 0 && before[was].Version == after[is].Version {
 			return d.refuse("it does not define usher.%s: CREATE OR REPLACE all of %s", name, strings.Join(slices.Sorted(maps.Keys(directoryColumns)), ", "))
@@ -232,17 +232,17 @@ func (d *DirectoryDefinition) fault(o *directoryObject, columns string) string {
 	case o.Columns != columns:
 		return "returns " + o.Columns + ", not " + columns
 	case !o.Privileges:
-		return "lost its privileges: CREATE OR REPLACE keeps them, DROP and CREATE do not; nobody but usher_service may use it"
+		return "has other privileges: use CREATE OR REPLACE, which keeps them, instead of DROP and CREATE; only usher_service may use it"
 	case !o.IsFunction:
 		return ""
 	case !o.Stable:
 		return "is VOLATILE: declare it STABLE"
 	case o.Rows < 1 || o.Rows > most:
-		return fmt.Sprintf("is declared to return some %d rows, for which Postgres would plan: say ROWS %d", o.Rows, min(most, 10))
+		return fmt.Sprintf("is declared with ROWS %d, which misleads Postgres' planner: declare ROWS %d", o.Rows, min(most, 10))
 	case d.Name == OwnDirectory: // plain SQL over tables that the service may read
 		return ""
 	case !o.Definer:
-		return "is not SECURITY DEFINER: usher's service must not need to read the application's tables"
+		return "is not SECURITY DEFINER: declare it so, because usher's service must not read the application's tables"
 	case o.SearchPath != ownPath && o.SearchPath != `""`:
 		return "runs with its owner's rights, so declare it with SET search_path = " + ownPath + ", and name the schema of every table"
 	}
@@ -282,12 +282,12 @@ func (d *DirectoryDefinition) check(ctx context.Context, tx pgx.Tx) error {
 			return d.failed(err)
 		}
 		if !agrees.UserAgrees {
-			return d.refuse("of user %.64q usher.directory_user does not return the one row that usher.directory_users has", id)
+			return d.refuse("for user %.64q, usher.directory_user does not return the one row that usher.directory_users has", id)
 		}
 		if !agrees.MembershipsAgree {
-			return d.refuse("of user %.64q usher.directory_memberships returns other rows than usher.directory_members", id)
+			return d.refuse("for user %.64q, usher.directory_memberships returns other rows than usher.directory_members", id)
 		}
-		// Other spellings, which a column of another type or collation may take.
+		// Other spellings, which a column of another type or collation may treat as the same.
 		texts = append(texts, " "+id, id+" ", "0"+id, "+"+id, strings.ToUpper(id), strings.ToLower(id), "{"+id+"}")
 	}
 	for _, text := range texts {
@@ -304,7 +304,7 @@ func (d *DirectoryDefinition) checkNobody(ctx context.Context, tx pgx.Tx, text s
 		var rows int64
 		err := tx.QueryRow(ctx, statement("directory_rows"), pgx.StrictNamedArgs{"function": function, "text": text}).Scan(&rows)
 		if err != nil {
-			return d.refuse("usher.%s(%.64q) fails, where what is malformed must be no row: %s", function, text, message(err))
+			return d.refuse("usher.%s(%.64q) fails: return no row for a malformed text: %s", function, text, message(err))
 		}
 		if rows == 0 {
 			continue
@@ -316,7 +316,7 @@ func (d *DirectoryDefinition) checkNobody(ctx context.Context, tx pgx.Tx, text s
 			}
 		}
 		if !listed {
-			return d.refuse("usher.%s(%.64q) returns a row, and there is nobody of that very id: compare byte by byte", function, text)
+			return d.refuse("usher.%s(%.64q) returns a row, and nobody has exactly this id: compare byte by byte", function, text)
 		}
 	}
 	return nil
@@ -326,7 +326,8 @@ func (d *DirectoryDefinition) checkNobody(ctx context.Context, tx pgx.Tx, text s
 // statistics, because the plans inside a function are not visible: a table that is
 // scanned although scans are disabled has no index for the look-up.
 func (d *DirectoryDefinition) checkScans(ctx context.Context, tx pgx.Tx, ids []string) error {
-	// Of an index alone Postgres may read all, too: that would not be counted.
+	// Postgres may also read all of an index without its table, which the statistics
+	// would not count.
 	scans := []string{"enable_seqscan", "enable_indexonlyscan"}
 	for _, scan := range scans {
 		if err := setLocal(ctx, tx, scan, "off"); err != nil {
@@ -407,7 +408,7 @@ func lockLookUps(ctx context.Context, tx pgx.Tx) error {
 	}
 	_, err := tx.Exec(ctx, statement("lock_look_ups"))
 	if hasCode(err, lockNotAvailable) {
-		return refuse(admin.ErrInUse, "a long query reads usher.grants, and changing the directory now would hold up every request behind it: try again when it has ended")
+		return refuse(admin.ErrInUse, "a long query reads usher.grants, and every request would wait for it: try again when it has ended")
 	}
 	return err
 }
@@ -451,11 +452,11 @@ type grantHolders struct {
 func (h *grantHolders) warnings(before, now string) (warnings []string) {
 	if n := len(h.Gone); n > 0 {
 		warnings = append(warnings, fmt.Sprintf("users who have grants and are not listed by this directory: %d of %d; "+
-			"usher directory sweep shows them, and revokes their grants if you say so", n, h.Holders))
+			"usher directory sweep lists them, and revokes their grants with --revoke", n, h.Holders))
 	}
 	if same := h.Holders - int64(len(h.Gone)); before != now && same > 0 {
-		warnings = append(warnings, fmt.Sprintf("users who have grants from before, and are listed by this directory: %d; "+
-			"the grants now hold for whoever has those ids here: revoke them if these are other people", same))
+		warnings = append(warnings, fmt.Sprintf("users who already have grants, and are listed by this directory: %d; "+
+			"the grants now count for whoever has those ids here: revoke them if these are other people", same))
 	}
 	return warnings
 }
@@ -501,8 +502,8 @@ func (db *DB) Sweep(ctx context.Context, actor admin.Actor) (revoked []admin.Gra
 			return err
 		}
 		if n := int64(len(holders.Gone)); n > max(1, holders.Holders/10) {
-			return refuse(admin.ErrInUse, "directory %s does not list %d of the %d users who have grants, too many to take for deletions: "+
-				"nothing is revoked until usher directory sweep is told to", directory, n, holders.Holders)
+			return refuse(admin.ErrInUse, "directory %s does not list %d of the %d users who have grants, too many to be deletions: "+
+				"nothing was revoked. If they are deletions, run usher directory sweep --revoke", directory, n, holders.Holders)
 		}
 		revoked, err = holders.revoke(ctx, tx, actor)
 		return err

@@ -21,7 +21,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// application makes the tables of testdata/NAME.sql beside usher's.
+// application creates the tables of testdata/NAME.sql beside usher's.
 func application(t testing.TB, name string) *dbtest.DB {
 	t.Helper()
 	pg := dbtest.New(t)
@@ -35,7 +35,7 @@ func application(t testing.TB, name string) *dbtest.DB {
 
 const sessionTokenIndex = `CREATE UNIQUE INDEX ON sessions ("sessionToken")`
 
-// builtIn returns a directory that comes with usher, for the tables that are there.
+// builtIn returns a directory that comes with usher, for the present tables.
 func builtIn(t *testing.T, pg *dbtest.DB, name string) db.DirectoryDefinition {
 	t.Helper()
 	d, _, err := openURL(t, pg.URL).PresetDirectory(t.Context(), db.Preset{Name: name, Schema: "public"})
@@ -92,7 +92,7 @@ func TestBetterAuthDirectory(t *testing.T) {
 	for token, want := range map[string]struct{ organization, patterns string }{
 		"ada-free":    {"", "of-org1 of-team1 own"},
 		"ada-in-org1": {"org1", "of-org1 of-team1 own"},
-		"ada-in-org2": {"", "own"}, // she is no member
+		"ada-in-org2": {"", "own"}, // she is not a member
 	} {
 		p, err := lookUp(t, pg, token)
 		if err != nil {
@@ -126,7 +126,7 @@ func TestBetterAuthDirectory(t *testing.T) {
 			t.Errorf("%s: %v, want %v", token, err, want)
 		}
 	}
-	// The audit asks the same directory.
+	// The audit reads the same directory.
 	var who string
 	err := connect(t, pg.AuditorURL).QueryRow(t.Context(), `SELECT string_agg(principal_id || ' by ' || through_kind, ', ' ORDER BY principal_id, through_kind DESC)
 		FROM (SELECT * FROM audit.who_can('room', 'of-org1') UNION ALL SELECT * FROM audit.who_can('room', 'of-team1')
@@ -134,7 +134,7 @@ func TestBetterAuthDirectory(t *testing.T) {
 	if want := "Ada1 by organization, Ada1 by group"; err != nil || who != want { // bob is banned
 		t.Errorf("who can: %s, %v, want %s", who, err, want)
 	}
-	// What the application does holds at the next look-up.
+	// The next look-up has the application's changes.
 	exec(t, pg, `DELETE FROM session WHERE token = 'ada-free'`)
 	if _, err := lookUp(t, pg, "ada-free"); !errors.Is(err, principal.ErrSessionUnknown) {
 		t.Errorf("after signing out: %v", err)
@@ -149,8 +149,8 @@ func TestBetterAuthDirectory(t *testing.T) {
 	}
 }
 
-// Without plugins there are no organizations, and nobody is banned. Ids are of
-// the type that the application chose.
+// Without plugins there are no organizations, and nobody is banned. Ids may have any
+// type that the application chose.
 func TestBetterAuthDirectoryWithoutPlugins(t *testing.T) {
 	t.Parallel()
 	for idType, ids := range map[string]struct{ ada, aliases string }{
@@ -211,7 +211,7 @@ func TestAuthJSDirectory(t *testing.T) {
 	}
 }
 
-// The service calls the directory and reads nothing behind it.
+// The service can call the directory, and cannot read the tables behind it.
 func TestServiceCannotReadTheApplication(t *testing.T) {
 	t.Parallel()
 	pg := application(t, "better-auth")
@@ -233,7 +233,7 @@ func TestServiceCannotReadTheApplication(t *testing.T) {
 			t.Errorf("usher_auditor may %s", sql)
 		}
 	}
-	// The views are the audit's, which reads them as their owner.
+	// Only the audit uses the views, and reads them as their owner.
 	exec(t, pg, `CREATE VIEW audit.test AS SELECT u.id, m.id AS member_of FROM usher.directory_users u LEFT JOIN usher.directory_members m ON m.user_id = u.id;
 		GRANT SELECT ON audit.test TO usher_auditor`)
 	var listed string
@@ -243,7 +243,7 @@ func TestServiceCannotReadTheApplication(t *testing.T) {
 	}
 }
 
-// usher's own directory comes back as the migrations made it.
+// usher's own directory can be restored exactly as the migrations create it.
 func TestBackToOwnDirectory(t *testing.T) {
 	t.Parallel()
 	pg := application(t, "better-auth")
@@ -276,7 +276,7 @@ func TestBackToOwnDirectory(t *testing.T) {
 	if describe() == migrated || inForce(t, pg).Name != db.BetterAuthDirectory {
 		t.Error("better-auth is not in force")
 	}
-	// What is shown can be put in force as it is.
+	// The printed definition can be used unchanged.
 	use(t, pg, db.DirectoryDefinition{Name: "file:shown.sql", SQL: inForce(t, pg).SQL})
 	use(t, pg, builtIn(t, pg, db.OwnDirectory))
 	if diff := cmp.Diff(migrated, describe()); diff != "" {
@@ -285,7 +285,7 @@ func TestBackToOwnDirectory(t *testing.T) {
 	if diff := cmp.Diff(before, inForce(t, pg)); diff != "" {
 		t.Errorf("in force (-want +got):\n%s", diff)
 	}
-	// One row a change, with the hash of its SQL.
+	// One row per change, with the hash of its SQL.
 	var recorded string
 	err := pg.Pool.QueryRow(t.Context(), `SELECT string_agg(actor || ' ' || target || ' from ' || (details ->> 'before') || ' ' || length(details ->> 'sqlSha256'), E'\n' ORDER BY id)
 		FROM audit.changes WHERE action = 'directory.use'`).Scan(&recorded)
@@ -295,7 +295,7 @@ func TestBackToOwnDirectory(t *testing.T) {
 	}
 }
 
-// goodDirectory works, over the table of newPeople.
+// goodDirectory is a valid definition for the table of newPeople.
 const goodDirectory = `
 CREATE OR REPLACE FUNCTION usher.directory_session(token text) RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
@@ -356,14 +356,14 @@ func TestUseDirectoryRefuses(t *testing.T) {
 				strings.NewReplacer("disabled boolean", "disabled text", "NULL::jsonb, false FROM", "NULL::jsonb, 'no' FROM").Replace(goodDirectory),
 			"usher.directory_user returns TABLE(info jsonb, disabled text), not TABLE(info jsonb, disabled boolean)",
 		},
-		"DROP, which loses REVOKE":   {"", "DROP FUNCTION usher.directory_user(text);" + goodDirectory, "usher.directory_user lost its privileges"},
-		"DROP alone":                 {"", goodDirectory + "DROP FUNCTION usher.directory_user(text)", "leaves no usher.directory_user"},
-		"GRANT to PUBLIC":            {"", goodDirectory + "GRANT EXECUTE ON FUNCTION usher.directory_user TO PUBLIC", "usher.directory_user lost its privileges"},
+		"DROP, which loses REVOKE":   {"", "DROP FUNCTION usher.directory_user(text);" + goodDirectory, "usher.directory_user has other privileges"},
+		"DROP alone":                 {"", goodDirectory + "DROP FUNCTION usher.directory_user(text)", "there is no usher.directory_user with the arguments"},
+		"GRANT to PUBLIC":            {"", goodDirectory + "GRANT EXECUTE ON FUNCTION usher.directory_user TO PUBLIC", "usher.directory_user has other privileges"},
 		"another view":               {"", swap(`NULL::jsonb AS info, false AS disabled FROM public.people;`, `'x' AS info, false AS disabled FROM public.people;`), "cannot change data type of view column"},
 		"one more column":            {"", swap(`false AS disabled FROM public.people;`, `false AS disabled, token FROM public.people;`), "usher.directory_users returns id text, info jsonb, disabled boolean, token text"},
 		"VOLATILE":                   {"", swap("STABLE", "VOLATILE"), "is VOLATILE: declare it STABLE"},
-		"a thousand rows":            {"", swap("ROWS 1 ", ""), "is declared to return some 1000 rows"},
-		"too many memberships":       {"", swap("ROWS 5", "ROWS 101"), "say ROWS 10"},
+		"a thousand rows":            {"", swap("ROWS 1 ", ""), "is declared with ROWS 1000"},
+		"too many memberships":       {"", swap("ROWS 5", "ROWS 101"), "declare ROWS 10"},
 		"the caller's rights":        {"", swap("SECURITY DEFINER", ""), "is not SECURITY DEFINER"},
 		"no search_path":             {"", swap("SET search_path = ''", ""), "declare it with SET search_path = pg_catalog, pg_temp"},
 		"an open search_path":        {"", swap("SET search_path = ''", "SET search_path = pg_catalog, public"), "declare it with SET search_path"},
@@ -385,11 +385,11 @@ func TestUseDirectoryRefuses(t *testing.T) {
 		"everybody for nobody":        {"", swap("p.id = directory_user.id", "p.id = 'p1'"), "usher.directory_user"},
 		"an id in another case": {
 			"CREATE INDEX ON people (upper(id))",
-			swap("p.id = directory_user.id", "upper(p.id) = upper(directory_user.id)"), `usher.directory_user("P1") returns a row, and there is nobody of that very id`,
+			swap("p.id = directory_user.id", "upper(p.id) = upper(directory_user.id)"), `usher.directory_user("P1") returns a row, and nobody has exactly this id`,
 		},
 		"a view that says otherwise":      {"", swap("NULL::jsonb, false FROM", "NULL::jsonb, true FROM"), "usher.directory_user does not return the one row"},
 		"memberships that the view lacks": {"", swap("SELECT 'organization', p.team, p.team", "SELECT 'group', p.team, p.team"), "usher.directory_memberships returns other rows"},
-		"an info that is no object":       {"", strings.ReplaceAll(goodDirectory, "NULL::jsonb", `'"x"'::jsonb`), "info that is no JSON object"},
+		"an info that is not an object":   {"", strings.ReplaceAll(goodDirectory, "NULL::jsonb", `'"x"'::jsonb`), "info that is not a JSON object"},
 		"an unknown kind":                 {"", strings.ReplaceAll(goodDirectory, "'organization'", `'team'`), "neither organization nor group"},
 		"an organization of another":      {"", strings.Replace(goodDirectory, `team COLLATE "C" AS organization_id`, `'x' COLLATE "C" AS organization_id`, 1), "organization_id is not its own id"},
 		"a member of nothing":             {"UPDATE people SET team = NULL", goodDirectory, "an id or user_id that is null"},
@@ -430,11 +430,11 @@ func TestDirectoryDefinitions(t *testing.T) {
 	}
 	for _, schema := range []string{"", "a b", `"`, "a.b", "a'b", "$$", "%s", "{schema}", "1a", strings.Repeat("x", 64)} {
 		_, _, err := db.BuiltInDirectory(db.AuthJSDirectory, schema)
-		wantError(t, err, admin.ErrInvalid, "is no schema that usher can name")
+		wantError(t, err, admin.ErrInvalid, "is not a schema name that usher accepts")
 	}
 	for _, text := range []string{"a\x00b", "\xff", strings.Repeat(" ", 1<<20+1)} {
 		_, err := db.FileDirectory("x.sql", text, "public")
-		wantError(t, err, admin.ErrInvalid, `"x.sql" is no SQL file`)
+		wantError(t, err, admin.ErrInvalid, `"x.sql" is not an SQL file`)
 	}
 	d, err := db.FileDirectory("/somewhere/mine.sql", "SELECT {schema}.x", "App")
 	if want := (db.DirectoryDefinition{Name: "file:mine.sql", SQL: `SELECT "App".x`}); err != nil || d != want {
@@ -442,10 +442,10 @@ func TestDirectoryDefinitions(t *testing.T) {
 	}
 }
 
-// A service goes on, and each answer is of one directory: in both, session "s" is
-// of a user who is "old" in the one and "new" in the other, in everything that is
-// asked. The first function takes its time, and then has Postgres see what has
-// changed meanwhile, as reading a table does.
+// While the directory changes, look-ups continue, and each uses only one directory. In
+// both directories, session "s" belongs to a user; all values are "old" in one and
+// "new" in the other. The first function is slow, and then makes Postgres see changes
+// made meanwhile, as reading a table does.
 func TestUseDirectoryWhileLookingUp(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -511,7 +511,7 @@ CREATE OR REPLACE VIEW usher.directory_members AS SELECT 'VERSION' COLLATE "C" A
 	}
 }
 
-// usher's own SQL is inlined into the plan that each connection keeps; the
+// usher's own SQL is inlined into the plan that each connection caches. The
 // application's is not.
 func TestPreparedLookUpsSurvive(t *testing.T) {
 	t.Parallel()
@@ -529,7 +529,7 @@ func TestPreparedLookUpsSurvive(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask := func(token secret.Text) error {
-		// Postgres plans a prepared statement for good at its sixth call.
+		// Postgres may switch to a permanent generic plan at the sixth call.
 		for range 10 {
 			if _, err := directory.PrincipalBySession(t.Context(), token); err != nil {
 				return err
@@ -552,8 +552,8 @@ func TestPreparedLookUpsSurvive(t *testing.T) {
 	}
 }
 
-// Whoever reads the grants for long holds the change up, not the requests.
-func TestUseDirectoryGivesWay(t *testing.T) {
+// A long query on the grants delays a change of the directory, not the requests.
+func TestUseDirectoryDoesNotBlockRequests(t *testing.T) {
 	t.Parallel()
 	pg := newPeople(t)
 	before := inForce(t, pg)
@@ -608,11 +608,11 @@ func TestForeignDirectoryIsNotChangedHere(t *testing.T) {
 		"EndSessions": func() error { _, err := service.EndSessions(ctx, "Ada1", actor); return err },
 	} {
 		err := change()
-		if !errors.Is(err, admin.ErrInvalid) || !strings.HasPrefix(err.Error(), "the directory is better-auth: users, organizations, groups, members and sessions are ") {
+		if !errors.Is(err, admin.ErrInvalid) || !strings.HasPrefix(err.Error(), "the directory is better-auth: ") || !strings.HasSuffix(err.Error(), " users, organizations, groups, members and sessions there") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// Grants are usher's.
+	// Grants are in usher's tables, so they can be changed.
 	for subject, want := range map[admin.Subject]string{
 		{Kind: admin.UserKind, ID: "Ada1"}:         "",
 		{Kind: admin.OrganizationKind, ID: "org1"}: "",
@@ -626,7 +626,7 @@ func TestForeignDirectoryIsNotChangedHere(t *testing.T) {
 			t.Errorf("grant to %s: %q, %v, want %q", subject, got, err, want)
 		}
 	}
-	_, _, err := service.AddGrant(ctx, room(ada, "r:*"), actor) // of usher's own tables
+	_, _, err := service.AddGrant(ctx, room(ada, "r:*"), actor) // only in usher's own tables
 	wantError(t, err, admin.ErrNotFound, `there is no user "ada"`)
 	inOrg := room(admin.Subject{Kind: admin.UserKind, ID: "Ada1"}, "in:*")
 	inOrg.Organization = "org9"
@@ -639,8 +639,9 @@ func TestForeignDirectoryIsNotChangedHere(t *testing.T) {
 	}
 }
 
-// A user that the application has deleted leaves no grant to whoever gets the
-// same id; a table that is emptied costs nobody anything.
+// The grants of a user that the application deleted are revoked, so that nobody with
+// the same id inherits them. If the application's table is emptied, no grant is
+// revoked.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -650,7 +651,7 @@ func TestSweep(t *testing.T) {
 	service := open(t, pg)
 	exec(t, pg, `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by)
 		VALUES ('user', 'nobody', 'room', 'x', 'read', 't')`)
-	// Over usher's own directory deletions take grants along: nothing is swept.
+	// In usher's own directory, a deletion revokes grants, so there is nothing to sweep.
 	if revoked, err := service.Sweep(ctx, "usher"); err != nil || revoked != nil {
 		t.Errorf("Sweep of usher's own = %v, %v", revoked, err)
 	}
@@ -707,7 +708,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// Ids of one directory may be those of others in the next.
+// An id of one directory may belong to another user in the next one.
 func TestUseDirectoryWarnsOfSameIDs(t *testing.T) {
 	t.Parallel()
 	pg := application(t, "authjs")
@@ -718,7 +719,7 @@ func TestUseDirectoryWarnsOfSameIDs(t *testing.T) {
 	}
 	addGrant(t, service, room(admin.Subject{Kind: admin.UserKind, ID: "1"}, "r:*"))
 	warnings := use(t, pg, builtIn(t, pg, db.AuthJSDirectory))
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "listed by this directory: 1; the grants now hold for whoever has those ids here") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "listed by this directory: 1; the grants now count for whoever has those ids here") {
 		t.Errorf("warnings = %q", warnings)
 	}
 	if warnings := use(t, pg, builtIn(t, pg, db.AuthJSDirectory)); warnings != nil {
@@ -726,8 +727,8 @@ func TestUseDirectoryWarnsOfSameIDs(t *testing.T) {
 	}
 }
 
-// A ban's end without a time zone is the same moment for who issues and for an
-// auditor anywhere.
+// The end of a ban without a time zone is the same time for the service and for
+// auditors in any time zone.
 func TestBansEndAtTheSameTimeEverywhere(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"timestamptz", "timestamp", "text"} {
@@ -752,7 +753,7 @@ func TestBansEndAtTheSameTimeEverywhere(t *testing.T) {
 						t.Fatal(err)
 					}
 					if user != c.want || view != c.want {
-						t.Errorf("%s, ban ends in %s: disabled = %s to who issues, %s to auditors, want %s", zone, c.ahead, user, view, c.want)
+						t.Errorf("%s, ban ends in %s: disabled = %s for the service, %s for auditors, want %s", zone, c.ahead, user, view, c.want)
 					}
 				}
 			}

@@ -19,9 +19,10 @@ const (
 	// forgottenAtOnce bounds the rows of one transaction, for which the sealer
 	// waits.
 	forgottenAtOnce = 5_000
-	// dropTries are made a second apart, with a lock_timeout of 200 ms.
+	// dropTries is the number of attempts, a second apart, with a lock_timeout of
+	// 200 ms.
 	dropTries = 15
-	// pruneTimeout bounds the pruning of one month, whose rows are counted.
+	// pruneTimeout limits the pruning of one month, which counts its rows.
 	pruneTimeout = 10 * time.Minute
 )
 
@@ -51,7 +52,7 @@ type Pruning struct {
 	Rows    int64  `json:"rows"`
 	FirstID int64  `json:"firstId"`
 	LastID  int64  `json:"lastId"`
-	// Staying are the decisions with ids between those, in other months.
+	// Staying are the decisions of other months with ids between those.
 	Staying []int64 `json:"staying,omitempty"`
 }
 
@@ -94,9 +95,9 @@ func (db *DB) pruneMonth(ctx context.Context, month time.Time, actor admin.Actor
 	})
 	switch {
 	case hasCode(err, lockNotAvailable):
-		return p, refuse(admin.ErrInUse, "the decisions of %s are being read for long: try again later", p.Month)
+		return p, refuse(admin.ErrInUse, "a long query reads the decisions of %s: try again when it has ended", p.Month)
 	case hasCode(err, notInPrerequisite):
-		return p, refuse(admin.ErrInUse, "the decisions of %s are not all sealed: usher serve seals them, then try again", p.Month)
+		return p, refuse(admin.ErrInUse, "some decisions of %s are not sealed: start usher serve, which seals them, and try again", p.Month)
 	}
 	return p, failed("prune", err)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/usher-auth/usher/internal/principal"
 )
 
-// at is a decision of another time: the first of a month so many months ago.
+// at returns a decision with another time: the first of the month monthsAgo months ago.
 func at(d *audit.Decision, monthsAgo int) *audit.Decision {
 	now := time.Now().UTC()
 	d.At = time.Date(now.Year(), now.Month()-time.Month(monthsAgo), 1, 12, 0, 0, 0, time.UTC)
@@ -32,7 +32,7 @@ func findings(report *audit.Report) (got []string) {
 	return got
 }
 
-// Personal data go, the tree stands, and that they went is itself a row.
+// Personal data are erased, the tree stays valid, and the erasure is recorded.
 func TestForget(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -64,7 +64,7 @@ func TestForget(t *testing.T) {
 		t.Errorf("VerifyAudit() = %+v", report)
 	}
 
-	// Nothing but that, by nobody.
+	// Nobody can change anything else.
 	month := "usher.decisions_" + time.Now().UTC().Format("2006_01")
 	for _, set := range []string{
 		"ip = NULL", "ip = NULL, user_agent = NULL, origin = NULL", "salt = NULL",
@@ -81,14 +81,13 @@ func TestForget(t *testing.T) {
 	}
 }
 
-// A month goes as a whole, once it is sealed, and what is missing beyond that
-// is found.
+// A sealed month is dropped whole. Verification reports other missing rows.
 func TestPrune(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := newSealed(t)
 	owner := openURL(t, s.pg.URL)
-	// Ids 1, 2, 4 and 6 are of the old month, 3 of a younger one, 5 of this.
+	// Ids 1, 2, 4 and 6 are of the old month, 3 of a later one, 5 of the present one.
 	s.record(t, at(denied("1"), 14), at(denied("2"), 14), at(denied("3"), 2), at(issued("4"), 14), denied("5"), at(denied("6"), 14))
 	if got, err := s.service.MakePartitions(ctx); err != nil || got != (db.Partitions{Made: 2, InDefault: 5}) {
 		t.Fatalf("MakePartitions() = %+v, %v", got, err)
@@ -109,7 +108,7 @@ func TestPrune(t *testing.T) {
 	if pruned, err := owner.Prune(ctx, cutoff, "admin"); err != nil || len(pruned) != 0 {
 		t.Errorf("Prune() again = %+v, %v; want nothing", pruned, err)
 	}
-	for range 2 { // before the record of it is sealed, and after
+	for range 2 { // before its record is sealed, and after
 		report := s.verify(t, audit.SplitCheckpoints(s.kept.String())...)
 		if report.Found != 0 || report.Pruned != 4 || report.Decisions != 2 {
 			t.Errorf("VerifyAudit() = %+v", report)
@@ -122,7 +121,7 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-func TestVerifyFindsWhatWasGoneBeforePruning(t *testing.T) {
+func TestVerifyFindsRowsMissingBeforePruning(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := newSealed(t)
@@ -142,9 +141,9 @@ func TestVerifyFindsWhatWasGoneBeforePruning(t *testing.T) {
 	}
 }
 
-// F36, and pruning: while an auditor's query is open, partitions can be neither
-// made nor dropped, and issuing goes on.
-func TestIssuingGoesOnBesideMaintenance(t *testing.T) {
+// While an auditor's query is open, partitions can be neither created nor dropped, and
+// issuing continues.
+func TestIssuingContinuesDuringMaintenance(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := newSealed(t)
@@ -199,8 +198,8 @@ func TestIssuingGoesOnBesideMaintenance(t *testing.T) {
 	}
 }
 
-// Rows that came while their month had no partition get one, and do not keep
-// it from being made.
+// Rows written while their month had no partition are moved to a new one, and do not
+// prevent it.
 func TestRowsInTheDefaultPartition(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -214,7 +213,7 @@ func TestRowsInTheDefaultPartition(t *testing.T) {
 		s.record(t, d)
 	}
 	s.seal(t)
-	// Too many to move: the month stays without, and nothing breaks.
+	// Too many rows to move: the month gets no partition, and nothing fails.
 	var made int
 	var inDefault int64
 	const atMost2 = "SELECT made, in_default FROM usher.make_decision_partitions(move_at_most => 2)"
@@ -277,7 +276,7 @@ func TestProveToken(t *testing.T) {
 		if c, err := read.Check(keys); err != nil || c.Size != 10 {
 			t.Errorf("Check() of %s = %d, %v; want 10 leaves", jti, c.Size, err)
 		}
-		// No byte of it can be another.
+		// A change of any byte is found.
 		for _, change := range [][2]string{
 			{`"id": `, `"id": 1`},
 			{`"recordedAt": "2`, `"recordedAt": "1`},

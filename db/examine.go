@@ -35,7 +35,7 @@ func (db *DB) ProbeAudit(ctx context.Context) error {
 	return fmt.Errorf("db: probe audit: %w", err)
 }
 
-var errTakeBack = errors.New("db: taken back")
+var errTakeBack = errors.New("db: rolled back")
 
 // Unsealed returns the age of the oldest unsealed audit row, or 0 if every row is
 // sealed.

@@ -64,14 +64,14 @@ type floodKey struct {
 	// network.
 	callerKind, callerID string
 
-	shared bool // of all prefixes that are too many to tell apart
+	shared bool // by the networks beyond maxFloods
 }
 
 type flood struct {
 	minute  time.Time // when it began
 	kept    int       // in that minute
 	counted tally     // since the last flush
-	flushed tally     // by the flush that is under way, or that failed
+	flushed tally     // by the present flush, or by one that failed
 }
 
 // A tally is a count of refusals, with the time and request id of the first.
@@ -94,12 +94,12 @@ func StartFloodLog(cfg FloodLogConfig) *FloodLog {
 		log: cfg.Log, stop: make(chan struct{}), stopped: make(chan struct{}), floods: map[floodKey]*flood{}, narrower: map[floodKey]int{},
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "usher_audit_flush_failures_total",
-			Help: "Attempts to write the counts of floods that failed and will be made again.",
+			Help: "Failed attempts to write the counts of floods. They will be repeated.",
 		}),
 	}
 	cfg.Registry.MustRegister(f.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "usher_audit_unwritten_denials",
-		Help: "Refused requests of floods that were counted and have no row yet.",
+		Help: "Refused requests of floods that are counted and have no row yet.",
 	}, func() float64 { return float64(f.unwritten()) }))
 	go f.run()
 	return f
@@ -191,7 +191,7 @@ func (f *FloodLog) run() {
 		case <-f.stop:
 			return
 		case now := <-tick.C:
-			_ = f.flush(now, flushTimeout) // counted as failed, and made again
+			_ = f.flush(now, flushTimeout) // counted as a failure; the next flush tries again
 		}
 	}
 }
@@ -230,7 +230,7 @@ func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 			row, err := newPendingRow(&audit.Decision{
 				Reason: key.reason, At: of.flushed.at, CallerKind: cmp.Or(key.callerKind, audit.CallerNone), CallerID: key.callerID, RequestID: of.flushed.requestID,
 			}, key.prefix, f.log.replica, of.flushed.n)
-			if err != nil { // only of a token
+			if err != nil { // impossible without a token
 				f.mu.Unlock()
 				return err
 			}

@@ -25,7 +25,7 @@ func unknown(ip, reason string) *audit.Decision {
 	return d
 }
 
-// denials are the sums of audit.denials: rows, and requests, by prefix and
+// denials returns the numbers of rows and of requests in audit.denials, by prefix and
 // reason.
 func denials(t *testing.T, pg *dbtest.DB) map[string][2]int64 {
 	t.Helper()
@@ -65,12 +65,12 @@ func TestFloodsAreCounted(t *testing.T) {
 	send(200, func() *audit.Decision { return unknown("192.0.2.1", "no_credential") })
 	send(100, func() *audit.Decision { return unknown("192.0.2.1", "bad_cookie") })
 	send(40, func() *audit.Decision { return unknown("192.0.2.2", "no_credential") })
-	// Addresses of one /56 count together.
+	// Addresses of the same /56 count together.
 	send(80, func() *audit.Decision { return unknown("2001:db8:0:1::1", "no_credential") })
 	send(80, func() *audit.Decision { return unknown("2001:db8:0:2::1", "no_credential") })
 	send(80, func() *audit.Decision { return unknown("", "no_credential") }) // a Unix socket
 	send(100, func() *audit.Decision {
-		d := unknown("192.0.2.3", "no_grant") // of somebody who is known
+		d := unknown("192.0.2.3", "no_grant") // of a known caller
 		d.CallerUnknown = false
 		return d
 	})
@@ -98,8 +98,8 @@ func TestFloodsAreCounted(t *testing.T) {
 	}
 }
 
-// What cannot be written is kept and written later.
-func TestFloodsOutliveAFault(t *testing.T) {
+// Counts that cannot be written are kept and written later.
+func TestFloodCountsSurviveAFault(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := newSealed(t)
@@ -134,7 +134,7 @@ func TestFloodsOutliveAFault(t *testing.T) {
 	}
 }
 
-// An attacker with many addresses neither fills the memory nor is lost.
+// An attacker with many addresses cannot fill the memory, and all requests count.
 func TestFloodsFromManyAddresses(t *testing.T) {
 	t.Parallel()
 	const toldApart, beyond = 10_000, 500
@@ -167,15 +167,15 @@ func TestFloodsFromManyAddresses(t *testing.T) {
 	}
 }
 
-// What can be repeated at will leaves few rows, whatever it comes from: networks
-// within networks, and credentials that were good once, from anywhere.
-func TestFloodsOfEveryKindAreFewRows(t *testing.T) {
+// Requests that anyone can repeat leave few rows, whatever their source is: networks
+// within networks, or credentials that are no longer valid, from anywhere.
+func TestFloodsOfEveryKindLeaveFewRows(t *testing.T) {
 	t.Parallel()
 	const requests = 5_000
 	for name, test := range map[string]struct {
 		denial func(i int) *audit.Decision
 		most   int64
-		kind   string // of the caller in the rows that count
+		kind   string // of the caller in rows with a count
 	}{
 		"one /48": {func(i int) *audit.Decision {
 			return unknown(fmt.Sprintf("2001:db8:0:%x00::1", i%256), "session_unknown")

@@ -110,7 +110,7 @@ func checkGrant(g *admin.NewGrant) (template permissions.Template, warnings []st
 			err = refuse(admin.ErrInvalid, "everyone has no id")
 		}
 	default:
-		err = refuse(admin.ErrInvalid, "the subject is none of user, group, organization and everyone")
+		err = refuse(admin.ErrInvalid, "the subject must be a user, a group, an organization or everyone")
 	}
 	if err == nil && g.Organization != "" {
 		err = checkID(admin.OrganizationKind, g.Organization)
@@ -166,7 +166,7 @@ func refuseConflict(pattern string, cause error) error {
 	if pgErr, ok := errors.AsType[*pgconn.PgError](cause); ok {
 		why = pgErr.Message
 	}
-	return refuse(admin.ErrExists, "pattern %q is refused, because %s: one id could match both for different values, so that a user could "+
+	return refuse(admin.ErrExists, "pattern %q conflicts: %s, and one id could match both with different values, so that a user could "+
 		"enter what belongs to another user, organization or group. Start one of the two with a literal segment of its own, or revoke that grant first", pattern, why)
 }
 
@@ -180,9 +180,9 @@ func refuseTwin(ctx context.Context, tx pgx.Tx, g *admin.NewGrant) error {
 		return other.Access == g.Access.String() && other.OrganizationID == g.Organization && other.ValidUntil == nil
 	})
 	if i < 0 {
-		return refuse(admin.ErrExists, "the same grant was there and is being revoked: try again")
+		return refuse(admin.ErrExists, "the same grant is being revoked: try again")
 	}
-	return refuse(admin.ErrExists, "grant %d is the same: revoke that one first, or leave it", live[i].ID)
+	return refuse(admin.ErrExists, "grant %d is the same: revoke it first, or keep it", live[i].ID)
 }
 
 // Grants lists grants in order of creation.
@@ -237,7 +237,7 @@ func (db *DB) RevokeGrant(ctx context.Context, id int64, reason string, actor ad
 		case len(before) == 0 || before[0].RevokedAt == nil:
 			return refuseNoGrant(id)
 		}
-		return refuse(admin.ErrNotFound, "grant %d was revoked already, at %s by %s",
+		return refuse(admin.ErrNotFound, "grant %d was already revoked at %s by %s",
 			id, before[0].RevokedAt.UTC().Format(time.RFC3339), before[0].RevokedBy)
 	})
 	return revoked, err

@@ -57,7 +57,7 @@ func TestAddGrantErrors(t *testing.T) {
 		sort   error
 		part   string
 	}{
-		{"no subject", func(g *admin.NewGrant) { g.Subject = admin.Subject{} }, admin.ErrInvalid, "subject is none of"},
+		{"no subject", func(g *admin.NewGrant) { g.Subject = admin.Subject{} }, admin.ErrInvalid, "the subject must be a user"},
 		{"everyone with an id", func(g *admin.NewGrant) { g.Subject = admin.Subject{Kind: admin.EveryoneKind, ID: "x"} }, admin.ErrInvalid, "everyone has no id"},
 		{"no access", func(g *admin.NewGrant) { g.Access = permissions.None }, admin.ErrInvalid, "neither read nor full"},
 		{"access beyond", func(g *admin.NewGrant) { g.Access = 9 }, admin.ErrInvalid, "neither read nor full"},
@@ -115,7 +115,7 @@ func TestOpenPrefix(t *testing.T) {
 	}
 	g.OpenPrefix = true
 	addGrant(t, database, g)
-	addGrant(t, database, room(ada, "*")) // nothing open about it
+	addGrant(t, database, room(ada, "*")) // * alone is not an open prefix
 }
 
 func TestSameGrantTwice(t *testing.T) {
@@ -148,7 +148,7 @@ func TestSameGrantTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again := addGrant(t, database, g); again.ID == first.ID {
-		t.Error("a revoked grant came back to life")
+		t.Error("a revoked grant is active again")
 	}
 }
 
@@ -164,9 +164,9 @@ func TestTemplateConflicts(t *testing.T) {
 	stores.Kind = permissions.StoreKind
 	addGrant(t, database, stores)
 	addGrant(t, database, room(everyone, "user:{user}:*"))
-	addGrant(t, database, room(everyone, "{user}")) // values hold no separators: it never meets {organization}:*
+	addGrant(t, database, room(everyone, "{user}")) // values contain no separators, so it never matches the same id as {organization}:*
 	addGrant(t, database, room(everyone, "{organization}:docs:*"))
-	addGrant(t, database, room(ada, "acme:*")) // who writes acme means acme
+	addGrant(t, database, room(ada, "acme:*")) // a literal acme is no conflict
 
 	if _, err := database.RevokeGrant(t.Context(), first.ID, "", actor); err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func TestTemplateConflicts(t *testing.T) {
 	wantError(t, err, admin.ErrExists, `"{organization}:docs:*"`)
 }
 
-// Of two templates that conflict and come at the same time, one is refused.
+// If conflicting templates are added at the same time, only one is accepted.
 func TestTemplateConflictsAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	database, _ := newTenant(t)
@@ -200,8 +200,8 @@ func TestTemplateConflictsAtTheSameTime(t *testing.T) {
 	}
 }
 
-// Somebody who writes to the table by hand does not take AddGrant's lock; the
-// table's trigger does.
+// SQL that writes to the table does not take AddGrant's lock, but the trigger of the
+// table does.
 func TestTemplateConflictWithTheTrigger(t *testing.T) {
 	t.Parallel()
 	database, pg := newTenant(t)
@@ -238,7 +238,7 @@ func TestRevokeGrant(t *testing.T) {
 		t.Errorf("the look-up still finds %+v", p.Grants)
 	}
 	_, err = database.RevokeGrant(t.Context(), g.ID, "", actor)
-	wantError(t, err, admin.ErrNotFound, fmt.Sprintf("grant %d was revoked already", g.ID))
+	wantError(t, err, admin.ErrNotFound, fmt.Sprintf("grant %d was already revoked", g.ID))
 	wantError(t, err, admin.ErrNotFound, "by cli:eve@test")
 	_, err = database.RevokeGrant(t.Context(), g.ID+1, "", actor)
 	wantError(t, err, admin.ErrNotFound, fmt.Sprintf("there is no grant %d", g.ID+1))
@@ -246,7 +246,7 @@ func TestRevokeGrant(t *testing.T) {
 	wantError(t, err, admin.ErrInvalid, "actor is empty")
 }
 
-// Of calls that revoke at the same time, one does.
+// If calls revoke a grant at the same time, only one succeeds.
 func TestRevokeAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	database, _ := newTenant(t)
@@ -263,7 +263,7 @@ func TestRevokeAtTheSameTime(t *testing.T) {
 			done++
 			continue
 		}
-		wantError(t, err, admin.ErrNotFound, "was revoked already")
+		wantError(t, err, admin.ErrNotFound, "was already revoked")
 	}
 	if done != 1 {
 		t.Errorf("%d calls revoked the grant, want 1", done)

@@ -31,7 +31,7 @@ func (db *DB) Once(ctx context.Context, r admin.Request, change func(context.Con
 		kept, err := queryRow[keptAnswer](ctx, tx, statement("kept_answer"), key)
 		switch {
 		case err == nil && !bytes.Equal(kept.RequestHash, r.Hash[:]):
-			return refuse(admin.ErrKeyReused, "this idempotency key came with another request before: take a new one for each change")
+			return refuse(admin.ErrKeyReused, "this idempotency key was already used for another request: use a new key for each change")
 		case err == nil:
 			answer, again = kept.Answer, true
 			return nil

@@ -23,7 +23,7 @@ func TestOnce(t *testing.T) {
 			return []byte(answer), after
 		}
 	}
-	// What fails after the change undoes it, and its error comes as it is.
+	// An error after the change rolls it back, and is returned unchanged.
 	late := errors.New("late")
 	if _, _, err := database.Once(ctx, request, add("ada", "x", late)); err != late { //nolint:errorlint // as it is
 		t.Errorf("Once() = %v, want %v", err, late)
@@ -40,14 +40,14 @@ func TestOnce(t *testing.T) {
 	changed := request
 	changed.Hash[0]++
 	_, _, err = database.Once(ctx, changed, add("grace", "x", nil))
-	wantError(t, err, admin.ErrKeyReused, "take a new one")
+	wantError(t, err, admin.ErrKeyReused, "use a new key for each change")
 
-	// A refusal inside leaves nothing, and comes with its sort.
+	// A refusal inside stores nothing, and keeps its sentinel.
 	refused := admin.Request{AdminKeyID: "k", IdempotencyKey: "2"}
 	_, _, err = database.Once(ctx, refused, add("ada", "x", nil))
 	wantError(t, err, admin.ErrExists, "already exists")
 
-	// A day later the key is free.
+	// After a day, the key can be used again.
 	if _, err := pg.Pool.Exec(ctx, "UPDATE usher.idempotency_keys SET created_at = now() - interval '25 hours'"); err != nil {
 		t.Fatal(err)
 	}

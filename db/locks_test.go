@@ -10,8 +10,8 @@ import (
 	"github.com/usher-auth/usher/db"
 )
 
-// Who may connect and has no other right holds nothing up: no lock of usher's is
-// one that everybody can take.
+// A role that can only connect cannot block usher, because it can take none of usher's
+// locks.
 func TestLocksAreUshers(t *testing.T) {
 	t.Parallel()
 	for _, pattern := range []string{"queries/*.sql", "schema/*.sql", "migrations/*.sql", "*.go"} {
@@ -68,7 +68,8 @@ func TestSealerSaysThatOthersHoldItsLock(t *testing.T) {
 	}
 }
 
-// What usher's role may call as the owner is bounded, and leaves no lock behind.
+// The functions that usher's role calls with the owner's rights have limits, and leave
+// no lock behind.
 func TestDefinersAreBounded(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -80,7 +81,7 @@ func TestDefinersAreBounded(t *testing.T) {
 		"SELECT usher.forget_decisions('ada', 100001)", "SELECT usher.forget_decisions('ada', NULL)",
 	} {
 		if _, err := service.Exec(ctx, sql); err == nil || !strings.Contains(err.Error(), "at most") {
-			t.Errorf("%s: error = %v, want one that says the bound", sql, err)
+			t.Errorf("%s: error = %v, want one with the limit", sql, err)
 		}
 	}
 	tx, err := service.Begin(ctx)

@@ -19,7 +19,7 @@ import (
 
 // principalRow is one row of look_up_principals.sql, in the order of its columns.
 type principalRow struct {
-	N                 int64 // which of those asked for, from 1
+	N                 int64 // position in the batch, from 1
 	UserID            string
 	ExpiresAt         *time.Time
 	Expired           bool
@@ -60,7 +60,7 @@ type pendingLookUp struct {
 	token, user, organization *string
 
 	result lookUpResult
-	found  chan lookUpResult // of capacity 1: the worker never waits for a reader
+	found  chan lookUpResult // with capacity 1: the worker never waits for a reader
 }
 
 type lookUpResult struct {
@@ -156,7 +156,7 @@ func (d *Directory) query(batch []*pendingLookUp) error {
 		return err
 	}
 	for _, l := range batch {
-		l.result = lookUpResult{err: principal.ErrSessionUnknown} // until there is a row
+		l.result = lookUpResult{err: principal.ErrSessionUnknown} // unless a row replaces it
 	}
 	for i := range found {
 		l := batch[found[i].N-1]

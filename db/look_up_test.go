@@ -41,7 +41,7 @@ func exec(t testing.TB, pg *dbtest.DB, sql string, args ...any) {
 	}
 }
 
-// addSession signs a user in, in an organization or in none.
+// addSession signs a user in, with an active organization or without.
 func addSession(t testing.TB, pg *dbtest.DB, token, user, organization string, ttl time.Duration) {
 	t.Helper()
 	hash := sha256.Sum256([]byte(token))
@@ -49,8 +49,8 @@ func addSession(t testing.TB, pg *dbtest.DB, token, user, organization string, t
 		VALUES ($1, $2, nullif($3, ''), now() - interval '1 day', now() + $4)`, hash[:], user, organization, ttl)
 }
 
-// tenants makes ada, who is in acme and globex and in a group of each, and a
-// grant of every kind of subject, in and out of organizations.
+// tenants adds ada, who is in acme and globex and in a group of each, and a grant to
+// every kind of subject, confined to organizations and not.
 const tenants = `
 	INSERT INTO usher.users (id, info, created_by) VALUES ('ada', '{"name": "Ada"}', 't'), ('bob', NULL, 't');
 	INSERT INTO usher.organizations (id, created_by) VALUES ('acme', 't'), ('globex', 't');
@@ -75,8 +75,8 @@ const tenants = `
 	INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by, revoked_at, revoked_by) VALUES
 		('user', 'ada', 'room', 'revoked', 'full', 't', now(), 't')`
 
-// Somebody that an identity provider vouches for gets what a session of the
-// same user and organization gets.
+// A user that an identity provider vouches for gets the same as a session of that user
+// and organization.
 func TestPrincipalByUser(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -133,19 +133,19 @@ func TestPrincipalBySession(t *testing.T) {
 			[]string{"acme-red", "all-red", "globex-red"},
 			"every of-acme of-acme-red of-all-red of-globex of_globex_red own",
 		},
-		"in an organization it alone counts": {
+		"in an organization only that one counts": {
 			"in-acme", "acme",
 			[]string{"acme"},
 			[]string{"acme-red"},
 			"every of-acme of-acme-red own own-in-acme",
 		},
-		"in another nothing of the first": {
+		"in another organization nothing of the first counts": {
 			"in-globex", "globex",
 			[]string{"globex"},
 			[]string{"globex-red"},
 			"every every-in-globex of-globex of_globex_red own",
 		},
-		"in one whose membership is gone no organization and no group counts": {
+		"if the membership in it has ended, no organization and no group counts": {
 			"gone", "", nil, nil,
 			"every own",
 		},
@@ -220,7 +220,7 @@ func TestPrincipalBySessionRefuses(t *testing.T) {
 	}
 }
 
-// P5: a grant revoked before the call is not in the answer.
+// A grant that was revoked before the call is not in the answer.
 func TestRevokedGrantIsGoneAtTheNextLookUp(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -247,8 +247,8 @@ func TestRevokedGrantIsGoneAtTheNextLookUp(t *testing.T) {
 	}
 }
 
-// A cancelled query must never hand its rows to the next one on its
-// connection (the class of CVE-2025-47907).
+// The rows of a cancelled query must never go to the next query on its connection
+// (like CVE-2025-47907).
 func TestLookUpsNeverMix(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -296,9 +296,9 @@ func TestLookUpsNeverMix(t *testing.T) {
 	}
 }
 
-// One token that an application's directory cannot take, as where it casts,
-// does not fail the look-ups that share its statement.
-func TestOddTokenFailsAlone(t *testing.T) {
+// A token that an application's directory cannot handle, for example because of a cast,
+// does not fail the other look-ups in its statement.
+func TestMalformedTokenFailsAlone(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
 	exec(t, pg, tenants)
@@ -338,9 +338,9 @@ func TestOddTokenFailsAlone(t *testing.T) {
 	}
 }
 
-// A directory that raises an error for one user, or lists one twice, fails that
-// one alone. Batches come together while a lock holds the first ones up.
-func TestLookUpFailsOneAlone(t *testing.T) {
+// If a directory raises an error for a user, or lists one twice, only that look-up
+// fails. A lock delays the first batches, so that the next ones are large.
+func TestFailingUserFailsAlone(t *testing.T) {
 	t.Parallel()
 	const memberships = `CREATE OR REPLACE FUNCTION usher.directory_memberships(user_id text) RETURNS TABLE (kind text, id text, organization_id text)
 		LANGUAGE plpgsql STABLE ROWS 10 AS $f$ BEGIN IF user_id = 'bad' THEN %s END IF;
@@ -398,7 +398,7 @@ func TestLookUpFailsOneAlone(t *testing.T) {
 	}
 }
 
-// Of two rows for one session nobody can say who the caller is.
+// With two rows for one session, the caller is ambiguous.
 func TestLookUpOfAnAmbiguousSession(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -413,8 +413,7 @@ func TestLookUpOfAnAmbiguousSession(t *testing.T) {
 	}
 }
 
-// Ready means that a look-up works, all three functions of the directory
-// included.
+// Ready means that a look-up works, including all three functions of the directory.
 func TestReady(t *testing.T) {
 	t.Parallel()
 	for function, sql := range map[string]string{
@@ -438,7 +437,7 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// What Postgres adds to an error is in it.
+// An error includes Postgres' detail and hint.
 func TestErrorsHaveDetailAndHint(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -453,8 +452,8 @@ func TestErrorsHaveDetailAndHint(t *testing.T) {
 	}
 }
 
-// A grant comes with its end, so that a token expires with it: afterwards nobody
-// holds what it gave.
+// A look-up returns the end of each grant, so that a token expires with its grants, and
+// no token gives the access afterwards.
 func TestTokensEndWithTheirGrants(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)

@@ -22,7 +22,7 @@ func (db *DB) AddMember(ctx context.Context, of admin.Subject, user string, acto
 			pgx.StrictNamedArgs{"user_id": user, "kind": of.Kind, "id": of.ID, "actor": actor})
 		switch {
 		case violates(err, uniqueViolation, "memberships_live"):
-			return refuse(admin.ErrExists, "user %q is a member of %s already", user, of)
+			return refuse(admin.ErrExists, "user %q is already a member of %s", user, of)
 		case violates(err, foreignKeyViolation, "membership_user"):
 			return refuseMissing(admin.Subject{Kind: admin.UserKind, ID: user})
 		case violates(err, foreignKeyViolation, "membership_of"):
@@ -79,7 +79,7 @@ func endMembership(ctx context.Context, tx pgx.Tx, of admin.Subject, user string
 		return 0, err
 	}
 	if ended == 0 {
-		return 0, refuse(admin.ErrNotFound, "user %q is no member of %s", user, of)
+		return 0, refuse(admin.ErrNotFound, "user %q is not a member of %s", user, of)
 	}
 	return groupsLeft, record(ctx, tx, "member.remove", of.ID, map[string]any{
 		"userId": user, "memberOfKind": of.Kind, "memberOfId": of.ID, "groupsLeft": groupsLeft,

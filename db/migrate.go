@@ -43,12 +43,12 @@ type WrongModeError struct{ Got, Want Mode }
 
 func (e *WrongModeError) Error() string {
 	if e.Got == "" {
-		return "db: this database holds tables that are not usher's: usher dev takes an empty database or one that it made"
+		return "db: this database has tables that are not usher's: usher dev accepts an empty database or one that it created"
 	}
 	if e.Got == Dev {
-		return "db: this database was made by usher dev and holds demo users: usher serve takes only one made by usher migrate"
+		return "db: this database was created by usher dev and has demo users: usher serve accepts only one created by usher migrate"
 	}
-	return "db: this database is a production one: usher dev takes an empty database or one that it made"
+	return "db: this is a production database: usher dev accepts an empty database or one that it created"
 }
 
 // A Migration is one step of the schema.
@@ -69,7 +69,7 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 	}
 	defer conn.Close(ctx)
 	if encoding := conn.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
-		return nil, fmt.Errorf("db: migrate: the database has encoding %s: ids are Unicode, make it with ENCODING 'UTF8'", encoding)
+		return nil, fmt.Errorf("db: migrate: the database has encoding %s, but ids are Unicode: create it with ENCODING 'UTF8'", encoding)
 	}
 	if mode == Dev {
 		var foreign bool
@@ -110,7 +110,7 @@ func checkSchemas(ctx context.Context, conn *pgx.Conn) error {
 	if s.Holds != "" {
 		what = "holds " + s.Holds
 	}
-	return refuse(admin.ErrInUse, "this database has a schema %s that is not usher's: it %s. usher needs the schemas usher and audit for itself, and nothing has changed: "+
+	return refuse(admin.ErrInUse, "this database has a schema %s that is not usher's: it %s. Nothing has changed. usher needs its own schemas usher and audit: "+
 		"rename that schema, or give usher a database of its own", s.Schema, what)
 }
 
@@ -149,7 +149,7 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 	} else if _, err := tx.Exec(ctx, RolesSQL); err != nil {
 		if hasCode(err, insufficientPrivilege) {
 			return nil, errors.New("the roles usher_service and usher_auditor are missing, and this role may not create them: " +
-				"have somebody who may run what usher migrate roles prints, then run usher migrate up again")
+				"ask somebody who may to run the SQL that usher migrate roles prints, then run usher migrate up again")
 		}
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func TestMigrateTwiceChangesNothing(t *testing.T) {
 	}
 }
 
-// Demo data never reaches production, nor production's database usher dev.
+// usher serve refuses a database with demo data, and usher dev a production database.
 func TestMigrateKeepsModesApart(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -106,8 +106,8 @@ func TestMakeServiceLogin(t *testing.T) {
 	}
 }
 
-// Two deployments on one server by the same name: the second would lock the
-// first one out.
+// If two deployments on one server used the same login role, the second one would
+// change its password and lock the first one out.
 func TestServiceLoginOfAnotherDatabase(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -133,8 +133,8 @@ func TestServiceLoginOfAnotherDatabase(t *testing.T) {
 	exec(t, first, "DROP ROLE "+name)
 }
 
-// A URL that cannot be parsed is not repeated: it may hold a password where
-// none is looked for.
+// The error does not quote a URL that cannot be parsed, because a password may be
+// anywhere in it.
 func TestOpenKeepsABadURLToItself(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{"postgres://u:canary@host:port/db", "canary", "postgres://%zz:canary@h/db", "host=x canary"} {

@@ -233,7 +233,7 @@ func (p *Preset) find(there map[string]map[string]string) (n *presetNames, err e
 }
 
 // pick returns the name that exists: the given one, the library's or its
-// snake_case. It is empty if there is none of them. wrong says why it cannot choose.
+// snake_case. It is empty if there are none. wrong says why it cannot choose.
 func pick[T any](name, given string, there map[string]T, flag, where string) (found, wrong string) {
 	has := func(name string) bool { _, ok := there[name]; return ok }
 	snake := snakeCase(name)

@@ -21,8 +21,8 @@ func found(what, from string) db.DirectoryRead {
 
 func absent(what string) db.DirectoryRead { return db.DirectoryRead{What: what, State: db.ReadAbsent} }
 
-// An application's changes to the tables of testdata/better-auth.sql, and what
-// usher reads then.
+// Each application changes the tables of testdata/better-auth.sql; usher must read the
+// right ones or refuse.
 func TestBetterAuthNames(t *testing.T) {
 	t.Parallel()
 	const allSnake = `
@@ -37,7 +37,7 @@ func TestBetterAuthNames(t *testing.T) {
 	for name, test := range map[string]struct {
 		change  string
 		preset  db.Preset
-		refused string // a part of the error
+		refused string // part of the error
 		read    db.DirectoryRead
 	}{
 		"as they are":               {read: bans},
@@ -134,7 +134,7 @@ func TestBetterAuthNames(t *testing.T) {
 			if err != nil || (p.User.Organization == "org1") != wantOrganization {
 				t.Errorf("ada in org1: %+v, %v", p, err)
 			}
-			// usher directory show says what is read, too.
+			// usher directory show also says what is read.
 			if sql := inForce(t, pg).SQL; !strings.Contains(sql, "-- "+test.read.String()+"\n") {
 				t.Errorf("the SQL in force does not say %q:\n%s", test.read, sql)
 			}

@@ -34,13 +34,13 @@ func texts(t *testing.T, pg *dbtest.DB, sql string) []string {
 	return found
 }
 
-// The audit and its evidence are append-only: for usher's own role and for
-// auditors by privilege, for owners who err by trigger, on every partition,
-// those too that were made later.
+// The audit and its evidence are append-only. Privileges prevent changes by usher's own
+// role and by auditors, and triggers prevent mistakes of the owner, on every partition,
+// including those created later.
 func TestAuditIsAppendOnly(t *testing.T) {
 	t.Parallel()
 	s := newSealed(t)
-	for monthsAgo := range 2 { // the older one is in a partition that was made for it
+	for monthsAgo := range 2 { // the older one gets its own partition
 		s.record(t, at(issued("jti"), 5*monthsAgo))
 	}
 	if p, err := s.service.MakePartitions(t.Context()); err != nil || p.Made != 1 {
@@ -89,8 +89,8 @@ func TestAuditIsAppendOnly(t *testing.T) {
 	}
 }
 
-// Whoever calls a definer function acts with the owner's rights: nobody does
-// who was not given it, and nothing that he brings along decides what it calls.
+// SECURITY DEFINER functions run with the owner's rights. So only roles with an explicit
+// privilege may call them, and nothing of the caller decides what they call.
 func TestDefinerFunctionsArePinned(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -106,9 +106,9 @@ func TestDefinerFunctionsArePinned(t *testing.T) {
 	}
 }
 
-// What a function calls, its caller's search_path does not decide: it is pinned,
-// or Postgres has resolved it when the function was made (a body without
-// quotes), or only such functions may call it.
+// The caller's search_path does not decide what a function calls: the search_path is
+// pinned, or Postgres resolved the names when the function was created (a body without
+// quotes), or only functions with a pinned one may call it.
 func TestFunctionsArePinned(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -125,8 +125,8 @@ func TestFunctionsArePinned(t *testing.T) {
 	}
 }
 
-// On a server from before PostgreSQL 15 everybody may create operators in
-// schema public: an exact match of types is preferred to Postgres' own.
+// On a server that was created before PostgreSQL 15, everybody may create operators in
+// schema public. Postgres prefers one with exactly the right types to its own.
 func TestPlantedOperatorsAreNotCalled(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -160,32 +160,35 @@ func TestPlantedOperatorsAreNotCalled(t *testing.T) {
 	}
 	defer owner.Close()
 	acme := admin.Subject{Kind: admin.OrganizationKind, ID: "acme"}
-	for name, call := range map[string]func() error{
-		"AddMember": func() error { _, err := owner.AddMember(ctx, acme, "ada", "t"); return err },
-		"AddGrant": func() error {
+	for _, c := range []struct {
+		name string
+		call func() error
+	}{
+		{"AddMember", func() error { _, err := owner.AddMember(ctx, acme, "ada", "t"); return err }},
+		{"AddGrant", func() error {
 			_, _, err := owner.AddGrant(ctx, admin.NewGrant{Subject: acme, Kind: permissions.RoomKind, Pattern: "acme:*", Access: permissions.Read}, "t")
 			return err
-		},
-		"DeleteUser": func() error { _, err := owner.DeleteUser(ctx, "ada", "t"); return err },
-		"Migrate": func() error {
+		}},
+		{"DeleteUser", func() error { _, err := owner.DeleteUser(ctx, "ada", "t"); return err }},
+		{"Migrate", func() error {
 			exec(t, pg, "UPDATE usher.applied_schema SET sha256 = 'old'")
 			_, err := db.Migrate(ctx, secret.New(pg.URL), db.Production)
 			return err
-		},
+		}},
 	} {
-		if err := call(); err != nil {
-			t.Errorf("%s: %v", name, err)
+		if err := c.call(); err != nil {
+			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	// Who connects by other programs is safe in usher's own triggers.
+	// usher's own triggers are safe with any search_path of other programs.
 	conn := connect(t, pg.URL)
 	if _, err := conn.Exec(ctx, "SET search_path = public, pg_catalog; INSERT INTO usher.users (id, created_by) VALUES ('bob', 't'); INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) VALUES ('bob', 'organization', 'acme', 't')"); err != nil {
 		t.Errorf("a membership by another program: %v", err)
 	}
 }
 
-// Auditors read schema audit, all of it, and nothing else.
-func TestAuditorsReadSchemaAuditAlone(t *testing.T) {
+// Auditors can read all of schema audit, and nothing else.
+func TestAuditorsReadOnlySchemaAudit(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
 	auditor := connect(t, pg.AuditorURL)

@@ -43,8 +43,8 @@ func read(t *testing.T, file string) string {
 	return string(content)
 }
 
-// Postgres parses every statement against the migrated schema: a column that is
-// misspelt or of the wrong type does not wait for the first call.
+// Postgres prepares every statement on the migrated schema, so that a misspelt column or
+// a wrong type is found before the first call.
 func TestQueriesPrepare(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.New(t).Pool
@@ -65,8 +65,8 @@ func TestQueriesPrepare(t *testing.T) {
 	}
 }
 
-// A statement that the code does not name is one that nobody runs, and a name
-// without a statement is a call that panics.
+// The code runs every statement, and every name in the code has a statement: a call with
+// an unknown name would panic.
 func TestQueriesAreUsed(t *testing.T) {
 	t.Parallel()
 	used := map[string]bool{}

@@ -1,9 +1,9 @@
--- The two roles that usher's schema knows, for a server on which the owner of
--- usher's database may not create roles. Run it as somebody who may, once for
--- the server, and then usher migrate up as the owner.
+-- Creates the two roles that usher's schema uses, if the owner of usher's database
+-- may not create roles. Run it once per server, as a role with CREATEROLE. Then run
+-- usher migrate up as the owner.
 --
--- Neither can log in. Whoever runs usher serve is a member of the first, and
--- auditors are of the second:
+-- Neither role can log in. Make the login role of usher serve a member of the
+-- first, and auditors' login roles members of the second:
 --
 --   CREATE ROLE usher LOGIN PASSWORD '...' IN ROLE usher_service;
 --   CREATE ROLE reports LOGIN PASSWORD '...' IN ROLE usher_auditor;

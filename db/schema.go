@@ -158,7 +158,7 @@ func applySchema(ctx context.Context, tx pgx.Tx) (changed bool, err error) {
 	}
 	if err := s.run(ctx, wanted); err != nil {
 		if hasCode(err, lockNotAvailable) {
-			return false, fmt.Errorf("a long query reads what is to be replaced: run usher migrate up again when it has ended: %w", err)
+			return false, fmt.Errorf("a long query reads the views or functions to replace: run usher migrate up again when it has ended: %w", err)
 		}
 		return false, err
 	}
@@ -378,7 +378,7 @@ func (s *schemaUpdate) dropStale(ctx context.Context, before []placedObject, wan
 				return err
 			})
 			if err != nil {
-				last = fmt.Errorf("%s is not part of usher any more, and something stands on it: drop that first: %w", o.ID, err)
+				last = fmt.Errorf("%s is no longer part of usher, and other objects depend on it. Drop those first: %w", o.ID, err)
 				continue
 			}
 			dropped = true

@@ -33,9 +33,9 @@ func differences(t *testing.T, pg *dbtest.DB) []string {
 	return found
 }
 
-// What an earlier build left is replaced: changed functions, views with other
-// columns and what stands on them, types, functions with other arguments, and
-// what this build does not have any more.
+// Objects of an earlier build are replaced: changed functions, views with other columns
+// and objects that depend on them, types, functions with other arguments, and objects
+// that this build no longer has.
 func TestMigrateReplacesOldViewsAndFunctions(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -49,7 +49,7 @@ func TestMigrateReplacesOldViewsAndFunctions(t *testing.T) {
 	exec(t, pg, "CREATE VIEW audit.old AS SELECT * FROM audit.explain()")
 	exec(t, pg, "DROP TRIGGER keep_all ON usher.users")
 	exec(t, pg, "UPDATE usher.applied_schema SET sha256 = 'old', objects = objects || '{FUNCTION audit.explain,VIEW audit.old}'")
-	// What operators made for themselves.
+	// Objects that operators created.
 	exec(t, pg, "GRANT SELECT ON audit.tokens TO PUBLIC")
 	exec(t, pg, "CREATE VIEW audit.ours AS SELECT user_id FROM audit.denials; CREATE VIEW public.report AS SELECT * FROM audit.ours")
 	if d, err := open(t, pg).Deployment(t.Context()); err != nil || d.SchemaCurrent {
@@ -82,8 +82,8 @@ func TestMigrateReplacesOldViewsAndFunctions(t *testing.T) {
 	}
 }
 
-// A view of somebody else that stands on one whose columns change is not
-// dropped: nothing changes until they have said what becomes of it.
+// If another owner's view depends on a view whose columns change, nothing changes until
+// that owner drops it.
 func TestMigrateKeepsForeignViews(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -101,7 +101,7 @@ func TestMigrateKeepsForeignViews(t *testing.T) {
 	}
 }
 
-// An application's directory survives.
+// An application's directory stays in use.
 func TestMigrateKeepsTheDirectory(t *testing.T) {
 	t.Parallel()
 	pg := application(t, "better-auth")
@@ -170,7 +170,7 @@ func TestMigrateAtTheSameTime(t *testing.T) {
 	exec(t, pg, "DROP ROLE usher_login_race")
 }
 
-// A database of the other program is left as it is.
+// A database of the other program is not changed.
 func TestMigrateChecksTheModeFirst(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -183,7 +183,7 @@ func TestMigrateChecksTheModeFirst(t *testing.T) {
 	}
 }
 
-// A schema that the application has already is not touched.
+// A schema that the application already has is not changed.
 func TestMigrateRefusesForeignSchemas(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)

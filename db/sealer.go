@@ -37,16 +37,16 @@ const (
 // for one goroutine.
 type Sealer struct {
 	db     *DB
-	signer note.Signer // nil: nothing is sealed
+	signer note.Signer // nil: it seals nothing
 	out    io.Writer   // nil: none
 
 	rows     prometheus.Gauge
 	failures prometheus.Counter
 
 	now          func() time.Time
-	waitingSince time.Time // since when it was always another's turn; zero: it was this one's
+	waitingSince time.Time // since when others sealed every time; zero: the last turn was this one's
 
-	oldest atomic.Int64 // when the oldest row that is not sealed was written, in microseconds; 0: all are sealed
+	oldest atomic.Int64 // time of the oldest unsealed row in microseconds; 0: all are sealed
 }
 
 // A SealerConfig configures a [Sealer].
@@ -68,11 +68,11 @@ func (db *DB) NewSealer(ctx context.Context, cfg SealerConfig) (*Sealer, error) 
 		db: db, signer: signer, out: cfg.Out, now: cfg.Now,
 		rows: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "usher_audit_unsealed_rows",
-			Help: "Rows of the audit that no checkpoint covers yet, at most: what may be changed without a trace.",
+			Help: "Upper bound of the audit's unsealed rows, which can still be changed without a trace.",
 		}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "usher_audit_seal_failures_total",
-			Help: "Attempts to seal rows, or to write a checkpoint outside of the database, that failed and will be made again.",
+			Help: "Failed attempts to seal rows, or to write a checkpoint outside the database. They will be repeated.",
 		}),
 	}
 	if s.now == nil {
@@ -80,7 +80,7 @@ func (db *DB) NewSealer(ctx context.Context, cfg SealerConfig) (*Sealer, error) 
 	}
 	cfg.Registry.MustRegister(s.rows, s.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "usher_audit_unsealed_seconds",
-		Help: "Age of the oldest row of the audit that no checkpoint covers yet. Above a minute, sealing has stopped.",
+		Help: "Age of the audit's oldest unsealed row. Above a minute, sealing has stopped.",
 	}, func() float64 {
 		oldest := s.oldest.Load()
 		if oldest == 0 {
@@ -132,7 +132,7 @@ func (s *Sealer) measure(ctx context.Context) (rows int64, resting bool, err err
 	if err := s.db.pool.QueryRow(ctx, statement("unsealed")).Scan(&rows, &oldest, &resting); err != nil {
 		return 0, false, unavailable("seal", err)
 	}
-	if oldest == nil { // ids that no row got are not rows
+	if oldest == nil { // some ids may have no row
 		s.oldest.Store(0)
 		s.rows.Set(0)
 		return 0, resting, nil

@@ -20,7 +20,7 @@ import (
 // organization, is [admin.ErrNotFound].
 func (db *DB) AddSession(ctx context.Context, user, organization string, ttl time.Duration, actor admin.Actor) (secret.Text, admin.Session, error) {
 	if ttl <= 0 {
-		return secret.Text{}, admin.Session{}, refuse(admin.ErrInvalid, "a session of %s would be over at once: give it a positive life", ttl)
+		return secret.Text{}, admin.Session{}, refuse(admin.ErrInvalid, "a session of %s would expire at once: give a positive lifetime", ttl)
 	}
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw) // never fails: crypto/rand ends the process instead
@@ -35,7 +35,7 @@ func (db *DB) AddSession(ctx context.Context, user, organization string, ttl tim
 			"token_hash": hash[:], "user_id": user, "organization_id": organization, "ttl": ttl,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return refuse(admin.ErrNotFound, "user %q is no member of organization %q: make the user one first, or name another", user, organization)
+			return refuse(admin.ErrNotFound, "user %q is not a member of organization %q: add the user first, or name another organization", user, organization)
 		}
 		if err != nil {
 			return err

@@ -91,8 +91,8 @@ func TestSessionErrors(t *testing.T) {
 		return err
 	}
 	wantError(t, add(t.Context(), "nobody", "", time.Hour), admin.ErrNotFound, `there is no user "nobody"`)
-	wantError(t, add(t.Context(), "ada", "globex", time.Hour), admin.ErrNotFound, `user "ada" is no member of organization "globex"`)
-	wantError(t, add(t.Context(), "ada", "reviewers", time.Hour), admin.ErrNotFound, `no member of organization "reviewers"`)
+	wantError(t, add(t.Context(), "ada", "globex", time.Hour), admin.ErrNotFound, `user "ada" is not a member of organization "globex"`)
+	wantError(t, add(t.Context(), "ada", "reviewers", time.Hour), admin.ErrNotFound, `not a member of organization "reviewers"`)
 	wantError(t, add(t.Context(), "ada", "", 0), admin.ErrInvalid, "positive life")
 	_, err := database.EndSessions(t.Context(), "nobody", "t")
 	wantError(t, err, admin.ErrNotFound, `there is no user "nobody"`)

@@ -72,7 +72,7 @@ func TestEnsureSigningKeyErrors(t *testing.T) {
 	}
 }
 
-// Of two that start together, one makes the key.
+// If two replicas start at the same time, only one creates the key.
 func TestEnsureSigningKeyAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -100,8 +100,8 @@ func TestEnsureSigningKeyAtTheSameTime(t *testing.T) {
 	}
 }
 
-// What lies in the table is of no use without the key encryption key.
-func TestSigningKeyIsSealed(t *testing.T) {
+// The contents of the table are useless without the key encryption key.
+func TestSigningKeyIsEncrypted(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
 	if _, err := openURL(t, pg.URL).EnsureSigningKey(t.Context(), session.EdDSA, newKeyEncryption(t), "t"); err != nil {

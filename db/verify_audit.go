@@ -40,13 +40,13 @@ func (db *DB) VerifyAudit(ctx context.Context, publicKeys, checkpoints []string)
 type verification struct {
 	db        *DB
 	verifiers note.Verifiers
-	kept      []audit.Checkpoint // by size; those to come
+	kept      []audit.Checkpoint // sorted by size, without those already compared
 	erased    erasures
 	forgotten map[string]*audit.Finding // by user: the rows without personal data
 	report    audit.Report
 
 	tree       *audit.Tree
-	treeBroken bool // found once: nothing after it can fit
+	treeBroken bool // reported once, because nothing after it can fit
 	decisions  tableProgress
 	changes    tableProgress
 }
@@ -160,14 +160,14 @@ func (v *verification) seal(s *seal) bool {
 		v.report.Add(audit.Finding{Kind: audit.FoundInSeals, FirstID: s.FirstLeaf, LastID: s.TreeSize - 1, Rows: s.TreeSize - s.FirstLeaf, Problem: problem})
 	}
 	if s.FirstLeaf != v.tree.Size() {
-		find(fmt.Sprintf("those before it are missing, from leaf %d on; nothing after them was verified", v.tree.Size()))
+		find(fmt.Sprintf("seals before it are missing, from leaf %d on; nothing after them was verified", v.tree.Size()))
 		return false
 	}
 	wellFormed := s.TreeSize == s.FirstLeaf+int64(len(s.DecisionIDs)+len(s.ChangeIDs)) && s.TreeSize > s.FirstLeaf &&
 		int64(len(s.Hashes)) == (tlog.StoredHashCount(s.TreeSize)-tlog.StoredHashCount(s.FirstLeaf))*tlog.HashSize &&
 		isRun(v.decisions.through, s.DecisionIDs, s.DecisionsThrough) && isRun(v.changes.through, s.ChangeIDs, s.ChangesThrough)
 	if !wellFormed {
-		find("it was changed: it is not one that usher writes; nothing from it on was verified")
+		find("it was changed: usher does not write such a seal; nothing from it on was verified")
 		return false
 	}
 	hashes := make([]byte, 0, len(s.Hashes))
@@ -218,7 +218,7 @@ func (v *verification) compareKept() {
 		if v.kept[0].Root == v.tree.Root() {
 			v.report.Checkpoints++
 		} else {
-			v.findCheckpoint(v.kept[0], "the tree had another root then: its history was written anew")
+			v.findCheckpoint(v.kept[0], "the tree had another root then: its history was rewritten")
 		}
 	}
 }
@@ -269,7 +269,7 @@ func compareRows[T any](ctx context.Context, v *verification, sql string, p *tab
 			}
 		}
 		if len(leaves) == 0 || leaves[0].id > id {
-			v.find(kind, id, 0, "it was inserted: rows to beyond its id were sealed, and it was not among them")
+			v.find(kind, id, 0, "it was inserted: rows up to and above its id were sealed without it")
 			return nil
 		}
 		p.position++
@@ -328,7 +328,7 @@ func (v *verification) decision(l *decisionRow) (int64, tlog.Hash, string) {
 		if rows == nil {
 			rows = &audit.Finding{
 				Kind: audit.FoundInDecisions, FirstID: l.ID,
-				Problem: fmt.Sprintf("the personal data of user %q were erased, and no usher audit forget of that is recorded", user),
+				Problem: fmt.Sprintf("the personal data of user %q were erased, and no usher audit forget is recorded for that", user),
 			}
 			v.forgotten[user] = rows
 		}

@@ -20,7 +20,7 @@ func TestAPIKeyCommands(t *testing.T) {
 	if !strings.HasPrefix(second.Key, "sk_test_") || second.ExpiresAt == nil {
 		t.Errorf("created %+v", second.APIKey)
 	}
-	u.refuses("apikey create jobs --room *=full", 1, `two live keys are called "jobs" already`)
+	u.refuses("apikey create jobs --room *=full", 1, `two active keys are already named "jobs"`)
 	u.shows("apikey list", `
 ID  NAME  ROUTES  MAY GRANT  ORGS  CREATED  EXPIRES  LAST USED  REVOKED
 `+id+`  jobs  auth  {"rooms":{"acme:*":"full","*":"read"},"stores":{"acme_notes":"read"}}  acme,globex  TIME  -  -  -
@@ -30,7 +30,7 @@ ID  NAME  ROUTES  MAY GRANT  ORGS  CREATED  EXPIRES  LAST USED  REVOKED
 	if code, stdout, _ := u.run("apikey", "revoke", id); code != 0 || !strings.Contains(stdout, "was already revoked at ") {
 		t.Errorf("apikey revoke again: exit %d: %s", code, stdout)
 	}
-	u.refuses("apikey revoke nonsense", 1, "there is no live API key")
+	u.refuses("apikey revoke nonsense", 1, "there is no active API key")
 	for _, line := range []string{"apikey create x", "apikey create x --room acme:*", "apikey create x --room a**=read", "apikey create x --room a=none", "apikey create x --room a=read --env LIVE"} {
 		u.refuses(line, 1, "usher: ")
 	}

@@ -61,7 +61,7 @@ func TestAuditGuideReference(t *testing.T) {
 	t.Parallel()
 	rows, err := dbtest.New(t).Pool.Query(t.Context(), `
 		SELECT 'audit.' || c.relname AS name, coalesce(obj_description(c.oid, 'pg_class'), obj_description(c.reltype, 'pg_type')) AS comment, '' AS result,
-		       ARRAY(SELECT ARRAY[a.attname, format_type(a.atttypid, a.atttypmod), col_description(c.oid, a.attnum)]
+		       ARRAY(SELECT ARRAY[a.attname::text, format_type(a.atttypid, a.atttypmod), col_description(c.oid, a.attnum)]
 		               FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) AS columns
 		  FROM pg_class c
 		 WHERE c.relnamespace = 'audit'::regnamespace AND (c.relkind = 'c' OR has_table_privilege('usher_auditor', c.oid, 'SELECT'))

@@ -30,7 +30,7 @@ user grace  read  everyone  {organization}:*  -  1
 who,access,through,pattern,in_org,grant
 user ada,full,user ada,acme:design:*,,2
 `)
-	u.refuses("audit who-could --room acme:design:1 --at 2020-01-01", 1, "The first time that is known is")
+	u.refuses("audit who-could --room acme:design:1 --at 2020-01-01", 1, "before usher's history begins")
 	u.shows("audit what-can mallory", `
 KIND  PATTERN  ACCESS  THROUGH  GRANTED  IN ORG  GRANT
 room  globex:*  read  everyone  {organization}:*  -  1

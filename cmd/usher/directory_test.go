@@ -28,7 +28,7 @@ func TestDirectoryCommands(t *testing.T) {
 	u.refuses("directory use", 2, `expected "<directory>"`)
 	u.refuses("directory use clerk", 1, `there is no directory "clerk": name usher, better-auth or authjs, or a file that ends in .sql`)
 	u.refuses("directory use nowhere.sql", 1, "no such file")
-	u.refuses("directory use authjs --schema a.b", 1, "is no schema that usher can name")
+	u.refuses("directory use authjs --schema a.b", 1, "is not a schema name that usher accepts")
 	u.refuses("directory use better-auth", 1, "directory better-auth: there is no table public.user: start the application once")
 	u.refuses("directory use better-auth --table session=sessions", 1, "there is no table public.user")
 	u.refuses("directory use authjs --table users=people", 1, "schema public has no people, which --table users=people names")
@@ -52,8 +52,8 @@ func TestDirectoryCommands(t *testing.T) {
 	if code != 0 || stdout != "users: found (users.id, users.name, users.image)\nsessions: found (sessions.sessionToken, sessions.userId, sessions.expires)\nthe directory is authjs\n" || !strings.HasPrefix(stderr, "usher: warning: users who have grants and are not listed by this directory: 1 of 1;") {
 		t.Errorf("directory use authjs: exit %d, %q, %q", code, stdout, stderr)
 	}
-	service.refuses("user add x", 1, "the directory is authjs: users, organizations, groups, members and sessions are changed there")
-	service.refuses("user list", 1, "the directory is authjs: users, organizations, groups, members and sessions are listed there")
+	service.refuses("user add x", 1, "the directory is authjs: change users, organizations, groups, members and sessions there")
+	service.refuses("user list", 1, "the directory is authjs: list users, organizations, groups, members and sessions there")
 	service.refuses("grant add --user 3 --room r:* --access read", 1, `there is no user "3"`)
 	service.does("grant add --user 2 --room r:* --access read --actor me", "added grant 2: user 2 has READ on room r:*\n")
 
@@ -76,7 +76,7 @@ func TestDirectoryCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, stderr = u.run("directory", "use", file)
-	if code != 0 || stdout != "the directory is file:mine.sql\n" || !strings.Contains(stderr, "grants from before, and are listed by this directory: 1;") {
+	if code != 0 || stdout != "the directory is file:mine.sql\n" || !strings.Contains(stderr, "already have grants, and are listed by this directory: 1;") {
 		t.Errorf("directory use %s: exit %d, %q, %q", file, code, stdout, stderr)
 	}
 	if code, stdout, _ := u.run("directory", "use", file, "--json"); code != 0 || stdout != "{\n  \"name\": \"file:mine.sql\"\n}\n" {

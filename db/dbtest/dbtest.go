@@ -91,7 +91,7 @@ func New(t testing.TB) *DB {
 type server struct {
 	base     *url.URL // of the superuser
 	admin    *pgxpool.Pool
-	template string   // empty on a given server, where it would be left behind
+	template string   // empty on a given server, where nobody would remove it
 	alive    *os.File // open while the process lives: see cleanUpAfter
 }
 

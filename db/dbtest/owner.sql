@@ -1,4 +1,4 @@
--- The role that migrates: it owns the database, may create roles, and is not a
+-- The role for migrations. It owns the database, may create roles, and is not a
 -- superuser.
 DO $$
 BEGIN

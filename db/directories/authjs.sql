@@ -1,6 +1,6 @@
 -- Auth.js with database sessions, in the tables that @auth/pg-adapter reads:
--- users and sessions. The adapter's own schema lacks one index, without which
--- every look-up would read all sessions:
+-- users and sessions. The adapter's own schema lacks an index. Without it, every
+-- look-up would read all sessions:
 --
 --     CREATE UNIQUE INDEX CONCURRENTLY ON sessions ("sessionToken");
 --

@@ -1,6 +1,6 @@
--- Better Auth, in the tables that its CLI makes: user and session; member with
--- the organization plugin; team and teamMember with its teams, which are usher's
--- groups. Users banned by the admin plugin are disabled, and so are anonymous
+-- Better Auth, in the tables that its CLI creates: user and session; member with
+-- the organization plugin; team and teamMember with its teams, which are groups in
+-- usher. Users banned by the admin plugin are disabled, and so are anonymous
 -- users unless they are allowed. After adding a plugin, run this again.
 --
 -- Ids may have any type. A text that is not a valid id of that type, or another

@@ -1,5 +1,5 @@
--- usher's own tables, as the migrations leave the directory (a test compares).
--- Plain SQL: Postgres inlines it into the look-up of every token.
+-- usher's own tables, exactly as usher migrate up creates the directory (a test
+-- compares). Plain SQL, so that Postgres inlines it into the look-up of each token.
 
 CREATE OR REPLACE FUNCTION usher.directory_session(token text)
     RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)

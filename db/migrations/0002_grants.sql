@@ -1,5 +1,5 @@
--- A grant is never changed or deleted, only revoked, once: its history is the
--- table. It holds from the later of valid_from and created_at.
+-- A grant is never changed or deleted, and revoked at most once, so the table is
+-- also its history. It is active from the later of valid_from and created_at.
 CREATE TABLE usher.grants (
     id              bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     subject_kind    text        NOT NULL CHECK (subject_kind IN ('user', 'group', 'organization', 'everyone')),
@@ -22,25 +22,25 @@ CREATE TABLE usher.grants (
     CHECK ((revoked_at IS NULL) = (revoked_by IS NULL))
 );
 COMMENT ON COLUMN usher.grants.subject_id IS 'Empty for everyone.';
-COMMENT ON COLUMN usher.grants.organization_id IS 'Confines the grant to sessions of this organization; null: every session.';
-COMMENT ON COLUMN usher.grants.pattern IS 'An id, a prefix and *, or *; may hold {user}, {organization}, {group}.';
+COMMENT ON COLUMN usher.grants.organization_id IS 'If not null, the grant counts only in sessions whose active organization is this one.';
+COMMENT ON COLUMN usher.grants.pattern IS 'An id, a prefix followed by *, or *. May contain {user}, {organization} and {group}.';
 
--- The same grant twice would outlive its revocation.
+-- A duplicate would stay active when the other one is revoked.
 CREATE UNIQUE INDEX grants_live
     ON usher.grants (subject_kind, subject_id, resource_kind, pattern, access, organization_id) NULLS NOT DISTINCT
     WHERE revoked_at IS NULL AND valid_until IS NULL;
 
--- The look-up of every token.
+-- For the look-up of each token.
 CREATE INDEX grants_subject ON usher.grants (subject_kind, subject_id) WHERE revoked_at IS NULL;
 
--- The audit: grants that are over, by subject; all, by pattern, which whoever
--- asks about an id looks up for each of its prefixes; and the templates, by the
--- literal that they begin with.
+-- For the audit: revoked grants by subject; all grants by pattern, which questions
+-- about an id look up for each prefix of the id; and templates by the literal
+-- before their first placeholder.
 CREATE INDEX grants_revoked ON usher.grants (subject_kind, subject_id) WHERE revoked_at IS NOT NULL;
 CREATE INDEX grants_pattern ON usher.grants (resource_kind, pattern, subject_kind, subject_id);
 CREATE INDEX grants_template_head ON usher.grants (resource_kind, split_part(pattern, '{', 1), pattern) WHERE pattern <> template_shape;
 
--- New templates are compared with these.
+-- To compare a new template with the active ones.
 CREATE INDEX grants_template ON usher.grants (resource_kind, template_shape) WHERE revoked_at IS NULL AND pattern <> template_shape;
 GRANT SELECT,
       INSERT (subject_kind, subject_id, organization_id, resource_kind, pattern, access, valid_from, valid_until, reason, created_by),

@@ -1,6 +1,6 @@
--- Keys have times, not states: replicas read the times, so none needs a
--- message. The private half is encrypted (AES-256-GCM under a key that the
--- database never sees).
+-- Keys have times instead of states: replicas read the times, so nothing must
+-- notify them. The private half is encrypted with AES-256-GCM under a key that is
+-- never in the database.
 CREATE TABLE usher.signing_keys (
     kid            text        PRIMARY KEY,
     alg            text        NOT NULL CHECK (alg IN ('EdDSA', 'ES256')),
@@ -14,11 +14,11 @@ CREATE TABLE usher.signing_keys (
     compromised_at timestamptz
 );
 COMMENT ON COLUMN usher.signing_keys.kid IS 'RFC 7638 thumbprint of the public key.';
-COMMENT ON COLUMN usher.signing_keys.public_key IS 'PKIX, DER.';
-COMMENT ON COLUMN usher.signing_keys.encrypted_key IS 'PKCS 8, DER, encrypted with table, kid and alg as additional data.';
+COMMENT ON COLUMN usher.signing_keys.public_key IS 'PKIX in DER.';
+COMMENT ON COLUMN usher.signing_keys.encrypted_key IS 'PKCS 8 in DER, encrypted with table, kid and alg as additional data.';
 GRANT SELECT ON usher.signing_keys TO usher_service;
 
--- Credentials of other backends. A key is never changed, only revoked, once.
+-- Credentials of other backends. A key is never changed, and revoked at most once.
 CREATE TABLE usher.api_keys (
     id            text        PRIMARY KEY CHECK (id ~ '^[0-9A-Za-z]{12}$'),
     name          text        NOT NULL CHECK (name <> '' AND char_length(name) <= 128),
@@ -35,18 +35,18 @@ CREATE TABLE usher.api_keys (
     CHECK ((revoked_at IS NULL) = (revoked_by IS NULL))
 );
 COMMENT ON COLUMN usher.api_keys.secret_hash IS 'SHA-256 of the secret part, which has 256 random bits.';
-COMMENT ON COLUMN usher.api_keys.organizations IS 'Only members of these may be named; null: anybody.';
-COMMENT ON COLUMN usher.api_keys.patterns IS 'The most it may grant: {"rooms": {pattern: access}, "stores": {...}}.';
-COMMENT ON COLUMN usher.api_keys.last_used_at IS 'Written at most once a minute.';
+COMMENT ON COLUMN usher.api_keys.organizations IS 'Requests may name only members of these organizations. Null: any user.';
+COMMENT ON COLUMN usher.api_keys.patterns IS 'Maximum access that it can give: {"rooms": {pattern: access}, "stores": {...}}.';
+COMMENT ON COLUMN usher.api_keys.last_used_at IS 'Updated at most once a minute.';
 CREATE INDEX api_keys_name ON usher.api_keys (name);
 GRANT SELECT,
       INSERT (id, name, secret_hash, routes, organizations, patterns, expires_at, created_by),
       UPDATE (revoked_at, revoked_by, last_used_at)
    ON usher.api_keys TO usher_service;
 
--- Credentials of the admin API. A key is never changed, only revoked, once.
--- The service may look one up and not add one: who takes it over gains no key
--- that outlives the incident.
+-- Credentials of the admin API. A key is never changed, and revoked at most once.
+-- The service can look up keys and cannot add any, so an attacker who takes it over
+-- gets no key that stays valid after the incident.
 CREATE TABLE usher.admin_keys (
     id           text        PRIMARY KEY CHECK (id ~ '^[0-9A-Za-z]{12}$'),
     name         text        NOT NULL CHECK (name <> '' AND char_length(name) <= 128),
@@ -60,13 +60,13 @@ CREATE TABLE usher.admin_keys (
     last_used_at timestamptz,
     CHECK ((revoked_at IS NULL) = (revoked_by IS NULL))
 );
-COMMENT ON COLUMN usher.admin_keys.role IS 'admin: everything; auditor: reads everything, changes nothing.';
+COMMENT ON COLUMN usher.admin_keys.role IS 'admin: reads and changes everything. auditor: reads everything.';
 COMMENT ON COLUMN usher.admin_keys.secret_hash IS 'SHA-256 of the secret part, which has 256 random bits.';
-COMMENT ON COLUMN usher.admin_keys.last_used_at IS 'Written at most once a minute.';
+COMMENT ON COLUMN usher.admin_keys.last_used_at IS 'Updated at most once a minute.';
 GRANT SELECT, UPDATE (last_used_at) ON usher.admin_keys TO usher_service;
 
--- The answers to changes that came under an idempotency key, each written by
--- the transaction that made the change. Kept for a day; they hold no secret.
+-- Responses to changes with an idempotency key, each written in the transaction of
+-- the change. They are kept for a day and contain no secret.
 CREATE TABLE usher.idempotency_keys (
     admin_key_id text        NOT NULL,
     key          text        COLLATE "C" NOT NULL CHECK (key <> '' AND char_length(key) <= 255),
@@ -75,6 +75,6 @@ CREATE TABLE usher.idempotency_keys (
     created_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (admin_key_id, key)
 );
-COMMENT ON COLUMN usher.idempotency_keys.request_hash IS 'SHA-256 of route and body: the same key with another request is refused.';
+COMMENT ON COLUMN usher.idempotency_keys.request_hash IS 'SHA-256 of route and body. The same key with a different request is refused.';
 CREATE INDEX idempotency_keys_created_at ON usher.idempotency_keys (created_at);
 GRANT SELECT, INSERT, DELETE ON usher.idempotency_keys TO usher_service;

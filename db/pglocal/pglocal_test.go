@@ -26,7 +26,7 @@ const helperEnv = "PGLOCAL_TEST_HELPER_DIR"
 // TestMain is also the program of TestParentKilled: a process that runs a
 // server until it is killed.
 func TestMain(m *testing.M) {
-	syscall.Umask(0o022) // the tests' folders get the modes that they ask for
+	syscall.Umask(0o022) // so that the tests' folders get the modes that they request
 	dir := os.Getenv(helperEnv)
 	if dir == "" {
 		os.Exit(m.Run())
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	select {}
 }
 
-// newDir returns a folder that every user may enter, as a checkout is.
+// newDir returns a folder that every user may enter, like a checkout.
 func newDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pglocal-*") //nolint:usetesting // the unprivileged user cannot enter t.TempDir
@@ -179,8 +179,8 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// Only the server's own user and root can open the socket: whoever opens it is a
-// superuser, and can make the server run programs.
+// Only the server's own user and root can open the socket, because whoever opens it is a
+// superuser and can make the server run programs.
 func TestSocketIsPrivate(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
@@ -424,8 +424,8 @@ func TestAwkwardFolders(t *testing.T) {
 	}
 }
 
-// Root's checkout may be where only root can enter. The data is then elsewhere,
-// and is removed after the folder is.
+// Root's checkout may be in a folder that only root can enter. The data is then
+// elsewhere, and is removed after the folder is removed.
 func TestFolderOnlyRootMayEnter(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

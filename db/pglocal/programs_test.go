@@ -11,7 +11,7 @@ import (
 	"github.com/usher-auth/usher/db/pglocal"
 )
 
-// fakePrograms makes a folder of programs that say they are of a version.
+// fakePrograms makes a folder with programs that print a version.
 func fakePrograms(t *testing.T, version string) string {
 	t.Helper()
 	dir := newDir(t)
@@ -76,7 +76,7 @@ func TestNoPrograms(t *testing.T) {
 	}
 }
 
-// Root's own programs, say of a conda environment in /root, do not hide those
+// Root's own programs, for example of a conda environment in /root, do not hide programs
 // that another user can run.
 func TestProgramsOnlyRootMayRun(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -1,17 +1,17 @@
 -- name: act_as
--- Who the triggers of this transaction write down.
+-- Sets the actor that the triggers record in this transaction.
 SELECT set_config('usher.actor', @actor, true)
 
 -- name: taken_along
--- What the trigger of a deletion has revoked and ended: all that this
--- transaction wrote there.
+-- The number of grants and memberships that the trigger of a deletion ended: all
+-- that this transaction wrote.
 SELECT (SELECT count(*) FROM usher.grants WHERE xmin = pg_current_xact_id()::xid) AS grants_revoked,
        (SELECT count(*) FROM usher.memberships WHERE xmin = pg_current_xact_id()::xid) AS memberships_ended
 
 -- name: lock_subject
--- One row where usher's own directory is in force and has the subject, which
--- stays there until the transaction ends. Each lock is a query of its own, as
--- UNION takes none.
+-- Returns a row if usher's own directory is in use and has the subject. Locks it, so
+-- that it cannot be deleted until the transaction ends. Each lock needs its own
+-- query, because UNION allows none.
 WITH own AS (
     SELECT directory = 'usher' AS in_force FROM usher.deployment
 ), one_user AS (
@@ -26,8 +26,8 @@ UNION ALL SELECT id FROM one_organization
 UNION ALL SELECT id FROM one_group
 
 -- name: subject_is_listed
--- Whether the directory in force, where that is an application's, lists a
--- subject. An organization or a group without members is not listed.
+-- Whether an application's directory is in use and lists a subject. It does not
+-- list an organization or a group without members.
 SELECT d.directory <> 'usher' AS foreign_directory,
        CASE @kind::text
            WHEN 'user' THEN EXISTS (SELECT FROM usher.directory_user(@id))

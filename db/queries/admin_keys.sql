@@ -15,7 +15,7 @@ UPDATE usher.admin_keys
 SELECT FROM usher.locks WHERE name = 'admin_keys' FOR UPDATE
 
 -- name: add_admin_key
--- Two live keys of a name: one to rotate from, one to rotate to.
+-- A name may have two active keys, an old and a new one, for rotation.
 INSERT INTO usher.admin_keys (id, name, role, secret_hash, expires_at, created_by)
 SELECT @id, @name, @role, @secret_hash, @expires_at, @created_by
  WHERE (SELECT count(*)

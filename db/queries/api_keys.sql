@@ -15,7 +15,7 @@ UPDATE usher.api_keys
 SELECT FROM usher.locks WHERE name = 'api_keys' FOR UPDATE
 
 -- name: add_api_key
--- Two live keys of a name: one to rotate from, one to rotate to.
+-- A name may have two active keys, an old and a new one, for rotation.
 INSERT INTO usher.api_keys (id, name, secret_hash, routes, organizations, patterns, expires_at, created_by)
 SELECT @id, @name, @secret_hash, @routes, @organizations, @patterns, @expires_at, @created_by
  WHERE (SELECT count(*)

@@ -32,7 +32,8 @@ SELECT resource_kind, pattern, access, grant_id, granted, through_kind, through_
  LIMIT nullif(@limit::integer, 0)
 
 -- name: why
--- The result first, then what counts, then what names the id, then the rest.
+-- Sorted: the result, then grants that count, then grants that match the id, then
+-- the rest.
 SELECT coalesce(grant_id, 0) AS grant_id, coalesce(subject_kind, '') AS subject_kind, coalesce(subject_id, '') AS subject_id,
        coalesce(organization_id, '') AS organization_id, coalesce(pattern, '') AS pattern, access, holds_from, holds_until,
        coalesce(matches, false) AS matches, counts, why
@@ -75,8 +76,8 @@ SELECT user_id, kind AS member_of_kind, id AS member_of_id, since, until, added_
  ORDER BY since, user_id COLLATE "C", kind, id COLLATE "C"
 
 -- name: health
--- How the database is kept, for usher doctor: tables that were never analyzed,
--- and which statements the server logs with their parameters.
+-- The maintenance of the database, for usher doctor: tables that were never
+-- analyzed, and whether the server logs statements with their parameters.
 SELECT ARRAY(SELECT relname::text
                FROM pg_stat_all_tables
               WHERE schemaname = 'usher' AND n_live_tup > 10000 AND last_analyze IS NULL AND last_autoanalyze IS NULL

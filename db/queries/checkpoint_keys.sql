@@ -1,5 +1,5 @@
 -- name: checkpoint_key
--- The key that signs.
+-- The signing key.
 SELECT name, encrypted_key
   FROM usher.checkpoint_keys
  ORDER BY created_at DESC, name

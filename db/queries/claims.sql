@@ -2,15 +2,15 @@
 SELECT directory = 'usher' FROM usher.deployment
 
 -- name: add_user_if_new
--- Of two at the same time, the second waits for the first and adds nothing.
+-- A concurrent call waits for this one, and then adds nothing.
 INSERT INTO usher.users (id, info, created_by)
 VALUES (@id::text, @info::jsonb, @actor)
 ON CONFLICT (id) DO NOTHING
 RETURNING id, info, disabled_at, created_at, created_by
 
 -- name: note_provider_token
--- Keeps when the newest token was issued. One that is no newer costs no write, and
--- an application's directory has none.
+-- Stores the time of issue of the newest token. It writes nothing if the token is
+-- not newer, or if the directory is an application's.
 INSERT INTO usher.provider_tokens AS t (user_id, issuer, issued_at)
 SELECT @user_id::text, @issuer::text, @issued_at::timestamptz
   FROM usher.deployment
@@ -20,23 +20,23 @@ SELECT @user_id::text, @issuer::text, @issued_at::timestamptz
 ON CONFLICT (user_id, issuer) DO UPDATE SET issued_at = greatest(t.issued_at, excluded.issued_at)
 
 -- name: lock_provider_tokens
--- Keeps others from writing down this provider's claims of the user meanwhile, and
--- says whether this token is older than one before.
+-- Blocks concurrent writes of this provider's claims about the user, and returns
+-- whether this token is older than an earlier one.
 INSERT INTO usher.provider_tokens AS t (user_id, issuer, issued_at)
 VALUES (@user_id::text, @issuer::text, @issued_at::timestamptz)
 ON CONFLICT (user_id, issuer) DO UPDATE SET issued_at = greatest(t.issued_at, excluded.issued_at)
 RETURNING issued_at > @issued_at::timestamptz AS older
 
 -- name: lock_user
--- Keeps others from writing down claims of this user meanwhile, and nobody from
--- adding grants and memberships.
+-- Blocks concurrent writes of claims about this user. It does not block new grants
+-- and memberships.
 SELECT disabled_at IS NOT NULL AS disabled
   FROM usher.users
  WHERE id = @id::text
    FOR NO KEY UPDATE
 
 -- name: update_user_info
--- Sets members of the info and keeps the others; no row where nothing changes.
+-- Sets members of the info and keeps the others. Returns no row if nothing changes.
 UPDATE usher.users
    SET info = coalesce(info, '{}') || @info::jsonb
  WHERE id = @id::text
@@ -44,7 +44,7 @@ UPDATE usher.users
 RETURNING id, info, disabled_at, created_at, created_by
 
 -- name: memberships_of
--- What a user is in now, and which of that the actor made.
+-- A user's present memberships. own is true for those that the actor added.
 SELECT member_of_kind, member_of_id, created_by = @actor AS own
   FROM usher.memberships
  WHERE user_id = @user_id::text AND ended_at IS NULL
@@ -62,7 +62,7 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id, coalesce(organization_id, '') AS organization_id, coalesce(name, '') AS name, created_at, created_by
 
 -- name: add_membership_if_new
--- Somebody else may have made the same meanwhile.
+-- A concurrent transaction may have added the same membership.
 INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by)
 VALUES (@user_id::text, @kind, @id::text, @actor)
 ON CONFLICT (user_id, member_of_kind, member_of_id) WHERE ended_at IS NULL DO NOTHING

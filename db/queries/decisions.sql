@@ -1,6 +1,6 @@
 -- name: insert_decisions
--- One group commit: the rows of all requests that wait, in one statement and
--- so in one transaction. Empty strings stand for null.
+-- One group commit: the rows of all waiting requests in one statement, and so in one
+-- transaction. An empty string means null.
 INSERT INTO usher.decisions (
     issued_at, result, reason, caller_kind, caller_id, user_id, organization_id, requested_organization_id, audience, room, store,
     token_kind, patterns, claims, partial, skipped_grants, warnings, jti, kid, expires_at, ip, user_agent, origin, request_id, replica, count, salt,
@@ -27,7 +27,7 @@ SELECT id, issued_at, recorded_at, result, reason, caller_kind, caller_id, user_
        room, store, token_kind, patterns, claims, partial, skipped_grants::bigint[] AS skipped_grants,
        warnings::text[] AS warnings, jti, kid, expires_at, abbrev(ip) AS ip, user_agent, origin, request_id, replica,
        CASE WHEN count > 1 THEN count END AS count
-  FROM audit.decision_leaves -- which auditors may read, too
+  FROM audit.decision_leaves -- auditors can read this view too
  WHERE (@result::text = '' OR result = @result)
    AND (@reason::text = '' OR reason = @reason)
    AND (@user_id::text = '' OR user_id = @user_id)
@@ -44,8 +44,7 @@ SELECT id, issued_at, recorded_at, result, reason, caller_kind, caller_id, user_
 SELECT usher.forget_decisions(@user_id, @at_most)
 
 -- name: months_before
--- The months that have a partition and were over before a time, the first one
--- first.
+-- Months that have a partition and ended before a time, oldest first.
 SELECT month
   FROM pg_inherits i
   JOIN pg_class c ON c.oid = i.inhrelid,
@@ -58,7 +57,7 @@ SELECT month
 SELECT rows, first_id, last_id, staying FROM usher.drop_decisions(@month, @tries)
 
 -- name: missing_partitions
--- Months, of this one and the next three, that have no partition.
+-- Those of this month and the next three that have no partition.
 SELECT to_char(month, 'YYYY-MM')
   FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
                        date_trunc('month', now() AT TIME ZONE 'UTC') + interval '3 months', interval '1 month') AS month
@@ -71,7 +70,7 @@ SELECT to_char(month, 'YYYY-MM')
  ORDER BY month
 
 -- name: probe_audit
--- Rolled back: it shows that a row could be written.
+-- Always rolled back. It only checks that a row can be written.
 INSERT INTO usher.decisions (issued_at, result, reason, caller_kind, request_id, replica, personal_digest, digest)
 VALUES (clock_timestamp(), 'denied', 'probe', 'operator', 'probe', 'probe', sha256(''), sha256(''))
 

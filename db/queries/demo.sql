@@ -2,7 +2,7 @@
 SELECT EXISTS (SELECT FROM usher.users)
 
 -- name: seed_demo
--- The demo of usher dev: two organizations, three users, a group, five grants.
+-- Demo data of usher dev: two organizations, three users, a group, five grants.
 WITH users AS (
     INSERT INTO usher.users (id, info, created_by)
     VALUES ('ada', '{"name": "Ada", "color": "#d583f0"}', 'usher dev'),
@@ -24,7 +24,7 @@ VALUES ('everyone', '', 'room', '{organization}:*', 'read', 'usher dev', 'member
        ('group', 'reviewers', 'room', 'acme:review:*', 'full', 'usher dev', 'reviewers review')
 
 -- name: seed_demo_members
--- In a statement of its own: a membership begins between two that exist.
+-- A separate statement, because a membership needs a user and a group that exist.
 INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by)
 VALUES ('ada', 'organization', 'acme', 'usher dev'),
        ('grace', 'organization', 'acme', 'usher dev'),

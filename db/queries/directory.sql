@@ -1,5 +1,5 @@
 -- name: lock_directory
--- The directory in force. Two who change it do so one after the other.
+-- Returns the directory in force. Concurrent changes wait for each other.
 SELECT directory FROM usher.deployment FOR UPDATE
 
 -- name: set_local
@@ -8,12 +8,12 @@ SELECT set_config(@name, @value, true)
 
 -- name: run_directory
 -- Runs the statements of usher.directory_sql. A COMMIT among them, which would
--- keep what has not been checked, is refused here as EXECUTE refuses it.
+-- keep unchecked changes, fails because EXECUTE refuses it.
 DO $$ BEGIN EXECUTE current_setting('usher.directory_sql'); END $$
 
 -- name: directory_objects
--- The five objects that are the directory, as they stand now. version changes
--- with every CREATE OR REPLACE.
+-- The present five objects of the directory. version changes with every CREATE
+-- OR REPLACE.
 SELECT wanted.name, true AS is_function,
        p.ctid::text || ' ' || p.xmin::text AS version,
        pg_get_function_result(p.oid) AS columns,
@@ -50,7 +50,7 @@ SELECT CASE @function::text
 SELECT EXISTS (SELECT FROM usher.directory_users WHERE id = @id COLLATE "C")
 
 -- name: directory_samples
--- A user who is a member of something, where there is one, and any other.
+-- At most two users: one who is a member of something, and any one.
 SELECT DISTINCT sample.id
   FROM ((SELECT user_id AS id FROM usher.directory_members LIMIT 1)
         UNION ALL
@@ -58,11 +58,11 @@ SELECT DISTINCT sample.id
  WHERE sample.id IS NOT NULL
 
 -- name: directory_faults
--- What the views must not hold: nothing else could make sense of it.
+-- Values that the views must not contain, because usher cannot use them.
 SELECT 'usher.directory_users has an id that is null, empty or longer than 128 characters' AS fault
  WHERE EXISTS (SELECT FROM usher.directory_users WHERE (char_length(id) BETWEEN 1 AND 128) IS NOT TRUE)
 UNION ALL
-SELECT 'usher.directory_users has an info that is no JSON object'
+SELECT 'usher.directory_users has an info that is not a JSON object'
  WHERE EXISTS (SELECT FROM usher.directory_users WHERE jsonb_typeof(info) <> 'object')
 UNION ALL
 SELECT 'usher.directory_users has a disabled that is null'
@@ -79,7 +79,7 @@ SELECT 'usher.directory_members has an organization whose organization_id is not
  WHERE EXISTS (SELECT FROM usher.directory_members WHERE kind = 'organization' AND organization_id IS DISTINCT FROM id)
 
 -- name: directory_agrees
--- Whether tokens and audit see the same of one user.
+-- Whether tokens and audit see the same user and memberships.
 SELECT (SELECT count(*) FROM usher.directory_user(@id)) = 1
        AND (SELECT (f.info, f.disabled) IS NOT DISTINCT FROM (v.info, v.disabled)
               FROM usher.directory_user(@id) f, usher.directory_users v
@@ -91,15 +91,15 @@ SELECT (SELECT count(*) FROM usher.directory_user(@id)) = 1
                     EXCEPT SELECT kind, id, organization_id FROM usher.directory_memberships(@id))) AS memberships_agree
 
 -- name: table_scans
--- How often this transaction has read each table from end to end.
+-- How often this transaction has read each whole table.
 SELECT format('%I.%I', schemaname, relname) AS name, seq_scan AS scans
   FROM pg_stat_xact_all_tables
- WHERE seq_scan > 0 AND relid >= 16384 -- none of Postgres' own
+ WHERE seq_scan > 0 AND relid >= 16384 -- not Postgres' own
 
 -- name: lock_look_ups
--- Waits for the look-ups on their way, and has the next ones wait for the
--- commit: a look-up calls three functions, which must be of one directory.
--- Every look-up reads the grants.
+-- Waits for the running look-ups. New ones wait for the commit: a look-up calls
+-- three functions, which must belong to the same directory. Every look-up reads
+-- the grants.
 LOCK TABLE usher.grants IN ACCESS EXCLUSIVE MODE
 
 -- name: set_directory
@@ -109,7 +109,8 @@ UPDATE usher.deployment SET directory = @name
 SELECT directory FROM usher.deployment
 
 -- name: users_gone
--- The users that the directory does not list, of those who have grants.
+-- Users who have grants and are not in the directory, and the number of users
+-- who have grants.
 WITH holder AS (
     SELECT DISTINCT subject_id AS id FROM usher.grants WHERE subject_kind = 'user' AND revoked_at IS NULL
 ), asked AS (
@@ -119,7 +120,7 @@ SELECT count(*) AS holders, coalesce(array_agg(id ORDER BY id) FILTER (WHERE gon
   FROM asked
 
 -- name: revoke_grants_of_users
--- A row can be younger than this transaction, hence greatest().
+-- greatest(), because a row can be younger than this transaction.
 UPDATE usher.grants
    SET revoked_at = greatest(now(), created_at), revoked_by = @actor, revoke_reason = 'user gone'
  WHERE subject_kind = 'user' AND subject_id = ANY(@users) AND revoked_at IS NULL
@@ -129,7 +130,7 @@ RETURNING id, subject_kind, subject_id, coalesce(organization_id, '') AS organiz
           revoked_at, coalesce(revoked_by, '') AS revoked_by, coalesce(revoke_reason, '') AS revoke_reason
 
 -- name: application_columns
--- The columns of an application's tables, for a preset to find its own.
+-- The columns of an application's tables. A preset looks for its own in them.
 SELECT c.relname AS table, a.attname AS name, format_type(a.atttypid, NULL) AS type
   FROM pg_attribute a
   JOIN pg_class c ON c.oid = a.attrelid

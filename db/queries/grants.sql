@@ -1,5 +1,5 @@
 -- name: add_grant
--- No row where the same grant is live already.
+-- Returns no row if the same grant is already active.
 INSERT INTO usher.grants (subject_kind, subject_id, organization_id, resource_kind, pattern, access,
                           valid_from, valid_until, reason, created_by)
 VALUES (@subject_kind, @subject_id, nullif(@organization_id, ''), @resource_kind, @pattern, @access,
@@ -24,7 +24,7 @@ SELECT id, subject_kind, subject_id, coalesce(organization_id, '') AS organizati
  LIMIT nullif(@limit::integer, 0)
 
 -- name: revoke_grant
--- A row can be younger than this transaction, hence greatest().
+-- greatest(), because a row can be younger than this transaction.
 UPDATE usher.grants
    SET revoked_at = greatest(now(), created_at), revoked_by = @actor, revoke_reason = nullif(@reason, '')
  WHERE id = @id AND revoked_at IS NULL
@@ -33,11 +33,11 @@ RETURNING id, subject_kind, subject_id, coalesce(organization_id, '') AS organiz
           revoked_at, coalesce(revoked_by, '') AS revoked_by, coalesce(revoke_reason, '') AS revoke_reason
 
 -- name: lock_templates
--- One at a time may add a template.
+-- Only one transaction at a time may add a template.
 SELECT FROM usher.locks WHERE name = 'templates' FOR UPDATE
 
 -- name: live_templates
--- The first grant of each template.
+-- The first active grant of each template.
 SELECT DISTINCT ON (pattern) id, pattern
   FROM usher.grants
  WHERE resource_kind = @kind AND revoked_at IS NULL AND pattern <> template_shape

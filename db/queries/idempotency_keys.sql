@@ -1,6 +1,6 @@
 -- name: lock_idempotency_key
--- Of two requests under one key, the second waits and sees the first's answer.
--- So may one in 32 of the others.
+-- A second request with the same key waits, and then sees the first one's response.
+-- There are 32 locks, so one in 32 other requests waits too.
 SELECT FROM usher.locks
  WHERE name = 'idempotency_keys_' || (hashtextextended(json_build_array(@admin_key_id::text, @key::text)::text, 0) & 31)
    FOR UPDATE

@@ -1,17 +1,17 @@
 -- name: look_up_principals
--- All that a token rests on, as one row: the session, its user, the memberships
--- that count, and the grants that hold now. One statement serves all requests
--- that wait: to start it costs Postgres as much as one look-up.
+-- Everything that a token depends on, in one row: the session, its user, the
+-- memberships that count, and the active grants. One statement serves all waiting
+-- requests, because starting it costs Postgres as much as one look-up.
 --
--- A session that names an organization is confined to it: organizations,
--- groups and confined grants of that one alone. When the directory no longer
--- lists the membership, no organization and no group counts.
+-- A session with an active organization is confined to it: only that organization,
+-- its groups and grants confined to it count. If the directory no longer lists the
+-- membership, no organization and no group counts.
 --
--- $1: session tokens; where one is null, $2 and $3: a user that somebody else
--- vouches for (an API key, an identity provider, a proxy) and the organization,
--- which count like a session's. By number,
--- since named arguments are parsed anew at each call; and in sub-selects, since
--- Postgres would else see how long the arrays are and plan anew for each length.
+-- $1 are session tokens. If one is null, $2 and $3 are a user that an API key, an
+-- identity provider or a proxy vouches for, and an organization, which counts like
+-- a session's active one. Arguments have numbers, because named arguments are
+-- parsed again for each call. They are in sub-selects, because Postgres would
+-- otherwise see the length of the arrays, and plan again for each length.
 SELECT asked.n, p.*
   FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[])) WITH ORDINALITY AS asked (token, user_id, organization_id, n)
  CROSS JOIN LATERAL (
@@ -20,7 +20,7 @@ SELECT asked.n, p.*
         UNION ALL
         SELECT asked.user_id, asked.organization_id, NULL WHERE asked.token IS NULL
     ), listed AS MATERIALIZED (
-        SELECT DISTINCT m.kind, m.id, m.organization_id -- an application may list one twice
+        SELECT DISTINCT m.kind, m.id, m.organization_id -- an application may list a membership twice
           FROM session s, usher.directory_memberships(s.user_id) m
     ), active AS MATERIALIZED (
         SELECT s.organization_id IS NOT NULL AS confined,

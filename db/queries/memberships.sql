@@ -12,8 +12,8 @@ SELECT user_id, member_of_kind, member_of_id, created_at, created_by
  LIMIT nullif(@limit::integer, 0)
 
 -- name: end_membership
--- Who leaves an organization leaves its groups. A row can be younger than this
--- transaction, hence greatest().
+-- Leaving an organization ends the memberships in its groups. greatest(), because a
+-- row can be younger than this transaction.
 WITH ended AS (
     UPDATE usher.memberships
        SET ended_at = greatest(now(), created_at), ended_by = @actor

@@ -1,5 +1,5 @@
 -- name: make_migrations_table
--- Which steps of ../migrations were applied.
+-- The applied steps of ../migrations.
 CREATE TABLE IF NOT EXISTS usher.migrations (
     version    bigint      PRIMARY KEY,
     name       text        NOT NULL,
@@ -7,8 +7,8 @@ CREATE TABLE IF NOT EXISTS usher.migrations (
 )
 
 -- name: foreign_schemas
--- Before the first step: schemas by usher's names that are somebody else's, and
--- one thing in each.
+-- Before the first step: schemas with usher's names that belong to others or are not
+-- empty, and one object in each.
 SELECT n.nspname AS schema, n.nspowner::regrole::text AS owner,
        coalesce((SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind NOT IN ('i', 'I', 't') ORDER BY c.relname LIMIT 1),
                 (SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = n.oid ORDER BY p.proname LIMIT 1), '') AS holds
@@ -20,15 +20,15 @@ SELECT n.nspname AS schema, n.nspowner::regrole::text AS owner,
  ORDER BY n.nspname
 
 -- name: lock_migrations
--- One at a time migrates. Who only reads the table is not held up, and nobody
--- but the owner can take this lock.
+-- Only one session may migrate at a time. The lock does not block readers of the
+-- table, and only the owner can take it.
 LOCK TABLE usher.migrations IN SHARE ROW EXCLUSIVE MODE
 
 -- name: add_migration
 INSERT INTO usher.migrations (version, name) VALUES (@version, @name)
 
 -- name: has_foreign_tables
--- Whether an unmarked database holds somebody's tables.
+-- Whether a database that usher has not marked contains other tables.
 SELECT to_regclass('usher.deployment') IS NULL
    AND EXISTS (SELECT FROM pg_class c
                  JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -53,8 +53,8 @@ SELECT d.mode,
   FROM usher.deployment d
 
 -- name: search_path
--- The search_path, and the schemas on it in which a role that is neither this
--- one nor a superuser may create objects.
+-- The search_path, and those of its schemas in which other roles than this one and
+-- superusers may create objects.
 SELECT current_setting('search_path') AS path,
        ARRAY(SELECT n.nspname::text
                FROM unnest(current_schemas(false)) s (name)
@@ -64,7 +64,7 @@ SELECT current_setting('search_path') AS path,
                                AND a.grantee <> (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user))) AS writable
 
 -- name: service_login
--- Whether a role is there, what its comment says, and this database's name.
+-- Whether a role exists, its comment, and the name of this database.
 SELECT r.oid IS NOT NULL AS exists, coalesce(shobj_description(r.oid, 'pg_authid'), '') AS comment, current_database()::text AS database
   FROM (SELECT @name::text AS name) wanted
   LEFT JOIN pg_roles r ON r.rolname = wanted.name

@@ -6,9 +6,9 @@ INSERT INTO usher.applied_schema (sha256, objects) VALUES (@sha256, @objects)
 ON CONFLICT (singleton) DO UPDATE SET sha256 = EXCLUDED.sha256, objects = EXCLUDED.objects, applied_at = now()
 
 -- name: schema_objects
--- What stands in usher's two schemas now, triggers included. version changes with
--- every CREATE OR REPLACE. A trigger that Postgres cloned to a partition is the
--- parent's. id is what DROP takes.
+-- The objects in usher's two schemas, including triggers. version changes with every
+-- CREATE OR REPLACE. A trigger that Postgres cloned to a partition belongs to the
+-- parent and is left out. id is the name that DROP needs.
 SELECT 'FUNCTION' AS kind, n.nspname || '.' || p.proname AS name, p.oid::regprocedure::text AS id, p.oid::text || p.ctid::text || p.xmin::text AS version
   FROM pg_proc p
   JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -32,8 +32,8 @@ SELECT 'TRIGGER', n.nspname || '.' || c.relname || '.' || t.tgname, format('%I O
  WHERE n.nspname IN ('usher', 'audit') AND NOT t.tgisinternal AND t.tgparentid = 0
 
 -- name: foreign_objects
--- What DROP ... CASCADE of a view, a function or a type may take along. name is
--- as in schema_objects.sql.
+-- Objects that DROP ... CASCADE of a view, a function or a type may drop too. name is
+-- as in schema_objects.
 SELECT n.nspname || '.' || c.relname AS name, pg_describe_object('pg_class'::regclass, c.oid, 0) AS description
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -63,8 +63,8 @@ SELECT NULL, pg_describe_object('pg_class'::regclass, a.attrelid, a.attnum)
    AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = a.attrelid AND c.relkind IN ('v', 'm', 'c'))
 
 -- name: schema_privileges
--- Privileges on usher's views and functions that the operator gave to others
--- than usher's own two roles, as the statements that give them again.
+-- Privileges on usher's views and functions of other roles than usher's own two, as
+-- GRANT statements.
 SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, o.id,
               CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
               CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) AS sql,
@@ -84,22 +84,22 @@ SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, o.id,
    AND (a.grantee = 0 OR a.grantee::regrole::text NOT IN ('usher_service', 'usher_auditor'))
 
 -- name: type_columns
--- The columns of a composite type in text; empty where there is no such type.
+-- The columns of a composite type as text. Empty if the type does not exist.
 SELECT coalesce(string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum), '')
   FROM pg_attribute a
  WHERE a.attrelid = to_regclass(@name) AND a.attnum > 0 AND NOT a.attisdropped
 
 -- name: table_columns
--- The columns of a table, as CREATE TABLE takes them.
+-- The columns of a table, in the syntax of CREATE TABLE.
 SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
   FROM pg_attribute a
  WHERE a.attrelid = @name::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
 
 -- name: schema_definitions
--- What the functions, views, types and triggers of some schemas are, without
--- their own names and schemas. pg_temp is this session's. A trigger that
--- Postgres cloned to a partition is the parent's; those against TRUNCATE are
--- made for each partition.
+-- The definitions of the functions, views, types and triggers in some schemas,
+-- without their own names and schemas. pg_temp is the temporary schema of this
+-- session. Triggers on partitions are left out: Postgres cloned them from the
+-- parent, or they are against TRUNCATE and each partition has one.
 WITH wanted AS (
     SELECT n.oid, n.nspname FROM pg_namespace n WHERE n.nspname = ANY (@schemas::text[])
     UNION ALL

@@ -20,8 +20,8 @@ SELECT tree_size, checkpoint
  LIMIT 1
 
 -- name: unsealed
--- What no checkpoint covers: how many rows, at most, since an id may have no
--- row; when the oldest of them was written; and whether a seal was just made.
+-- The unsealed rows: an upper bound of their number, because an id may have no row;
+-- the time of the oldest one; and whether a seal was made just now.
 WITH last AS (
     SELECT tree_size, decisions_through, changes_through, sealed_at
       FROM usher.seals
@@ -43,7 +43,7 @@ SELECT usher.settled_decisions()
 SELECT usher.settled_changes()
 
 -- name: lock_seals
--- One sealer at a time: no row for the others, who come again.
+-- Only one sealer works at a time. The others get no row, and try again later.
 SELECT true FROM usher.locks WHERE name = 'seals' FOR UPDATE SKIP LOCKED
 
 -- name: last_seal
@@ -71,8 +71,8 @@ INSERT INTO usher.seals (first_leaf, tree_size, decisions_through, changes_throu
 VALUES (@first_leaf, @tree_size, @decisions_through, @changes_through, @decision_ids, @change_ids, @first_hash, @hashes, @checkpoint)
 
 -- name: tree_hashes
--- Hashes by their places in the tree's storage, in the order asked for. Each
--- seal holds a run of them.
+-- Hashes by their index in the tree's storage, in the requested order. Each seal
+-- contains a range of them.
 SELECT substring(s.hashes FROM ((i.place - s.first_hash) * 32 + 1)::integer FOR 32)
   FROM unnest(@indexes::bigint[]) WITH ORDINALITY AS i (place, position)
  CROSS JOIN LATERAL (SELECT first_hash, hashes
@@ -104,7 +104,7 @@ SELECT id, recorded_at, actor, action, target, details, digest
  ORDER BY id
 
 -- name: erasures
--- The recorded ways in which parts of the audit may go.
+-- The recorded erasures of parts of the audit.
 SELECT id, action, target, details
   FROM audit.change_leaves
  WHERE action IN ('audit.forget', 'audit.prune')

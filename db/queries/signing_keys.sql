@@ -27,7 +27,7 @@ SELECT kid, alg, created_at, published_at, signs_from, signs_until, unpublished_
 SELECT FROM usher.locks WHERE name = 'signing_keys' FOR UPDATE
 
 -- name: has_signing_key
--- Whether a key of the algorithm signs, or is going to.
+-- Whether a key of the algorithm signs now or will sign.
 SELECT EXISTS (
     SELECT FROM usher.signing_keys
      WHERE alg = @alg

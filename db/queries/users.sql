@@ -22,7 +22,7 @@ UPDATE usher.users
 RETURNING id, info, disabled_at, created_at, created_by
 
 -- name: update_user
--- As RFC 7396 merges: members that are null are removed.
+-- Merges like RFC 7396: members that are null are removed.
 UPDATE usher.users
    SET info = nullif((coalesce(info, '{}') || @set::jsonb) - @unset::text[], '{}')
  WHERE id = @id::text

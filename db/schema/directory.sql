@@ -1,9 +1,10 @@
--- usher's own directory: the rules that its tables keep, and their history. The
+-- usher's own directory: the rules for its tables, and their history. The
 -- functions and views that look-ups and the audit read are in
 -- ../directories/usher.sql.
 
--- History tables keep no foreign keys, which would forbid deleting what they
--- remember; a membership must still begin between two things that exist.
+-- History tables have no foreign keys, because those would forbid to delete what
+-- the history names. A new membership must still be of a user that exists, in an
+-- organization or group that exists.
 CREATE OR REPLACE FUNCTION usher.check_membership() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -29,10 +30,10 @@ CREATE OR REPLACE FUNCTION usher.only_once() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RAISE insufficient_privilege USING
-        MESSAGE = format('%s of %I.%I is not allowed: its history is the table', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME);
+        MESSAGE = format('%s of %I.%I is not allowed: the table is a history', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME);
 END
 $$;
-COMMENT ON FUNCTION usher.only_once() IS 'Trigger that refuses to change or delete rows whose history must stay.';
+COMMENT ON FUNCTION usher.only_once() IS 'Trigger that refuses to change or delete rows of a history.';
 
 CREATE OR REPLACE TRIGGER end_once BEFORE UPDATE ON usher.memberships
     FOR EACH ROW WHEN (OLD.ended_at IS NOT NULL
@@ -44,10 +45,10 @@ CREATE OR REPLACE TRIGGER keep BEFORE DELETE ON usher.memberships
 CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.memberships
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
 
--- What says when, the database says, whoever writes: the audit answers for the
--- past by these times. They are those at which a transaction began, so history
--- is exact to its duration. A row can be younger than the transaction that
--- changes it, hence greatest().
+-- The database sets all times, whatever role writes, because the audit answers
+-- questions about the past by these times. Each is the start of a transaction, so
+-- the history is exact to the duration of a transaction. greatest(), because a row
+-- can be younger than the transaction that changes it.
 CREATE OR REPLACE FUNCTION usher.stamp_user() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -102,7 +103,7 @@ CREATE OR REPLACE TRIGGER keep BEFORE UPDATE OR DELETE ON usher.user_states
 CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.user_states
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
 
--- No trigger for rows sees a TRUNCATE: it would leave no history.
+-- TRUNCATE runs no row triggers, so it would leave no history.
 CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.users
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
 CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.organizations
@@ -110,9 +111,9 @@ CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.organizations
 CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.groups
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
 
--- Once `usher directory use` has pointed the directory at an application's
--- tables, usher's own tables have no effect: a write there would mislead whoever
--- makes it, and a deletion would revoke the grants of the application's user.
+-- If the directory is an application's (usher directory use), usher's own tables
+-- have no effect. A write there would mislead its author, and a deletion would
+-- revoke the grants of the application's user.
 CREATE OR REPLACE FUNCTION usher.check_own_directory() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -121,7 +122,7 @@ BEGIN
     IF in_force <> 'usher' THEN
         RAISE check_violation USING
             CONSTRAINT = 'own_directory',
-            MESSAGE = format('the directory is %s: users, organizations, groups, members and sessions are changed there', in_force);
+            MESSAGE = format('the directory is %s: change users, organizations, groups, members and sessions there', in_force);
     END IF;
     RETURN NULL;
 END

@@ -11,7 +11,7 @@ CREATE OR REPLACE TRIGGER keep BEFORE DELETE ON usher.grants
 CREATE OR REPLACE TRIGGER keep_all BEFORE TRUNCATE ON usher.grants
     FOR EACH STATEMENT EXECUTE FUNCTION usher.only_once();
 
--- What says when, the database says: see stamp_user. Of grants and API keys.
+-- Sets the times of grants and API keys: see stamp_user.
 CREATE OR REPLACE FUNCTION usher.stamp_revocable() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -28,14 +28,14 @@ $$;
 CREATE OR REPLACE TRIGGER stamp BEFORE INSERT OR UPDATE ON usher.grants
     FOR EACH ROW EXECUTE FUNCTION usher.stamp_revocable();
 
--- Two live templates that differ only in the placeholder would let a user whose
--- id equals an organization's id into its rooms.
+-- If two active templates differed only in a placeholder, a user whose id equals
+-- an organization's id could enter its rooms.
 CREATE OR REPLACE FUNCTION usher.check_template() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     other usher.grants;
 BEGIN
-    -- Of two that come at the same time, the second waits and sees the first.
+    -- A concurrent insert waits, and then sees this one.
     PERFORM FROM usher.locks WHERE name = 'templates' FOR UPDATE;
     SELECT * INTO other
       FROM usher.grants g
@@ -48,7 +48,7 @@ BEGIN
     IF FOUND THEN
         RAISE check_violation USING
             CONSTRAINT = 'grants_template_conflict',
-            MESSAGE = format('the pattern differs from grant %s (%s) in its placeholder alone', other.id, other.pattern);
+            MESSAGE = format('the pattern differs from that of grant %s (%s) only in its placeholders', other.id, other.pattern);
     END IF;
     RETURN NEW;
 END
@@ -57,15 +57,15 @@ $$;
 CREATE OR REPLACE TRIGGER check_template AFTER INSERT ON usher.grants
     FOR EACH ROW WHEN (NEW.pattern <> NEW.template_shape) EXECUTE FUNCTION usher.check_template();
 
--- What is deleted takes its grants and memberships along, so that a reused id
--- inherits nothing.
+-- A deletion revokes grants and ends memberships, so that a reused id inherits
+-- nothing.
 CREATE OR REPLACE FUNCTION usher.revoke_of_deleted() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kind  text := TG_ARGV[0];
     actor text := coalesce(nullif(current_setting('usher.actor', true), ''), current_user);
 BEGIN
-    -- A row can be younger than this transaction, hence greatest().
+    -- greatest(), because a row can be younger than this transaction.
     UPDATE usher.grants
        SET revoked_at = greatest(now(), created_at), revoked_by = actor, revoke_reason = kind || ' deleted'
      WHERE revoked_at IS NULL
@@ -90,21 +90,21 @@ SELECT id, subject_kind, subject_id, organization_id::text AS organization_id, r
        greatest(valid_from, created_at) AS holds_from, least(valid_until, revoked_at) AS holds_until,
        reason, created_at, created_by, revoked_at, revoked_by, revoke_reason
   FROM usher.grants;
-COMMENT ON VIEW audit.grants IS 'Every grant that there ever was: who gave it, to which subject, when and why, and who took it away.';
-COMMENT ON COLUMN audit.grants.id IS 'Counts up; never used again.';
+COMMENT ON VIEW audit.grants IS 'Every past and present grant: who added it, for which subject, when and why, and who revoked it.';
+COMMENT ON COLUMN audit.grants.id IS 'Ascending. Never reused.';
 COMMENT ON COLUMN audit.grants.subject_kind IS 'user, group, organization or everyone.';
 COMMENT ON COLUMN audit.grants.subject_id IS 'Empty for everyone.';
-COMMENT ON COLUMN audit.grants.organization_id IS 'Confines the grant to sessions in which this organization is active; null: every session.';
+COMMENT ON COLUMN audit.grants.organization_id IS 'If not null, the grant counts only in sessions whose active organization is this one.';
 COMMENT ON COLUMN audit.grants.resource_kind IS 'room or store: what the pattern names.';
-COMMENT ON COLUMN audit.grants.pattern IS 'An id, a prefix and *, or *; may hold {user}, {organization}, {group}.';
+COMMENT ON COLUMN audit.grants.pattern IS 'An id, a prefix followed by *, or *. May contain {user}, {organization} and {group}.';
 COMMENT ON COLUMN audit.grants.access IS 'read or full.';
-COMMENT ON COLUMN audit.grants.valid_from IS 'As it was asked for.';
-COMMENT ON COLUMN audit.grants.valid_until IS 'As it was asked for; null: it has no end.';
-COMMENT ON COLUMN audit.grants.holds_from IS 'The later of valid_from and created_at: from then on the grant counts.';
-COMMENT ON COLUMN audit.grants.holds_until IS 'The earlier of valid_until and revoked_at: from then on it counts no more; null: it has no end. Where this is not later than holds_from, it never counted.';
-COMMENT ON COLUMN audit.grants.reason IS 'What was said when it was given.';
-COMMENT ON COLUMN audit.grants.created_at IS 'By the database''s clock, at the start of the transaction.';
-COMMENT ON COLUMN audit.grants.created_by IS 'Who gave it.';
-COMMENT ON COLUMN audit.grants.revoked_at IS 'By the database''s clock, at the start of the transaction; null: it was not revoked.';
-COMMENT ON COLUMN audit.grants.revoked_by IS 'Who took it away.';
-COMMENT ON COLUMN audit.grants.revoke_reason IS 'What was said when it was taken away.';
+COMMENT ON COLUMN audit.grants.valid_from IS 'The requested start.';
+COMMENT ON COLUMN audit.grants.valid_until IS 'The requested end. Null: never expires.';
+COMMENT ON COLUMN audit.grants.holds_from IS 'Start: the later of valid_from and created_at.';
+COMMENT ON COLUMN audit.grants.holds_until IS 'End, exclusive: the earlier of valid_until and revoked_at. Null: no end. If this is not later than holds_from, the grant never counted.';
+COMMENT ON COLUMN audit.grants.reason IS 'Reason given when the grant was added.';
+COMMENT ON COLUMN audit.grants.created_at IS 'When it was added, by the database''s clock at the start of the transaction.';
+COMMENT ON COLUMN audit.grants.created_by IS 'Who added it.';
+COMMENT ON COLUMN audit.grants.revoked_at IS 'When it was revoked, by the database''s clock at the start of the transaction. Null: not revoked.';
+COMMENT ON COLUMN audit.grants.revoked_by IS 'Who revoked it.';
+COMMENT ON COLUMN audit.grants.revoke_reason IS 'Reason given when the grant was revoked.';

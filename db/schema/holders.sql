@@ -9,18 +9,18 @@ CREATE TYPE audit.holder AS (
     caller_kind     text,
     caller_id       text
 );
-COMMENT ON TYPE audit.holder IS 'One token that opened an id at some time.';
-COMMENT ON COLUMN audit.holder.user_id IS 'Whose token it was: its sub claim.';
-COMMENT ON COLUMN audit.holder.access IS 'read or full: what it gave to the id.';
+COMMENT ON TYPE audit.holder IS 'A token that opened an id at some time.';
+COMMENT ON COLUMN audit.holder.user_id IS 'The user of the token: its sub claim.';
+COMMENT ON COLUMN audit.holder.access IS 'Access that the token gave to the id: read or full.';
 COMMENT ON COLUMN audit.holder.jti IS 'Row of audit.tokens.';
-COMMENT ON COLUMN audit.holder.issued_at IS 'By the database''s clock.';
+COMMENT ON COLUMN audit.holder.issued_at IS 'Time of issue by the database''s clock.';
 COMMENT ON COLUMN audit.holder.expires_at IS 'The exp claim. A verifier adds its leeway, 30 s by default.';
-COMMENT ON COLUMN audit.holder.organization_id IS 'The active organization of the session; null where there was none.';
-COMMENT ON COLUMN audit.holder.audience IS 'The one sync backend that took the token.';
-COMMENT ON COLUMN audit.holder.caller_kind IS 'Who asked for it: session, upstream, proxy, api_key or operator.';
+COMMENT ON COLUMN audit.holder.organization_id IS 'The active organization of the session. Null without one.';
+COMMENT ON COLUMN audit.holder.audience IS 'The only sync backend that accepted the token.';
+COMMENT ON COLUMN audit.holder.caller_kind IS 'Kind of caller: session, upstream, proxy, api_key or operator.';
 COMMENT ON COLUMN audit.holder.caller_id IS 'As in audit.tokens.';
 
--- No token lives longer than an hour, so that the index by time serves.
+-- No token lives longer than an hour, so the query reads one hour by the index.
 CREATE OR REPLACE FUNCTION audit.holders(kind text, id text, at timestamptz) RETURNS SETOF audit.holder
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
@@ -31,7 +31,7 @@ BEGIN
     IF at IS NULL THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'the time is null',
-            HINT = 'Give the time to look at; now() for who holds a token at present.';
+            HINT = 'Give a time, or now() for the tokens that are valid now.';
     END IF;
     PERFORM usher.check_known(holders.at - interval '1 hour');
     RETURN QUERY
@@ -53,7 +53,7 @@ BEGIN
     IF since IS NULL THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'the time is null',
-            HINT = 'Give the time to begin with; ''-infinity'' for all that there are.';
+            HINT = 'Give a start time, or ''-infinity'' for all tokens.';
     END IF;
     IF isfinite(since) THEN
         PERFORM usher.check_known(since);
@@ -61,5 +61,5 @@ BEGIN
     RETURN QUERY SELECT t.* FROM audit.tokens t WHERE t.user_id = tokens_of.user_id AND t.issued_at >= tokens_of.since;
 END
 $$;
-COMMENT ON FUNCTION audit.holders(text, text, timestamptz) IS 'Whose live token opened the room or store at a time: issued then or before, and not yet expired. It rests on what was issued, also over an application''s directory. Of permissions that a backend chose it takes the strongest reading. An error where the month was pruned.';
-COMMENT ON FUNCTION audit.tokens_of(text, timestamptz) IS 'The tokens that a user was given since a time: rows of audit.tokens. An error where months since then were pruned; ''-infinity'' gives all that there are.';
+COMMENT ON FUNCTION audit.holders(text, text, timestamptz) IS 'Tokens that opened the room or store at a time: issued then or before, and not yet expired. It uses the issued tokens, so it also works for the directory of an application. If a backend chose the permissions, the access is the most that they can mean. Fails if tokens of that time were pruned.';
+COMMENT ON FUNCTION audit.tokens_of(text, timestamptz) IS 'The tokens issued to a user since a time: rows of audit.tokens. Fails if tokens since then were pruned. Use ''-infinity'' for all tokens that remain.';

@@ -1,4 +1,4 @@
--- API keys are never changed, only revoked, once.
+-- An API key is never changed, and revoked at most once.
 CREATE OR REPLACE TRIGGER revoke_once BEFORE UPDATE ON usher.api_keys
     FOR EACH ROW WHEN (OLD.revoked_at IS NOT NULL AND (NEW.revoked_at, NEW.revoked_by) IS DISTINCT FROM (OLD.revoked_at, OLD.revoked_by)
         OR (NEW.id, NEW.name, NEW.secret_hash, NEW.routes, NEW.organizations, NEW.patterns, NEW.created_at, NEW.created_by, NEW.expires_at)

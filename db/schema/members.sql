@@ -5,16 +5,16 @@ DECLARE
 BEGIN
     IF other IS NOT NULL THEN
         RAISE feature_not_supported USING
-            MESSAGE = format('users and members are those of %s, which keeps no history of them', other),
-            HINT = 'audit.holders(kind, id, at) says whose tokens opened an id at any time; audit.who_can answers for now.';
+            MESSAGE = format('the directory is %s, which keeps no history of users and members', other),
+            HINT = 'Use audit.holders(kind, id, at) for the tokens that opened an id at any time, or audit.who_can for now.';
     END IF;
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION usher.check_history() IS 'True, or an error where the directory is an application''s and cannot tell the past.';
+COMMENT ON FUNCTION usher.check_history() IS 'Returns true, or fails if the directory is an application''s, which keeps no history.';
 
--- Complains where tokens issued since a time are gone: in months that were
--- pruned, as their records say.
+-- Fails if tokens issued since a time were pruned. The records of audit.prune say
+-- which months were.
 CREATE OR REPLACE FUNCTION usher.check_known(since timestamptz) RETURNS void
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -23,29 +23,29 @@ BEGIN
     IF since < first THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('the tokens issued before %s were pruned', to_char(first, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
-            HINT = format('All are known that were issued since: ask for a time from %s on.',
+            HINT = format('All later tokens remain: give %s or a later time.',
                           to_char(first + interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
     END IF;
 END
 $$;
-COMMENT ON FUNCTION usher.check_known(timestamptz) IS 'An error where tokens that were issued since that time were pruned.';
+COMMENT ON FUNCTION usher.check_known(timestamptz) IS 'Fails if tokens issued since that time were pruned.';
 
 CREATE OR REPLACE VIEW audit.members AS
 SELECT user_id::text AS user_id, member_of_kind AS kind, member_of_id::text AS id, organization_id::text AS organization_id,
        created_at AS since, ended_at AS until, created_by AS added_by, ended_by
   FROM usher.memberships
  WHERE usher.check_history();
-COMMENT ON VIEW audit.members IS 'Every membership that there ever was in usher''s own directory. An error where the directory is an application''s.';
+COMMENT ON VIEW audit.members IS 'Every past and present membership in usher''s own directory. Fails if the directory is an application''s.';
 COMMENT ON COLUMN audit.members.user_id IS 'The member.';
-COMMENT ON COLUMN audit.members.kind IS 'organization or group: what id names.';
-COMMENT ON COLUMN audit.members.id IS 'What the user is or was a member of.';
-COMMENT ON COLUMN audit.members.organization_id IS 'The organization itself, or that of the group; null where the group has none.';
-COMMENT ON COLUMN audit.members.since IS 'From then on the membership counts; by the database''s clock.';
-COMMENT ON COLUMN audit.members.until IS 'From then on it counts no more; null: it goes on.';
-COMMENT ON COLUMN audit.members.added_by IS 'Who began it.';
+COMMENT ON COLUMN audit.members.kind IS 'Kind of id: organization or group.';
+COMMENT ON COLUMN audit.members.id IS 'The organization or group of which the user is or was a member.';
+COMMENT ON COLUMN audit.members.organization_id IS 'The organization itself, or the group''s organization. Null if the group has none.';
+COMMENT ON COLUMN audit.members.since IS 'Start, by the database''s clock.';
+COMMENT ON COLUMN audit.members.until IS 'End, exclusive. Null: not ended.';
+COMMENT ON COLUMN audit.members.added_by IS 'Who added it.';
 COMMENT ON COLUMN audit.members.ended_by IS 'Who ended it.';
 
--- The directory at one time, now where that is null.
+-- The functions that follow read the directory at one time: now if at is null.
 
 CREATE OR REPLACE FUNCTION usher.members_at(at timestamptz, kind text, id text) RETURNS TABLE (user_id text)
 LANGUAGE sql STABLE ROWS 10 AS $$

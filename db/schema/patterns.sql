@@ -1,10 +1,11 @@
--- Ids, patterns and templates in SQL, by the rules of package permissions: both
--- pass testdata/permissions.json. An unknown kind has no ids and no patterns.
+-- Ids, patterns and templates in SQL, with the same rules as package permissions:
+-- both pass testdata/permissions.json. For an unknown kind, no id and no pattern
+-- is valid.
 
 CREATE OR REPLACE FUNCTION audit.utf16_units(string text) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN char_length(string) + regexp_count(string, '[\U00010000-\U0010ffff]');
-COMMENT ON FUNCTION audit.utf16_units(text) IS 'The length of a text in UTF-16 code units, as JavaScript counts: a character beyond U+FFFF has two.';
+COMMENT ON FUNCTION audit.utf16_units(text) IS 'Length of a text in UTF-16 code units, as in JavaScript. A character above U+FFFF has two.';
 
 CREATE OR REPLACE FUNCTION audit.is_id(kind text, id text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -12,7 +13,7 @@ RETURN coalesce(
     CASE kind WHEN 'room' THEN id ~ '^[^*\u0001-\u001f\u007f-\u009f]+$'
               WHEN 'store' THEN id ~ '^[A-Za-z0-9_-]+$' END
     AND (octet_length(id) <= 128 OR audit.utf16_units(id) <= 128), false);
-COMMENT ON FUNCTION audit.is_id(text, text) IS 'Whether a room or a store may have this id: 1 to 128 UTF-16 units, no ''*'', no control characters; a store''s has A-Z, a-z, 0-9, ''_'' and ''-'' alone.';
+COMMENT ON FUNCTION audit.is_id(text, text) IS 'Whether this is a valid id of a room or a store: 1 to 128 UTF-16 code units, without ''*'' and control characters. A store id may contain only A-Z, a-z, 0-9, ''_'' and ''-''.';
 
 CREATE OR REPLACE FUNCTION audit.is_pattern(kind text, pattern text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -20,7 +21,7 @@ RETURN coalesce(
     CASE kind WHEN 'room' THEN pattern ~ '^([^*\u0001-\u001f\u007f-\u009f]+\*?|\*)$'
               WHEN 'store' THEN pattern ~ '^([A-Za-z0-9_-]+\*?|\*)$' END
     AND (octet_length(pattern) <= 128 OR audit.utf16_units(rtrim(pattern, '*')) <= 128), false);
-COMMENT ON FUNCTION audit.is_pattern(text, text) IS 'Whether this is a pattern: ''*'', an id, or an id followed by one ''*''. What a token or the scope of an API key holds is one.';
+COMMENT ON FUNCTION audit.is_pattern(text, text) IS 'Whether this is a pattern: ''*'', an id, or an id followed by one ''*''. Tokens and the scopes of API keys contain patterns.';
 
 CREATE OR REPLACE FUNCTION audit.is_template(kind text, pattern text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -28,25 +29,25 @@ RETURN coalesce(
     CASE kind WHEN 'room' THEN pattern ~ '^(([^{}*\u0001-\u001f\u007f-\u009f]|\{(user|organization|group)\}(?=[:/.]|$))+\*?|\*)$'
               WHEN 'store' THEN pattern ~ '^(([A-Za-z0-9_-]|\{(user|organization|group)\}(?=_|$))+\*?|\*)$' END
     AND (octet_length(pattern) <= 128 OR audit.utf16_units(rtrim(pattern, '*')) <= 128), false);
-COMMENT ON FUNCTION audit.is_template(text, text) IS 'Whether a grant may name this: a pattern without braces, or one with {user}, {organization} or {group}, each before a separator ('':'', ''/'' or ''.'' in rooms, ''_'' in stores) or at the end. A grant of anything else is skipped.';
+COMMENT ON FUNCTION audit.is_template(text, text) IS 'Whether this is valid as the pattern of a grant: a pattern without braces, or one with {user}, {organization} or {group}, each followed by a separator ('':'', ''/'' or ''.'' in rooms, ''_'' in stores) or by the end of the pattern. A grant with any other pattern is skipped.';
 
 CREATE OR REPLACE FUNCTION audit.pattern_matches(pattern text, id text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN audit.is_id('room', id)
    AND CASE WHEN right(pattern, 1) = '*' THEN starts_with(id, left(pattern, -1)) ELSE pattern = id END;
-COMMENT ON FUNCTION audit.pattern_matches(text, text) IS 'Whether a pattern, as a token holds it, names the id. Pattern and id must be of the same kind; what is no room''s id, no pattern matches.';
+COMMENT ON FUNCTION audit.pattern_matches(text, text) IS 'Whether a pattern of a token matches the id. Both must be of the same kind. A text that is not a valid room id matches no pattern.';
 
 CREATE OR REPLACE FUNCTION audit.pattern_covers(pattern text, other text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN right(pattern, 1) = '*' THEN starts_with(other, left(pattern, -1)) ELSE pattern = other END;
-COMMENT ON FUNCTION audit.pattern_covers(text, text) IS 'Whether a pattern names all that the other one of the same kind names.';
+COMMENT ON FUNCTION audit.pattern_covers(text, text) IS 'Whether a pattern matches everything that the other pattern matches. Both must be of the same kind.';
 
 CREATE OR REPLACE FUNCTION audit.access_of(patterns jsonb, id text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (SELECT CASE WHEN bool_or(p.value = 'full') THEN 'full' WHEN bool_or(p.value = 'read') THEN 'read' ELSE 'none' END
           FROM jsonb_each_text(patterns) p
          WHERE audit.pattern_matches(p.key, id));
-COMMENT ON FUNCTION audit.access_of(jsonb, text) IS 'What {pattern: access} gives to the id: the strongest of all that match; ''none'' where none does. Of a token: audit.access_of(patterns -> ''rooms'', ''acme:1'').';
+COMMENT ON FUNCTION audit.access_of(jsonb, text) IS 'Access that {pattern: access} gives to the id: the strongest of all patterns that match, or ''none''. For a token: audit.access_of(patterns -> ''rooms'', ''acme:1'').';
 
 CREATE OR REPLACE FUNCTION audit.expand(kind text, pattern text, user_id text, organizations text[], groups text[]) RETURNS SETOF text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
@@ -88,7 +89,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION audit.expand(text, text, text, text[], text[]) IS 'The patterns that a grant''s pattern makes of a user, and of each of the organizations and groups. A value that is empty, or holds what an id may not or any separator ('':'', ''/'' or ''.'' in rooms, ''_'' in stores), makes none.';
+COMMENT ON FUNCTION audit.expand(text, text, text, text[], text[]) IS 'Expands the pattern of a grant: replaces {user} by the user, {organization} by each of the organizations and {group} by each of the groups. With both {organization} and {group}, it returns a pattern for each pair of the two. A value gives no pattern if it is empty, or contains a character that is not allowed in an id or a separator ('':'', ''/'' or ''.'' in rooms, ''_'' in stores).';
 
 CREATE OR REPLACE FUNCTION audit.template_values(kind text, pattern text, id text,
     OUT matches boolean, OUT user_id text, OUT organization_id text, OUT group_id text)
@@ -111,8 +112,8 @@ BEGIN
             RETURN;
         END IF;
         id := substr(id, char_length(literal) + 1);
-        -- A value holds no separator, so it ends at the first one: there is one way
-        -- to read an id.
+        -- A value contains no separator, so it ends at the first one. So there is
+        -- only one way to read an id.
         value := substring(id FROM CASE kind WHEN 'room' THEN '^[^:/.]+' ELSE '^[^_]+' END);
         IF value IS NULL THEN
             RETURN;
@@ -131,4 +132,4 @@ BEGIN
     matches := audit.pattern_covers(pattern, id);
 END
 $$;
-COMMENT ON FUNCTION audit.template_values(text, text, text) IS 'Who a grant''s pattern would have to be filled in for to match the id: null where it holds no such placeholder. matches is false where nobody can make it match, and the rest is then without meaning.';
+COMMENT ON FUNCTION audit.template_values(text, text, text) IS 'Values of the placeholders with which the pattern of a grant matches the id. A value is null if the pattern does not contain that placeholder. If no values make it match, matches is false, and the other columns mean nothing.';

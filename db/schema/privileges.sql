@@ -1,4 +1,5 @@
--- Who may call and read what. A definer function acts with the owner's rights.
+-- The privileges of usher's two roles. A SECURITY DEFINER function runs with the
+-- owner's privileges.
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA usher, audit FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION
@@ -13,7 +14,7 @@ GRANT EXECUTE ON FUNCTION
     audit.expand(text, text, text, text[], text[]), audit.template_values(text, text, text),
     audit.who_can(text, text, text), audit.who_could(text, text, timestamptz, text), audit.what_can(text), audit.why(text, text, text),
     audit.holders(text, text, timestamptz), audit.tokens_of(text, timestamptz), audit.unused_grants(timestamptz),
-    -- A view's functions run as its reader.
+    -- The functions that a view calls run as the role that reads it.
     usher.check_history(), usher.active_users(), usher.matches_nothing(bigint), usher.has_active_member(text),
     usher.holds_at(timestamptz, timestamptz, timestamptz, timestamptz, timestamptz)
 TO usher_auditor, usher_service;
@@ -23,6 +24,6 @@ GRANT SELECT ON
     audit.decision_leaves, audit.change_leaves, audit.seals, audit.checkpoint_keys
 TO usher_auditor, usher_service;
 
--- Whether anybody is in an organization or a group: tells a mistyped one where
--- the application keeps them.
+-- To ask whether an organization or a group has members: if an application keeps
+-- them, this finds mistyped ids.
 GRANT SELECT ON usher.directory_members TO usher_service;

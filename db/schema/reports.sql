@@ -5,13 +5,12 @@ BEGIN
     IF since IS NULL OR since > clock_timestamp() THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'the time is null or in the future',
-            HINT = 'Give the time since which a grant that is in use would have been used, for example now() - interval ''30 days''.';
+            HINT = 'Give a past time, for example now() - interval ''30 days'': grants that no token used since then are listed.';
     END IF;
     PERFORM usher.check_known(since);
     RETURN QUERY
-    -- Joins alone, never usher.reach for each user: see there. The tokens of a
-    -- user mostly hold the same, so that they are grouped before they are taken
-    -- apart.
+    -- Only joins, not usher.reach for each user, which would be slow. Most tokens of
+    -- a user contain the same patterns, so they are grouped before they are split.
     WITH held AS MATERIALIZED (
         SELECT g.id, g.subject_kind, g.subject_id COLLATE "default" AS subject_id, g.organization_id COLLATE "default" AS confined_to,
                g.resource_kind, g.pattern, g.access,
@@ -41,8 +40,8 @@ BEGIN
         SELECT 'user' AS kind, a.id, a.id AS user_id, NULL AS organization_id FROM active a
         UNION ALL SELECT l.kind, l.id, l.user_id, l.organization_id FROM listed l
     ), reached AS MATERIALIZED (
-        -- Users that a grant is for, by itself. A grant to everyone without a
-        -- placeholder is for all of them: see used.
+        -- The users of each grant. A grant to everyone without a placeholder is for
+        -- all users: see used.
         SELECT s.user_id, h.id
           FROM held h
           JOIN subject s ON s.kind = h.subject_kind AND s.id = h.subject_id
@@ -58,8 +57,8 @@ BEGIN
           JOIN listed l ON l.kind = 'organization' AND l.id = h.confined_to
          WHERE h.subject_kind = 'everyone'
     ), filled AS MATERIALIZED (
-        -- What they are given: the values of a template are those that count in
-        -- the session.
+        -- The patterns that they get. The values of a template are those that count
+        -- in the session.
         SELECT r.user_id, r.id, p.pattern
           FROM reached r
           JOIN held h ON h.id = r.id AND h.is_template
@@ -86,7 +85,7 @@ BEGIN
           JOIN carried c ON c.user_id = f.user_id AND c.resource_kind = h.resource_kind AND c.access = h.access
          WHERE audit.pattern_covers(f.pattern, c.pattern)
            AND (h.confined_to IS NULL OR h.confined_to = c.organization_id)
-           -- A confined grant is of a member, whoever it is for.
+           -- A confined grant counts only for members, whatever its subject is.
            AND (h.confined_to IS NULL OR EXISTS (SELECT FROM listed l WHERE l.user_id = f.user_id AND l.kind = 'organization' AND l.id = h.confined_to))
         UNION
         SELECT h.id
@@ -101,10 +100,10 @@ BEGIN
      WHERE h.id NOT IN (SELECT u.id FROM used u);
 END
 $$;
-COMMENT ON FUNCTION audit.unused_grants(timestamptz) IS 'Grants that hold now, held all the time since, and that no token since then made use of: no user that the grant reaches now had a token with the grant''s pattern, or a pattern within it, at the grant''s own access (of a confined grant: in its organization). A grant that another one always outdoes is unused too. A report that reads all tokens since then. An error where months since then were pruned.';
+COMMENT ON FUNCTION audit.unused_grants(timestamptz) IS 'Grants that were active since a time, are active now, and were used by no token since then. A grant was used if it applies to a user now, and that user got a token with its pattern, or with a pattern within it, at exactly its access. If the grant is confined to an organization, the token must be of a session of that organization. So a grant is also unused if another one always gives more. Reads all tokens since then. Fails if some of them were pruned.';
 
--- Whether a grant of a template gives nothing to anybody. Not by usher.reach for
--- each user: see there.
+-- Whether a grant with a template gives nothing to anybody. It asks usher.reach
+-- only for the users of the grant's subject, until one has it.
 CREATE OR REPLACE FUNCTION usher.matches_nothing(grant_id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
@@ -143,15 +142,15 @@ UNION ALL
 SELECT 'never_expires', NULL, k.id, NULL, NULL, NULL, NULL, NULL, NULL, k.created_at, k.created_by
   FROM usher.api_keys k
  WHERE k.revoked_at IS NULL AND k.expires_at IS NULL;
-COMMENT ON VIEW audit.risky_grants IS 'Grants and API keys that somebody should look at; those that hold now or will. One may have several rows.';
-COMMENT ON COLUMN audit.risky_grants.reason IS 'everything: the pattern is *. open_prefix: its wildcard does not end a segment, as acme* matches acme-evil. full_for_everyone: every user may write, by a pattern without a placeholder. matches_nothing: a template that nobody''s values fit now. never_expires: an API key without an end.';
-COMMENT ON COLUMN audit.risky_grants.grant_id IS 'Row of audit.grants; null for an API key.';
-COMMENT ON COLUMN audit.risky_grants.api_key_id IS 'The API key; null for a grant.';
-COMMENT ON COLUMN audit.risky_grants.subject_kind IS 'user, group, organization or everyone; null for an API key.';
-COMMENT ON COLUMN audit.risky_grants.subject_id IS 'Empty for everyone; null for an API key.';
-COMMENT ON COLUMN audit.risky_grants.organization_id IS 'Confines the grant to sessions in which this organization is active; null: every session.';
-COMMENT ON COLUMN audit.risky_grants.resource_kind IS 'room or store; null for an API key, whose scope may have both.';
-COMMENT ON COLUMN audit.risky_grants.pattern IS 'As it was granted; null for an API key.';
-COMMENT ON COLUMN audit.risky_grants.access IS 'read or full; null for an API key.';
-COMMENT ON COLUMN audit.risky_grants.created_at IS 'By the database''s clock.';
-COMMENT ON COLUMN audit.risky_grants.created_by IS 'Who gave the grant or made the key.';
+COMMENT ON VIEW audit.risky_grants IS 'Grants and API keys that need a review, of those that are or will be active. One may have several rows.';
+COMMENT ON COLUMN audit.risky_grants.reason IS 'everything: the pattern is *. open_prefix: the * does not end a segment, as in acme*, which also matches acme-evil. full_for_everyone: every user may write, and the pattern has no placeholder. matches_nothing: at present, the values of no user fit the template. never_expires: the API key has no expiry.';
+COMMENT ON COLUMN audit.risky_grants.grant_id IS 'Row of audit.grants. Null for an API key.';
+COMMENT ON COLUMN audit.risky_grants.api_key_id IS 'The API key. Null for a grant.';
+COMMENT ON COLUMN audit.risky_grants.subject_kind IS 'user, group, organization or everyone. Null for an API key.';
+COMMENT ON COLUMN audit.risky_grants.subject_id IS 'Empty for everyone. Null for an API key.';
+COMMENT ON COLUMN audit.risky_grants.organization_id IS 'If not null, the grant counts only in sessions whose active organization is this one.';
+COMMENT ON COLUMN audit.risky_grants.resource_kind IS 'room or store. Null for an API key, whose scope may contain both.';
+COMMENT ON COLUMN audit.risky_grants.pattern IS 'The pattern as it was granted. Null for an API key.';
+COMMENT ON COLUMN audit.risky_grants.access IS 'read or full. Null for an API key.';
+COMMENT ON COLUMN audit.risky_grants.created_at IS 'When it was added, by the database''s clock.';
+COMMENT ON COLUMN audit.risky_grants.created_by IS 'Who added the grant or the key.';

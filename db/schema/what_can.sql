@@ -8,19 +8,19 @@ CREATE TYPE audit.reach AS (
     through_id      text,
     organization_id text
 );
-COMMENT ON TYPE audit.reach IS 'One pattern that a user may open now, and the grant that allows it.';
-COMMENT ON COLUMN audit.reach.resource_kind IS 'room or store: what the pattern names.';
-COMMENT ON COLUMN audit.reach.pattern IS 'What may be opened, placeholders filled in.';
+COMMENT ON TYPE audit.reach IS 'A pattern that a user can open now, and the grant that allows it.';
+COMMENT ON COLUMN audit.reach.resource_kind IS 'Kind of the pattern: room or store.';
+COMMENT ON COLUMN audit.reach.pattern IS 'The pattern with its placeholders replaced.';
 COMMENT ON COLUMN audit.reach.access IS 'read or full. Of all patterns that match an id, the strongest counts.';
 COMMENT ON COLUMN audit.reach.grant_id IS 'Row of audit.grants.';
 COMMENT ON COLUMN audit.reach.granted IS 'The pattern as it was granted, with its placeholders.';
 COMMENT ON COLUMN audit.reach.through_kind IS 'The subject of the grant: user, group, organization or everyone.';
-COMMENT ON COLUMN audit.reach.through_id IS 'The id of that subject; empty for everyone.';
-COMMENT ON COLUMN audit.reach.organization_id IS 'The organization that must be the session''s active one; null: a session without one will do.';
+COMMENT ON COLUMN audit.reach.through_id IS 'Id of that subject. Empty for everyone.';
+COMMENT ON COLUMN audit.reach.organization_id IS 'The session must have this active organization. Null if no active organization is needed.';
 
--- Not plain SQL, which Postgres would inline: over many users, with its CTE and
--- its EXISTS, it then takes the memberships of the first for those of the others
--- (a hashed subplan is not hashed anew).
+-- PL/pgSQL, because Postgres would inline plain SQL. In a query over many users,
+-- it would then use the memberships of the first user for the others: the EXISTS
+-- on the CTE becomes a hashed subplan, which Postgres does not hash again.
 CREATE OR REPLACE FUNCTION usher.reach(user_id text) RETURNS SETOF audit.reach
 LANGUAGE plpgsql STABLE ROWS 20
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
@@ -59,7 +59,7 @@ BEGIN
     RETURN QUERY SELECT r.* FROM usher.reach(what_can.user_id) r;
 END
 $$;
-COMMENT ON FUNCTION audit.what_can(text) IS 'What a user may open now, and by which grants, those to everyone among them. No rows for a user who is disabled or not in the directory.';
+COMMENT ON FUNCTION audit.what_can(text) IS 'What a user can open now, and through which grants, including those to everyone. No rows for a user who is disabled or not in the directory.';
 
 CREATE OR REPLACE FUNCTION usher.active_users() RETURNS TABLE (id text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -76,8 +76,8 @@ BEGIN
 END
 $$;
 
--- By functions alone: the directory's views are replaced when an application's
--- tables take their place, and nothing may depend on them.
+-- Uses only functions of the directory. Its views are replaced when the directory
+-- changes, so nothing may depend on them.
 CREATE OR REPLACE VIEW audit.access AS
 SELECT 'user' AS principal_kind, u.id AS principal_id, r.resource_kind, r.pattern, r.access, r.grant_id, r.granted,
        r.through_kind, r.through_id, r.organization_id
@@ -97,16 +97,16 @@ SELECT 'api_key', k.id, v.resource_kind, p.key, p.value, NULL, p.key, 'api_key',
   LEFT JOIN LATERAL unnest(k.organizations) o (id) ON true
  WHERE usher.holds_at(NULL, k.created_at, k.expires_at, k.created_at, k.revoked_at)
    AND k.routes && ARRAY['auth', 'authorize-user']
-   -- A key of an organization names a member of it.
+   -- A key limited to an organization must name a member of it.
    AND (o.id IS NULL OR usher.has_active_member(o.id));
-COMMENT ON VIEW audit.access IS 'Who may open what now, and through which grant. The whole has a row for each user and grant, and takes its time: filter by principal_id, or ask audit.who_can. What a grant to everyone without a placeholder gives stands here once, under everyone; audit.what_can(user_id) adds it to the user''s own.';
-COMMENT ON COLUMN audit.access.principal_kind IS 'user; everyone: all users of the directory; api_key: who holds the key can have a token made.';
-COMMENT ON COLUMN audit.access.principal_id IS 'The user or the API key; empty for everyone.';
-COMMENT ON COLUMN audit.access.resource_kind IS 'room or store: what the pattern names.';
-COMMENT ON COLUMN audit.access.pattern IS 'What may be opened, placeholders filled in.';
+COMMENT ON VIEW audit.access IS 'Who can open what now, and through which grant. It has a row for each user and grant, so reading all of it is slow: filter by principal_id, or use audit.who_can. A grant to everyone without a placeholder has one row, under everyone; audit.what_can(user_id) lists it for each user.';
+COMMENT ON COLUMN audit.access.principal_kind IS 'user, everyone (all users of the directory), or api_key (whoever has the key can get a token).';
+COMMENT ON COLUMN audit.access.principal_id IS 'Id of the user or the API key. Empty for everyone.';
+COMMENT ON COLUMN audit.access.resource_kind IS 'Kind of the pattern: room or store.';
+COMMENT ON COLUMN audit.access.pattern IS 'The pattern with its placeholders replaced.';
 COMMENT ON COLUMN audit.access.access IS 'read or full. Of all patterns that match an id, the strongest counts.';
-COMMENT ON COLUMN audit.access.grant_id IS 'Row of audit.grants; null for an API key, which has a scope.';
+COMMENT ON COLUMN audit.access.grant_id IS 'Row of audit.grants. Null for an API key, which has a scope.';
 COMMENT ON COLUMN audit.access.granted IS 'The pattern as it was granted, with its placeholders.';
-COMMENT ON COLUMN audit.access.through_kind IS 'The subject of the grant: user, group, organization or everyone; api_key for a key.';
-COMMENT ON COLUMN audit.access.through_id IS 'The id of that subject; empty for everyone.';
-COMMENT ON COLUMN audit.access.organization_id IS 'The organization that must be the session''s active one, or that an API key must name; null: a session without one will do. Where another organization is active, grants through groups, organizations and placeholders count only for what is of that one.';
+COMMENT ON COLUMN audit.access.through_kind IS 'The subject of the grant: user, group, organization or everyone. api_key for a key.';
+COMMENT ON COLUMN audit.access.through_id IS 'Id of that subject. Empty for everyone.';
+COMMENT ON COLUMN audit.access.organization_id IS 'The session must have this active organization, or the request with an API key must name it. Null if no active organization is needed. In a session with an active organization, only groups, organizations and values of placeholders of that organization count.';

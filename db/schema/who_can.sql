@@ -1,33 +1,35 @@
--- Who can open an id, who could, what a user can open, and why: views and
--- functions for auditors, in this file and in members, who_could, what_can, why,
+-- Views and functions for auditors: who can open an id, who could, what a user can
+-- open, and why. They are in this file and in members, who_could, what_can, why,
 -- holders and reports.
 --
--- Questions about now read the directory through its functions and views,
--- whoever owns the tables behind them; questions about the past read usher's
--- own tables. Functions are definers, so that usher_auditor needs schema audit
--- alone. They are plpgsql, which keeps plans, with one generic plan each:
--- estimates for one id would change it for the next, and planning costs more
--- than looking up. None is worth compiling. The helpers in schema usher are
--- plain SQL, which Postgres inlines into those plans. An id's prefixes and a
--- user's subjects are looked up by index; nothing is scanned.
+-- Questions about now read the directory through its functions and views, so they
+-- work for an application's tables too. Questions about the past read usher's own
+-- tables. The functions are SECURITY DEFINER, so that usher_auditor needs only
+-- schema audit. They are PL/pgSQL, which caches plans, with a generic plan each:
+-- planning costs more than the look-up, and a plan for one id may be bad for the
+-- next one. JIT is off, because compiling costs more than it gains. The helper
+-- functions in schema usher are plain SQL, which Postgres inlines into those
+-- plans. The prefixes of an id and the subjects of a user are looked up by index;
+-- no table is scanned.
 
--- Which grants name an id. Those without a placeholder are found by its
--- prefixes. Braces are for placeholders alone, so that no pattern reaches
--- beyond the first one in an id.
+-- Returns the patterns without a placeholder that match an id: its prefixes.
+-- Patterns contain braces only around placeholders, so a plain pattern cannot
+-- reach beyond the first brace of an id.
 CREATE OR REPLACE FUNCTION usher.plain_patterns(id text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     literal text := split_part(split_part(id, '{', 1), '}', 1);
 BEGIN
     RETURN (SELECT array_agg(left(literal, n) || '*') FROM generate_series(0, char_length(literal)) n)
-        || CASE WHEN literal = id THEN ARRAY[id] ELSE '{}' END; -- never a null, which would make = ANY one
+        || CASE WHEN literal = id THEN ARRAY[id] ELSE '{}' END; -- never null: = ANY would then be null
 END
 $$;
 
--- Those with one are found by the literal before it, each template once however
--- many hold it: from one to the next in the index. The values are those that
--- the id shows; a template that cannot match is no row. Not inlined: Postgres
--- would expect thousands of rows of it, and scan.
+-- Returns the templates that can match an id, and the values of their placeholders
+-- that the id contains. Templates are found by the literal before the first
+-- placeholder. The query jumps from one to the next in the index, so that each
+-- template is read once, however many grants have it. PL/pgSQL, so that Postgres
+-- does not inline it: it would then expect thousands of rows, and scan.
 CREATE OR REPLACE FUNCTION usher.templates(kind text, id text) RETURNS TABLE (pattern text, user_id text, organization_id text, group_id text)
 LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -54,8 +56,9 @@ BEGIN
 END
 $$;
 
--- One template may be granted to thousands: each time to one subject. OFFSET
--- keeps Postgres from reading them all, since a pattern has few grants mostly.
+-- Returns the grants of one pattern to one subject. A template may have thousands
+-- of grants, each to another subject. Most patterns have few, so Postgres would
+-- read all grants of the pattern; OFFSET prevents that.
 CREATE OR REPLACE FUNCTION usher.grants_of(resource_kind text, pattern text, subject_kind text, subject_id text) RETURNS TABLE (id bigint)
 LANGUAGE sql STABLE ROWS 1 AS $$
     SELECT g.id
@@ -75,17 +78,17 @@ CREATE TYPE audit.opening AS (
     pattern         text,
     organization_id text
 );
-COMMENT ON TYPE audit.opening IS 'One principal who can open an id, and one grant that allows it.';
-COMMENT ON COLUMN audit.opening.principal_kind IS 'user; everyone: all users of the directory, by a grant that names nobody; api_key: whoever holds the key can have a token made.';
-COMMENT ON COLUMN audit.opening.principal_id IS 'The user or the API key; empty for everyone.';
-COMMENT ON COLUMN audit.opening.access IS 'read or full: what this grant gives. The strongest counts.';
-COMMENT ON COLUMN audit.opening.grant_id IS 'Row of audit.grants; null for an API key, which has a scope.';
-COMMENT ON COLUMN audit.opening.through_kind IS 'The subject of the grant: user, group, organization or everyone; api_key for a key.';
-COMMENT ON COLUMN audit.opening.through_id IS 'The id of that subject; empty for everyone.';
-COMMENT ON COLUMN audit.opening.pattern IS 'As it was granted, with its placeholders.';
-COMMENT ON COLUMN audit.opening.organization_id IS 'The organization that must be the session''s active one, or that an API key must name; null: a session without one will do. Where another organization is active, grants through groups, organizations and placeholders count only for what is of that one.';
+COMMENT ON TYPE audit.opening IS 'A principal who can open an id, and a grant that allows it.';
+COMMENT ON COLUMN audit.opening.principal_kind IS 'user, everyone (all users of the directory, through a grant to everyone without a placeholder), or api_key (whoever has the key can get a token).';
+COMMENT ON COLUMN audit.opening.principal_id IS 'Id of the user or the API key. Empty for everyone.';
+COMMENT ON COLUMN audit.opening.access IS 'Access that this grant gives: read or full. The strongest counts.';
+COMMENT ON COLUMN audit.opening.grant_id IS 'Row of audit.grants. Null for an API key, which has a scope.';
+COMMENT ON COLUMN audit.opening.through_kind IS 'The subject of the grant: user, group, organization or everyone. api_key for a key.';
+COMMENT ON COLUMN audit.opening.through_id IS 'Id of that subject. Empty for everyone.';
+COMMENT ON COLUMN audit.opening.pattern IS 'The pattern as it was granted, with its placeholders.';
+COMMENT ON COLUMN audit.opening.organization_id IS 'The session must have this active organization, or the request with an API key must name it. Null if no active organization is needed. In a session with an active organization, only groups, organizations and values of placeholders of that organization count.';
 
--- Not inlined: who asks for one key asks once.
+-- PL/pgSQL, so that Postgres does not inline it and runs it only if a key needs it.
 CREATE OR REPLACE FUNCTION usher.has_active_user(at timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -97,15 +100,16 @@ BEGIN
 END
 $$;
 
--- Ids leave the grants as text of the default collation: a function that is
--- called with one of "C" compares by "C" within, and an index of another
--- collation would not serve. Whose tables it is decides.
+-- Returns who can open an id at one time: now if at is null. It converts ids from
+-- the grants to the default collation. A function that gets an id with collation
+-- "C" compares by "C", and could not use an index of another collation. The
+-- collation of the directory's tables must decide.
 CREATE OR REPLACE FUNCTION usher.openings(at timestamptz, kind text, id text, access text) RETURNS SETOF audit.opening
 LANGUAGE sql STABLE ROWS 100 AS $$
     WITH template AS MATERIALIZED (
         SELECT t.pattern, t.user_id, t.organization_id, t.group_id FROM usher.templates(openings.kind, openings.id) t
     ), found AS (
-        -- Grants that name the id, and those whose template would have to be filled in.
+        -- Grants whose pattern matches the id, and grants whose template can match it.
         SELECT g.id, NULL AS user_id, NULL AS organization_id, NULL AS group_id
           FROM usher.grants g
          WHERE g.resource_kind = openings.kind AND g.pattern = ANY (usher.plain_patterns(openings.id))
@@ -116,7 +120,7 @@ LANGUAGE sql STABLE ROWS 100 AS $$
          CROSS JOIN LATERAL usher.grants_of(openings.kind, t.pattern, s.kind, s.id) g
          WHERE s.id IS NOT NULL
         UNION
-        -- The template does not say which users the grant is for: those that it can be filled in for do.
+        -- The template does not determine the subject: the users whose values it contains do.
         SELECT g.id, t.user_id, t.organization_id, t.group_id
           FROM template t
          CROSS JOIN LATERAL (VALUES ('user', t.user_id), ('organization', t.organization_id), ('group', t.group_id)) k (kind, id)
@@ -155,7 +159,7 @@ LANGUAGE sql STABLE ROWS 100 AS $$
                        WHERE h.user_id IS NULL AND h.subject_kind = 'everyone' AND h.group_id IS NULL AND h.organization_id IS NOT NULL
          ) c (user_id)
          CROSS JOIN LATERAL usher.is_active_at(openings.at, c.user_id)
-        -- In one session the user must be a member of all these.
+        -- The user must be a member of all of these in one session.
          WHERE NOT EXISTS (
             SELECT FROM (VALUES (h.subject_kind, h.subject_id, h.confined_to), ('organization', h.organization_id, h.confined_to),
                                 ('group', h.group_id, h.confined_to), ('organization', h.confined_to, NULL)) need (kind, id, organization_id)
@@ -178,11 +182,11 @@ LANGUAGE sql STABLE ROWS 100 AS $$
      WHERE usher.holds_at(openings.at, k.created_at, k.expires_at, k.created_at, k.revoked_at)
        AND (openings.access = 'read' OR p.value = openings.access)
        AND audit.pattern_matches(p.key, openings.id)
-       -- A key of an organization names a member of it.
+       -- A key limited to an organization must name a member of it.
        AND (o.id IS NULL OR EXISTS (SELECT FROM usher.members_at(openings.at, 'organization', o.id) m
                                      CROSS JOIN LATERAL usher.is_active_at(openings.at, m.user_id)))
        AND ('authorize-user' = ANY (k.routes)
-            -- The token of a user, in a session of that organization.
+            -- The route auth issues the token of a user, in a session of that organization.
             OR 'auth' = ANY (k.routes)
                AND (EXISTS (
                     SELECT FROM person u
@@ -213,7 +217,7 @@ BEGIN
     IF kind IS NULL OR kind NOT IN ('room', 'store') THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('the kind %L is neither room nor store', left(kind, 64)),
-            HINT = 'Ask for example: SELECT * FROM audit.who_can(''room'', ''acme:design:1'').';
+            HINT = 'For example: SELECT * FROM audit.who_can(''room'', ''acme:design:1'').';
     ELSIF access IS NULL OR access NOT IN ('read', 'full') THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('the access %L is neither read nor full', left(access, 64)),
@@ -221,7 +225,7 @@ BEGIN
     ELSIF NOT audit.is_id(kind, id) THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('%L is not a valid %s id', left(id, 64), kind),
-            HINT = CASE kind WHEN 'room' THEN 'Give the id of one room, not a pattern: 1 to 128 UTF-16 units without * and control characters.'
+            HINT = CASE kind WHEN 'room' THEN 'Give the id of one room, not a pattern: 1 to 128 UTF-16 code units without * and control characters.'
                              ELSE 'Give the id of one store, not a pattern: 1 to 128 of A-Z, a-z, 0-9, _ and -.' END;
     END IF;
 END
@@ -235,4 +239,4 @@ BEGIN
     RETURN QUERY SELECT o.* FROM usher.openings(NULL, who_can.kind, who_can.id, who_can.access) o;
 END
 $$;
-COMMENT ON FUNCTION audit.who_can(text, text, text) IS 'Who can open the room or store now, and by which grants: those that have a session in which usher would issue a token for it. access is read (who can read or more) or full. Users who are disabled or not in the directory are left out. An API key stands here where a token can be had with it that opens the id: its scope covers the id; a key of an organization needs an active member there; with the route authorize-user it may name anyone, with auth alone a user must have access of their own, no more than the scope gives.';
+COMMENT ON FUNCTION audit.who_can(text, text, text) IS 'Who can open the room or store now, and through which grants. A user is listed if usher would issue a token for the id in some session of the user. The argument access is the minimum: read or full. Users who are disabled or not in the directory are left out. An API key is listed if a request with it can get a token that opens the id: its scope must cover the id, and a key limited to an organization needs an active member there. With the route authorize-user, the request may name any user. With only the route auth, some user must have the access too, and the token gives no more than the scope.';

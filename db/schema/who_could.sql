@@ -6,14 +6,14 @@ BEGIN
     IF at IS NULL OR at > clock_timestamp() THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'the time is null or in the future',
-            HINT = 'Give a time that has passed; audit.who_can answers for now.';
+            HINT = 'Give a past time, or use audit.who_can for now.';
     END IF;
     IF at < (SELECT d.created_at FROM usher.deployment d) THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'the time is before usher''s database was made: nothing is known of it',
-            HINT = (SELECT format('The first time that is known is %s.', to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) FROM usher.deployment d);
+            MESSAGE = 'the time is before usher''s history begins',
+            HINT = (SELECT format('Give %s, when usher''s database was created, or a later time.', to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) FROM usher.deployment d);
     END IF;
     RETURN QUERY SELECT o.* FROM usher.openings(who_could.at, who_could.kind, who_could.id, who_could.access) o;
 END
 $$;
-COMMENT ON FUNCTION audit.who_could(text, text, timestamptz, text) IS 'Who could open the room or store at a time in the past: what audit.who_can would have said, exact to the duration of the transactions that changed something. An error where the directory is an application''s, which keeps no history, and for a time before usher''s database was made.';
+COMMENT ON FUNCTION audit.who_could(text, text, timestamptz, text) IS 'Who could open the room or store at a past time: the result that audit.who_can would have had then, exact to the duration of the transactions that made changes. Fails if the directory is an application''s, which keeps no history, and for times before usher''s database was created.';

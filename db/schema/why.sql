@@ -11,18 +11,18 @@ CREATE TYPE audit.explanation AS (
     counts          boolean,
     why             text
 );
-COMMENT ON TYPE audit.explanation IS 'One grant, and what it means for a user and an id. In one row, grant_id is null: it gives the result of all.';
-COMMENT ON COLUMN audit.explanation.grant_id IS 'Row of audit.grants; null in the row of the result.';
+COMMENT ON TYPE audit.explanation IS 'A grant, and its effect for a user and an id. The row whose grant_id is null is the result of all grants.';
+COMMENT ON COLUMN audit.explanation.grant_id IS 'Row of audit.grants. Null in the row of the result.';
 COMMENT ON COLUMN audit.explanation.subject_kind IS 'The subject of the grant: user, group, organization or everyone.';
-COMMENT ON COLUMN audit.explanation.subject_id IS 'The id of that subject; empty for everyone.';
-COMMENT ON COLUMN audit.explanation.organization_id IS 'Confines the grant to sessions in which this organization is active; null: every session.';
-COMMENT ON COLUMN audit.explanation.pattern IS 'As it was granted, with its placeholders.';
-COMMENT ON COLUMN audit.explanation.access IS 'What the grant gives; in the row of the result what the user has: none, read or full, in the session that gives most.';
-COMMENT ON COLUMN audit.explanation.holds_from IS 'From then on the grant counts.';
-COMMENT ON COLUMN audit.explanation.holds_until IS 'From then on it counts no more; null: it has no end.';
-COMMENT ON COLUMN audit.explanation.matches IS 'The pattern names the id, or would if its placeholders were filled in for somebody.';
-COMMENT ON COLUMN audit.explanation.counts IS 'It gives this user access to the id now; in the row of the result: the user has some.';
-COMMENT ON COLUMN audit.explanation.why IS 'A sentence that says why it counts or not. Its words may change.';
+COMMENT ON COLUMN audit.explanation.subject_id IS 'Id of that subject. Empty for everyone.';
+COMMENT ON COLUMN audit.explanation.organization_id IS 'If not null, the grant counts only in sessions whose active organization is this one.';
+COMMENT ON COLUMN audit.explanation.pattern IS 'The pattern as it was granted, with its placeholders.';
+COMMENT ON COLUMN audit.explanation.access IS 'Access that the grant gives. In the row of the result: the user''s access in the session that gives most, which is none, read or full.';
+COMMENT ON COLUMN audit.explanation.holds_from IS 'Start of the grant.';
+COMMENT ON COLUMN audit.explanation.holds_until IS 'End of the grant, exclusive. Null: no end.';
+COMMENT ON COLUMN audit.explanation.matches IS 'True if the pattern matches the id, for this user or for others.';
+COMMENT ON COLUMN audit.explanation.counts IS 'True if the grant gives this user access to the id now. In the row of the result: true if any grant does.';
+COMMENT ON COLUMN audit.explanation.why IS 'A sentence that says why the grant counts or does not. Its words may change.';
 
 CREATE OR REPLACE FUNCTION usher.why(user_id text, kind text, id text) RETURNS SETOF audit.explanation
 LANGUAGE sql STABLE ROWS 20 AS $$
@@ -35,8 +35,9 @@ LANGUAGE sql STABLE ROWS 20 AS $$
           FROM usher.grants g
          WHERE g.resource_kind = why.kind AND g.pattern = ANY (usher.plain_patterns(why.id))
         UNION
-        -- A template of anybody's, but for subjects of which it names another:
-        -- it gives those nothing of this id.
+        -- Grants of matching templates, except those whose subject the id excludes:
+        -- if the id contains another user, organization or group than the subject, the
+        -- grant cannot match it.
         SELECT g.id
           FROM template t
           JOIN usher.grants g ON g.resource_kind = why.kind AND g.pattern = t.pattern
@@ -89,21 +90,21 @@ LANGUAGE sql STABLE ROWS 20 AS $$
                 WHEN NOT audit.is_template(why.kind, j.pattern) THEN 'Its pattern is not valid: it is skipped.'
                 WHEN NOT j.matches THEN 'Its pattern does not match the id.'
                 WHEN j.revoked_at IS NOT NULL THEN format('It was revoked at %s by %s%s.', d.revoked_at, j.revoked_by, ': ' || j.revoke_reason)
-                WHEN j.valid_from > now() THEN format('It holds from %s on.', d.valid_from)
-                WHEN j.valid_until <= now() THEN format('It was over at %s.', d.valid_until)
+                WHEN j.valid_from > now() THEN format('It starts at %s.', d.valid_from)
+                WHEN j.valid_until <= now() THEN format('It ended at %s.', d.valid_until)
                 WHEN j.subject_kind = 'user' AND j.subject_id <> why.user_id THEN format('It is for user %s.', j.subject_id)
                 WHEN j.subject_kind IN ('group', 'organization') AND NOT EXISTS (SELECT FROM listed l WHERE l.kind = j.subject_kind AND l.id = j.subject_id)
-                THEN format('It is for %s %s, of which the user is not a member.', j.subject_kind, j.subject_id)
+                THEN format('It is for %s %s, and the user is not a member.', j.subject_kind, j.subject_id)
                 WHEN j.confined_to IS NOT NULL AND NOT EXISTS (SELECT FROM listed l WHERE l.kind = 'organization' AND l.id = j.confined_to)
-                THEN format('It is confined to organization %s, of which the user is not a member.', j.confined_to)
+                THEN format('It is confined to organization %s, and the user is not a member.', j.confined_to)
                 WHEN j.confined_to IS NOT NULL AND j.subject_kind IN ('group', 'organization')
                      AND NOT EXISTS (SELECT FROM listed l WHERE l.kind = j.subject_kind AND l.id = j.subject_id AND l.organization_id = j.confined_to)
-                THEN format('It is confined to organization %s, and %s %s is not of that one.', j.confined_to, j.subject_kind, j.subject_id)
+                THEN format('It is confined to organization %s, and %s %s does not belong to it.', j.confined_to, j.subject_kind, j.subject_id)
                 WHEN u.disabled IS NULL THEN 'The directory does not list the user.'
                 WHEN u.disabled THEN 'The user is disabled.'
                 WHEN j.user_id <> why.user_id AND NOT EXISTS (SELECT FROM audit.expand(why.kind, '{user}' || s.after, why.user_id, NULL, NULL))
-                THEN 'The user''s id does not fit its template: it is empty, or holds what an id may not or a separator.'
-                ELSE format('Its template matches the id for %s alone%s.',
+                THEN 'The user''s id does not fit its template: it is empty, or contains a separator or a character that is not allowed.'
+                ELSE format('Its template matches the id only for %s%s.',
                             concat_ws(' and ', 'user ' || j.user_id, 'members of organization ' || j.organization_id, 'members of group ' || j.group_id),
                             coalesce(', where organization ' || j.confined_to || ' is active', '')) END
       FROM judged j
@@ -122,4 +123,4 @@ BEGIN
     RETURN QUERY SELECT e.* FROM usher.why(why.user_id, why.kind, why.id) e;
 END
 $$;
-COMMENT ON FUNCTION audit.why(text, text, text) IS 'Why a user can open a room or store now, or why not: first the result, then every grant of that kind, past ones too, that names the id or is for the user, for everyone, or for a group or organization of the user''s.';
+COMMENT ON FUNCTION audit.why(text, text, text) IS 'Why a user can open a room or store now, or why not. First the result, then each grant of that kind, past ones too, whose pattern matches the id or whose subject is the user, everyone, or a group or organization of the user.';
