@@ -1,6 +1,6 @@
 // Package usher is the root of usher, a self-hosted service that issues
 // short-lived, signed access tokens for realtime and sync backends. It holds
-// only the HTTP contract, so that the binary can serve it.
+// only the HTTP contract, which the binary serves.
 //
 // Packages for other programs:
 //

@@ -20,8 +20,8 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/jwt_attacks_more.json anew, with new RSA keys")
 
-// TestWriteMoreAttacks makes testdata/jwt_attacks_more.json: what
-// jwt_attacks.json, which came from outside, leaves open.
+// TestWriteMoreAttacks writes testdata/jwt_attacks_more.json: attacks that are missing in
+// jwt_attacks.json, which others wrote.
 func TestWriteMoreAttacks(t *testing.T) {
 	if !*update {
 		t.Skip("run with -update to write the file")
@@ -38,7 +38,7 @@ func TestWriteMoreAttacks(t *testing.T) {
 	path, longKey, stranger := edForger("a/b"), edForger(long), edForger("stranger")
 	keys := session.MarshalJWKS([]session.JWK{ed.jwk(t), ed2.jwk(t), ec.jwk(t), rs.jwk(t), ps.jwk(t), path.jwk(t), longKey.jwk(t)})
 
-	// Keys that a set must not lend: each of them signs a token.
+	// Keys that a set must not use: each of them signs a token.
 	var unfit []forger
 	unfitKey := func(kid string, changes ...string) {
 		k := edForger(kid)
@@ -84,7 +84,7 @@ func TestWriteMoreAttacks(t *testing.T) {
 		bad(fmt.Sprintf("key-%d-%s", i, k.kid[:min(12, len(k.kid))]), "good signature by a key that the set must not lend (KEY-02, KEY-05)", k.token(claims()))
 	}
 
-	// The key's own algorithm, and nothing like it.
+	// Only the key's own algorithm is accepted.
 	as := func(k forger, alg string) forger { k.alg = alg; return k }
 	bad("alg-second-name", "Ed25519 for a key that says EdDSA", as(ed, session.Ed25519).token(claims()))
 	bad("alg-first-name", "EdDSA for a key that says Ed25519", as(ed2, session.EdDSA).token(claims()))
@@ -135,7 +135,7 @@ func TestWriteMoreAttacks(t *testing.T) {
 	bad("hdr-array", "", rawHeader(ed, "["+ed.header()+"]"))
 	good("hdr-blanks", "JSON may hold blanks", rawHeader(ed, " {\n\"kid\" : \"ed1\",\t\"typ\":\"at+jwt\", \"alg\":\"EdDSA\" }\r\n"))
 
-	// typ: what else is signed by the same keys is refused here.
+	// typ: other types of tokens that the same keys sign are refused.
 	for i, typ := range []string{
 		"JWT", "jwt", "revocations+jwt", "checkpoint+jwt", "logout+jwt", "keys+jwt", "secevent+jwt", "id+jwt", "at", "at+jwt ", "at+jwt;v=1", "text/at+jwt", "application/application/at+jwt", "",
 	} {
@@ -145,7 +145,7 @@ func TestWriteMoreAttacks(t *testing.T) {
 	good("typ-application", "", rawHeader(ed, `{"alg":"EdDSA","kid":"ed1","typ":"application/at+jwt"}`))
 	good("typ-application-upper", "media types compare case-insensitively", rawHeader(ed, `{"alg":"EdDSA","kid":"ed1","typ":"Application/AT+JWT"}`))
 
-	// One spelling.
+	// A token has one spelling.
 	token := ed.token(claims())
 	for i, s := range []string{" " + token, token + " ", "\n" + token, token + "\n", "Bearer " + token, `"` + token + `"`, token + ".", "." + token, token + "=", ""} {
 		bad(fmt.Sprintf("form-%d", i), "around a good token", s)
@@ -226,7 +226,7 @@ func TestWriteMoreAttacks(t *testing.T) {
 	good("pl-blanks", "", ed.token(" \n"+claims()+"\t\r\n"))
 	good("pl-escaped-name", "", ed.token(strings.Replace(claims(), `"sub"`, `"\u0073ub"`, 1)))
 
-	// Registered claims: there, of their types, and ours.
+	// Registered claims: present, with the right types and values.
 	notText := []string{"", "null", "1", "true", `["x"]`, `{"a":1}`, `""`}
 	for _, name := range []string{"iss", "sub", "jti"} {
 		for i, v := range notText {
@@ -250,7 +250,7 @@ func TestWriteMoreAttacks(t *testing.T) {
 	good("jti-255", "", ed.token(claims("jti", text(255))))
 	bad("jti-256", "", ed.token(claims("jti", text(256))))
 
-	// Times. now is 1800000000, the leeway 30 s, the longest life 3600 s.
+	// Times. now is 1800000000, the leeway 30 s, the longest lifetime 3600 s.
 	for _, name := range []string{"iat", "exp", "nbf"} {
 		for i, v := range []string{"null", `"1799999995"`, "true", "[1799999995]", `{"a":1}`, "-1", "1e400", "-1e400", "1e300", "1e18", "253402300800", ""} {
 			if name == "nbf" && v == "" {
@@ -289,7 +289,7 @@ func TestWriteMoreAttacks(t *testing.T) {
 		}
 	}
 
-	// usher's own claims: none required, each of its type.
+	// usher's own claims: optional, with the right types.
 	good("own-none", "a token of another issuer's making", ed.token(claims("k", "", "perms", "")))
 	good("own-all", "", ed.token(claims("pid", `"usher"`, "uid", `"user_1"`, "ui", `{"name":"Ann"}`, "stores", `{"notes":"full"}`, "org", `"acme"`, "sid", `"s"`)))
 	good("own-identity", "an identity token is in order; it grants nothing", ed.token(claims("k", `"id"`, "gids", `["g"]`, "perms", "")))

@@ -11,8 +11,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// attackVectors is the form of testdata/jwt_attacks*.json, which the verifiers
-// in other languages pass too.
+// attackVectors is the form of testdata/jwt_attacks*.json, which verifiers in other
+// languages use too.
 type attackVectors struct {
 	Note     string          `json:"note"`
 	Issuer   string          `json:"iss"`
@@ -67,8 +67,7 @@ func (f attackVectors) verifier(t testing.TB, keys session.KeySource) *session.V
 	return v
 }
 
-// TestAttackVectors is the one that notices when a check goes missing: see
-// TestMutants.
+// TestAttackVectors fails if a check is missing. TestMutants shows that it does.
 func TestAttackVectors(t *testing.T) {
 	t.Parallel()
 	for _, name := range attackFiles {

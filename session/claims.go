@@ -9,18 +9,18 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// Claims are what a verified token says (docs/token.md). They come from
-// [Verifier.Verify] alone and may be shared between goroutines.
+// Claims are the contents of a verified token (docs/token.md). Only [Verifier.Verify]
+// makes them. They may be shared between goroutines.
 type Claims struct {
 	Issuer    string
-	Audience  string // the verifier's own; a token for several backends has more
+	Audience  string // the verifier's own, even if the token names other backends too
 	Subject   string // the user's id
 	ID        string // jti: no two tokens have the same
 	IssuedAt  time.Time
 	ExpiresAt time.Time // without the verifier's leeway
 
-	// Kind is k: "acc", or "id" for an identity token, which grants nothing.
-	// Empty in a token without Liveblocks' claims, as all below.
+	// Kind is k: "acc", or "id" for an identity token, which grants nothing. In a
+	// token without Liveblocks' claims, Kind, Project, UserID and UserInfo are empty.
 	Kind    string
 	Project string // pid
 	UserID  string // uid
@@ -28,28 +28,28 @@ type Claims struct {
 	UserInfo string
 
 	Organization string // org: the organization of the session
-	SessionID    string // sid: stands for the session that the token came from
+	SessionID    string // sid: identifies the session that the token came from
 
 	rules []permissions.Rule
-	// bounds are room patterns that lower a feature below its base: they bound
-	// broader patterns to READ. usher's own sessions have none.
+	// bounds are room patterns that lower a feature below its base. They limit broader
+	// patterns to READ. Tokens whose patterns usher chose have no bounds.
 	bounds []permissions.Pattern
 }
 
-// Can reports whether the token gives at least this access to the resource:
+// Can reports whether the token gives this access, or more, to the resource:
 //
 //	claims.Can(permissions.Store("acme_notes"), permissions.Full)
 //
-// For [permissions.None] it reports false: no code path should depend on it.
+// For [permissions.None] it always reports false.
 func (c Claims) Can(resource permissions.Resource, access permissions.Access) bool {
 	return access > permissions.None && c.Access(resource) >= access
 }
 
-// Access returns what the token gives to the resource: the strongest of all
-// patterns that match it; [permissions.None] if none does, or if the id is not
-// valid. In a token of POST /v2/authorize-user, the most specific pattern that
-// lowers a feature below its base ("storage:none") bounds the broader ones to
-// READ.
+// Access returns the token's access to the resource: the strongest access of all
+// patterns that match it. It is [permissions.None] if no pattern matches, or if the id
+// is not valid. In a token of POST /v2/authorize-user, a pattern can lower a feature
+// below its base ("storage:none"). The most specific of these patterns limits the
+// broader patterns to READ.
 func (c Claims) Access(resource permissions.Resource) permissions.Access {
 	bound, bounded := c.bound(resource)
 	strongest := permissions.None
@@ -67,8 +67,8 @@ func (c Claims) Access(resource permissions.Resource) permissions.Access {
 	return strongest
 }
 
-// bound returns the most specific of the bounds that match the resource. It
-// covers no store's pattern.
+// bound returns the most specific of the bounds that match the resource. Bounds are room
+// patterns, so they never apply to stores.
 func (c Claims) bound(resource permissions.Resource) (bound permissions.Pattern, bounded bool) {
 	for _, p := range c.bounds {
 		if p.Matches(resource.ID) && (!bounded || bound.Covers(p)) {
@@ -78,8 +78,8 @@ func (c Claims) bound(resource permissions.Resource) (bound permissions.Pattern,
 	return bound, bounded
 }
 
-// read takes the claims that RFC 7519 does not know. None is required; each
-// must be of its type.
+// read reads the claims that are not in RFC 7519. They are optional, but must have the
+// right type.
 func (c *Claims) read(payload strictjson.Members) error {
 	for _, claim := range [...]struct {
 		name string
@@ -126,8 +126,8 @@ func (c *Claims) read(payload strictjson.Members) error {
 	return nil
 }
 
-// grant keeps a rule, and a bound if the pattern lowers a feature. An unknown kind
-// of token or an invalid pattern gives nothing.
+// grant adds a rule, and a bound if the pattern lowers a feature. It adds nothing for an
+// unknown kind of token or an invalid pattern.
 func (c *Claims) grant(kind permissions.Kind, text string, access permissions.Access, lowers bool) {
 	if access == permissions.None && !lowers || c.Kind != "" && c.Kind != "acc" {
 		return
@@ -144,7 +144,7 @@ func (c *Claims) grant(kind permissions.Kind, text string, access permissions.Ac
 	}
 }
 
-// storeAccess reads a value of stores, and whether it is a string at all.
+// storeAccess reads a value of stores as access, and reports whether it is a string.
 func storeAccess(v strictjson.Value) (permissions.Access, bool) {
 	switch s, ok := v.Text(); s {
 	case "full":
@@ -156,14 +156,14 @@ func storeAccess(v strictjson.Value) (permissions.Access, bool) {
 	}
 }
 
-// roomAccess reads a list of Liveblocks' permission names as access. lowers
-// reports whether it lowers a feature below its base, ok whether it is a list of
-// strings at all. FULL needs a base write and no feature below write; READ needs a
-// base read, which a base write includes.
+// roomAccess reads a list of Liveblocks' permission names as access. lowers reports
+// whether the list lowers a feature below its base, and ok whether it is a list of
+// strings. FULL needs a base of write and no feature below write. READ needs a base of
+// read or write.
 //
-// Names are feature:level. For each feature the strongest level counts. A feature
-// that Liveblocks adds later follows the same rule: it can reduce FULL to READ,
-// and gives nothing.
+// Names are feature:level. For each feature, the strongest level counts. The same rule
+// applies to features that Liveblocks adds later: they can reduce FULL to READ, but never
+// add access.
 func roomAccess(v strictjson.Value) (access permissions.Access, lowers, ok bool) {
 	names, ok := v.Elements()
 	if !ok {
@@ -179,7 +179,7 @@ func roomAccess(v strictjson.Value) (access permissions.Access, lowers, ok bool)
 	return access, lowers, true
 }
 
-// accessOf is roomAccess for names that were read.
+// accessOf is roomAccess for a list of strings.
 func accessOf(names []string) (access permissions.Access, lowers bool) {
 	for _, name := range names {
 		switch name {
@@ -195,9 +195,9 @@ func accessOf(names []string) (access permissions.Access, lowers bool) {
 	return access, false
 }
 
-// isBelow reports whether name is a level of a feature below the base, and names
-// has no higher level of that feature. Without a base of their own, names are
-// compared with the base write of a broader pattern.
+// isBelow reports whether name is a feature's level below the base, and names has no
+// higher level of that feature. If names has no base, the base is write, because a broader
+// pattern could give it.
 func isBelow(base permissions.Access, name string, names []string) bool {
 	if name == "*:read" || name == "room:read" {
 		return false

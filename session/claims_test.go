@@ -24,8 +24,7 @@ func verified(t testing.TB, changes ...string) session.Claims {
 	return c
 }
 
-// testdata/perms_access.json is the specification, for verifiers in other
-// languages too.
+// testdata/perms_access.json is the specification, also for verifiers in other languages.
 func TestAccessOfPermissionNames(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile(filepath.Join("testdata", "perms_access.json"))
@@ -107,7 +106,7 @@ func TestCan(t *testing.T) {
 	}
 }
 
-// Only an access token grants, and the zero Claims grant nothing.
+// Only an access token gives access, and the zero Claims give none.
 func TestKindsOfToken(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[string]permissions.Access{`"acc"`: permissions.Full, "": permissions.Full, `"id"`: permissions.None, `"ACC"`: permissions.None, `""`: permissions.Full, `"x"`: permissions.None} {
@@ -123,8 +122,8 @@ func TestKindsOfToken(t *testing.T) {
 	}
 }
 
-// Of permissions.json, what a verifier needs: a token that carries grants
-// gives every id the access that the file says.
+// The part of permissions.json that a verifier needs: a token with grants gives every id
+// the access that the file says.
 func TestAccessVectors(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile(filepath.Join("..", "permissions", "testdata", "permissions.json"))

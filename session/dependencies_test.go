@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// A sync backend that imports the package links golang-jwt and nothing else beside
-// the standard library.
+// A sync backend that imports the package links only golang-jwt and the standard library.
 func TestDependencies(t *testing.T) {
 	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").CombinedOutput()

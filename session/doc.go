@@ -1,20 +1,19 @@
 // Package session issues and verifies access tokens.
 //
-// An [Issuer] runs in the service. It turns a [User] and the rooms and stores
-// that user may open into a signed, short-lived token:
+// An [Issuer] runs in the service. It makes a signed, short-lived token from a [User] and
+// the rooms and stores that they may open:
 //
 //	token, err := issuer.Prepare(user).
 //		Allow("acme:design:*", permissions.Full).
 //		AllowStore("acme_notes", permissions.Read).
 //		Authorize()
 //
-// A [Verifier] runs in each sync backend. It needs the service's public keys
-// and nothing else, and accepts exactly the issuer and audience it was built
-// for:
+// A [Verifier] runs in each sync backend. It needs only the service's public keys. It
+// accepts one issuer and one audience:
 //
 //	claims, err := verifier.Verify(ctx, token)
 //	if err == nil && claims.Can(permissions.Store("acme_notes"), permissions.Full) { … }
 //
-// The package serves no route and asks no database: the caller knows who the user
-// is and what was granted, and records the tokens.
+// The package has no routes and uses no database. Its caller knows who the user is and
+// what was granted, and records the tokens.
 package session

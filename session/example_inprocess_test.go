@@ -16,10 +16,10 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// A backend that must not depend on a network hop issues by itself, with a key
-// from a file. It is an issuer of its own, with a URL and a key set of its own,
-// never usher's: what it signs is in no audit but the one that it keeps. Sync
-// backends that take its tokens have a verifier for each of the two issuers.
+// A backend that must not depend on the network can issue tokens itself, with a key from a
+// file. It is a separate issuer with its own URL and key set, never usher's, and its tokens
+// are not in usher's audit. Sync backends that accept its tokens have one verifier for each
+// of the two issuers.
 func ExampleIssuer_inProcess() {
 	directory, err := os.MkdirTemp("", "issuer")
 	if err != nil {
@@ -33,7 +33,7 @@ func ExampleIssuer_inProcess() {
 		return
 	}
 
-	// In the backend, at its start.
+	// In the backend, when it starts.
 	private, err := readKey(path)
 	if err != nil {
 		fmt.Println(err)
@@ -81,7 +81,7 @@ func ExampleIssuer_inProcess() {
 	// as from https://auth.example.com: false session: invalid token
 }
 
-// readKey reads a private key in PKCS #8, which nobody but its owner may read.
+// readKey reads a private key in PKCS #8. Only the file's owner may be able to read it.
 func readKey(path string) (crypto.Signer, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -109,7 +109,7 @@ func readKey(path string) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// writeKey writes a new private key, and never over another.
+// writeKey writes a new private key. It never overwrites a file.
 func writeKey(path string) error {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

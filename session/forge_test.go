@@ -26,8 +26,7 @@ const (
 
 var testNow = time.Unix(1800000000, 0)
 
-// forger writes tokens by hand, right and wrong ones, so that no line of the
-// code under test is trusted to make what it must refuse.
+// forger writes valid and invalid tokens by hand, without the code under test.
 type forger struct {
 	private crypto.Signer
 	alg     string
@@ -76,7 +75,7 @@ func (f forger) header() string {
 	return fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":"at+jwt"}`, f.alg, f.kid)
 }
 
-// token signs claims under a header as the key's should be.
+// token signs claims with the header that is right for the key.
 func (f forger) token(claims string) string { return f.tokenWith(f.header(), claims) }
 
 func (f forger) tokenWith(header, claims string) string {
@@ -95,7 +94,7 @@ func (f forger) signature(input string) string {
 	case ed25519.PrivateKey:
 		signature = ed25519.Sign(private, []byte(input))
 	case *ecdsa.PrivateKey:
-		// Without a source of randomness: RFC 6979, the same in each run.
+		// Without a source of randomness (RFC 6979), so it is the same in each run.
 		if signature, err = private.Sign(nil, digest[:], crypto.SHA256); err == nil {
 			signature = rawECDSA(signature)
 		}
@@ -121,7 +120,7 @@ func (f forger) pss(input string, salt int) string {
 	return string(signature)
 }
 
-// rawECDSA takes r and s, 32 bytes each, out of a DER signature of P-256.
+// rawECDSA returns r and s, 32 bytes each, from a DER signature of P-256.
 func rawECDSA(der []byte) []byte {
 	r := der[4 : 4+int(der[3])]
 	s := der[4+len(r)+2:]
@@ -131,8 +130,8 @@ func rawECDSA(der []byte) []byte {
 	return raw
 }
 
-// claims returns good claims, changed: name and JSON value by turns. A name
-// with the value "" is left out.
+// claims returns good claims with changes, which are pairs of a name and a JSON value. A
+// name with the value "" is left out.
 func claims(changes ...string) string {
 	members := []string{
 		"iss", `"` + testIssuer + `"`, "aud", `"` + testAudience + `"`, "sub", `"user_1"`, "jti", `"01J"`,

@@ -19,35 +19,35 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// Bounds of a token's life: shorter tokens than [MinTTL] are asked for all the
-// time (Liveblocks' client drops one 30 s before it expires), longer ones than
-// [MaxTTL] are refused by verifiers.
+// Limits of a token's lifetime. Clients would have to replace a token shorter than
+// [MinTTL] too often (Liveblocks' client drops it 30 s before it expires). Verifiers
+// refuse tokens longer than [MaxTTL].
 const (
 	MinTTL     = time.Minute
 	DefaultTTL = 5 * time.Minute
 	MaxTTL     = time.Hour
 )
 
-// MaxInfoUnits is how many UTF-16 units of info a token carries at most,
-// serialized: Liveblocks' limit of userInfo.
+// MaxInfoUnits is the maximum length of a token's info in UTF-16 code units, serialized:
+// Liveblocks' limit for userInfo.
 const MaxInfoUnits = 1_024
 
 const (
-	defaultMaxPatterns = 10    // Liveblocks' limit of one token
-	maxTokenBytes      = 4_096 // beside ui
+	defaultMaxPatterns = 10    // Liveblocks' limit for one token
+	maxTokenBytes      = 4_096 // without ui
 	maxStoreTokenBytes = 1_400 // LiveStore puts the token in a URL and a socket attachment
 )
 
 var (
-	// ErrNoAccess says that no grant covers what was asked for; where nothing
-	// was named, that the user has nothing at all.
+	// ErrNoAccess is returned if no grant covers the request. For a request that names
+	// no room and no store, it means that the user has no access at all.
 	ErrNoAccess = errors.New("session: no grant covers the request")
-	// ErrSessionReused says that a Session was authorized twice.
+	// ErrSessionReused is returned if a Session is authorized a second time.
 	ErrSessionReused = errors.New("session: a Session gives one token; prepare a new one")
 )
 
-// An AudienceError says that a request and the sync backends do not fit, in
-// sentences for who made the request.
+// An AudienceError says that no sync backend can take what a request asks for. Reason has
+// whole sentences for the sender of the request.
 type AudienceError struct{ Reason string }
 
 func (e *AudienceError) Error() string { return "session: " + e.Reason }
@@ -60,13 +60,13 @@ type Audience struct {
 	Stores bool
 }
 
-// DefaultAudiences is one Liveblocks-style backend and one LiveStore backend.
+// DefaultAudiences returns one Liveblocks-style backend and one LiveStore backend.
 func DefaultAudiences() []Audience {
 	return []Audience{{Name: "liveblocks", Rooms: true}, {Name: "livestore", Stores: true}}
 }
 
-// ParseAudiences reads "liveblocks=rooms,livestore=stores"; a backend of both
-// kinds is "name=rooms+stores".
+// ParseAudiences reads "liveblocks=rooms,livestore=stores". A backend for both kinds is
+// "name=rooms+stores".
 func ParseAudiences(text string) ([]Audience, error) {
 	var audiences []Audience
 	for field := range strings.SplitSeq(text, ",") {
@@ -91,23 +91,22 @@ func ParseAudiences(text string) ([]Audience, error) {
 type IssuerConfig struct {
 	// Issuer is the iss claim: the service's public URL. Required.
 	Issuer string
-	// Keys sign. Required.
+	// Keys are the signing keys. Required.
 	Keys *Keyring
-	// Algorithm is that of the keys that sign, [EdDSA] where empty; or [ES256]
-	// for verifiers without Ed25519.
+	// Algorithm is the algorithm of the keys to sign with (default: [EdDSA]). Use
+	// [ES256] for verifiers without Ed25519.
 	Algorithm string
-	// Project is the pid claim, "usher" where empty.
+	// Project is the pid claim (default: "usher").
 	Project string
-	// Audiences lists the sync backends, [DefaultAudiences] where nil.
+	// Audiences lists the sync backends (default: [DefaultAudiences]).
 	Audiences []Audience
-	// TTL is the life of a token, [DefaultTTL] where zero; from [MinTTL] to
-	// [MaxTTL].
+	// TTL is the lifetime of a token, from [MinTTL] to [MaxTTL] (default:
+	// [DefaultTTL]).
 	TTL time.Duration
-	// MaxPatterns bounds the patterns of each kind in one token, 10 where
-	// zero: Liveblocks' limit.
+	// MaxPatterns is the maximum number of patterns of each kind in one token (default:
+	// 10, Liveblocks' limit).
 	MaxPatterns int
-	// Now is the clock of sessions that are not given a time; [time.Now] where
-	// nil.
+	// Now is the clock for sessions that are not given a time (default: [time.Now]).
 	Now func() time.Time
 }
 
@@ -131,7 +130,7 @@ func (cfg *IssuerConfig) validate() error {
 	seen := map[string]bool{}
 	for _, a := range cfg.Audiences {
 		if a.Name == "" || seen[a.Name] || !a.Rooms && !a.Stores {
-			faults = append(faults, fmt.Errorf("audience %q is empty, there twice, or of no kind", a.Name))
+			faults = append(faults, fmt.Errorf("audience %q is empty, repeated, or without rooms and stores", a.Name))
 		}
 		seen[a.Name] = true
 	}
@@ -144,8 +143,8 @@ func (cfg *IssuerConfig) validate() error {
 // An Issuer signs tokens. It is safe for concurrent use.
 type Issuer struct {
 	cfg IssuerConfig
-	// Encoded once: iss, with which all tokens begin, and k and pid, which those
-	// for rooms carry.
+	// Encoded once: iss, with which all tokens begin, and k and pid, which tokens for
+	// rooms have.
 	issuerClaim, projectClaim, identityClaim []byte
 }
 
@@ -180,8 +179,8 @@ func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
 	}, nil
 }
 
-// A Request says what a token is asked for. Empty fields ask for nothing in
-// particular: a Request without room and store is for all the user has.
+// A Request says what a token is requested for. A Request without room and store is for
+// everything that the user may open.
 type Request struct {
 	Room     string
 	Store    string
@@ -189,7 +188,7 @@ type Request struct {
 }
 
 // Check returns the first fault of a request: a *[permissions.IDError] or an
-// *[AudienceError]. A request that passes may still find no grant.
+// *[AudienceError]. It does not check whether a grant covers the request.
 func (i *Issuer) Check(r Request) error {
 	if r.Room != "" {
 		if err := permissions.CheckID(permissions.RoomKind, r.Room); err != nil {
@@ -205,9 +204,9 @@ func (i *Issuer) Check(r Request) error {
 	return err
 }
 
-// Audience picks the backend of a request, narrowed to the kinds that its
-// token carries: rooms for a room, stores for a store, what the backend takes
-// for neither. Where there is none it returns an *[AudienceError].
+// Audience returns the backend that a request is for, with the kinds that its token
+// carries: rooms for a room, stores for a store, and all kinds of the backend if the
+// request names neither. If no backend fits, it returns an *[AudienceError].
 func (i *Issuer) Audience(r Request) (Audience, error) {
 	rooms, stores := r.Room != "", r.Store != ""
 	carries := func(a Audience) bool { return (!rooms || a.Rooms) && (!stores || a.Stores) }
@@ -223,12 +222,12 @@ func (i *Issuer) Audience(r Request) (Audience, error) {
 	case found == nil && r.Audience != "":
 		return Audience{}, &AudienceError{fmt.Sprintf("The audience must be one of: %s.", i.audienceNames())}
 	case found == nil && rooms && stores:
-		return Audience{}, &AudienceError{"No audience takes both rooms and stores. Ask for the room and for the store in two requests, or configure an audience that takes both: USHER_AUDIENCES=name=rooms+stores."}
+		return Audience{}, &AudienceError{"No audience accepts both rooms and stores. Ask for the room and for the store in two requests, or configure an audience that accepts both: USHER_AUDIENCES=name=rooms+stores."}
 	case found == nil || !carries(*found):
-		return Audience{}, &AudienceError{fmt.Sprintf("This audience does not take what the request names; the audiences are: %s.", i.audienceNames())}
+		return Audience{}, &AudienceError{fmt.Sprintf("This audience does not accept what the request names. The audiences are: %s.", i.audienceNames())}
 	}
 	a := *found
-	if rooms != stores { // one of them was named
+	if rooms != stores { // the request names only one of them
 		a.Rooms, a.Stores = rooms, stores
 	}
 	return a, nil
@@ -242,13 +241,12 @@ func (i *Issuer) audienceNames() string {
 	return strings.Join(names, ", ")
 }
 
-// Prepare begins a session for user. The session is for one goroutine and
-// gives one token.
+// Prepare begins a session for a user. A session gives one token, and may be used by one
+// goroutine only.
 func (i *Issuer) Prepare(user User) *Session { return &Session{issuer: i, user: user} }
 
-// A Session collects what a user may open, and ends in one token. Its methods
-// return it, so that they chain; the first error is kept for
-// [Session.Authorize].
+// A Session collects what a user may open, for one token. Its methods return the Session,
+// so that calls can be chained. [Session.Authorize] returns their first error.
 type Session struct {
 	issuer        *Issuer
 	user          User
@@ -262,7 +260,7 @@ type Session struct {
 // allowed are the rules of one kind.
 type allowed struct {
 	rules []permissions.Rule
-	until []time.Time // of each rule, zero for one without an end; nil if none has one
+	until []time.Time // when each rule ends, zero for a rule without an end; nil if no rule ends
 }
 
 func (a *allowed) add(r permissions.Rule, until time.Time) {
@@ -306,23 +304,22 @@ func (a *allowed) end(r permissions.Rule) (end time.Time) {
 	return end
 }
 
-// For sets what the token is asked for. Without it, the token is for all that
-// was allowed.
+// For sets what the token is requested for (default: everything that was allowed).
 func (s *Session) For(r Request) *Session {
 	s.request = r
 	return s
 }
 
-// At sets the instant of issue, which becomes iat: the clock of the record
-// that the token rests on. Clients compute their cache's life from it, so it
-// must be the true time.
+// At sets the time of issue, which becomes iat. Use the clock of the database that the
+// grants come from. It must be correct, because clients compute from it how long they
+// cache the token.
 func (s *Session) At(t time.Time) *Session {
 	s.at = t
 	return s
 }
 
-// Allow gives access to the rooms that pattern matches: an id, a prefix and
-// "*", or "*".
+// Allow gives access to the rooms that match pattern: an id, a prefix followed by "*", or
+// "*".
 func (s *Session) Allow(pattern string, access permissions.Access) *Session {
 	return s.allow(permissions.RoomKind, pattern, access)
 }
@@ -348,9 +345,9 @@ func (s *Session) AllowRules(rules ...permissions.Rule) *Session {
 	return s.AllowUntil(time.Time{}, rules...)
 }
 
-// AllowUntil is [Session.AllowRules] for rules that end: a token that holds one of
-// them expires with it, unless another rule without that end allows the same. A
-// rule that ends within a second is left out. The zero time is no end.
+// AllowUntil is [Session.AllowRules] for rules that end. A token with such a rule expires
+// when the rule ends, unless another rule that ends later allows the same. A rule that
+// ends within a second is left out. The zero time means that the rules do not end.
 func (s *Session) AllowUntil(end time.Time, rules ...permissions.Rule) *Session {
 	for _, r := range rules {
 		if r.Pattern.Kind() == permissions.StoreKind {
@@ -362,33 +359,34 @@ func (s *Session) AllowUntil(end time.Time, rules ...permissions.Rule) *Session 
 	return s
 }
 
-// A Token is one signed token and what its record needs.
+// A Token is one signed token, with the values for its record.
 type Token struct {
 	Text      secret.Text // JWS compact
 	ID        string      // jti
 	KeyID     string      // kid
 	Audience  string
-	IssuedAt  time.Time // the instant of issue; iat is its whole second
+	IssuedAt  time.Time // the exact time of issue; iat has only whole seconds
 	ExpiresAt time.Time // exp
 	// Organization is the org claim: the session's active organization.
 	Organization string
-	// Patterns are what the token opens. Of permissions that a backend chose they
-	// are the strongest reading: FULL for any that writes, but for presence.
+	// Patterns are what the token opens. If a backend chose the permissions, they are
+	// the strongest access that these can mean: FULL for any permission to write,
+	// except presence.
 	Patterns Patterns
 	// Identity marks an identity token, which has no permissions.
 	Identity bool
-	// Chosen are the claims that a backend chose, as they were signed:
-	// {"perms": {...}} or {"gids": [...]}. They are empty where the issuer chose.
+	// Chosen has the claims that a backend chose, as they were signed:
+	// {"perms": {...}} or {"gids": [...]}. It is empty if the issuer chose them.
 	Chosen string
-	// Partial says that the user has more than the token holds. Asked again
-	// with an id named, the issuer puts that first.
+	// Partial reports that the user may open more than the token holds. A request that
+	// names an id gets a token that includes this id.
 	Partial bool
-	// InfoOmitted says that the user's info was too large for a token.
+	// InfoOmitted reports that the user's info was too large for a token.
 	InfoOmitted bool
 }
 
-// Patterns are what a token opens, per kind in the token's own order. A nil
-// slice is a kind that the token does not carry.
+// Patterns are what a token opens, by kind, in the token's order. The slice is nil for a
+// kind that the token does not carry.
 type Patterns struct {
 	Rooms  []permissions.Rule
 	Stores []permissions.Rule
@@ -437,9 +435,9 @@ func readRules(kind permissions.Kind, texts map[string]permissions.Access) (rule
 	return rules, nil
 }
 
-// Authorize signs the token. It returns [ErrNoAccess] where nothing covers the
-// request, [ErrSessionExpired] where the user's own session is over,
-// [ErrNoSigningKey] for a fault of the service, and the first error of Allow.
+// Authorize signs the token. It returns [ErrNoAccess] if nothing covers the request,
+// [ErrSessionExpired] if the user's own session is over, [ErrNoSigningKey] if no key can
+// sign, or the first error of Allow.
 func (s *Session) Authorize() (Token, error) {
 	t, key, claims, err := s.compose(nil)
 	if err != nil {
@@ -449,16 +447,16 @@ func (s *Session) Authorize() (Token, error) {
 	return t, err
 }
 
-// A Preview is the token that [Session.Authorize] would sign, and what it was
+// A Preview is the token that [Session.Authorize] would sign, and the rules that it was
 // chosen from.
 type Preview struct {
 	Token Token // without Text
-	// Rooms and Stores are nil for a kind that the token does not carry, or
-	// that a refusal came before.
+	// Rooms and Stores are nil for a kind that the token does not carry, or if the
+	// request was refused before rules of that kind were chosen.
 	Rooms, Stores *Choice
 }
 
-// A Choice is what a token takes of the rules of one kind.
+// A Choice is the selection of the rules of one kind for a token.
 type Choice struct {
 	Cover     permissions.Set // of all rules
 	Limit     permissions.Limit
@@ -468,8 +466,8 @@ type Choice struct {
 	Ends []time.Time
 }
 
-// Preview does all that [Session.Authorize] does but sign, with its errors. With
-// [ErrNoAccess] the preview still says what there was to choose from.
+// Preview does everything that [Session.Authorize] does except signing, and returns the
+// same errors. With [ErrNoAccess], the preview still has the rules to choose from.
 func (s *Session) Preview() (Preview, error) {
 	p := Preview{}
 	t, _, _, err := s.compose(&p)
@@ -477,7 +475,7 @@ func (s *Session) Preview() (Preview, error) {
 	return p, err
 }
 
-// compose is Authorize without the signature. It fills in preview, unless nil.
+// compose is Authorize without the signature. It fills in preview if it is not nil.
 func (s *Session) compose(preview *Preview) (t Token, key *SigningKey, claims []byte, err error) {
 	if s.used {
 		return Token{}, nil, nil, ErrSessionReused
@@ -499,7 +497,8 @@ func (s *Session) compose(preview *Preview) (t Token, key *SigningKey, claims []
 		return Token{}, nil, nil, err
 	}
 	if t.ExpiresAt.Before(expires) {
-		// Before exp come strings, in which quotation marks are escaped, and iat.
+		// This finds exp and nothing else: before it come only iat and strings, in
+		// which quotation marks are escaped.
 		claims = bytes.Replace(claims, appendExpiry(nil, expires), appendExpiry(nil, t.ExpiresAt), 1)
 	}
 	if audience.Rooms {
@@ -514,10 +513,9 @@ func (s *Session) compose(preview *Preview) (t Token, key *SigningKey, claims []
 	return t, key, append(claims, '}'), nil
 }
 
-// begin makes what all tokens have in common: the key, the times, and the
-// claims that they begin with. The claims are written by hand, in a fixed order
-// and from typed fields only: nothing a user's info holds can become a claim of
-// its own (RFC 8725, section 3.12).
+// begin makes what all tokens have in common: the key, the times and the first claims.
+// The claims are written by hand, in a fixed order and only from typed fields, so that
+// nothing in a user's info can become a claim (RFC 8725, section 3.12).
 func (i *Issuer) begin(user User, audience Audience, at time.Time, kindAndProject []byte) (t Token, key *SigningKey, claims []byte, err error) {
 	if user.ID == "" {
 		return Token{}, nil, nil, errors.New("session: user has no ID")
@@ -564,13 +562,13 @@ func (i *Issuer) begin(user User, audience Audience, at time.Time, kindAndProjec
 	return t, key, b, nil
 }
 
-// choose covers and selects what goes into the token.
+// choose selects the patterns that go into the token.
 func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *Token, preview *Preview) error {
 	maxBytes := maxTokenBytes
 	if !audience.Rooms {
 		maxBytes = maxStoreTokenBytes
 	}
-	// In bytes of JSON, of which base64 makes 4 characters from 3.
+	// The free space in bytes of JSON: base64 turns 3 of them into 4 characters.
 	const otherClaims = len(`,"perms":{},"stores":{}}`)
 	free := maxBytes - len(key.header) - 2 - base64.RawURLEncoding.EncodedLen(key.signatureSize())
 	free = base64.RawURLEncoding.DecodedLen(free) - headBytes - otherClaims
@@ -579,7 +577,7 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 		var scratch []byte
 		cover, limit := permissions.Cover(given.outlasting(t.IssuedAt)), permissions.Limit{
 			Patterns: s.issuer.cfg.MaxPatterns,
-			Bytes:    cmp.Or(share, -1), // 0 would be no bound
+			Bytes:    cmp.Or(share, -1), // 0 would mean no limit
 			Cost: func(r permissions.Rule) int {
 				scratch = entry(scratch[:0], r)
 				return len(scratch) + 1
@@ -632,8 +630,7 @@ func (s *Session) choose(audience Audience, key *SigningKey, headBytes int, t *T
 	return nil
 }
 
-// appendInfo appends the ui claim, unless info is larger than Liveblocks
-// allows.
+// appendInfo appends the ui claim. It omits info that is larger than Liveblocks allows.
 func appendInfo(b []byte, info json.RawMessage) (claims []byte, omitted bool, err error) {
 	if len(info) == 0 {
 		return b, false, nil
@@ -659,8 +656,8 @@ func appendRules(b []byte, rules []permissions.Rule, entry func([]byte, permissi
 	return append(b, '}')
 }
 
-// appendRoom writes a rule in Liveblocks' vocabulary, in names that every
-// client from 1.12 reads rightly.
+// appendRoom writes a rule with Liveblocks' permission names. All clients since 1.12
+// understand these names.
 func appendRoom(b []byte, r permissions.Rule) []byte {
 	b = appendString(b, r.Pattern.String())
 	if r.Access == permissions.Full {
@@ -669,7 +666,7 @@ func appendRoom(b []byte, r permissions.Rule) []byte {
 	return append(b, `:["room:read","room:presence:write","comments:read"]`...)
 }
 
-// appendStore writes a rule with its access in plain words, as the audit does.
+// appendStore writes a rule with the access read or full, as the audit does.
 func appendStore(b []byte, r permissions.Rule) []byte {
 	b = append(appendString(b, r.Pattern.String()), ':', '"')
 	return append(append(b, r.Access.String()...), '"')
@@ -705,7 +702,8 @@ func appendExpiry(b []byte, t time.Time) []byte { return appendInt(append(b, `,"
 
 func appendInt(b []byte, n int64) []byte { return strconv.AppendInt(b, n, 10) }
 
-// utf16Len counts as JavaScript's length does, which Liveblocks' limits are in.
+// utf16Len returns the length in UTF-16 code units, like JavaScript's length. Liveblocks'
+// limits use it.
 func utf16Len[T string | []byte](text T) int {
 	units := 0
 	for _, r := range string(text) {

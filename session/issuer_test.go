@@ -22,7 +22,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// noon is the instant of the tests' tokens, with a fraction that iat drops.
+// noon is the time of issue of the tests' tokens, with a fraction that iat drops.
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 987_654_321, time.UTC)
 
 var always = session.KeyTimes{PublishedAt: noon.Add(-time.Hour), SignsFrom: noon.Add(-time.Hour)}
@@ -50,7 +50,7 @@ func newIssuer(t testing.TB, change func(*session.IssuerConfig)) *session.Issuer
 	return issuer
 }
 
-// claimsOf decodes without verifying: what is written is what is tested.
+// claimsOf decodes a token without verifying it.
 func claimsOf(t testing.TB, token session.Token) map[string]any {
 	t.Helper()
 	parts := strings.Split(token.Text.Reveal(), ".")
@@ -68,8 +68,8 @@ func claimsOf(t testing.TB, token session.Token) map[string]any {
 	return claims
 }
 
-// The format is pinned: what stands in the golden file is what verifiers out
-// there read. Only jti, and with it the signature, differ from run to run.
+// The format never changes: deployed verifiers read what is in the golden file. Only jti,
+// and therefore the signature, differ from run to run.
 func TestTokenIsGolden(t *testing.T) {
 	t.Parallel()
 	user := session.User{
@@ -125,8 +125,8 @@ func TestTokenIsGolden(t *testing.T) {
 	}
 }
 
-// A library that shares no code with ours reads what we sign, by the key set
-// that we publish.
+// A library that shares no code with ours verifies our tokens with the key set that we
+// publish.
 func TestOthersVerifyOurTokens(t *testing.T) {
 	t.Parallel()
 	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -222,7 +222,7 @@ func TestAudiences(t *testing.T) {
 			if got := strings.Join(carried, " "); got != test.claims {
 				t.Errorf("token carries %q, want %q", got, test.claims)
 			}
-			// Liveblocks' claims are in every token but one for stores alone.
+			// Liveblocks' claims are in every token except one for stores only.
 			if _, ok := claims["k"]; ok != strings.Contains(test.claims, "perms") {
 				t.Errorf("claim k is there: %t", ok)
 			}
@@ -310,7 +310,7 @@ func TestTokenLife(t *testing.T) {
 	}
 }
 
-// Liveblocks' client refuses a token that it has seen: every one must differ.
+// Liveblocks' client refuses a token that it has seen before, so each token must differ.
 func TestTokensOfOneInstantDiffer(t *testing.T) {
 	t.Parallel()
 	issuer := newIssuer(t, nil)

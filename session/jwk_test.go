@@ -28,7 +28,7 @@ import (
 
 const ed25519Key = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"g","use":"sig","alg":"EdDSA"}`
 
-// badKeySet is one of testdata/jwks_bad.json.
+// badKeySet is one entry of testdata/jwks_bad.json.
 type badKeySet struct {
 	ID     string `json:"id"`
 	JWKS   string `json:"jwks"`
@@ -77,7 +77,7 @@ func TestBadKeySets(t *testing.T) {
 		}
 		want := map[string]string{
 			"skip": "no-keys", // the bad one is alone in its set
-			// What a refresh does with it, TestURLKeysKeepLastGood shows.
+			// TestURLKeysKeepLastGood tests how a refresh handles it.
 			"keep-last-good-until-max-stale": map[string]string{"html": "refuse", "keys-empty": "no-keys"}[s.ID],
 		}[s.Expect]
 		if want == "" {
@@ -266,9 +266,9 @@ func marshal(t testing.TB, k session.JWK) []byte {
 	return b
 }
 
-// Every point whose order divides 8, in its spellings with either sign, and
-// encodings that are no point or not the point's one spelling. The list is of
-// "Taming the many EdDSAs" (Chalkias, Garillot, Nikolaenko, 2020), table 1.
+// Every point whose order divides 8, in its spellings with either sign, and encodings that
+// are not a point or not canonical. The list is table 1 of "Taming the many EdDSAs"
+// (Chalkias, Garillot, Nikolaenko, 2020).
 func TestWeakEd25519Keys(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{
@@ -338,8 +338,7 @@ func TestNewJWKRefuses(t *testing.T) {
 	}
 }
 
-// The published document holds the public members and nothing else, in the
-// order that docs/token.md shows.
+// The published document has only the public members, in a fixed order.
 func TestMarshalJWKS(t *testing.T) {
 	t.Parallel()
 	ed, ec, rs := edForger("ed").jwk(t), ecForger("ec").jwk(t), rsaForger(t, session.PS256, "rs").jwk(t)
@@ -390,7 +389,7 @@ func TestParseJWKSLimits(t *testing.T) {
 	}
 }
 
-// A kid must select one key; which of two, nobody can say.
+// A kid must select one key. If two keys share it, neither is used.
 func TestKeysOfOneKid(t *testing.T) {
 	t.Parallel()
 	other := string(marshal(t, edForger("g").jwk(t)))
@@ -443,7 +442,8 @@ func TestKeysFromFile(t *testing.T) {
 	}
 }
 
-// go-jose reads what we write, verifies what we verify, and names keys alike.
+// go-jose reads the keys that we write, accepts the same signatures, and computes the same
+// thumbprints.
 func TestJWKAgainstGoJose(t *testing.T) {
 	t.Parallel()
 	for _, f := range []forger{edForger("ed"), ecForger("ec"), rsaForger(t, session.RS256, "rs"), rsaForger(t, session.PS256, "ps")} {
@@ -502,7 +502,7 @@ func TestJWKAgainstGoJose(t *testing.T) {
 	}
 }
 
-// What we accept, we can write back and accept again, and it is strong.
+// Every accepted key is strong, and can be written and read again.
 func FuzzParseJWKS(f *testing.F) {
 	for _, s := range readBadKeySets(f) {
 		if len(s.JWKS) < 8<<10 {

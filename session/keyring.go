@@ -22,12 +22,12 @@ const (
 	ES256 = "ES256"
 )
 
-// ErrNoSigningKey says that no key signs at this time: a fault of the
+// ErrNoSigningKey is returned if no key can sign at this time. This is a fault of the
 // service, not of the request.
 var ErrNoSigningKey = errors.New("session: no signing key is active")
 
-// A SigningKey is a private key with the times of its life. It is immutable
-// and safe for concurrent use, and prints without its private half.
+// A SigningKey is a private key with its schedule. It is immutable and safe for
+// concurrent use. Printing it does not show the private half.
 type SigningKey struct {
 	KeyTimes
 	jwk     JWK
@@ -36,7 +36,8 @@ type SigningKey struct {
 	marshal func() ([]byte, error) // behind a func so that it cannot be printed
 }
 
-// KeyTimes say when a key is published and when it signs. A zero end is open.
+// KeyTimes are the schedule of a key: when it is published and when it signs. A zero end
+// means no end.
 type KeyTimes struct {
 	PublishedAt   time.Time
 	SignsFrom     time.Time
@@ -53,10 +54,10 @@ func (t *KeyTimes) published(now time.Time) bool {
 	return !now.Before(t.PublishedAt) && before(now, t.UnpublishedAt) && before(now, t.CompromisedAt)
 }
 
-// before reports whether now is before end, where the zero end never comes.
+// before reports whether now is before end. A zero end means no end.
 func before(now, end time.Time) bool { return end.IsZero() || now.Before(end) }
 
-// GenerateKey makes a key for alg, [EdDSA] or [ES256].
+// GenerateKey creates a key for alg, [EdDSA] or [ES256].
 func GenerateKey(alg string, times KeyTimes) (*SigningKey, error) {
 	var private crypto.Signer
 	var err error
@@ -74,8 +75,8 @@ func GenerateKey(alg string, times KeyTimes) (*SigningKey, error) {
 	return NewSigningKey(private, times)
 }
 
-// NewSigningKey takes an Ed25519 or a P-256 private key. It signs and verifies
-// once, so that a wrong pair cannot go unnoticed.
+// NewSigningKey returns a signing key for an Ed25519 or P-256 private key. It signs and
+// verifies once, to detect a wrong pair of keys.
 func NewSigningKey(private crypto.Signer, times KeyTimes) (*SigningKey, error) {
 	var method jwt.SigningMethod
 	var alg string
@@ -85,7 +86,7 @@ func NewSigningKey(private crypto.Signer, times KeyTimes) (*SigningKey, error) {
 		method, alg, public = jwt.SigningMethodEdDSA, EdDSA, private.Public()
 	case *ecdsa.PrivateKey:
 		if private.Curve != elliptic.P256() {
-			return nil, errors.New("session: of elliptic curves only P-256 signs")
+			return nil, errors.New("session: unsupported elliptic curve: use P-256")
 		}
 		method, alg, public = jwt.SigningMethodES256, ES256, &private.PublicKey
 	default:
@@ -117,7 +118,7 @@ func NewSigningKey(private crypto.Signer, times KeyTimes) (*SigningKey, error) {
 func ParseSigningKey(der []byte, times KeyTimes) (*SigningKey, error) {
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, errors.New("session: not a PKCS 8 private key") // the cause could quote it
+		return nil, errors.New("session: not a PKCS 8 private key") // without the cause, which could quote the key
 	}
 	private, ok := parsed.(crypto.Signer)
 	if !ok {
@@ -146,22 +147,21 @@ func (*SigningKey) signatureSize() int { return 64 }
 // MarshalPrivate returns the private half as PKCS 8, DER: keep it secret.
 func (k *SigningKey) MarshalPrivate() ([]byte, error) { return k.marshal() }
 
-// String names the key, and nothing else of it.
+// String returns the key's algorithm and id.
 func (k *SigningKey) String() string { return k.Algorithm() + " key " + k.ID() }
 
-// A Keyring is a set of signing keys as one replica has loaded them. It is
-// immutable.
+// A Keyring is the set of signing keys that one replica has loaded. It is immutable.
 type Keyring struct{ keys []*SigningKey }
 
-// NewKeyring returns the ring of keys.
+// NewKeyring returns a ring with these keys.
 func NewKeyring(keys ...*SigningKey) *Keyring {
 	keys = slices.Clone(keys)
 	slices.SortStableFunc(keys, func(a, b *SigningKey) int { return b.SignsFrom.Compare(a.SignsFrom) })
 	return &Keyring{keys}
 }
 
-// Signing returns the key of that algorithm that signs at now: of several the
-// one that began last. It returns [ErrNoSigningKey] where none does.
+// Signing returns the key of this algorithm that signs at now. If there are several, it
+// returns the one that started last; if there is no key, [ErrNoSigningKey].
 func (r *Keyring) Signing(alg string, now time.Time) (*SigningKey, error) {
 	for _, k := range r.keys {
 		if k.Algorithm() == alg && k.signs(now) {
@@ -171,8 +171,8 @@ func (r *Keyring) Signing(alg string, now time.Time) (*SigningKey, error) {
 	return nil, ErrNoSigningKey
 }
 
-// JWKS returns the keys published at now as a JWK Set (RFC 7517, section 5),
-// public halves only.
+// JWKS returns the public halves of the keys that are published at now, as a JWK Set
+// (RFC 7517, section 5).
 func (r *Keyring) JWKS(now time.Time) []byte {
 	var published []JWK
 	for _, k := range r.keys {

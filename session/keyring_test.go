@@ -70,7 +70,7 @@ func TestKeyringFollowsTheTimes(t *testing.T) {
 	}
 }
 
-// No byte of a private key may stand in what everybody reads.
+// No part of a private key may be in text that is public or printed.
 func TestJWKSIsPublic(t *testing.T) {
 	t.Parallel()
 	key, err := session.GenerateKey(session.ES256, always)

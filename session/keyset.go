@@ -13,41 +13,41 @@ import (
 )
 
 var (
-	// ErrSigningKeyUnknown is a [KeySource]'s answer to a kid that is none of its
-	// keys'. A token that names it is invalid.
+	// ErrSigningKeyUnknown is returned by a [KeySource] that has no key with this kid. A
+	// token that names it is not valid.
 	ErrSigningKeyUnknown = errors.New("session: unknown key")
-	// ErrKeysUnavailable says that a [KeySource] cannot tell: a fault to try
-	// again later, which says nothing about the token.
+	// ErrKeysUnavailable is returned by a [KeySource] that could not get the keys. It
+	// says nothing about the token: try again later.
 	ErrKeysUnavailable = errors.New("session: keys are unavailable")
 )
 
 // A KeySource finds the key that a token names. It is safe for concurrent use.
 type KeySource interface {
-	// Key returns the key with this kid, or [ErrSigningKeyUnknown], or an error that
-	// wraps [ErrKeysUnavailable]. It returns when ctx ends.
+	// Key returns the key with this kid, [ErrSigningKeyUnknown], or an error that wraps
+	// [ErrKeysUnavailable]. It returns at the latest when ctx ends.
 	Key(ctx context.Context, kid string) (JWK, error)
 }
 
-// A KeySet is a [KeySource] of keys that are at hand. It is immutable. The
-// zero KeySet is empty.
+// A KeySet is a [KeySource] with a fixed set of keys. It is immutable. The zero KeySet is
+// empty.
 type KeySet struct{ keys map[string]JWK }
 
-// NewKeySet returns the set of these keys. No two may have one kid.
+// NewKeySet returns a set with these keys. Each kid may be used only once.
 func NewKeySet(keys ...JWK) (KeySet, error) {
 	byID := make(map[string]JWK, len(keys))
 	for _, k := range keys {
 		if _, twice := byID[k.KeyID]; twice || k.Public() == nil {
-			return KeySet{}, fmt.Errorf("session: key %q is there twice, or empty", k.KeyID)
+			return KeySet{}, fmt.Errorf("session: key %q is repeated, or empty", k.KeyID)
 		}
 		byID[k.KeyID] = k
 	}
 	return KeySet{byID}, nil
 }
 
-// ParseJWKS reads a JWK Set (RFC 7517, section 5) of at most 256 KiB and 64
-// keys. Keys that [ParseJWK] refuses are left out, as are those that share a
-// kid, for a kid must select one key: the set may come out empty. A set that
-// shows a private key is refused whole, with [ErrPrivateKey].
+// ParseJWKS reads a JWK Set (RFC 7517, section 5) of at most 256 KiB and 64 keys. It leaves
+// out keys that [ParseJWK] refuses, and keys with the same kid, because a kid must select
+// one key. The result may be empty. If the set contains a private key, it returns
+// [ErrPrivateKey].
 func ParseJWKS(data []byte) (KeySet, error) {
 	set, err := parseJWKS(data)
 	if err != nil {
@@ -76,8 +76,8 @@ func parseJWKS(data []byte) (KeySet, error) {
 	return KeySet{keys}, nil
 }
 
-// KeysFromFile reads a JWK Set from a file, once. A file without any usable
-// key is an error.
+// KeysFromFile reads a JWK Set from a file, once. It is an error if the file has no usable
+// key.
 func KeysFromFile(path string) (KeySet, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -112,8 +112,7 @@ func (s KeySet) Keys() []JWK {
 	return keys
 }
 
-// MarshalJWKS writes a JWK Set of these keys, in their order, public members
-// only.
+// MarshalJWKS writes a JWK Set with the public members of these keys, in their order.
 func MarshalJWKS(keys []JWK) []byte {
 	data, err := json.Marshal(struct {
 		Keys []JWK `json:"keys"`

@@ -10,7 +10,7 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// permissionNames are those that Liveblocks' SDK 3.24 knows.
+// permissionNames are the names that Liveblocks' SDK 3.24 supports.
 var permissionNames = []string{
 	"*:read", "*:write",
 	"room:read", "room:write", "room:presence:write",
@@ -21,21 +21,21 @@ var permissionNames = []string{
 	"feeds:read", "feeds:write", "feeds:none",
 }
 
-// RoomPermissions are Liveblocks' permission names for the rooms of one
-// pattern, as another backend gave them.
+// RoomPermissions are Liveblocks' permission names for the rooms of one pattern, as
+// another backend sent them.
 type RoomPermissions struct {
 	Pattern permissions.Pattern
 	Names   []string
 }
 
-// A PermissionsError says what is wrong with permissions that another backend
-// asked for, in a sentence for it.
+// A PermissionsError says what is wrong with permissions that another backend sent.
+// Reason is a sentence for that backend.
 type PermissionsError struct{ Reason string }
 
 func (e *PermissionsError) Error() string { return "session: " + e.Reason }
 
-// ParseRoomPermissions checks one pattern and its names. A name twice counts
-// once, as in Liveblocks' SDK. The error is a [*PermissionsError].
+// ParseRoomPermissions checks one pattern and its names. A repeated name counts once, as
+// in Liveblocks' SDK. The error is a [*PermissionsError].
 func ParseRoomPermissions(pattern string, names []string) (RoomPermissions, error) {
 	p, err := permissions.ParsePattern(permissions.RoomKind, pattern)
 	if err != nil {
@@ -53,14 +53,14 @@ func ParseRoomPermissions(pattern string, names []string) (RoomPermissions, erro
 	return r, nil
 }
 
-// Access reads the names back as access, as a verifier does.
+// Access returns the access that a verifier reads from the names.
 func (r RoomPermissions) Access() permissions.Access {
 	access, _ := accessOf(r.Names)
 	return access
 }
 
-// Needs returns the access that an API key must have over the pattern to grant
-// the names: FULL for any that writes, but for presence, READ for any other.
+// Needs returns the access to the pattern that an API key needs to grant the names: FULL
+// for any permission to write except presence, READ for any other.
 func (r RoomPermissions) Needs() permissions.Access {
 	needs := permissions.None
 	for _, name := range r.Names {
@@ -75,13 +75,12 @@ func (r RoomPermissions) Needs() permissions.Access {
 	return needs
 }
 
-// AuthorizeUser signs a token with the permissions that another backend gives
-// its user, verbatim and in its order: POST /v2/authorize-user of Liveblocks'
-// API. It refuses more patterns than one token may hold with a
-// [*PermissionsError].
+// AuthorizeUser signs a token with the permissions that another backend gives its user,
+// verbatim and in their order: POST /v2/authorize-user of Liveblocks' API. If there are
+// more patterns than one token may hold, it returns a [*PermissionsError].
 func (i *Issuer) AuthorizeUser(user User, given []RoomPermissions, at time.Time) (Token, error) {
 	if len(given) > i.cfg.MaxPatterns {
-		// The words of Liveblocks' own API.
+		// Liveblocks' own API answers with this text.
 		return Token{}, &PermissionsError{fmt.Sprintf("A token cannot have more more than %d permissions.", i.cfg.MaxPatterns)}
 	}
 	return i.forRooms(user, at, i.projectClaim, func(b []byte, t *Token) []byte {
@@ -102,8 +101,8 @@ func (i *Issuer) AuthorizeUser(user User, given []RoomPermissions, at time.Time)
 	})
 }
 
-// IdentifyUser signs an identity token, which carries no permissions: POST
-// /v2/identify-user of Liveblocks' API.
+// IdentifyUser signs an identity token, which has no permissions: POST /v2/identify-user
+// of Liveblocks' API.
 func (i *Issuer) IdentifyUser(user User, groups []string, at time.Time) (Token, error) {
 	return i.forRooms(user, at, i.identityClaim, func(b []byte, t *Token) []byte {
 		t.Identity = true
@@ -116,11 +115,11 @@ func (i *Issuer) IdentifyUser(user User, groups []string, at time.Time) (Token, 
 	})
 }
 
-// forRooms signs a token for the first backend that takes rooms.
+// forRooms signs a token for the first backend that accepts rooms.
 func (i *Issuer) forRooms(user User, at time.Time, kindAndProject []byte, claims func([]byte, *Token) []byte) (Token, error) {
 	n := slices.IndexFunc(i.cfg.Audiences, func(a Audience) bool { return a.Rooms })
 	if n < 0 {
-		return Token{}, &AudienceError{"No sync backend takes rooms."}
+		return Token{}, &AudienceError{"No sync backend accepts rooms."}
 	}
 	audience := i.cfg.Audiences[n]
 	t, key, b, err := i.begin(user, audience, at, kindAndProject)
@@ -146,7 +145,7 @@ func appendStrings(b []byte, list []string) []byte {
 	return append(b, ']')
 }
 
-// InfoFits reports whether info is no larger than the ui claim may be.
+// InfoFits reports whether info is small enough for the ui claim.
 func InfoFits(info json.RawMessage) bool {
 	_, omitted, err := appendInfo(nil, info)
 	return err == nil && !omitted

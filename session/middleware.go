@@ -14,33 +14,30 @@ import (
 )
 
 // MiddlewareConfig says where [Verifier.Middleware] finds tokens. The zero
-// MiddlewareConfig takes them from the Authorization header alone.
+// MiddlewareConfig reads only the Authorization header.
 type MiddlewareConfig struct {
-	// Cookie names a cookie that holds the token where there is no
-	// Authorization header: __Host-usher, or __Secure-usher where usher's
-	// cookie is of a domain. Browsers send it along with any page's request,
-	// so the page must be of this host (Sec-Fetch-Site: same-origin) or of
-	// Origins; others get 403.
+	// Cookie is the name of a cookie that holds the token if there is no Authorization
+	// header: __Host-usher, or __Secure-usher if usher sets it for a domain. Browsers
+	// send the cookie with requests of any page. So the page must be from this host
+	// (Sec-Fetch-Site: same-origin) or from Origins; other requests get 403.
 	Cookie string
-	// Origins are those whose pages may use the cookie, exactly as browsers
-	// send them: https://app.example.com. For WebSockets the page's own must
-	// be among them, since browsers send no Sec-Fetch-Site at an upgrade.
+	// Origins are the origins whose pages may use the cookie, exactly as browsers send
+	// them: https://app.example.com. For WebSockets, list the origin of your own pages
+	// too, because browsers send no Sec-Fetch-Site with an upgrade.
 	Origins []string
-	// Logger is told why a request was refused; it may be nil. It never sees
-	// the token.
+	// Logger gets the reason of each refusal, and never the token. It may be nil.
 	Logger *slog.Logger
 }
 
-// Middleware passes requests with a token that is in order to the next
-// handler, which finds the claims with [ClaimsFromContext] and has yet to ask
-// them what they open. Others get 401, 403 for a cookie with a foreign page, or
-// 503 with Retry-After where the keys cannot be had, and the error shape of
-// usher's own API:
+// Middleware passes requests with a valid token to the next handler. The handler gets the
+// claims with [ClaimsFromContext], and must still check what they open. Other requests get
+// 401, 403 if a foreign page sent the cookie, or 503 with Retry-After if the keys are
+// unavailable. The body has the error shape of usher's own API:
 //
 //	{"error": "unauthorized", "reason": "…", "requestId": "…"}
 //
-// The token is never taken from the URL. With two Authorization headers or two
-// cookies of the name there is no telling who set which: 401.
+// The token is never read from the URL. A request with two Authorization headers, or with
+// two cookies of this name, gets 401, because it is unclear who set which.
 func (v *Verifier) Middleware(cfg MiddlewareConfig) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -56,8 +53,8 @@ func (v *Verifier) Middleware(cfg MiddlewareConfig) func(http.Handler) http.Hand
 
 type claimsKey struct{}
 
-// ClaimsFromContext returns the claims that [Verifier.Middleware] left, and
-// whether it did.
+// ClaimsFromContext returns the claims that [Verifier.Middleware] put into ctx, and
+// whether there are any.
 func ClaimsFromContext(ctx context.Context) (Claims, bool) {
 	c, ok := ctx.Value(claimsKey{}).(Claims)
 	return c, ok
@@ -77,8 +74,8 @@ func (v *Verifier) verifyRequest(r *http.Request, cfg *MiddlewareConfig) (Claims
 	return v.Verify(r.Context(), token)
 }
 
-// tokenOf finds the token: in the header, and only where there is none in the
-// cookie, so that a bad header never falls through to the cookie.
+// tokenOf returns the token from the header. It reads the cookie only if there is no
+// header, so a bad header never falls back to the cookie.
 func tokenOf(r *http.Request, cfg *MiddlewareConfig) (string, error) {
 	switch headers := r.Header.Values("Authorization"); len(headers) {
 	case 0:
@@ -103,21 +100,20 @@ func tokenOf(r *http.Request, cfg *MiddlewareConfig) (string, error) {
 	}
 }
 
-// mayUseCookie is what keeps a foreign page from opening a WebSocket with the
-// user's cookie. Neither CORS nor [http.CrossOriginProtection] does: the upgrade
-// is a GET.
+// mayUseCookie prevents a foreign page from opening a WebSocket with the user's cookie.
+// CORS and [http.CrossOriginProtection] do not prevent this, because the upgrade is a GET.
 func mayUseCookie(r *http.Request, origins []string) bool {
 	from, sites := r.Header.Values("Origin"), r.Header.Values("Sec-Fetch-Site")
 	return len(from) == 1 && slices.Contains(origins, from[0]) ||
 		len(sites) == 1 && sites[0] == "same-origin"
 }
 
-// refuse answers in the one error shape, the same for every fault of the token.
+// refuse answers in usher's error shape. The answer is the same for every fault of a token.
 func refuse(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
 	status, code, reason := http.StatusUnauthorized, codes.Unauthorized, "The request has no valid token."
 	switch {
 	case errors.Is(err, ErrKeysUnavailable):
-		status, code, reason = http.StatusServiceUnavailable, codes.Unavailable, "Tokens cannot be verified at the moment."
+		status, code, reason = http.StatusServiceUnavailable, codes.Unavailable, "Tokens cannot be verified at the moment. Try again."
 		w.Header().Set("Retry-After", "5")
 	case errors.Is(err, errOrigin):
 		status, code, reason = http.StatusForbidden, codes.Forbidden, "Pages of this origin may not use the user's cookie."

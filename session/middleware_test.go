@@ -98,7 +98,7 @@ func TestMiddleware(t *testing.T) {
 			retry, challenge := "", "Bearer"
 			switch {
 			case tt.status == 503:
-				want["error"], want["reason"] = "unavailable", "Tokens cannot be verified at the moment."
+				want["error"], want["reason"] = "unavailable", "Tokens cannot be verified at the moment. Try again."
 				retry, challenge = "5", ""
 			case tt.status == 403:
 				want["error"], want["reason"] = "forbidden", "Pages of this origin may not use the user's cookie."
@@ -130,7 +130,7 @@ func TestMiddleware(t *testing.T) {
 	}
 }
 
-// Without a logger, and in a real server.
+// Without a logger, on a real server.
 func TestMiddlewareServes(t *testing.T) {
 	t.Parallel()
 	f := edForger("ed")

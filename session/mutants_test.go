@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// checked are the files whose refusals TestMutants switches off one by one.
+// checked lists the files whose refusals TestMutants switches off one by one.
 var checked = []string{
 	"verifier.go", "claims.go", "keyset.go", "middleware.go",
 	filepath.Join("..", "internal", "jwk", "key.go"),
@@ -28,17 +28,17 @@ var checked = []string{
 	filepath.Join("..", "internal", "strictjson", "strictjson.go"),
 }
 
-// byVectors are the tests that other languages' verifiers can run too.
+// byVectors names the tests that verifiers in other languages can run too.
 const byVectors = "^(TestAttackVectors|TestBadKeySets|TestAccessOfPermissionNames|TestWycheproofJWS|TestRefused|TestJSONTestSuite)$"
 
-// byOthers are those that see what no vector can: configurations, sources of
-// keys, requests.
+// byOthers names the tests of what vectors cannot test: configurations, sources of keys,
+// requests.
 const byOthers = "^(TestNewVerifierFaults|TestTokenErrorText|TestKeySource|TestMemo$|TestVerifyTimes|TestCan|TestKindsOfToken|TestParseJWK|" +
 	"TestNewJWK|TestWeakEd25519|TestKeysOfOneKid|TestKeysFromFile|TestURLKeysFirstFetch|TestMiddleware$|TestAccepted|TestValueKinds|" +
 	"TestLenient|TestAlgorithms|TestWrongHash|TestAlgorithmOfAKeyWithoutOne|TestUnusableKeys|TestZeroKey|TestHeaderMembers|TestIsSet)"
 
-// redundant are the checks without which the next one refuses the same, and
-// why they stay.
+// redundant lists checks without which a later check refuses the same tokens, and the
+// reason to keep each.
 var redundant = map[string]string{
 	"verifier.go: holds: err == nil":                          "with an error comes the zero key, which equals none",
 	"verifier.go: open: err != nil: return nil, errPayload":   "no members, no iss",
@@ -48,9 +48,9 @@ var redundant = map[string]string{
 	"parse.go: ParseSet: err != nil: return Set{}, err":       "no members, no keys",
 }
 
-// TestMutants builds the package once more with a switch in each refusal, and
-// runs the vectors with each of them off. A check that no vector and no other
-// test misses is either untested or of no use.
+// TestMutants builds the package a second time with a switch in each refusal, and runs the
+// vectors with each refusal switched off. If no vector and no other test fails then, the
+// check is untested or useless.
 func TestMutants(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -69,8 +69,8 @@ func TestMutants(t *testing.T) {
 			t.Fatalf("build: %v\n%s", err, out)
 		}
 	}
-	// noticed runs tests with one check off: those of the package, and those of
-	// the package that the check is in.
+	// noticed runs the tests with one check switched off: those of this package, and
+	// those of the package that the check is in.
 	noticed := func(mutant int, tests string) bool {
 		for i, binary := range binaries {
 			if i > 0 && mutant > 0 && !slices.ContainsFunc(files[i], func(file string) bool { return strings.HasPrefix(mutants[mutant-1], file+":") }) {
@@ -124,8 +124,8 @@ func TestMutants(t *testing.T) {
 	t.Logf("%d checks: without one, a vector fails for %d, another test for %d; %d are redundant", len(mutants), vectors, others, len(redundant))
 }
 
-// writeMutants writes an overlay for the go command in which each check can be
-// switched off by its number, from 1, and returns the checks by name.
+// writeMutants writes an overlay for the go command in which each check can be switched
+// off by its number, starting at 1. It returns the names of the checks.
 func writeMutants(t *testing.T, dir string) []string {
 	t.Helper()
 	var mutants []string
@@ -194,9 +194,9 @@ type check struct {
 	demand   bool // refuses where it is false, else where it is true
 }
 
-// findChecks finds the conditions, each side of an || by itself, under which a
-// function refuses; and of what a function returns as its last, boolean
-// result, each side of an &&.
+// findChecks finds the conditions under which a function refuses, with each side of an ||
+// as a separate check. If a function's last result is boolean, each side of an && in it is
+// a check too.
 func findChecks(t *testing.T, path, source string) []check {
 	t.Helper()
 	fset := token.NewFileSet()
@@ -266,8 +266,8 @@ func operands(e ast.Expr, split token.Token) []ast.Expr {
 	return []ast.Expr{e}
 }
 
-// refuses reports whether a body ends in a refusal: a return of an error or of
-// false, or the passing over of a bad key.
+// refuses reports whether a body ends with a refusal: it returns an error or false, or
+// skips a bad key.
 func refuses(path string, body []ast.Stmt) bool {
 	if len(body) == 0 {
 		return false
@@ -281,8 +281,8 @@ func refuses(path string, body []ast.Stmt) bool {
 		}
 		switch e := s.Results[len(s.Results)-1].(type) {
 		case *ast.Ident:
-			// Passing an error on is a check too; in strictjson, one without
-			// which loops have no end.
+			// Returning another function's error is a check too. In strictjson,
+			// loops would not end without it.
 			return e.Name == "false" || strings.HasPrefix(strings.ToLower(e.Name), "err") && (e.Name != "err" || !strings.Contains(path, "strictjson"))
 		case *ast.CallExpr:
 			if name, ok := e.Fun.(*ast.Ident); ok {

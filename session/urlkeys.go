@@ -10,46 +10,43 @@ import (
 	"github.com/usher-auth/usher/internal/jwk"
 )
 
-// URLKeysConfig is for [KeysFromURL]. The zero URLKeysConfig serves.
+// URLKeysConfig is the configuration of [KeysFromURL]. The zero URLKeysConfig is usable.
 type URLKeysConfig struct {
-	// Refresh is how often the keys are fetched, 5 minutes where zero, from
-	// 30 s to 10 minutes. A key that the issuer withdraws is gone after that.
+	// Refresh is the time between two fetches, from 30 s to 10 minutes (default: 5m). A
+	// key that the issuer removes is no longer accepted after this time.
 	Refresh time.Duration
-	// MaxStale is how long the keys of the last good fetch serve while no
-	// fetch succeeds, 24 h where zero; at least Refresh.
+	// MaxStale is how long the keys of the last successful fetch are used while fetches
+	// fail (default: 24h). It must be at least Refresh.
 	MaxStale time.Duration
-	// Initial keys, as from a file, serve until the first good fetch.
+	// Initial keys, for example from a file, are used until the first successful fetch.
 	Initial KeySet
-	// Transport makes the requests where it is not nil: for a certificate
-	// authority of one's own.
+	// Transport makes the requests if it is not nil, for example with your own
+	// certificate authority.
 	Transport http.RoundTripper
-	// AllowHTTP allows http to other hosts than this one. Who can change what
-	// passes between them can then forge tokens.
+	// AllowHTTP allows http to other hosts. Anyone who can change the traffic to them
+	// can then forge tokens.
 	AllowHTTP bool
-	// OnError is told of each fetch that failed, for a log and a metric; it
-	// may be nil.
+	// OnError is called for each failed fetch, for a log and a metric. It may be nil.
 	OnError func(error)
 }
 
-// URLKeys is a [KeySource] that fetches a JWK Set again and again, in the
-// background: a fetch never delays a key that is known. It is safe for
-// concurrent use.
+// URLKeys is a [KeySource] that fetches a JWK Set periodically, in the background. A fetch
+// never delays a token whose key is known. It is safe for concurrent use.
 type URLKeys struct{ fetcher *jwk.Fetcher[KeySet] }
 
-// KeysFromURL returns the keys at an https URL, or every fault of the
-// configuration at once; http is for this host alone. The first fetch begins at
-// once; nothing waits for it but the first tokens. Close it after use.
+// KeysFromURL returns the keys at an https URL, or every fault of the configuration at
+// once. http is allowed only for this host. The first fetch starts immediately, and only
+// the first tokens wait for it. Close the URLKeys after use.
 //
-// A fetch takes at most 5 s and 256 KiB, follows no redirect, and is good only
-// with status 200 and a [ParseJWKS] that finds a key. The next is due after
-// Refresh, or after 30 s where it failed; an unknown kid may bring it forward,
-// to 30 s after the last at the soonest. While fetches fail, the keys of the
-// last good one stay, up to MaxStale.
+// A fetch may take 5 s and return 256 KiB, and follows no redirects. It succeeds if the
+// status is 200 and [ParseJWKS] finds a key. The next fetch starts after Refresh, or 30 s
+// after a failure. An unknown kid can start it earlier, but not within 30 s of the last
+// one. While fetches fail, the keys of the last successful one are used, up to MaxStale.
 func KeysFromURL(address string, cfg URLKeysConfig) (*URLKeys, error) {
 	if cfg.Transport == nil {
 		cfg.Transport = &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			DisableKeepAlives:      true, // by the next fetch it would be closed anyway
+			DisableKeepAlives:      true, // the connection would be closed before the next fetch anyway
 			ForceAttemptHTTP2:      true,
 			MaxResponseHeaderBytes: 64 << 10,
 		}
@@ -71,7 +68,7 @@ func KeysFromURL(address string, cfg URLKeysConfig) (*URLKeys, error) {
 	return &URLKeys{fetcher}, nil
 }
 
-// parseAnyKeys reads a JWK Set that must have a key.
+// parseAnyKeys reads a JWK Set, which must have a key.
 func parseAnyKeys(data []byte, address string) (KeySet, error) {
 	keys, err := parseJWKS(data)
 	if err == nil && keys.Len() == 0 {
@@ -80,7 +77,7 @@ func parseAnyKeys(data []byte, address string) (KeySet, error) {
 	return keys, err
 }
 
-// prefixed names the package in an error of a fetch.
+// prefixed adds the package's name to an error of a fetch.
 func prefixed(err error) error {
 	if err == nil {
 		return nil
@@ -88,16 +85,16 @@ func prefixed(err error) error {
 	return fmt.Errorf("session: %w", err)
 }
 
-// Close stops fetching. The keys at hand serve on, up to MaxStale.
+// Close stops fetching. The last keys are still used, up to MaxStale.
 func (u *URLKeys) Close() { u.fetcher.Close() }
 
-// Err returns the error of the last fetch, nil where it was good or none has
-// ended yet.
+// Err returns the error of the last fetch. It is nil if that fetch succeeded, or if no
+// fetch has ended yet.
 func (u *URLKeys) Err() error { return prefixed(u.fetcher.Err()) }
 
-// Key implements [KeySource]. For a kid that it does not know it may wait for
-// one fetch, together with all others that wait. Where that fails it returns
-// [ErrKeysUnavailable]: the key may be a new one.
+// Key implements [KeySource]. For an unknown kid, it may wait for one fetch, which all
+// waiting calls share. If that fetch fails, it returns [ErrKeysUnavailable], because the
+// key may be new.
 func (u *URLKeys) Key(ctx context.Context, kid string) (key JWK, err error) {
 	err = u.fetcher.Find(ctx, func(keys KeySet) error {
 		key, err = keys.Key(ctx, kid)

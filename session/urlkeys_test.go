@@ -19,8 +19,8 @@ import (
 
 const keyURL = "https://usher.test/.well-known/jwks.json"
 
-// issuer is a transport that answers as the issuer's server would, without a
-// network, so that a synctest bubble has time to itself.
+// issuer is a transport that answers like the issuer's server. It uses no network, so that
+// a synctest bubble controls the time.
 type issuer struct {
 	mu      sync.Mutex
 	status  int
@@ -53,7 +53,7 @@ func (i *issuer) publish(t testing.TB, forgers ...forger) {
 	i.serve(http.StatusOK, string(session.MarshalJWKS(keySet(t, forgers...).Keys())))
 }
 
-// hang lets requests wait for their context's end.
+// hang makes requests wait until their context ends.
 func (i *issuer) hang() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -66,8 +66,8 @@ func (i *issuer) count() int {
 	return len(i.fetches)
 }
 
-// keysFrom returns the keys of an issuer, after their first fetch. It is for a
-// bubble, which it leaves nothing running in.
+// keysFrom returns the keys of an issuer, after their first fetch. It is for a synctest
+// bubble: nothing is still running when the test ends.
 func keysFrom(t *testing.T, i *issuer, cfg session.URLKeysConfig) *session.URLKeys {
 	t.Helper()
 	cfg.Transport = i
@@ -82,7 +82,7 @@ func keysFrom(t *testing.T, i *issuer, cfg session.URLKeysConfig) *session.URLKe
 	return keys
 }
 
-// look asks for a key and says what came, and how long it took.
+// look asks for a key, and returns the result and how long it took.
 func look(keys session.KeySource, kid string) (string, time.Duration) {
 	start := time.Now()
 	k, err := keys.Key(context.Background(), kid)
@@ -166,7 +166,7 @@ func TestURLKeysFirstFetch(t *testing.T) {
 	})
 }
 
-// UPS-05: 10,000 made-up kids cost one fetch in 30 s, and delay nobody.
+// UPS-05: 10,000 invented kids cause one fetch in 30 s, and delay no other token.
 func TestURLKeysUnknownKids(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -193,7 +193,7 @@ func TestURLKeysUnknownKids(t *testing.T) {
 	})
 }
 
-// A key that is new since the last fetch is found by fetching again.
+// A key that was added after the last fetch is found by fetching again.
 func TestURLKeysRotation(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -217,8 +217,8 @@ func TestURLKeysRotation(t *testing.T) {
 	})
 }
 
-// UPS-06: a key in constant use, and one that nobody asked for in hours, are
-// gone within the interval.
+// UPS-06: a removed key is no longer accepted after the interval, whether it is used
+// constantly or was not used for hours.
 func TestURLKeysWithdrawn(t *testing.T) {
 	t.Parallel()
 	for _, pause := range []time.Duration{time.Second, 5 * time.Hour} {
@@ -238,8 +238,8 @@ func TestURLKeysWithdrawn(t *testing.T) {
 	}
 }
 
-// UPS-07: while the issuer is down, known keys serve at once, up to MaxStale;
-// what is not known cannot be told.
+// UPS-07: while the issuer is down, known keys are returned at once, up to MaxStale. Other
+// keys are unavailable.
 func TestURLKeysIssuerDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestURLKeysIssuerDown(t *testing.T) {
 		if !errors.Is(keys.Err(), context.DeadlineExceeded) {
 			t.Errorf("Err() = %v, want the time-out", keys.Err())
 		}
-		// One each 30 s, or 35 with the time-out, from 5 minutes on.
+		// One fetch every 30 s, or 35 s with the timeout, after the first 5 minutes.
 		if got := failed.Load(); got < 90 || got > 115 {
 			t.Errorf("OnError was called %d times", got)
 		}
@@ -277,8 +277,8 @@ func TestURLKeysIssuerDown(t *testing.T) {
 	})
 }
 
-// Issuer and verifier start together: the first token after the issuer came up
-// is taken.
+// Issuer and verifier start at the same time: the first token after the issuer is up is
+// accepted.
 func TestURLKeysColdStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -298,7 +298,7 @@ func TestURLKeysColdStart(t *testing.T) {
 	})
 }
 
-// F40: keys that came with the program serve until the issuer is reached.
+// F40: initial keys are used until the issuer is reached.
 func TestURLKeysInitial(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -314,7 +314,7 @@ func TestURLKeysInitial(t *testing.T) {
 	})
 }
 
-// Whoever waits, waits no longer than its context, and takes nobody along.
+// A call waits no longer than its own context, and does not end the wait of other calls.
 func TestURLKeysContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -346,8 +346,7 @@ func TestURLKeysContext(t *testing.T) {
 	})
 }
 
-// UPS-08: what is not a good answer changes nothing, and known keys do not
-// notice.
+// UPS-08: an answer that is not valid changes nothing, and known keys stay available.
 func TestURLKeysKeepLastGood(t *testing.T) {
 	t.Parallel()
 	type answer struct {
@@ -397,8 +396,8 @@ func TestURLKeysKeepLastGood(t *testing.T) {
 	}
 }
 
-// TOK-08: nothing in a token makes a verifier fetch anything but its own URL,
-// and that once.
+// TOK-08: nothing in a token makes a verifier fetch another URL than its own, or its own
+// more than once.
 func TestAttacksFetchNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -437,8 +436,8 @@ func TestURLKeysClose(t *testing.T) {
 	})
 }
 
-// Over a real connection: the default transport, a redirect that is not
-// followed, and a body without an end that is not read.
+// Over a real connection: the default transport works, a redirect is not followed, and an
+// endless body is not read.
 func TestURLKeysOverHTTP(t *testing.T) {
 	t.Parallel()
 	jwks := session.MarshalJWKS(keySet(t, edForger("a")).Keys())

@@ -17,7 +17,7 @@ import (
 
 const (
 	maxIDBytes = 255 // of a jti
-	// A user id has at most 128 UTF-16 units, of at most 3 bytes of UTF-8 each.
+	// A user id has at most 128 UTF-16 code units, and each needs at most 3 bytes of UTF-8.
 	maxSubjectBytes = 384
 
 	defaultLeeway = 30 * time.Second
@@ -26,22 +26,22 @@ const (
 
 // VerifierConfig says which tokens a [Verifier] accepts.
 type VerifierConfig struct {
-	// Issuer is the only iss accepted, byte by byte. Required.
+	// Issuer is the only accepted iss, compared byte by byte. Required.
 	Issuer string
-	// Audience is this backend's own name, one of the token's aud. Required.
+	// Audience is this backend's own name, which must be in the token's aud. Required.
 	Audience string
-	// Keys are the issuer's public keys. Required: [KeysFromURL],
-	// [KeysFromFile] or a [KeySet].
+	// Keys are the issuer's public keys: [KeysFromURL], [KeysFromFile] or a [KeySet].
+	// Required.
 	Keys KeySource
-	// Leeway is how far clocks may be apart, 30 s where zero, at most 60 s.
+	// Leeway is the tolerated difference between clocks, at most 60 s (default: 30s).
 	Leeway time.Duration
-	// MaxLifetime bounds exp - iat, [MaxTTL] where zero.
+	// MaxLifetime is the maximum of exp - iat (default: [MaxTTL]).
 	MaxLifetime time.Duration
-	// Memo is the number of tokens that are remembered once they were verified,
-	// so that showing one again costs no signature check. Its times and its
-	// key are checked every time. None where zero.
+	// Memo is the number of verified tokens to remember (default: 0). A remembered token
+	// needs no signature check when it comes again; its times and its key are still
+	// checked.
 	Memo int
-	// Now is the clock, [time.Now] where nil.
+	// Now is the clock (default: [time.Now]).
 	Now func() time.Time
 }
 
@@ -94,26 +94,25 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 }
 
 var (
-	// ErrInvalidToken is what every refusal of a token is.
+	// ErrInvalidToken is returned for every refused token.
 	ErrInvalidToken = errors.New("session: invalid token")
-	// ErrExpired is what the refusal of a token is that was in order until it
-	// expired: all else of it was checked before. It is an [ErrInvalidToken]
-	// too.
+	// ErrExpired is returned for a token that is valid except that it has expired. Such
+	// an error is also an [ErrInvalidToken].
 	ErrExpired = errors.New("session: token has expired")
 )
 
-// A TokenError is the refusal of a token. Its text is the same for all, so that
-// it may be shown to the sender of the token and teach a forger nothing. Code and
-// Detail belong in the log; slog writes them by itself.
+// A TokenError is the refusal of a token. Its text is always the same, so it may be shown
+// to the sender of the token and does not help a forger. Code and Detail are for the log;
+// slog writes them automatically.
 //
-// The codes are stable, and those of the npm package: token_malformed,
+// The codes are stable, and the same as in the npm package: token_malformed,
 // header_invalid, type_mismatch, key_unknown, algorithm_mismatch,
 // signature_invalid, issuer_mismatch, audience_mismatch, claims_invalid,
 // lifetime_too_long, token_not_yet_valid, token_expired. docs/errors.md explains
 // each.
 type TokenError struct {
 	Code   string
-	Detail string // what exactly failed, for people; it quotes nothing of the token
+	Detail string // what exactly failed, for people; it never quotes the token
 }
 
 func (*TokenError) Error() string { return ErrInvalidToken.Error() }
@@ -148,17 +147,19 @@ var (
 // errClaim says that a claim is missing or malformed.
 func errClaim(name string) error { return &TokenError{codes.ClaimsInvalid, name} }
 
-// Verify returns the claims of a token that is in order. Otherwise the error is
-// an [ErrInvalidToken], of type [*TokenError], or, where the key could not be
-// had, an [ErrKeysUnavailable], which says nothing about the token: answer 503
-// then, not 401. Verify waits for nothing but an unknown key's fetch, and that
-// no longer than ctx.
+// Verify returns the claims of a valid token. For a token that is not valid, the error is
+// an [ErrInvalidToken] of type [*TokenError]. If the key is unavailable, the error is an
+// [ErrKeysUnavailable], which says nothing about the token: answer 503 then, not 401.
+// Verify waits only for the fetch of an unknown key, and at most until ctx ends.
 //
-// What is in order: a JWS in compact form, at most 16 KiB, in the only spelling
-// of its base64url; a header of alg, kid and typ alone, typ at+jwt, the key's
-// own alg; a good signature; strict JSON; iss, aud, sub, jti, iat and exp there
-// and of their types, other claims of [Claims] and nbf where they are there; a
-// life of at most MaxLifetime, now.
+// A token is valid if all of this is true:
+//
+//   - It is a JWS in compact form, of at most 16 KiB, in canonical base64url.
+//   - Its header has only alg, kid and typ. typ is at+jwt, and alg is the key's.
+//   - Its signature is good.
+//   - Its payload is strict JSON. iss, aud, sub, jti, iat and exp are present. They, nbf
+//     and the other claims of [Claims] have the right types.
+//   - Its lifetime is at most MaxLifetime, and it is valid now.
 func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	t, known := v.memo.get(token)
 	if !known || !v.holds(ctx, t.key) {
@@ -177,20 +178,20 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	return t.claims, nil
 }
 
-// verifiedToken is a token that is in order at some time.
+// verifiedToken is a token that passed all checks except those of its times.
 type verifiedToken struct {
 	claims    Claims
-	notBefore time.Time // zero where there is no nbf
+	notBefore time.Time // zero if there is no nbf
 	key       JWK
 }
 
-// holds reports whether key is still among the issuer's.
+// holds reports whether key is still one of the issuer's keys.
 func (v *Verifier) holds(ctx context.Context, key JWK) bool {
 	now, err := v.cfg.Keys.Key(ctx, key.KeyID)
 	return err == nil && now.equal(key)
 }
 
-// open checks all of a token but the time.
+// open checks everything about a token except its times.
 func (v *Verifier) open(ctx context.Context, token string) (*verifiedToken, error) {
 	m, key, err := openJWS(ctx, token, v.cfg.Keys, isAccessToken)
 	if err != nil {
@@ -213,14 +214,14 @@ func (v *Verifier) open(ctx context.Context, token string) (*verifiedToken, erro
 	return t, nil
 }
 
-// isAccessToken reports whether typ is RFC 9068's. Media types are
-// case-insensitive; no character outside ASCII folds to one of these.
+// isAccessToken reports whether typ is the one of RFC 9068. Media types are
+// case-insensitive, and no character outside ASCII folds to one of these.
 func isAccessToken(typ string) bool {
 	return strings.EqualFold(typ, "at+jwt") || strings.EqualFold(typ, "application/at+jwt")
 }
 
-// openJWS checks a JWS in compact serialization (RFC 7515) whose typ is one of
-// those taken, whatever it is about.
+// openJWS checks a JWS in compact serialization (RFC 7515) with an accepted typ. It does
+// not look at the payload.
 func openJWS(ctx context.Context, token string, keys KeySource, takesType func(typ string) bool) (*jws.Message, JWK, error) {
 	var key JWK
 	m, err := jws.Open(token, true, func(m *jws.Message) (found jws.Key, err error) {
@@ -233,8 +234,7 @@ func openJWS(ctx context.Context, token string, keys KeySource, takesType func(t
 	return m, key, err
 }
 
-// findKey finds the key that a token names, once the rest of the header is in
-// order.
+// findKey finds the key that a token names. It checks the rest of the header first.
 func findKey(ctx context.Context, keys KeySource, m *jws.Message, takesType func(typ string) bool) (JWK, error) {
 	if !isTokenKeyID(m.KeyID) {
 		return JWK{}, errKeyID
@@ -254,8 +254,8 @@ func findKey(ctx context.Context, keys KeySource, m *jws.Message, takesType func
 	return key, nil
 }
 
-// isTokenKeyID reports whether kid is fit to be looked up, in whatever a
-// [KeySource] looks: a path, SQL and a URL keep their form with it.
+// isTokenKeyID reports whether kid is safe to look up: it cannot change the meaning of a
+// path, of SQL or of a URL in which a [KeySource] uses it.
 func isTokenKeyID(kid string) bool {
 	for i := range len(kid) {
 		c := kid[i]
@@ -266,7 +266,7 @@ func isTokenKeyID(kid string) bool {
 	return kid != "" && len(kid) <= jwk.MaxKeyIDBytes
 }
 
-// checkClaims checks and takes the claims of RFC 7519, all but against the
+// checkClaims checks and stores the claims of RFC 7519. It does not compare them with the
 // clock.
 func (v *Verifier) checkClaims(payload strictjson.Members, t *verifiedToken) error {
 	c := &t.claims
@@ -304,8 +304,7 @@ func (v *Verifier) checkClaims(payload strictjson.Members, t *verifiedToken) err
 	return nil
 }
 
-// checkTime checks a token against the clock. Expiry comes last: see
-// [ErrExpired].
+// checkTime compares a token with the clock. It checks the expiry last: see [ErrExpired].
 func (v *Verifier) checkTime(t *verifiedToken) error {
 	now, leeway := v.cfg.Now(), v.cfg.Leeway
 	if t.claims.IssuedAt.After(now.Add(leeway)) {
@@ -320,8 +319,8 @@ func (v *Verifier) checkTime(t *verifiedToken) error {
 	return nil
 }
 
-// memo remembers verified tokens by their text, of which a token has one
-// spelling only. The zero memo remembers nothing.
+// memo remembers verified tokens by their text; a token has only one spelling. The zero
+// memo remembers nothing.
 type memo struct {
 	max    int
 	mu     sync.RWMutex
@@ -335,8 +334,8 @@ func (m *memo) get(token string) (*verifiedToken, bool) {
 	return t, ok
 }
 
-// put makes room by forgetting any one: only tokens that verified come here,
-// so nobody can push others' out with forged ones.
+// put adds a token. If the memo is full, it forgets an arbitrary token. Only verified
+// tokens are added, so forged tokens cannot push out others.
 func (m *memo) put(token string, t *verifiedToken) {
 	if m.max == 0 {
 		return
@@ -352,5 +351,5 @@ func (m *memo) put(token string, t *verifiedToken) {
 			break
 		}
 	}
-	m.tokens[strings.Clone(token)] = t // the caller's may be part of something larger
+	m.tokens[strings.Clone(token)] = t // the caller's string may be part of a larger one
 }

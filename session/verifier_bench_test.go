@@ -12,7 +12,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// token600 is a token of 600 characters, as usher issues them.
+// token600 is a token of 600 characters, in usher's format.
 func token600(f forger) string {
 	for pad := 0; ; pad++ {
 		token := f.token(claims("aud", `"liveblocks"`, "pid", `"usher"`, "uid", `"user_1"`, "org", `"acme"`,
@@ -29,8 +29,8 @@ func benchVerifier(b *testing.B, f forger, memo int) *session.Verifier {
 	return newVerifier(b, session.VerifierConfig{Audience: "liveblocks", Keys: keySet(b, f), Memo: memo})
 }
 
-// BenchmarkVerify compares a token's whole check with its signature's alone,
-// and with golang-jwt's at its strictest, which checks less.
+// BenchmarkVerify compares the complete check of a token with the check of its signature
+// only, and with golang-jwt's strictest check, which checks less.
 func BenchmarkVerify(b *testing.B) {
 	f := edForger("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k")
 	token := token600(f)
@@ -97,7 +97,7 @@ func BenchmarkCan(b *testing.B) {
 	}
 }
 
-// The bounds of docs/token.md that do not depend on the machine.
+// The limits in docs/token.md that do not depend on the machine.
 //
 //nolint:paralleltest // AllocsPerRun counts those of other tests too
 func TestVerifyAllocations(t *testing.T) {

@@ -138,7 +138,7 @@ func codeOf(err error) string {
 	return ""
 }
 
-// CVE-2024-51744: nothing about a token's age may be told of a forged one.
+// CVE-2024-51744: the refusal of a forged token says nothing about its age.
 func TestExpiredAndForgedIsForged(t *testing.T) {
 	t.Parallel()
 	v := newVerifier(t, session.VerifierConfig{Keys: keySet(t, edForger("ed"))})
@@ -150,7 +150,7 @@ func TestExpiredAndForgedIsForged(t *testing.T) {
 	}
 }
 
-// The bearer learns nothing; the log learns the code.
+// The sender of a token does not get the code; the log does.
 func TestTokenErrorText(t *testing.T) {
 	t.Parallel()
 	f := edForger("ed")
@@ -173,8 +173,8 @@ type keyFunc func(ctx context.Context, kid string) (session.JWK, error)
 
 func (f keyFunc) Key(ctx context.Context, kid string) (session.JWK, error) { return f(ctx, kid) }
 
-// A KeySource may look into a directory or a database: it never sees a kid that
-// could lead it elsewhere.
+// A KeySource may read a folder or a database, so it never gets a kid that could make it
+// read something else.
 func TestKeySourceSeesOnlySafeKids(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -205,7 +205,7 @@ func TestKeySourceSeesOnlySafeKids(t *testing.T) {
 	}
 }
 
-// A source that cannot tell is no fault of the token.
+// If the keys are unavailable, that is not a fault of the token.
 func TestKeySourceFaults(t *testing.T) {
 	t.Parallel()
 	disk := errors.New("disk on fire")
@@ -270,8 +270,8 @@ func TestTwoIssuersOneKid(t *testing.T) {
 	wg.Wait()
 }
 
-// Each type of token that the issuer's keys sign is taken in its own place
-// alone. Places with other types do not verify here: they refuse all of these.
+// The issuer's keys sign several types of tokens. Each type is accepted only where it
+// belongs, and a verifier for another type refuses all of these.
 func TestTypes(t *testing.T) {
 	t.Parallel()
 	f := edForger("ed")
@@ -299,7 +299,7 @@ func TestNoChangedTokenIsAccepted(t *testing.T) {
 	ed, ec := edForger("ed"), ecForger("ec")
 	v := newVerifier(t, session.VerifierConfig{Keys: keySet(t, ed, ec), Memo: 100})
 	changes := 0
-	// Their payloads end in 4 and in 2 bits that no byte needs.
+	// Their payloads end in 4 and in 2 unused bits.
 	for _, token := range []string{ed.token(claims()), ec.token(claims("pid", `"u"`))} {
 		if _, err := v.Verify(t.Context(), token); err != nil {
 			t.Fatal(err)
@@ -324,8 +324,8 @@ func TestNoChangedTokenIsAccepted(t *testing.T) {
 		for _, c := range interesting {
 			try(token + string([]byte{c}))
 		}
-		// Each other character that the last of a segment could be: the bits of
-		// it that no byte needs are in no signature.
+		// Replace the last character of a segment with each other character: its
+		// unused bits are not covered by the signature.
 		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 		for _, i := range []int{strings.IndexByte(token, '.') - 1, strings.LastIndexByte(token, '.') - 1, len(token) - 1} {
 			for _, c := range alphabet {
@@ -336,8 +336,8 @@ func TestNoChangedTokenIsAccepted(t *testing.T) {
 	t.Logf("%d changes", changes)
 }
 
-// CVE-2025-30204: a string that is refused for its form costs the refusal,
-// however long it is.
+// CVE-2025-30204: a string with a wrong form is refused at the same cost, however long it
+// is.
 //
 //nolint:paralleltest // AllocsPerRun counts those of other tests too
 func TestDotsCostNothing(t *testing.T) {
@@ -405,7 +405,7 @@ func TestMemo(t *testing.T) {
 	verify("changed", otherSignature(token), "signature_invalid")
 }
 
-// otherSignature returns the token with an end that is certain to differ.
+// otherSignature returns the token with a different signature.
 func otherSignature(token string) string {
 	end := "AA"
 	if strings.HasSuffix(token, end) {
@@ -467,10 +467,10 @@ func FuzzVerify(f *testing.F) {
 				t.Errorf("%q: accepted with %+v", token, c)
 			}
 		}
-		// As it comes; as a header and claims, well signed; as a change of a
-		// good token.
+		// The text itself; the text as header and claims, with a good signature; the
+		// text as a change to a good token.
 		if _, err := v.Verify(t.Context(), a); err == nil {
-			t.Errorf("accepted, though nobody signed it: %q", a)
+			t.Errorf("accepted without a valid signature: %q", a)
 		}
 		check(ed.tokenWith(a, b))
 		check(ed.token(b))

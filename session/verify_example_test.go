@@ -18,8 +18,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// What a sync backend of the examples has: the issuer's key set, and tokens
-// that came to it at exampleNow.
+// A sync backend in the examples has the issuer's key set, and tokens that it received at
+// exampleNow.
 var (
 	exampleKey  = edForger("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k")
 	exampleJWKS = func() []byte {
@@ -79,7 +79,7 @@ func ExampleVerifier() {
 	// ann may read acme_plans: true
 }
 
-// Every fault is told at once.
+// The error lists all faults.
 func ExampleVerifierConfig() {
 	_, err := session.NewVerifier(session.VerifierConfig{Issuer: "https://usher.example", Leeway: time.Hour})
 	fmt.Println(err)
@@ -89,8 +89,7 @@ func ExampleVerifierConfig() {
 	// Leeway 1h0m0s is not from 0 to 1m0s
 }
 
-// Without an audience any backend's tokens would do here, so there is no
-// verifier without one.
+// The audience is required: without it, the verifier would accept tokens for any backend.
 func ExampleNewVerifier_incorrect() {
 	keys, _ := session.ParseJWKS(exampleJWKS)
 	_, err := session.NewVerifier(session.VerifierConfig{Issuer: "https://usher.example", Keys: keys})
@@ -99,8 +98,7 @@ func ExampleNewVerifier_incorrect() {
 	// session: bad verifier config: Audience is empty
 }
 
-// What the payload says is worth nothing before the signature is checked:
-// anybody can write it.
+// Do not trust the payload before the signature is checked: anyone can write it.
 func ExampleVerifier_Verify_incorrect() {
 	forged := strings.Split(exampleToken, ".")
 	forged[1] = base64.RawURLEncoding.EncodeToString([]byte(strings.ReplaceAll(payloadOf(exampleToken), "ann", "root")))
@@ -122,9 +120,9 @@ func payloadOf(token string) string {
 	return string(payload)
 }
 
-// A cache of one's own answers for tokens that have expired since, and for
-// keys that were withdrawn. VerifierConfig.Memo remembers what stays true, the
-// signature, and checks the rest each time.
+// Your own cache would still accept tokens that have expired since, and tokens of keys that
+// were removed. VerifierConfig.Memo remembers only what cannot change, the signature, and
+// checks the rest each time.
 func ExampleVerifierConfig_incorrect() {
 	now := exampleNow()
 	keys, _ := session.ParseJWKS(exampleJWKS)
@@ -163,8 +161,8 @@ func ExampleClaims() {
 	// none
 }
 
-// A token that is in order says who someone is, and not yet that he may open
-// this store: ask for the access that the operation needs.
+// A valid token says who the user is, but not that they may open this store: check the
+// access that the operation needs.
 func ExampleClaims_Can_incorrect() {
 	claims, err := exampleVerifier().Verify(context.Background(), exampleToken)
 	fmt.Println("signed in:", err == nil)
@@ -191,8 +189,8 @@ func ExampleTokenError() {
 	// level=INFO msg="token refused" error="session: invalid token: token_malformed: a part is not base64url"
 }
 
-// Keys that cannot be had are no fault of the token. A client that is told 401
-// gives up; one that is told 503 comes back.
+// Unavailable keys are not a fault of the token. On 401, a client stops; on 503, it tries
+// again.
 func ExampleTokenError_incorrect() {
 	verifier, _ := session.NewVerifier(session.VerifierConfig{
 		Issuer: "https://usher.example", Audience: "livestore", Now: exampleNow,
@@ -220,7 +218,7 @@ func ExampleJWK() {
 	// {"keys":[{"kty":"OKP","crv":"Ed25519","x":"O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik","kid":"9ZP03Nu8GrXPAUkbKNxHOKBzxPX83SShgFkRNK-f2lw","use":"sig","alg":"EdDSA"}]}
 }
 
-// Who can verify with a shared secret can sign with it too.
+// A shared secret is not accepted, because anyone who can verify with it can also sign.
 func ExampleNewJWK_incorrect() {
 	_, err := session.NewJWK("HS256", []byte("a secret of thirty-two characters"))
 	fmt.Println(err)
@@ -278,7 +276,7 @@ func ExampleURLKeys() {
 	// ann <nil>
 }
 
-// Who can change what passes over plain http can put in keys of his own.
+// Anyone who can change plain http traffic can replace the keys with their own.
 func ExampleKeysFromURL_incorrect() {
 	_, err := session.KeysFromURL("http://usher.example/.well-known/jwks.json", session.URLKeysConfig{})
 	fmt.Println(err)
@@ -305,8 +303,7 @@ func ExampleURLKeysConfig() {
 }
 
 func ExampleMiddlewareConfig() {
-	// Who the caller is comes from the middleware; what he may do is asked
-	// where it is done.
+	// The middleware finds out who the caller is. The handler checks what they may do.
 	read := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, ok := session.ClaimsFromContext(r.Context())
 		if !ok || !claims.Can(permissions.Store(r.PathValue("store")), permissions.Read) {
@@ -332,7 +329,7 @@ func ExampleMiddlewareConfig() {
 	// 403
 }
 
-// A token in a URL ends up in logs and histories, and is not read.
+// A token in a URL is not read, because URLs end up in logs and histories.
 func ExampleVerifier_Middleware_incorrect() {
 	handler := exampleVerifier().Middleware(session.MiddlewareConfig{})(http.NotFoundHandler())
 	request := httptest.NewRequest(http.MethodGet, "/?token="+exampleToken, nil)

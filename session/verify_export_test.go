@@ -2,8 +2,8 @@ package session
 
 import "context"
 
-// OpenJWS is what [Verifier.Verify] does about signatures, for corpora whose
-// payloads are no claims.
+// OpenJWS is the part of [Verifier.Verify] that checks the signature, for test data whose
+// payloads are not claims.
 func OpenJWS(ctx context.Context, token string, keys KeySource) error {
 	_, _, err := openJWS(ctx, token, keys, func(string) bool { return true })
 	return err

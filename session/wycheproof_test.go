@@ -45,8 +45,8 @@ func readWycheproof(t *testing.T, name string) []wycheproofGroup {
 	return f.TestGroups
 }
 
-// keys gives a group's keys as a set, the public half of them. A set that is
-// refused whole leaves none.
+// keys returns the public halves of a group's keys as a set. It is empty if the whole set
+// is refused.
 func (g wycheproofGroup) keys(t *testing.T) session.KeySet {
 	t.Helper()
 	raw := g.Public

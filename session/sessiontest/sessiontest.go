@@ -1,13 +1,13 @@
-// Package sessiontest is an issuer for the tests of a sync backend. It signs
-// tokens as usher does, with a key of its own and by a clock that the test
-// moves. It needs no usher, no network and no database:
+// Package sessiontest is an issuer for the tests of a sync backend. It signs tokens like
+// usher, with its own key and with a clock that the test moves. It needs no usher, no
+// network and no database:
 //
 //	issuer := sessiontest.NewIssuer(sessiontest.Config{Audience: "livestore"})
 //	verifier, err := session.NewVerifier(issuer.VerifierConfig())
 //	token := issuer.Issue(sessiontest.Token{Stores: sessiontest.Access{"acme_notes": permissions.Full}})
 //
-// For tests only: anyone can create such an issuer. Its functions panic where a
-// test asks for what usher never issues.
+// Use it only in tests. Its functions panic if a test asks for a token that usher never
+// issues.
 package sessiontest
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// Config says whose tokens an [Issuer] issues.
+// Config is the configuration of an [Issuer].
 type Config struct {
 	// Audience is the aud of its tokens: the name of the backend under test.
 	// Required.
@@ -33,8 +33,8 @@ type Config struct {
 	Issuer string
 	// Algorithm is [session.EdDSA] (the default) or [session.ES256].
 	Algorithm string
-	// Now is the clock (default: stands still at the time of the call).
-	// [Issuer.Advance] moves it on in either case.
+	// Now is the clock (default: stopped at the time of the call). [Issuer.Advance]
+	// moves it forward in both cases.
 	Now func() time.Time
 }
 
@@ -95,8 +95,8 @@ func (i *Issuer) Issue(t Token) string {
 	return i.sign(i.keys[len(i.keys)-1], t)
 }
 
-// Forge returns the same token with a forged signature: by another key, under the
-// key id of this issuer.
+// Forge returns the same token with a forged signature: it is signed with another key,
+// but has this issuer's key id.
 func (i *Issuer) Forge(t Token) string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -139,7 +139,7 @@ func (i *Issuer) sign(key *session.SigningKey, t Token) string {
 	return token.Text.Reveal()
 }
 
-// Rotate signs with a new key from now on. The old one stays published, so that
+// Rotate creates a new key and signs with it from now on. The old key stays published, so
 // its tokens stay valid.
 func (i *Issuer) Rotate() {
 	i.mu.Lock()
@@ -161,7 +161,7 @@ func (i *Issuer) VerifierConfig() session.VerifierConfig {
 	return session.VerifierConfig{Issuer: i.cfg.Issuer, Audience: i.cfg.Audience, Keys: i, Now: i.Now}
 }
 
-// Key implements [session.KeySource] with the keys of the moment.
+// Key implements [session.KeySource] with the current keys.
 func (i *Issuer) Key(ctx context.Context, kid string) (session.JWK, error) {
 	set, err := session.ParseJWKS(i.JWKS())
 	if err != nil {
@@ -193,7 +193,7 @@ func (i *Issuer) Now() time.Time {
 
 func (i *Issuer) now() time.Time { return i.cfg.Now().Add(i.advanced) }
 
-// Advance moves the clock on.
+// Advance moves the clock forward.
 func (i *Issuer) Advance(d time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

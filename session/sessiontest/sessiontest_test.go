@@ -20,7 +20,7 @@ func verifier(t *testing.T, cfg session.VerifierConfig) *session.Verifier {
 	return v
 }
 
-// Tokens of before and after a rotation verify, through a server as well.
+// Tokens from before and after a rotation verify, also with keys from a server.
 func TestRotate(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{session.EdDSA, session.ES256} {
@@ -53,7 +53,7 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-// All that a Token says is in the claims.
+// Every field of a Token is in the claims.
 func TestClaims(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2030, 1, 31, 18, 0, 0, 0, time.UTC)
@@ -83,7 +83,7 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// What usher never issues is a mistake of the test.
+// A token that usher never issues is a mistake in the test.
 func TestPanics(t *testing.T) {
 	t.Parallel()
 	issuer := sessiontest.NewIssuer(sessiontest.Config{Audience: "chat"})
