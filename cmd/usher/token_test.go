@@ -192,7 +192,7 @@ func TestTokenInspectCommand(t *testing.T) {
 		"of somebody else":      {"--jwks " + file + " --url https://other.example " + good, 1, []string{"Invalid: its issuer is " + server.URL + ", not https://other.example."}, unverified},
 		"forged":                {"--url " + server.URL + " " + forged, 1, []string{"Invalid: its signature is invalid: the token was changed or forged.", unverified, `"ro\x1b[31mot"`}, "Valid"},
 		"an unknown key":        {"--jwks " + otherFile + " " + good, 1, []string{"Invalid: its key " + key.ID() + " is not among the keys from " + otherFile, unverified}, "Valid"},
-		"cut off":               {"--url " + server.URL + " " + parts[0] + "." + parts[1], 1, []string{"Invalid: it is malformed: not three parts with dots between."}, "user"},
+		"cut off":               {"--url " + server.URL + " " + parts[0] + "." + parts[1], 1, []string{"Invalid: it is malformed: not three parts separated by dots."}, "user"},
 		"a word":                {"hello", 1, []string{"usher: this is not an usher token"}, "user"},
 		"no key set":            {"--url " + server.URL + "/nowhere " + good, 1, []string{"usher: the token could not be checked: ", "answered 404"}, "alid:"},
 		"no such file":          {"--jwks /nowhere " + good, 1, []string{"usher: "}, "alid:"},

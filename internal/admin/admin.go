@@ -1,7 +1,7 @@
-// Package admin holds what administrators work with: the records of the
-// directory, of grants, keys and the audit, what lists of them are narrowed by,
-// and why a call is refused. Package db keeps them, package api shows them; it
-// knows neither Postgres nor HTTP.
+// Package admin has the records that administrators work with, of the directory, of
+// grants, keys and the audit, with the filters of their lists and the reasons for a
+// refusal. Package db stores the records, and package api serves them. Package admin uses
+// neither Postgres nor HTTP.
 package admin
 
 import (
@@ -15,29 +15,30 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// What an administrator's call was refused for. The [*Refusal] that wraps one
-// of them is a sentence for whoever asked.
+// Reasons for refusing an administrator's call. A [*Refusal] wraps one of them and adds a
+// sentence for the caller.
 var (
 	ErrInvalid  = errors.New("admin: not valid")
 	ErrNotFound = errors.New("admin: not found")
 	ErrExists   = errors.New("admin: exists already")
 	ErrInUse    = errors.New("admin: in use")
-	// ErrNoHistory says that the directory is an application's, which keeps no
-	// history: the question can be answered for now alone.
+	// ErrNoHistory is returned for a question about the past if the directory is an
+	// application's, which keeps no history.
 	ErrNoHistory = errors.New("admin: the directory keeps no history")
-	// ErrKeyReused says that an idempotency key came with another request.
-	ErrKeyReused = errors.New("admin: idempotency key of another request")
+	// ErrKeyReused is returned for an idempotency key that was used for a different
+	// request.
+	ErrKeyReused = errors.New("admin: idempotency key was used for a different request")
 )
 
-// ErrOpenPrefix says that a pattern's wildcard does not end a segment, and that
-// nobody asked for that by name. With it comes the [*permissions.PatternError].
-var ErrOpenPrefix = errors.New("such a pattern is granted only when it is asked for by name")
+// ErrOpenPrefix is returned for a pattern whose wildcard does not end a segment, unless the
+// request allows that explicitly. The error also wraps a [*permissions.PatternError].
+var ErrOpenPrefix = errors.New("such a pattern must be allowed explicitly")
 
-// An Actor is who makes a change, as the audit records it: an operator, an admin
-// key, an identity provider, or usher itself.
+// An Actor is the author of a change, as the audit records it: an operator, an admin key,
+// an identity provider, or usher itself.
 type Actor string
 
-// A Refusal is a sentence for whoever asked, and the sentinel of its kind.
+// A Refusal is a sentence for the caller, with the sentinel of its kind.
 type Refusal struct {
 	Kind     error
 	Sentence string // begins in lower case and has no full stop
@@ -54,7 +55,7 @@ func (r *Refusal) Error() string { return r.Sentence }
 // Unwrap returns the sentinel.
 func (r *Refusal) Unwrap() error { return r.Kind }
 
-// An IndexError says which element of a batch was refused, from 0.
+// An IndexError says which element of a batch was refused. Index starts at 0.
 type IndexError struct {
 	Index int
 	Err   error
@@ -66,11 +67,11 @@ func (e *IndexError) Error() string { return fmt.Sprintf("element %d: %v", e.Ind
 // Unwrap returns the element's own error.
 func (e *IndexError) Unwrap() error { return e.Err }
 
-// A Page asks for a part of a list: the rows after a place in the list's order,
-// however many came or went before it. The zero Page is the whole list.
+// A Page asks for a part of a list: the rows after a place in the list's order. Rows that
+// were added or removed before that place do not matter. The zero Page is the whole list.
 type Page[Place comparable] struct {
-	After Place // of the last row that is known; zero: from the start
-	Limit int   // at most so many; zero: all
+	After Place // place of the last row of the part before; zero: from the start
+	Limit int   // maximum number of rows; zero: all
 }
 
 // Kinds of [Subject].
@@ -81,14 +82,14 @@ const (
 	EveryoneKind     = "everyone"
 )
 
-// A Subject is who a grant is for. Organizations and groups are also what a
-// user can be a member of.
+// A Subject is who a grant is for. Organizations and groups are also what users can be
+// members of.
 type Subject struct {
 	Kind string
 	ID   string // empty for everyone
 }
 
-// String names s in a sentence.
+// String returns s in the form for a sentence.
 func (s Subject) String() string {
 	if s.Kind == EveryoneKind {
 		return EveryoneKind
@@ -96,8 +97,8 @@ func (s Subject) String() string {
 	return fmt.Sprintf("%s %q", s.Kind, s.ID)
 }
 
-// A Deletion says what went with a deleted user, organization or group, so
-// that whoever gets the same id later inherits nothing.
+// A Deletion says what was ended together with a deleted user, organization or group.
+// Someone who gets the same id later inherits nothing.
 type Deletion struct {
 	GrantsRevoked    int64 `json:"grantsRevoked"`
 	MembershipsEnded int64 `json:"membershipsEnded"`
@@ -107,7 +108,7 @@ type Deletion struct {
 // A User is one row of usher's own directory.
 type User struct {
 	ID         string          `json:"id"`
-	Info       json.RawMessage `json:"info,omitempty"` // a JSON object: what becomes the ui claim
+	Info       json.RawMessage `json:"info,omitempty"` // a JSON object, which becomes the ui claim
 	DisabledAt *time.Time      `json:"disabledAt,omitempty"`
 	CreatedAt  time.Time       `json:"createdAt"`
 	CreatedBy  string          `json:"createdBy"`
@@ -124,13 +125,13 @@ type Organization struct {
 // A Group is one row of usher's own directory.
 type Group struct {
 	ID             string    `json:"id"`
-	OrganizationID string    `json:"organizationId,omitempty"` // whose group it is; empty for nobody's
+	OrganizationID string    `json:"organizationId,omitempty"` // the organization that it belongs to, if any
 	Name           string    `json:"name,omitempty"`
 	CreatedAt      time.Time `json:"createdAt"`
 	CreatedBy      string    `json:"createdBy"`
 }
 
-// A Membership is one that has not ended.
+// A Membership is a membership that has not ended.
 type Membership struct {
 	UserID       string    `json:"userId"`
 	MemberOfKind string    `json:"memberOfKind"` // "organization" or "group"
@@ -139,8 +140,8 @@ type Membership struct {
 	CreatedBy    string    `json:"createdBy"`
 }
 
-// A Session is a user's sign-in in usher's own directory. It has no name: all
-// that tells it from others is its token, which is not kept.
+// A Session is a user's session in usher's own directory. It has no name: only its token
+// identifies it, and the token is not stored.
 type Session struct {
 	Hash           string    `json:"-"` // of the token, in hexadecimal: its place in a list
 	UserID         string    `json:"userId"`
@@ -149,7 +150,7 @@ type Session struct {
 	ExpiresAt      time.Time `json:"expiresAt"`
 }
 
-// A SessionPlace is where a session stands among the newest.
+// A SessionPlace is a session's place in a list, newest first.
 type SessionPlace struct {
 	CreatedAt time.Time
 	Hash      string
@@ -160,7 +161,7 @@ type Grant struct {
 	ID             int64      `json:"id"`
 	SubjectKind    string     `json:"subjectKind"` // "user", "group", "organization" or "everyone"
 	SubjectID      string     `json:"subjectId,omitempty"`
-	OrganizationID string     `json:"organizationId,omitempty"` // confines it to sessions of that one
+	OrganizationID string     `json:"organizationId,omitempty"` // limits it to sessions in this organization
 	ResourceKind   string     `json:"resourceKind"`             // "room" or "store"
 	Pattern        string     `json:"pattern"`
 	Access         string     `json:"access"` // "read" or "full"
@@ -174,43 +175,41 @@ type Grant struct {
 	RevokeReason   string     `json:"revokeReason,omitempty"`
 }
 
-// A NewGrant says what a grant is to be.
+// A NewGrant is a grant to add.
 type NewGrant struct {
 	Subject      Subject
-	Organization string             // confines the grant to sessions of it; empty: every session
+	Organization string             // limits the grant to sessions in this organization; empty: every session
 	Kind         permissions.Kind   // of the pattern
 	Pattern      string             // or a template: see [permissions.ParseTemplate]
 	Access       permissions.Access // Read or Full
-	From         time.Time          // zero: at once
+	From         time.Time          // zero: now
 	Until        time.Time          // zero: never expires
 	Reason       string
-	OpenPrefix   bool // asks for a wildcard that does not end a segment
+	OpenPrefix   bool // allows a wildcard that does not end a segment
 }
 
-// An AddedGrant is a grant that was added, with sentences about what may not be
-// meant so.
+// An AddedGrant is a grant that was added, with warnings about what may be a mistake.
 type AddedGrant struct {
 	Grant
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// A GrantFilter narrows a list of grants. The zero value lets through all
-// grants that hold now or will.
+// A GrantFilter filters a list of grants. The zero value selects all grants that are
+// active now or will be.
 type GrantFilter struct {
 	ID      int64            // zero: any
 	Subject Subject          // zero: any
 	Kind    permissions.Kind // zero: any
-	Pattern string           // grants whose pattern is this very text; empty: any
-	Ended   bool             // adds those that were revoked or are over
+	Pattern string           // grants with exactly this pattern; empty: any
+	Ended   bool             // adds revoked and expired grants
 }
 
-// An APIKey is the record of another backend's credential. Its secret is not
-// in it.
+// An APIKey is the record of another backend's credential, without its secret.
 type APIKey struct {
 	ID            string           `json:"id"`
 	Name          string           `json:"name"`
 	Routes        []string         `json:"routes"`
-	Organizations []string         `json:"organizations,omitempty"` // empty: everybody's
+	Organizations []string         `json:"organizations,omitempty"` // empty: all users
 	Patterns      session.Patterns `json:"patterns"`
 	CreatedAt     time.Time        `json:"createdAt"`
 	CreatedBy     string           `json:"createdBy"`
@@ -220,26 +219,26 @@ type APIKey struct {
 	LastUsedAt    *time.Time       `json:"lastUsedAt,omitempty"` // to the minute
 }
 
-// NewAPIKey says what a key is to be. Its ID and the hash of its secret are the
-// caller's to make.
+// A NewAPIKey is an API key to add. The caller makes its ID and the hash of its secret.
 type NewAPIKey struct {
 	ID            string
 	SecretHash    [sha256.Size]byte
 	Name          string
 	Routes        []string
-	Organizations []string         // nil: everybody's
-	Patterns      session.Patterns // the most that it may grant
+	Organizations []string         // nil: all users
+	Patterns      session.Patterns // the most access that it may grant
 	ExpiresAt     time.Time        // zero: never
 }
 
-// A KeyPlace is where a key stands among those in the order of names.
+// A KeyPlace is a key's place in a list, ordered by name.
 type KeyPlace struct {
 	Name      string
 	CreatedAt time.Time
 	ID        string
 }
 
-// A SigningKeyTimes is a signing key without its halves. A nil end is open.
+// A SigningKeyTimes is the schedule of a signing key, without the key itself. A nil end
+// means no end.
 type SigningKeyTimes struct {
 	ID            string     `json:"id" db:"kid"`
 	Alg           string     `json:"alg"`
@@ -251,7 +250,7 @@ type SigningKeyTimes struct {
 	CompromisedAt *time.Time `json:"compromisedAt,omitempty"`
 }
 
-// A SigningKeyPlace is where a signing key stands in the order of their use.
+// A SigningKeyPlace is a signing key's place in a list, ordered by when they start signing.
 type SigningKeyPlace struct {
 	SignsFrom time.Time
 	ID        string

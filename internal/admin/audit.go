@@ -2,25 +2,25 @@ package admin
 
 import "time"
 
-// A DecisionFilter narrows a list of decisions. Zero fields let through all.
+// A DecisionFilter filters a list of decisions. Zero fields select all.
 type DecisionFilter struct {
 	Result   string // issued or denied
 	Reason   string // of a denial
 	User     string
-	Room     string // that was asked for
-	Store    string // that was asked for
-	CallerID string // of a key, or of a session its sid
+	Room     string // the requested room
+	Store    string // the requested store
+	CallerID string // a key's id, or a session's sid
 	Since    time.Time
 	Until    time.Time // exclusive
 }
 
-// A DecisionPlace is where a decision stands among the newest.
+// A DecisionPlace is a decision's place in a list, newest first.
 type DecisionPlace struct {
 	IssuedAt time.Time
 	ID       int64
 }
 
-// A ChangeFilter narrows a list of changes. Zero fields let through all.
+// A ChangeFilter filters a list of changes. Zero fields select all.
 type ChangeFilter struct {
 	Actor  string
 	Action string
@@ -29,7 +29,7 @@ type ChangeFilter struct {
 	Until  time.Time // exclusive
 }
 
-// A HolderPlace is where a holder stands among those of an id.
+// A HolderPlace is a holder's place in the list of an id's holders.
 type HolderPlace struct {
 	UserID   string
 	IssuedAt time.Time

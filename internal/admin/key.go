@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// Why an admin key is refused. Who shows it is told the same for the first
-// three.
+// Reasons for the refusal of an admin key.
 var (
 	ErrKeyUnknown = errors.New("admin: no such admin key")
 	ErrKeyRevoked = errors.New("admin: admin key is revoked")
@@ -25,8 +24,7 @@ const (
 	RoleAuditor Role = "auditor" // reads everything, changes nothing
 )
 
-// A Key is the record of a credential for the admin API. Its secret is not in
-// it.
+// A Key is the record of a credential for the admin API, without its secret.
 type Key struct {
 	ID         string     `json:"id"`
 	Name       string     `json:"name"`
@@ -39,8 +37,7 @@ type Key struct {
 	LastUsedAt *time.Time `json:"lastUsedAt,omitempty"` // to the minute
 }
 
-// NewKey says what a key is to be. Its ID and the hash of its secret are the
-// caller's to make.
+// A NewKey is an admin key to add. The caller makes its ID and the hash of its secret.
 type NewKey struct {
 	ID         string
 	SecretHash [sha256.Size]byte
@@ -49,11 +46,12 @@ type NewKey struct {
 	ExpiresAt  time.Time // zero: never
 }
 
-// Actor is under what name the audit has what the key's bearer does.
+// Actor returns the author of the changes that are made with the key, as the audit records
+// it.
 func (k Key) Actor() Actor { return Actor(fmt.Sprintf("admin-key:%s (%s)", k.Name, k.ID)) }
 
-// A Request names a change that must not be made twice: what came under an
-// idempotency key, and under which admin key.
+// A Request identifies a change that must not be made twice, by its idempotency key, its
+// admin key, and a hash.
 type Request struct {
 	AdminKeyID     string
 	IdempotencyKey string

@@ -1,12 +1,12 @@
-// Package codes lists the codes that usher gives to refusals and errors, so that
-// a log, an audit row, an HTTP answer, the Go verifier and the npm package all
-// use one word for one check. docs/errors.md shows the same list.
+// Package codes lists the codes of refusals and errors. The log, the audit, HTTP answers,
+// the Go verifier and the npm package use the same code for the same check. docs/errors.md
+// shows the same list.
 //
-// A code never changes its meaning. New meaning gets a new code.
+// A code never changes its meaning. A new meaning gets a new code.
 package codes
 
-// Why a token does not verify: usher's own at a sync backend, or an identity
-// provider's at usher. In the order of the checks.
+// Reasons why a token is refused: usher's token at a sync backend, or an identity
+// provider's token at usher. They are in the order of the checks.
 const (
 	TokenMalformed    = "token_malformed"
 	HeaderInvalid     = "header_invalid"
@@ -23,13 +23,13 @@ const (
 	TokenExpired      = "token_expired"
 	Forbidden         = "forbidden" // also an HTTP code
 
-	// Of an identity provider's token only.
+	// Only for an identity provider's token.
 	TokenEncrypted   = "token_encrypted"
 	ClaimRefused     = "claim_refused"
 	ClaimsIncomplete = "claims_incomplete"
 )
 
-// Why usher refused a request, as the audit records it.
+// Reasons why usher refused a request, as the audit records them.
 const (
 	NoCredential       = "no_credential"
 	BadBearer          = "bad_bearer"
@@ -65,14 +65,15 @@ const (
 	NoGrant        = "no_grant"
 )
 
-// Why the npm package's LiveStore hooks refused a request, beside those above.
+// Reasons why the npm package's LiveStore hooks refused a request, in addition to those
+// above.
 const (
 	TokenMissing = "token_missing"
 	TokenInvalid = "token_invalid"
 	TokenRevoked = "token_revoked"
 )
 
-// What an HTTP answer says in its member error, beside [Forbidden].
+// Values of the field error in an HTTP answer, in addition to [Forbidden].
 const (
 	BadRequest           = "bad_request"
 	Unauthorized         = "unauthorized"

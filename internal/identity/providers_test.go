@@ -453,7 +453,7 @@ func TestProviderTokenErrorText(t *testing.T) {
 	now := time.Now().Unix()
 	for want, token := range map[string]secret.Text{
 		"identity: token refused: token_encrypted":                                    secret.New("a.b.c.d.e"),
-		"identity: token refused: token_malformed: not three parts with dots between": secret.New("a.b"),
+		"identity: token refused: token_malformed: not three parts separated by dots": secret.New("a.b"),
 		"identity: token refused: lifetime_too_long of https://id.example.com: the token is valid for 1h15m, which is longer than max-life=1h: if that is what this provider issues, set max-life=1h15m": p.Token(m{"aud": "usher", "iat": now, "exp": now + 75*60}),
 		"identity: token refused: header_invalid of https://id.example.com: the header has zip":                                                                                                          p.TokenBy(identitytest.NewKey(session.EdDSA, "key-1"), m{"zip": "DEF"}, nil),
 		"identity: token refused: audience_mismatch of https://id.example.com: aud is not one of [\"usher\"]":                                                                                            p.Token(m{"aud": "x"}),

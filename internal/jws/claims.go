@@ -9,14 +9,13 @@ import (
 
 const maxDate = 253402300799 // the last second of the year 9999
 
-// Text returns a member that is a string, and whether it is one.
+// Text returns the string value of a member, and whether it is a string.
 func Text(m strictjson.Members, name string) (string, bool) {
 	v, _ := m.Get(name)
 	return v.Text()
 }
 
-// Includes reports whether aud, a string or an array of strings, is or holds
-// one of the names.
+// Includes reports whether aud, a string or an array of strings, has one of the names.
 func Includes(aud strictjson.Value, names ...string) bool {
 	if s, ok := aud.Text(); ok {
 		return slices.Contains(names, s)
@@ -33,8 +32,8 @@ func Includes(aud strictjson.Value, names ...string) bool {
 	return found
 }
 
-// Date returns a NumericDate (RFC 7519, section 2), which may have a fraction,
-// and whether it is one of the years 1970 to 9999.
+// Date returns a NumericDate (RFC 7519, section 2), and whether it is a date in the years
+// 1970 to 9999. It may have a fraction.
 func Date(payload strictjson.Members, name string) (time.Time, bool) {
 	v, _ := payload.Get(name)
 	seconds, ok := v.Float64()

@@ -1,7 +1,7 @@
-// Package jws opens signed tokens in compact serialization (RFC 7515): usher's
-// own and those of identity providers, by the same code. It knows neither keys
-// nor a clock nor what a token is about; packages session and identity do. [Text]
-// and [DecodeBase64URL] also read key sets and discovery documents.
+// Package jws opens signed tokens in compact serialization (RFC 7515). The same code opens
+// usher's own tokens and those of identity providers. Keys, times and claims are the
+// business of packages session and identity. [Text] and [DecodeBase64URL] also read key
+// sets and discovery documents.
 package jws
 
 import (
@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	maxLength = 16 << 10 // characters of a token, whoever issued it
+	maxLength = 16 << 10 // characters of a token
 	// MaxDepth is how deep the JSON of a token may be nested.
 	MaxDepth = 16
 )
 
-// A Fault is why a token does not open.
+// A Fault is the reason why a token cannot be opened.
 type Fault struct {
-	Code   string // of package codes
-	Detail string // for a log: it quotes nothing of the token
+	Code   string // from package codes
+	Detail string // for a log; it never quotes the token
 }
 
 func (f Fault) Error() string { return "jws: " + f.Code + ": " + f.Detail }
 
 var (
 	errTooLong  error = Fault{codes.TokenMalformed, "longer than 16 KiB"}
-	errForm     error = Fault{codes.TokenMalformed, "not three parts with dots between"}
+	errForm     error = Fault{codes.TokenMalformed, "not three parts separated by dots"}
 	errBase64   error = Fault{codes.TokenMalformed, "a part is not base64url"}
 	errJSON     error = Fault{codes.TokenMalformed, "the header is not a strict JSON object"}
 	errHeader   error = Fault{codes.HeaderInvalid, "the header has a member that is not allowed"}
@@ -42,12 +42,11 @@ var (
 	errSignature error = Fault{codes.SignatureInvalid, "wrong signature"}
 )
 
-// A Message is what a token says. Until its signature was checked, a stranger
-// says it.
+// A Message is the content of a token. Do not trust it before its signature was checked.
 type Message struct {
 	Header    strictjson.Members
-	KeyID     string // kid; empty where there is none, or no string
-	Algorithm string // alg, likewise
+	KeyID     string // kid; empty if it is missing or not a string
+	Algorithm string // alg; empty if it is missing or not a string
 	Payload   []byte
 }
 
@@ -57,14 +56,14 @@ type Key struct {
 	Verify    func(input string, signature []byte) bool
 }
 
-// Open returns what a token says, once its signature is good by the key that
-// find returned; its error is find's own or a [Fault]. Nothing in the token
-// chooses where keys come from, and no key serves two algorithms.
+// Open returns the content of a token after checking its signature with the key that find
+// returns. The error is find's own or a [Fault]. Nothing in the token chooses where keys
+// come from, and a key has only one algorithm.
 //
-// With exact, a header has alg, kid and typ alone. Without, other members are
-// ignored, and never followed: jku and x5c say nothing that could be believed.
-// Those that change what the token means (crit, b64, zip, enc) are refused, after
-// find has seen whose token it claims to be.
+// If exact is true, the header may have only alg, kid and typ. Otherwise, other members
+// are ignored and never followed, because jku and x5c cannot be trusted. Members that
+// change the meaning of the token (crit, b64, zip, enc) are refused; find is called first,
+// so that it learns the claimed issuer.
 func Open(token string, exact bool, find func(*Message) (Key, error)) (*Message, error) {
 	if len(token) > maxLength {
 		return nil, errTooLong

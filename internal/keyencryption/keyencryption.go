@@ -1,5 +1,4 @@
-// Package keyencryption encrypts private keys at rest under a ring of key
-// encryption keys.
+// Package keyencryption encrypts private keys at rest with a ring of key encryption keys.
 package keyencryption
 
 import (
@@ -16,12 +15,12 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// ErrUndecryptable says that no key of the ring decrypts a value: the key was lost,
-// or the value was changed.
+// ErrUndecryptable is returned if no key of the ring decrypts a value: the right key is not
+// in the ring, or the value was changed.
 var ErrUndecryptable = errors.New("no key encryption key decrypts this private key")
 
-// A Ring encrypts with AES-256-GCM (SP 800-38D, random 96-bit nonces): with its
-// first key. It decrypts with any of its keys. It is safe for concurrent use.
+// A Ring encrypts with its first key, with AES-256-GCM (SP 800-38D, random 96-bit nonces).
+// It decrypts with any of its keys. It is safe for concurrent use.
 type Ring struct{ keys []kek }
 
 type kek struct {
@@ -29,24 +28,24 @@ type kek struct {
 	aead cipher.AEAD
 }
 
-// An encrypted value is: version, the key encryption key's id, nonce, ciphertext.
+// An encrypted value consists of version, id of the key encryption key, nonce, ciphertext.
 const (
 	version   = 1
 	kekIDSize = 8
 )
 
-// Parse reads a ring: keys of 32 bytes in base64, separated by
-// commas, such as `openssl rand -base64 32` prints. Keys that cannot be
-// secret, such as those of documentation, are refused.
+// Parse reads a ring: keys of 32 bytes in base64, separated by commas. The command
+// `openssl rand -base64 32` prints one. It refuses keys that cannot be secret, such as
+// examples from documentation.
 func Parse(text secret.Text) (*Ring, error) {
 	var r Ring
 	for i, field := range strings.Split(text.Reveal(), ",") {
 		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(field))
 		if err != nil || len(raw) != 32 {
-			return nil, fmt.Errorf("key encryption key %d is not 32 bytes of base64; make one with: openssl rand -base64 32", i+1)
+			return nil, fmt.Errorf("key encryption key %d is not 32 bytes in base64; create one with: openssl rand -base64 32", i+1)
 		}
 		if !looksRandom(raw) {
-			return nil, fmt.Errorf("key encryption key %d is an example or a pattern, not a secret; make one with: openssl rand -base64 32", i+1)
+			return nil, fmt.Errorf("key encryption key %d is an example or a pattern, not a secret; create one with: openssl rand -base64 32", i+1)
 		}
 		block, err := aes.NewCipher(raw)
 		if err != nil {
@@ -62,8 +61,9 @@ func Parse(text secret.Text) (*Ring, error) {
 	return &r, nil
 }
 
-// looksRandom refuses what people type. Of 32 random bytes some 30 are distinct;
-// fewer than 20, or printable ASCII alone, practically never come up.
+// looksRandom reports whether a key looks random and not typed by a person. Of 32 random
+// bytes, about 30 are distinct. Fewer than 20, or only printable ASCII, practically never
+// occur.
 func looksRandom(key []byte) bool {
 	distinct := map[byte]bool{}
 	printable := true
@@ -74,7 +74,7 @@ func looksRandom(key []byte) bool {
 	return len(distinct) >= 20 && !printable
 }
 
-// Encrypt binds the plaintext to context: it decrypts with the same context only.
+// Encrypt binds the plaintext to context: it can be decrypted only with the same context.
 func (r *Ring) Encrypt(plaintext []byte, context string) []byte {
 	first := &r.keys[0]
 	ciphertext := make([]byte, 0, 1+kekIDSize+first.aead.NonceSize()+len(plaintext)+first.aead.Overhead())
@@ -86,7 +86,7 @@ func (r *Ring) Encrypt(plaintext []byte, context string) []byte {
 	return first.aead.Seal(ciphertext, nonce, plaintext, []byte(context))
 }
 
-// Decrypt returns what Encrypt was given, or [ErrUndecryptable].
+// Decrypt returns the plaintext that was given to Encrypt, or [ErrUndecryptable].
 func (r *Ring) Decrypt(ciphertext []byte, context string) ([]byte, error) {
 	for i := range r.keys {
 		key := &r.keys[i]
@@ -102,7 +102,7 @@ func (r *Ring) Decrypt(ciphertext []byte, context string) ([]byte, error) {
 	return nil, ErrUndecryptable
 }
 
-// EncryptSigningKey encrypts the private half, bound to the key's kid and alg.
+// EncryptSigningKey encrypts the private half, and binds it to the key's kid and alg.
 func (r *Ring) EncryptSigningKey(key *session.SigningKey) ([]byte, error) {
 	der, err := key.MarshalPrivate()
 	if err != nil {
@@ -111,8 +111,8 @@ func (r *Ring) EncryptSigningKey(key *session.SigningKey) ([]byte, error) {
 	return r.Encrypt(der, signingKeyContext(key.ID(), key.Algorithm())), nil
 }
 
-// DecryptSigningKey returns the key of this kid and alg from what
-// [Ring.EncryptSigningKey] made, or [ErrUndecryptable].
+// DecryptSigningKey returns the key with this kid and alg from the result of
+// [Ring.EncryptSigningKey], or [ErrUndecryptable].
 func (r *Ring) DecryptSigningKey(kid, alg string, ciphertext []byte, times session.KeyTimes) (*session.SigningKey, error) {
 	der, err := r.Decrypt(ciphertext, signingKeyContext(kid, alg))
 	if err != nil {

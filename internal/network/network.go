@@ -3,24 +3,24 @@ package network
 
 import "net/netip"
 
-// A client who has one IPv6 address commonly has a /56 of them. Providers are
-// given a /32 and hand out a /48 to a site.
+// A client with one IPv6 address usually has a whole /56. Providers get a /32 and give each
+// site a /48.
 const ipv4, ipv6, site, provider = 32, 56, 48, 32
 
-// Of returns what counts as one client: an IPv4 address, or an IPv6 /56. It is
+// Of returns the network that counts as one client: an IPv4 address, or an IPv6 /56. It is
 // the zero Prefix for the zero Addr.
 func Of(addr netip.Addr) netip.Prefix {
 	bits := ipv4
 	if addr.Is6() {
 		bits = ipv6
 	}
-	prefix, _ := addr.WithZone("").Prefix(bits) // as long as addresses of the kind may be
+	prefix, _ := addr.WithZone("").Prefix(bits) // cannot fail: bits fits this kind of address
 	return prefix
 }
 
-// Wider returns the network around an IPv6 network, of which one attacker may
-// have all: the /48 around a /56, and the /32 around that. It is the zero Prefix
-// for any other.
+// Wider returns the network around an IPv6 network, because one attacker may own all of it:
+// the /48 around a /56, and the /32 around a /48. For any other network it is the zero
+// Prefix.
 func Wider(p netip.Prefix) netip.Prefix {
 	if !p.Addr().Is6() {
 		return netip.Prefix{}

@@ -1,5 +1,5 @@
-// Package preview says what token a user would get for a request, and what became
-// of each of their grants. It issues and records nothing.
+// Package preview shows which token a user would get for a request, and how each of their
+// grants was used. It issues and records nothing.
 package preview
 
 import (
@@ -18,7 +18,7 @@ import (
 type Preview struct {
 	At           time.Time `json:"at"` // the database's clock at the look-up
 	UserID       string    `json:"userId"`
-	Organization string    `json:"organization,omitempty"` // that the session would be confined to
+	Organization string    `json:"organization,omitempty"` // the session's active organization, if any
 	// Organizations and Groups are those that count.
 	Organizations []string `json:"organizations"`
 	Groups        []string `json:"groups"`
@@ -26,32 +26,32 @@ type Preview struct {
 	Store         string   `json:"store,omitempty"`
 	Audience      string   `json:"audience"` // the sync backend
 
-	// Refusal is why there would be no token; nil where there would be one.
+	// Refusal is the reason why there would be no token. It is nil if there would be one.
 	Refusal error `json:"-"`
-	// Reason is its code, as the audit would record it; the caller of [Of] fills
-	// it in.
+	// Reason is the code of Refusal, as the audit would record it. The caller of [Of]
+	// fills it in.
 	Reason string `json:"reason,omitempty"`
 
-	// RoomAccess and StoreAccess are the user's access to what was asked for;
-	// nil where it was not, or where the user may have no token at all.
+	// RoomAccess and StoreAccess are the user's access to the requested room and store.
+	// They are nil if the request names none, or if the user may have no token at all.
 	RoomAccess  *permissions.Access `json:"roomAccess,omitempty"`
 	StoreAccess *permissions.Access `json:"storeAccess,omitempty"`
-	// Patterns are the token's, nil for a refusal.
+	// Patterns are the patterns in the token. They are nil for a refusal.
 	Patterns    *session.Patterns `json:"patterns,omitempty"`
 	Partial     bool              `json:"partial,omitempty"`
 	InfoOmitted bool              `json:"infoOmitted,omitempty"` // larger than a token takes
 	// ExpiresAt is when a token issued at At would expire; nil for a refusal.
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
-	// EndsWith is what bounds it: "ttl", "session", or "grant" for the rules with
+	// EndsWith is what limits ExpiresAt: "ttl", "session", or "grant" for the rules with
 	// EndsToken.
 	EndsWith string `json:"endsWith,omitempty"`
 
-	// Grants are the user's active ones; empty if the user may have no token
-	// whatever the grants say.
+	// Grants are the user's active grants. They are empty if the user may have no token
+	// at all.
 	Grants []Grant `json:"grants"`
 }
 
-// A Grant is one grant and what became of it.
+// A Grant is one grant, and how it was used.
 type Grant struct {
 	ID          int64              `json:"id"`
 	SubjectKind string             `json:"subjectKind"`
@@ -60,51 +60,51 @@ type Grant struct {
 	Pattern     string             `json:"pattern"`
 	Access      permissions.Access `json:"access"`
 	Until       *time.Time         `json:"until,omitempty"` // nil for a grant without an end
-	// Carried says that the token carries patterns of the kind at all: rooms for
-	// a room, stores for a store, else what the sync backend takes.
+	// Carried reports whether the token has patterns of the grant's kind: rooms if the
+	// request is for a room, stores if it is for a store, and otherwise the kinds that
+	// the sync backend accepts.
 	Carried bool `json:"carried"`
-	// Skipped is why a value does not fit the grant's template.
+	// Skipped is the reason why a value does not fit into the grant's template.
 	Skipped string `json:"skipped,omitempty"`
-	// Rules are what the grant gives, templates filled in.
+	// Rules are the rules of the grant, with the templates filled in.
 	Rules []Rule `json:"rules"`
 }
 
-// A Rule is one rule of a grant and what became of it.
+// A Rule is one rule of a grant, and how it was used.
 type Rule struct {
 	Pattern string `json:"pattern"`
-	// Matches says that the pattern matches the room or the store that was asked
-	// for; nil where none of the kind was.
+	// Matches reports whether the pattern matches the requested room or store. It is nil
+	// if the request names none of this kind.
 	Matches *bool `json:"matches,omitempty"`
-	// Decides says that the user's access to it comes from this rule.
+	// Decides reports whether the user's access to it comes from this rule.
 	Decides bool `json:"decides,omitempty"`
-	// CoveredBy is the broader rule that makes this one needless.
+	// CoveredBy is the broader rule that makes this one unnecessary.
 	CoveredBy *Cover `json:"coveredBy,omitempty"`
 	InToken   bool   `json:"inToken"`
-	// EndsToken says that the token expires with this rule's grant.
+	// EndsToken reports whether the token expires with this rule's grant.
 	EndsToken bool `json:"endsToken,omitempty"`
-	// LeftOut says why a rule that no other covers is not in the token.
+	// LeftOut is the reason why a rule that no other rule covers is not in the token.
 	LeftOut *Omission `json:"leftOut,omitempty"`
 }
 
-// A Cover is a rule of the same or more access, whose pattern is as
-// broad or broader.
+// A Cover is a rule with the same or more access and the same or a broader pattern.
 type Cover struct {
 	Pattern string             `json:"pattern"`
 	Access  permissions.Access `json:"access"`
 }
 
-// An Omission is a limit of the token that a rule did not fit.
+// An Omission is the limit of the token that kept a rule out.
 type Omission struct {
 	Limit string `json:"limit"` // "patterns", "bytes", or "time" if the grant ends within a second
-	// Dependents are the stronger patterns that had to go in with it.
+	// Dependents are the stronger patterns that the token would have to include with it.
 	Dependents []string `json:"dependents,omitempty"`
-	// ReplacedBy is the id that went into the token in place of the pattern.
+	// ReplacedBy is the id that the token has instead of the pattern.
 	ReplacedBy string `json:"replacedBy,omitempty"`
 }
 
-// Of does all that [principal.Principal.Prepare] and [session.Session.Authorize] do
-// but sign, for a user that somebody else vouches for. Its errors are those of
-// [session.Issuer.Check] and faults; a refusal is part of the preview.
+// Of does everything that [principal.Principal.Prepare] and [session.Session.Authorize] do
+// except signing. Its errors are those of [session.Issuer.Check], and faults. A refusal is
+// part of the preview.
 func Of(issuer *session.Issuer, p *principal.Principal, r session.Request) (*Preview, error) {
 	if err := issuer.Check(r); err != nil {
 		return nil, err
@@ -167,11 +167,11 @@ func Of(issuer *session.Issuer, p *principal.Principal, r session.Request) (*Pre
 	return v, nil
 }
 
-// A kind is what happened to the rules of one kind.
+// A kind says how the rules of one kind were used.
 type kind struct {
 	cover    permissions.Set
-	asked    string             // the id, or empty
-	access   permissions.Access // to it
+	asked    string             // the requested id, or empty
+	access   permissions.Access // to the requested id
 	inToken  map[permissions.Rule]bool
 	omission map[permissions.Rule]*Omission
 	ending   []ending // the rules of the token that it expires with
@@ -183,8 +183,8 @@ type ending struct {
 	at time.Time
 }
 
-// newKind takes a choice apart. It is nil if a refusal came before it. expires is
-// the token's; nil for a refusal.
+// newKind returns how the rules of a choice were used. choice is nil if the request was
+// refused before there was one. expires is when the token expires, nil for a refusal.
 func newKind(p *principal.Principal, of permissions.Kind, asked string, choice *session.Choice, expires *time.Time) *kind {
 	if choice == nil {
 		left := *p
@@ -195,7 +195,7 @@ func newKind(p *principal.Principal, of permissions.Kind, asked string, choice *
 		choice = &session.Choice{Cover: permissions.Cover(rules)}
 	}
 	k := &kind{cover: choice.Cover, asked: asked, access: choice.Cover.Access(asked)}
-	if expires == nil { // nothing is in a token
+	if expires == nil { // there is no token
 		return k
 	}
 	k.inToken = map[permissions.Rule]bool{}
@@ -215,15 +215,14 @@ func newKind(p *principal.Principal, of permissions.Kind, asked string, choice *
 			left.Dependents = append(left.Dependents, c.Pattern.String())
 		}
 		if asked != "" && o.Rule.Access == k.access && o.Rule.Pattern.Matches(asked) {
-			left.ReplacedBy = asked // else the rule itself would have gone in first
+			left.ReplacedBy = asked // otherwise the rule itself would have been chosen first
 		}
 		k.omission[o.Rule] = left
 	}
 	return k
 }
 
-// grantOf says what became of a grant; k is nil for a kind that the token does not
-// carry.
+// grantOf returns how a grant was used. k is nil for a kind that the token does not carry.
 func grantOf(p *principal.Principal, g *principal.Grant, k *kind) Grant {
 	rules, mismatch := p.Expand(nil, g)
 	v := Grant{

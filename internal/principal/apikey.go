@@ -9,14 +9,13 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// Why an API key is refused. Who shows it is told the same for the first
-// three.
+// Reasons for the refusal of an API key.
 var (
 	ErrAPIKeyUnknown = errors.New("no such API key")
 	ErrAPIKeyRevoked = errors.New("API key is revoked")
 	ErrAPIKeyExpired = errors.New("API key has expired")
-	// ErrAPIKeyScope says that a key asked for more than its scope: another
-	// route, organization, pattern or access. It is refused, never narrowed.
+	// ErrAPIKeyScope is returned if a request is outside of the key's scope: another
+	// route, organization, pattern or access. The request is refused, never reduced.
 	ErrAPIKeyScope = errors.New("request is outside of the API key's scope")
 )
 
@@ -27,24 +26,24 @@ const (
 	RouteIdentifyUser  = "identify-user"  // POST /v2/identify-user
 )
 
-// An APIKey is another backend's credential, found and in force, with its
-// scope.
+// An APIKey is another backend's credential with its scope. It exists, and is neither
+// revoked nor expired.
 type APIKey struct {
 	ID     string
 	Name   string
 	Routes []string
-	// Organizations are the ones whose members the key speaks for; nil is
-	// everybody.
+	// Organizations are the organizations whose members the key may request tokens for.
+	// nil means all users.
 	Organizations []string
-	// Scope is the most that the key may grant.
+	// Scope is the most access that the key may grant.
 	Scope session.Patterns
-	// ExpiresAt is zero for a key without an end.
+	// ExpiresAt is zero for a key that never expires.
 	ExpiresAt time.Time
 }
 
-// Bound makes a principal's tokens end with the key, for which they are made. It
-// returns [ErrAPIKeyExpired] if the key is over within the second, before which no
-// token could end.
+// Bound makes a principal's tokens expire with the key, at the latest. It returns
+// [ErrAPIKeyExpired] if the key expires within a second, because a token must be valid for
+// longer than that.
 func (k *APIKey) Bound(p *Principal) error {
 	if k.ExpiresAt.IsZero() {
 		return nil
@@ -61,14 +60,13 @@ func (k *APIKey) Bound(p *Principal) error {
 // Serves reports whether the key is for a route.
 func (k *APIKey) Serves(route string) bool { return slices.Contains(k.Routes, route) }
 
-// SpeaksFor reports whether the key may name members of an organization; of
-// none where organization is empty.
+// SpeaksFor reports whether the key may request tokens for members of an organization. If
+// organization is empty, it reports whether a request may name none.
 func (k *APIKey) SpeaksFor(organization string) bool {
 	return k.Organizations == nil || slices.Contains(k.Organizations, organization)
 }
 
-// MayGrant reports whether one rule of the scope covers all of r, at its
-// access or more.
+// MayGrant reports whether one rule of the scope covers r with the same or more access.
 func (k *APIKey) MayGrant(r permissions.Rule) bool {
 	scope := k.Scope.Rooms
 	if r.Pattern.Kind() == permissions.StoreKind {
@@ -79,7 +77,7 @@ func (k *APIKey) MayGrant(r permissions.Rule) bool {
 	})
 }
 
-// MayGrantAll reports whether the key may grant all that a token opens.
+// MayGrantAll reports whether the key may grant everything that a token opens.
 func (k *APIKey) MayGrantAll(p session.Patterns) bool {
 	for _, r := range slices.Concat(p.Rooms, p.Stores) {
 		if !k.MayGrant(r) {

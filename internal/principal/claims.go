@@ -2,30 +2,30 @@ package principal
 
 import "time"
 
-// ProviderClaims are what an identity provider's token says of a user, once it
-// was verified: what a directory looks up, and usher's own also writes down.
+// ProviderClaims are what a verified token of an identity provider says about a user. A
+// directory looks the user up by them. usher's own directory also stores them.
 type ProviderClaims struct {
-	Issuer string // who says so
-	UserID string // in usher's terms: what the provider's own id is mapped to
+	Issuer string // the provider
+	UserID string // the user's id in usher, mapped from the provider's id
 
-	// Info are members of the user's info that the provider knows.
+	// Info has the fields of the user's info that the token contains.
 	Info map[string]string
-	// Organization is the one that the user works in now; empty where the
-	// provider names none.
+	// Organization is the user's active organization. It is empty if the provider names
+	// none.
 	Organization string
-	// Selective says that the provider names the active organization and lists
-	// no others: a token without one is then for none of them, since nobody
-	// would ever say that a membership is over.
+	// Selective reports that the provider names only the active organization and never
+	// lists the others, so it never says that a membership has ended. A token without an
+	// organization then counts for no organization.
 	Selective bool
-	// Organizations and Groups are all that the provider knows the user to be
-	// in, sorted; nil where it does not list them at all.
+	// Organizations and Groups are the complete lists of the user's organizations and
+	// groups, sorted. They are nil if the provider does not list them.
 	Organizations, Groups []string
-	Skipped               int // of those listed, how many are no ids, and left out
-	// OrganizationsLeftOut and GroupsLeftOut are listed too, beyond the number
-	// that is read: nothing is added for them, and nothing of them ended.
+	Skipped               int // number of listed ids that are not valid and were left out
+	// OrganizationsLeftOut and GroupsLeftOut are listed ids beyond the number that is
+	// read. Their memberships are neither added nor ended.
 	OrganizationsLeftOut, GroupsLeftOut []string
 
-	SessionID string // the provider's own name of the user's session; may be empty
+	SessionID string // the provider's id of the user's session; may be empty
 	TokenID   string // jti; may be empty
 	IssuedAt  time.Time
 	ExpiresAt time.Time

@@ -8,12 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-const maxID = 128 // UTF-16 units
+const maxID = 128 // UTF-16 code units
 
-// IDFault says why s cannot be the id of a user, an organization or a group. It
-// completes the sentence "the id ...", and is empty for a valid id: valid UTF-8
-// of 1 to 128 UTF-16 units without control characters. Unlike a room's, an id
-// may contain '*': it is never a pattern.
+// IDFault returns the reason why s cannot be the id of a user, an organization or a group.
+// It completes the sentence "the id ...". It is empty for a valid id: valid UTF-8 of 1 to
+// 128 UTF-16 code units without control characters. Unlike a room's id, such an id may
+// contain '*', because it is never a pattern.
 func IDFault(s string) string {
 	switch {
 	case s == "":
@@ -31,7 +31,7 @@ func IDFault(s string) string {
 // IsID reports whether s can be the id of a user, an organization or a group.
 func IsID(s string) bool { return IDFault(s) == "" }
 
-// utf16Len counts as JavaScript's length does.
+// utf16Len returns the length in UTF-16 code units, like JavaScript's length.
 func utf16Len(s string) int {
 	units := 0
 	for _, r := range s {

@@ -1,7 +1,7 @@
-// Package principal describes who a token is for and what it rests on: the user,
-// as the directory and the grants showed them at one instant, an API key with its
-// scope, and the claims of an identity provider. The service's packages pass these
-// to each other; package session knows none of them.
+// Package principal describes who a token is for and what it is based on: the user with
+// their grants, as read from the directory at one time, an API key with its scope, and the
+// claims of an identity provider. The service's packages pass these to each other; package
+// session does not use them.
 package principal
 
 import (
@@ -13,34 +13,34 @@ import (
 )
 
 var (
-	// ErrUnavailable says that the database cannot answer now: a fault to try
-	// again later, never a refusal.
+	// ErrUnavailable is returned if the database cannot answer. It is never a refusal:
+	// try again later.
 	ErrUnavailable = errors.New("store is unavailable")
-	// ErrUserDisabled says that the directory lists the user as disabled.
+	// ErrUserDisabled is returned if the user is disabled in the directory.
 	ErrUserDisabled = errors.New("user is disabled")
-	// ErrUserUnknown says that the directory does not list the user that a
-	// caller named, or an identity provider or a proxy vouched for.
+	// ErrUserUnknown is returned if the directory does not list the user that an API
+	// key's request, an identity provider's token or a proxy named.
 	ErrUserUnknown = errors.New("no such user")
-	// ErrSessionUnknown says that the directory does not know the session, or
-	// no longer its user.
+	// ErrSessionUnknown is returned if the directory does not have the session, or no
+	// longer has its user.
 	ErrSessionUnknown = errors.New("no such session")
 )
 
-// A Principal is one caller as the directory and the grants showed them at one
-// instant: all that a token rests on.
+// A Principal is one caller with everything that a token is based on, as read from the
+// directory and the grants at one time.
 type Principal struct {
 	At        time.Time // the database's clock at the look-up
 	User      session.User
 	Known     bool // the directory lists the user
 	Disabled  bool
 	Expired   bool     // the caller's session was over at At
-	MemberOf  MemberOf // what counts in this session
-	Grants    []Grant  // those in force at At whose subject is the user, everyone, or one of MemberOf
-	SessionID string   // of an identity provider's caller: salted hash of the session, or else of the token
+	MemberOf  MemberOf // the memberships that count in this session
+	Grants    []Grant  // the active grants at At to the user, to everyone and to MemberOf
+	SessionID string   // with an identity provider's token: salted hash of its session, or of the token if it names none
 }
 
-// MemberOf lists the organizations and groups that count in a session: all of
-// the user's, or those of the session's active organization alone.
+// MemberOf lists the organizations and groups that count in a session: all of the user's,
+// or only those of the session's active organization.
 type MemberOf struct {
 	Organizations []string
 	Groups        []string
@@ -56,7 +56,7 @@ type Grant struct {
 	Until       time.Time // zero for a grant without an end
 }
 
-// Err reports why the principal may have no token at all, or nil.
+// Err returns the reason why the principal may have no token at all, or nil.
 func (p *Principal) Err() error {
 	switch {
 	case !p.Known:
@@ -69,9 +69,9 @@ func (p *Principal) Err() error {
 	return nil
 }
 
-// Rules resolves the grants to rules, with their templates filled in. A grant
-// whose template does not accept a value is skipped, never widened; its ID is in
-// skipped.
+// Rules returns the rules of the grants, with their templates filled in. A grant is skipped
+// if a value does not fit into its template; its ID is then in skipped. A grant never gives
+// more than its template says.
 func (p *Principal) Rules() (rules []permissions.Rule, skipped []int64) {
 	rules = make([]permissions.Rule, 0, len(p.Grants))
 	for i := range p.Grants {
@@ -83,7 +83,7 @@ func (p *Principal) Rules() (rules []permissions.Rule, skipped []int64) {
 	return rules, skipped
 }
 
-// Expand appends the rules of one grant. mismatch says why a value made none;
+// Expand appends the rules of one grant. mismatch is the reason why a value does not fit;
 // there may still be rules for other values.
 func (p *Principal) Expand(rules []permissions.Rule, g *Grant) (_ []permissions.Rule, mismatch error) {
 	for _, organization := range g.organizations(&p.MemberOf) {
@@ -99,9 +99,9 @@ func (p *Principal) Expand(rules []permissions.Rule, g *Grant) (_ []permissions.
 	return rules, mismatch
 }
 
-// Prepare begins the principal's session with all that its grants give, each until
-// it ends, for what is asked, at the instant of the look-up. skipped is that of
-// [Principal.Rules]. A principal with an [Principal.Err] may have no token.
+// Prepare begins a session for the request, issued at the time of the look-up, with the
+// rules of all grants, each until its grant ends. skipped is as in [Principal.Rules]. Check
+// [Principal.Err] first: if it is not nil, the principal may have no token.
 func (p *Principal) Prepare(issuer *session.Issuer, r session.Request) (s *session.Session, skipped []int64) {
 	s = issuer.Prepare(p.User).For(r).At(p.At)
 	rules := make([]permissions.Rule, 0, len(p.Grants))
@@ -118,8 +118,8 @@ func (p *Principal) Prepare(issuer *session.Issuer, r session.Request) (s *sessi
 
 var unused = []string{""}
 
-// organizations returns the values of {organization}: the subject's own where
-// the grant is an organization's, else every one that counts.
+// organizations returns the values of {organization}. For a grant to an organization, this
+// is that organization; for other grants, all organizations that count.
 func (g *Grant) organizations(m *MemberOf) []string {
 	switch {
 	case !g.Template.Uses(permissions.OrganizationPlaceholder):

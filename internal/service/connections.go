@@ -15,34 +15,34 @@ import (
 )
 
 const (
-	// maxConnections bounds the connections of clients, where the limit of file
-	// descriptors is higher.
+	// maxConnections is the maximum number of client connections, even if the limit of
+	// file descriptors is higher.
 	maxConnections = 16 << 10
-	// reservedFiles are file descriptors for the database, the log and what is
-	// read now and then; opsConnections are for the second listener.
+	// reservedFiles are file descriptors for the database, the log and files that are
+	// read occasionally. opsConnections are for the second listener.
 	reservedFiles, opsConnections = 128, 64
-	// crowdedIdle is how long a connection may be idle when three quarters of
-	// them are open.
+	// crowdedIdle is how long a connection may be idle when three quarters of the
+	// maximum are open.
 	crowdedIdle = 5 * time.Second
 )
 
-// connectionLimits divides the limit of file descriptors between the listeners.
-// A quarter each is the least where there are few.
+// connectionLimits divides the limit of file descriptors between the listeners. If the limit
+// is low, the public listener still gets a quarter of it.
 func connectionLimits(files int) (public, ops int) {
 	ops = min(opsConnections, max(files/8, 4))
 	public = min(files-reservedFiles-ops, maxConnections)
 	return max(public, files/4, 4), ops
 }
 
-// connections bound the open connections of a server, in all and of one network
-// of clients. It is the server's ConnState hook, which sees connections before
-// the server reads from them. Where there are too many, the one that is silent
-// for longest has to go, but for those with a request in flight. Safe for
+// connections bounds the open connections of a server, in total and from one network of
+// clients. Its method track is the server's ConnState hook, which sees connections before
+// the server reads from them. If there are too many, it closes the connection that has been
+// silent for longest; connections with a request in flight are not closed. It is safe for
 // concurrent use.
 type connections struct {
 	max     int
-	share   int            // of one network
-	shared  []netip.Prefix // addresses of many clients, without a share of their own
+	share   int            // maximum from one network
+	shared  []netip.Prefix // addresses shared by many clients, limited only by max
 	now     func() time.Time
 	closed  prometheus.Counter
 	refused prometheus.Counter
@@ -50,16 +50,16 @@ type connections struct {
 	mu    sync.Mutex
 	open  map[net.Conn]*connection
 	peers map[netip.Prefix]int
-	// silent are the connections that wait for their client to speak, the
-	// longest first.
+	// silent lists the connections that wait for their client to send something, the
+	// one that waits longest first.
 	silent *list.List
 }
 
 type connection struct {
 	net.Conn
 	network netip.Prefix
-	since   time.Time     // of its silence
-	place   *list.Element // among the silent; nil where it is not
+	since   time.Time     // when it became silent
+	place   *list.Element // in silent; nil if it is not silent
 }
 
 func newConnections(listener string, limit int, shared []netip.Prefix, registry prometheus.Registerer) *connections {
@@ -73,7 +73,7 @@ func newConnections(listener string, limit int, shared []netip.Prefix, registry 
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "usher_http_connections_refused_total", ConstLabels: labels,
-			Help: "Connections that were refused because too many were open, in all or from one network.",
+			Help: "Connections that were refused because too many were open, in total or from one network.",
 		}),
 	}
 	registry.MustRegister(c.closed, c.refused, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -108,7 +108,7 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// admit takes a connection up, or closes it.
+// admit adds a connection, or closes it.
 func (c *connections) admit(conn net.Conn) {
 	network := c.networkOf(conn)
 	if network.IsValid() && c.peers[network] >= c.share {
@@ -132,8 +132,8 @@ func (c *connections) admit(conn net.Conn) {
 	c.hush(of)
 }
 
-// thinOut closes connections that were silent for long, and where that leaves no
-// room, the one that was silent for longest.
+// thinOut closes connections that have been silent for too long. If there is still no room,
+// it also closes the one that has been silent for longest.
 func (c *connections) thinOut() {
 	for first := c.silent.Front(); first != nil; first = c.silent.Front() {
 		of := first.Value.(*connection)
@@ -172,8 +172,8 @@ func (c *connections) forget(conn net.Conn) {
 	}
 }
 
-// networkOf returns the network that a connection counts for; the zero Prefix
-// for a proxy and for what is not IP.
+// networkOf returns the network that a connection is counted under. It is the zero Prefix
+// for a proxy and for a connection that is not IP.
 func (c *connections) networkOf(conn net.Conn) netip.Prefix {
 	peer, err := netip.ParseAddrPort(conn.RemoteAddr().String())
 	if err != nil {
@@ -188,8 +188,7 @@ func (c *connections) networkOf(conn net.Conn) netip.Prefix {
 	return network.Of(addr)
 }
 
-// hangUp closes a connection without the farewell of TLS, which could wait for
-// the client.
+// hangUp closes a connection without TLS's close message, which could wait for the client.
 func hangUp(conn net.Conn) {
 	if secured, ok := conn.(*tls.Conn); ok {
 		conn = secured.NetConn()

@@ -8,7 +8,7 @@ import (
 	"github.com/usher-auth/usher/db"
 )
 
-// checkDeployment refuses a database that is not this program's, or on which
+// checkDeployment refuses a database that does not belong to this usher, or with which
 // usher's promises would not hold.
 func checkDeployment(ctx context.Context, database *db.DB, mode db.Mode, cookiesSigned bool) error {
 	d, err := database.Deployment(ctx)
@@ -23,16 +23,16 @@ func checkDeployment(ctx context.Context, database *db.DB, mode db.Mode, cookies
 	}
 	switch {
 	case d.MayRewriteAudit:
-		return errors.New("the database role may change audit rows: serve with a role that is a member of usher_service alone, not with the owner")
+		return errors.New("the database role may change audit rows: serve with a role that is a member of usher_service only, not with the owner")
 	case d.MayCreateInPublic:
 		return errors.New("the database role may create objects in schema public, where they could replace Postgres' own: run REVOKE CREATE ON SCHEMA public FROM PUBLIC as the owner of the schema")
 	case d.Directory == db.BetterAuthDirectory && !cookiesSigned: // every cookie would be refused
-		return errors.New("the directory is Better Auth's, which signs its session cookie: give its secret (BETTER_AUTH_SECRET) as --session-cookie-secret or --session-cookie-secret-file")
+		return errors.New("the directory is Better Auth's, which signs its session cookie: set its secret (BETTER_AUTH_SECRET) with --session-cookie-secret or --session-cookie-secret-file")
 	}
 	return nil
 }
 
-// CheckDatabase refuses a database from which no token should be issued.
+// CheckDatabase refuses a database that must not be used to issue tokens.
 func CheckDatabase(d db.Deployment) error {
 	switch {
 	case d.SchemaVersion < db.SchemaVersion():

@@ -10,15 +10,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Bounds of what waits for a log's reader, about a second of a busy service.
+// Limits on the lines that wait for the log's reader: about one second of a busy service.
 const (
 	maxLogLines = 8192
 	maxLogBytes = 4 << 20
 )
 
-// A LogWriter writes lines to a writer that may stall, such as a pipe whose
-// reader hangs, without making its callers wait. When too much waits, it drops
-// lines and counts them. It is safe for concurrent use.
+// A LogWriter writes lines to a writer that may stall, such as a pipe whose reader hangs.
+// Its callers never wait. If too many lines are waiting, it drops lines and counts them. It
+// is safe for concurrent use.
 type LogWriter struct {
 	w       io.Writer
 	lines   chan []byte
@@ -82,7 +82,7 @@ func (l *LogWriter) write() {
 }
 
 func (l *LogWriter) put(line []byte) {
-	_, _ = l.w.Write(line) // a reader that is gone cannot be told
+	_, _ = l.w.Write(line) // if the reader is gone, there is no place to report it
 	l.waiting.Add(-int64(len(line)))
 	if len(l.lines) == 0 {
 		l.sayDropped()
@@ -97,8 +97,8 @@ func (l *LogWriter) sayDropped() {
 	}
 }
 
-// Close writes what waits, within the given time: it does not wait for a reader
-// that has stalled.
+// Close writes the waiting lines, within the given time. It does not wait longer for a
+// reader that has stalled.
 func (l *LogWriter) Close(within time.Duration) {
 	l.once.Do(func() { close(l.closing) })
 	timer := time.NewTimer(within)

@@ -26,7 +26,7 @@ var (
 	keyActive = prometheus.NewDesc("usher_signing_key_active", "1 if a key can sign now, else 0.", []string{"alg"}, nil)
 )
 
-// state is a collector of what is read at each scrape.
+// state is a collector of values that are read at each scrape.
 type state struct {
 	version   string
 	algorithm string

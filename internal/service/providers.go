@@ -13,25 +13,24 @@ import (
 	"github.com/usher-auth/usher/internal/identity"
 )
 
-// recordKeyFailuresEvery bounds the audit rows of a provider that is down.
+// recordKeyFailuresEvery limits the audit rows for a provider that is down.
 const recordKeyFailuresEvery = time.Hour
 
-// newProviders starts to fetch the providers' keys. A provider that is down is
-// logged, counted and recorded, and does not keep usher from starting: nothing else
-// waits for it.
+// newProviders starts fetching the providers' keys. A provider that is down is logged,
+// counted and recorded. usher starts anyway, because nothing else waits for the provider.
 func newProviders(ctx context.Context, issuers []identity.ProviderConfig, foreignDirectory bool, database *db.DB, registry prometheus.Registerer, logger *slog.Logger) (*identity.Providers, error) {
 	for i := range issuers {
 		if c := &issuers[i]; foreignDirectory && (c.OrganizationsClaim != "" || c.GroupsClaim != "") {
-			return nil, fmt.Errorf("issuer %s: organizations and groups are for usher's own directory, and the application's directory is in use here: leave them out", c.Issuers[0])
+			return nil, fmt.Errorf("issuer %s: organizations and groups are for usher's own directory, but an application's directory is in use: leave them out", c.Issuers[0])
 		}
 	}
 	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "usher_upstream_key_failures_total",
-		Help: "Fetches of an identity provider's keys that failed. Keys fetched before serve on for a day.",
+		Help: "Failed fetches of an identity provider's keys. Keys that were fetched before are used for one more day.",
 	}, []string{"issuer"})
 	registry.MustRegister(failures)
 	for i := range issuers {
-		failures.WithLabelValues(issuers[i].Issuers[0]) // 0 is there from the start
+		failures.WithLabelValues(issuers[i].Issuers[0]) // so that the metric exists with 0 from the start
 		for _, warning := range issuers[i].Warnings() {
 			logger.WarnContext(ctx, "an identity provider's configuration has a risk", "issuer", issuers[i].Issuers[0], "risk", warning)
 		}

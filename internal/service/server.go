@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// NewServer returns an HTTP server that bounds what a client can hold open.
+// NewServer returns an HTTP server that limits what a client can keep open.
 func NewServer(h http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -22,9 +22,9 @@ func NewServer(h http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
-// RelaxGC trades memory for time: the live heap is some 10 MB, so collecting
-// it at five times its size, instead of twice, costs 30 MB and saves a tenth of
-// the CPU. GOGC and GOMEMLIMIT take precedence.
+// RelaxGC uses more memory to save time. The live heap is about 10 MB: collecting it at
+// five times its size instead of twice costs 30 MB and saves a tenth of the CPU. GOGC and
+// GOMEMLIMIT take precedence.
 func RelaxGC() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(400)

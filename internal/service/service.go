@@ -1,6 +1,5 @@
-// Package service runs usher: it joins the parts, checks that the database is
-// one on which usher's promises hold, serves, watches over the clock, the
-// audit and the keys, and drains at the end.
+// Package service runs usher: it connects the parts, checks that usher's promises hold with
+// the database, serves, watches the clock, the audit and the keys, and drains at shutdown.
 package service
 
 import (
@@ -30,13 +29,13 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// Config says what to serve, where, and to which callers.
+// Config is the configuration of a [Service].
 type Config struct {
 	DatabaseURL   secret.Text
-	Mode          db.Mode // that the database must have
+	Mode          db.Mode // the required mode of the database
 	KeyEncryption *keyencryption.Ring
 
-	// Issuer says how to issue tokens. Its Keys are those of the database.
+	// Issuer says how to issue tokens. Its Keys are replaced by those of the database.
 	Issuer session.IssuerConfig
 
 	Credentials       identity.Config
@@ -45,23 +44,23 @@ type Config struct {
 	TokenCookieDomain string
 	Limits            api.Limits
 
-	Checkpoints io.Writer // beside the database; nil: the database alone
+	Checkpoints io.Writer // where checkpoints are written in addition to the database; nil: only the database
 
 	// Public and Ops are the listeners. Run closes them.
 	Public, Ops net.Listener
-	// Drain is how long requests in flight may take at shutdown.
+	// Drain is the maximum time for requests in flight at shutdown.
 	Drain  time.Duration
 	Logger *slog.Logger
 
 	Version string                 // for the metrics
-	Metrics []prometheus.Collector // of parts that the caller made
+	Metrics []prometheus.Collector // of parts that the caller created
 }
 
 // Service is usher, ready to run.
 type Service struct {
 	cfg       Config
 	db        *db.DB
-	adminDB   *db.DB // a separate pool: an auditor's query must not take a connection that issuing waits for
+	adminDB   *db.DB // a separate pool, so that an auditor's query never uses a connection that issuing needs
 	auditLog  *db.AuditLog
 	floods    *db.FloodLog
 	providers *identity.Providers
@@ -72,8 +71,8 @@ type Service struct {
 	opsAPI    *api.Ops
 }
 
-// New joins the parts. It refuses an unsafe setting or database with an error
-// that says what to change.
+// New connects the parts. If a setting or the database is unsafe, it returns an error that
+// says what to change.
 func New(ctx context.Context, cfg Config) (*Service, error) {
 	credentials, err := identity.NewReader(cfg.Credentials)
 	if err != nil {
@@ -92,7 +91,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	started := false
 	defer func() {
 		if !started {
-			_ = s.close(ctx) // err says why
+			_ = s.close(ctx) // err has the reason
 		}
 	}()
 	if err := checkDeployment(ctx, database, cfg.Mode, len(cfg.Credentials.CookieSecrets) > 0); err != nil {
@@ -135,7 +134,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s.stray = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "usher_audit_default_partition_rows",
-		Help: "Rows of the audit, up to 10,001, whose month had no partition. Above 0, partitions were not made or a clock is wrong.",
+		Help: "Audit rows, up to 10,001, whose month had no partition. Above 0, partitions were not created or a clock is wrong.",
 	})
 	registry.MustRegister(s.stray)
 	s.auditLog = database.StartAuditLog(db.AuditLogConfig{Replica: ReplicaName(), Registry: registry})
@@ -177,7 +176,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// close ends what there is: what waits for the audit is written, then sealed.
+// close stops the parts that were started. Waiting audit rows are written and then sealed.
 func (s *Service) close(ctx context.Context) (err error) {
 	if s.providers != nil {
 		s.providers.Close()
@@ -196,7 +195,7 @@ func (s *Service) close(ctx context.Context) (err error) {
 	return err
 }
 
-// newAdmin joins the admin API to its own pool.
+// newAdmin connects the admin API to its own pool.
 func newAdmin(ctx context.Context, public *api.API, store *db.DB) (*api.Admin, error) {
 	deployment, err := store.Deployment(ctx)
 	if err != nil {
@@ -213,8 +212,8 @@ func newAdmin(ctx context.Context, public *api.API, store *db.DB) (*api.Admin, e
 	return public.Admin(store, users, cursorKey)
 }
 
-// Run serves until ctx ends, then drains: readiness fails first, requests in
-// flight are answered, and what waits for the audit is written.
+// Run serves until ctx ends, and then drains: readiness fails first, requests in flight are
+// answered, and waiting audit rows are written.
 func (s *Service) Run(ctx context.Context) error {
 	RelaxGC()
 	failed := make(chan error, 2)
@@ -239,7 +238,7 @@ func (s *Service) Run(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("requests were cut off after %s: %w", s.cfg.Drain, shutdownErr))
 		_ = s.public.Close()
 	}
-	if s.ops.Shutdown(ending) != nil { // a profile that is being taken
+	if s.ops.Shutdown(ending) != nil { // for example, a profile is still running
 		_ = s.ops.Close()
 	}
 	stop()
@@ -247,7 +246,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return errors.Join(err, s.close(ctx))
 }
 
-// ReplicaName names this process in its audit rows.
+// ReplicaName returns the name of this process in audit rows.
 func ReplicaName() string {
 	host, err := os.Hostname()
 	if err != nil {

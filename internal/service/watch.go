@@ -7,9 +7,9 @@ import (
 	"github.com/usher-auth/usher/db"
 )
 
-// watch does once a minute what time asks for: it compares the clocks, makes
-// the audit's partitions, revokes the grants of users that the application has
-// deleted, and forgets old answers.
+// watch does the periodic work, once a minute: it compares the clocks, creates the audit's
+// partitions, revokes the grants of users that the application has deleted, and deletes old
+// answers to idempotency keys.
 func (s *Service) watch(ctx context.Context) {
 	const every, toleratedSkew = time.Minute, 5 * time.Second
 	for tick := time.NewTicker(every); ; {
@@ -17,19 +17,19 @@ func (s *Service) watch(ctx context.Context) {
 			s.cfg.Logger.WarnContext(ctx, "this machine's clock and the database's differ", "database_ahead", ahead.String())
 		}
 		if p, err := s.db.MakePartitions(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Logger.ErrorContext(ctx, "audit partitions could not be made", "error", err.Error())
+			s.cfg.Logger.ErrorContext(ctx, "audit partitions could not be created", "error", err.Error())
 		} else {
 			s.stray.Set(float64(p.InDefault))
 			if p.InDefault > 0 {
-				s.cfg.Logger.ErrorContext(ctx, "audit rows came whose month had no partition", "rows", p.InDefault)
+				s.cfg.Logger.ErrorContext(ctx, "audit rows had no partition for their month", "rows", p.InDefault)
 			}
 			if p.Made > 0 {
-				s.cfg.Logger.InfoContext(ctx, "audit partitions made", "count", p.Made)
+				s.cfg.Logger.InfoContext(ctx, "audit partitions created", "count", p.Made)
 			}
 		}
 		s.sweep(ctx)
 		if err := s.adminDB.ForgetAnswers(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Logger.ErrorContext(ctx, "old answers could not be forgotten", "error", err.Error())
+			s.cfg.Logger.ErrorContext(ctx, "old answers could not be deleted", "error", err.Error())
 		}
 		select {
 		case <-ctx.Done():
@@ -54,7 +54,7 @@ func (s *Service) sweep(ctx context.Context) {
 	}
 }
 
-// seal seals the audit's rows until ctx ends, beside the requests.
+// seal seals the audit's rows in the background until ctx ends.
 func (s *Service) seal(ctx context.Context) {
 	tick := time.NewTicker(db.SealEvery)
 	defer tick.Stop()
@@ -70,8 +70,8 @@ func (s *Service) seal(ctx context.Context) {
 	}
 }
 
-// sealLast seals what came until the end, so that nothing stays open to change
-// while no usher runs.
+// sealLast seals the last rows, so that changes to them are detected even while no usher
+// runs.
 func (s *Service) sealLast(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()

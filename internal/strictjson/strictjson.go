@@ -1,20 +1,23 @@
-// Package strictjson reads JSON that strangers send: tokens, key sets, request
-// bodies.
+// Package strictjson reads JSON from untrusted senders: tokens, key sets, request bodies.
 //
-// It accepts less than encoding/json does, so that no two readers of a
-// document can take it for two different things (RFC 8725 section 3.7, RFC
-// 8259 sections 4 and 8): one value and nothing after it, valid UTF-8 without
-// a byte order mark, no name twice in an object, no NUL and no lone surrogate
-// in a string, and no deeper nesting than the caller says. Names are matched
-// exactly; in the outermost object no two may even differ in case alone, since
-// encoding/json would take them for one. Inner objects may be maps whose names
-// are ids, and in ids case counts.
+// It accepts less than encoding/json, so that two readers of a document can never
+// understand it differently (RFC 8725 section 3.7, RFC 8259 sections 4 and 8):
+//
+//   - one value, and nothing after it;
+//   - valid UTF-8, without a byte order mark;
+//   - no repeated name in an object;
+//   - no NUL and no lone surrogate in a string;
+//   - no deeper nesting than the caller allows.
+//
+// Names must match exactly. In the outermost object, two names must not differ only in
+// case, because encoding/json would treat them as equal. Inner objects may be maps whose
+// names are ids, so there, case counts.
 //
 //	members, err := strictjson.Object(body, 16)
 //	room, ok := members.Get("room")
 //
-// The whole document is checked before any of it is handed out. Nothing is
-// decoded before it is asked for, and nothing by reflection.
+// The whole document is checked before any value is returned. Values are decoded only on
+// request, and without reflection.
 package strictjson
 
 import (
@@ -29,19 +32,19 @@ import (
 	"unicode/utf8"
 )
 
-// SyntaxError says why a document was refused. It never repeats any of the
-// document and so may be shown to whoever sent it.
+// SyntaxError says why a document was refused. It never quotes the document, so it may be
+// shown to the sender.
 type SyntaxError struct {
-	Offset int    // in bytes, where the document went wrong
-	Reason string // one of a fixed few
+	Offset int    // of the fault, in bytes
+	Reason string // from a fixed list
 }
 
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("strictjson: at byte %d: %s", e.Offset, e.Reason)
 }
 
-// Value is one JSON value of a document that was checked as a whole. It shares
-// the document's memory. Of the zero Value every method reports false.
+// Value is one JSON value of a checked document. It shares the document's memory. For the
+// zero Value, every method reports false.
 type Value struct{ raw string }
 
 // Member is one name and value of an object.
@@ -50,11 +53,10 @@ type Member struct {
 	Value Value
 }
 
-// Members are those of one object, in the order of the document. No two names
-// are equal.
+// Members are the members of one object, in the order of the document. All names differ.
 type Members []Member
 
-// Get returns the value of exactly this name, and whether there is one.
+// Get returns the value with exactly this name, and whether there is one.
 func (m Members) Get(name string) (Value, bool) {
 	for i := range m {
 		if m[i].Name == name {
@@ -64,9 +66,9 @@ func (m Members) Get(name string) (Value, bool) {
 	return Value{}, false
 }
 
-// Object checks data and returns the members of the object that it holds. An
-// object inside another is one deeper; the outermost has depth 1. The error is
-// a [*SyntaxError]. The caller may reuse data.
+// Object checks data, which must be an object, and returns its members. The outermost
+// object has depth 1, and each object or array inside is one deeper. The error is a
+// [*SyntaxError]. The caller may reuse data.
 func Object(data []byte, maxDepth int) (Members, error) {
 	s, err := scan(string(data), maxDepth, false)
 	if err != nil {
@@ -78,7 +80,7 @@ func Object(data []byte, maxDepth int) (Members, error) {
 	return s.members, nil
 }
 
-// Parse is [Object] for a document that may hold any kind of value.
+// Parse is [Object] for a document with a value of any kind.
 func Parse(data []byte, maxDepth int) (Value, error) {
 	s, err := scan(string(data), maxDepth, false)
 	return s.root, err
@@ -86,17 +88,16 @@ func Parse(data []byte, maxDepth int) (Value, error) {
 
 func (v Value) is(first byte) bool { return v.raw != "" && v.raw[0] == first }
 
-// Raw returns the value as it stands in the document.
+// Raw returns the text of the value in the document.
 func (v Value) Raw() string { return v.raw }
 
 // IsNull reports whether the value is null.
 func (v Value) IsNull() bool { return v.is('n') }
 
-// Bool returns a true or false, and whether the value is one.
+// Bool returns the value of true or false, and whether it is one of them.
 func (v Value) Bool() (b, ok bool) { return v.is('t'), v.is('t') || v.is('f') }
 
-// Text returns a string without its quotes and escapes, and whether the value
-// is one.
+// Text returns a string without quotes and escapes, and whether the value is a string.
 func (v Value) Text() (string, bool) {
 	if !v.is('"') {
 		return "", false
@@ -104,15 +105,15 @@ func (v Value) Text() (string, bool) {
 	return unescape(v.raw), true
 }
 
-// Float64 returns a number, and whether the value is one that a float64 can
-// hold: 1e400 is not.
+// Float64 returns a number, and whether the value is a number that a float64 can hold:
+// 1e400 is too large.
 func (v Value) Float64() (float64, bool) {
-	f, err := strconv.ParseFloat(v.raw, 64) // takes no other JSON
+	f, err := strconv.ParseFloat(v.raw, 64) // fails for every other kind of JSON value
 	return f, err == nil
 }
 
-// Members returns those of an object, and whether the value is one. Every call
-// scans the value anew.
+// Members returns the members of an object, and whether the value is an object. Every call
+// scans the value again.
 func (v Value) Members() (Members, bool) {
 	if !v.is('{') {
 		return nil, false
@@ -121,8 +122,8 @@ func (v Value) Members() (Members, bool) {
 	return s.members, true
 }
 
-// Elements returns those of an array, and whether the value is one. Every call
-// scans the value anew.
+// Elements returns the elements of an array, and whether the value is an array. Every call
+// scans the value again.
 func (v Value) Elements() ([]Value, bool) {
 	if !v.is('[') {
 		return nil, false
@@ -131,14 +132,14 @@ func (v Value) Elements() ([]Value, bool) {
 	return s.elements, true
 }
 
-// scanner goes over a document once. It checks all of it and keeps only what
-// stands directly in the outermost object or array.
+// scanner reads a document once. It checks everything, and keeps only the direct members or
+// elements of the outermost object or array.
 type scanner struct {
 	text     string
 	pos      int
 	maxDepth int
 	again    bool   // the text is part of a document that was scanned before
-	names    []name // of the objects that are open, the innermost last
+	names    []name // of the open objects, the innermost last
 
 	root     Value
 	members  Members
@@ -160,7 +161,7 @@ func scan(text string, maxDepth int, again bool) (scanner, error) {
 	}
 	s.space()
 	if s.pos < len(text) {
-		return scanner{}, s.fail("more after the value")
+		return scanner{}, s.fail("unexpected text after the value")
 	}
 	s.root = root
 	return s, nil
@@ -173,7 +174,7 @@ func (s *scanner) fail(reason string) error {
 	return &SyntaxError{s.pos, reason}
 }
 
-// peek returns the byte at hand, or 0, which no rule accepts, at the end.
+// peek returns the current byte. At the end it returns 0, which no rule accepts.
 func (s *scanner) peek() byte {
 	if s.pos < len(s.text) {
 		return s.text[s.pos]
@@ -181,7 +182,7 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// take steps over c if it is the byte at hand.
+// take skips c if it is the current byte.
 func (s *scanner) take(c byte) bool {
 	if s.peek() != c {
 		return false
@@ -201,8 +202,7 @@ func (s *scanner) space() {
 	}
 }
 
-// value scans one value. Were it an object or an array, it would have the
-// given depth.
+// value scans one value. depth is the depth that it has if it is an object or an array.
 func (s *scanner) value(depth int) (Value, error) {
 	start := s.pos
 	var err error
@@ -225,7 +225,7 @@ func (s *scanner) value(depth int) (Value, error) {
 
 func (s *scanner) object(depth int) error {
 	s.pos++
-	if depth == 1 { // enough for a token's claims without growing
+	if depth == 1 { // large enough for a token's claims
 		s.members = make(Members, 0, 16)
 	}
 	if s.names == nil && !s.again {
@@ -235,13 +235,13 @@ func (s *scanner) object(depth int) error {
 	for s.space(); !s.take('}'); s.space() {
 		if members++; members > 1 {
 			if !s.take(',') {
-				return s.fail("want a comma or the end of the object")
+				return s.fail("expected a comma or the end of the object")
 			}
 			s.space()
 		}
 		start := s.pos
 		if s.peek() != '"' {
-			return s.fail("want a name in quotes")
+			return s.fail("expected a name in quotes")
 		}
 		if err := s.string(); err != nil {
 			return err
@@ -252,7 +252,7 @@ func (s *scanner) object(depth int) error {
 		}
 		s.space()
 		if !s.take(':') {
-			return s.fail("want a colon")
+			return s.fail("expected a colon")
 		}
 		s.space()
 		v, err := s.value(depth + 1)
@@ -278,7 +278,7 @@ func (s *scanner) array(depth int) error {
 	for first := true; !s.take(']'); first = false {
 		if !first {
 			if !s.take(',') {
-				return s.fail("want a comma or the end of the array")
+				return s.fail("expected a comma or the end of the array")
 			}
 			s.space()
 		}
@@ -304,21 +304,21 @@ func (s *scanner) literal() error {
 			return nil
 		}
 	}
-	return s.fail("want a value")
+	return s.fail("expected a value")
 }
 
 func (s *scanner) number() error {
 	s.take('-')
 	if !s.take('0') && !s.digits() {
-		return s.fail("want a digit")
+		return s.fail("expected a digit")
 	}
 	if s.take('.') && !s.digits() {
-		return s.fail("want a digit")
+		return s.fail("expected a digit")
 	}
 	if s.take('e') || s.take('E') {
 		_ = s.take('+') || s.take('-')
 		if !s.digits() {
-			return s.fail("want a digit")
+			return s.fail("expected a digit")
 		}
 	}
 	return nil
@@ -360,8 +360,8 @@ func (s *scanner) string() error {
 	return s.fail("")
 }
 
-// plain steps over the byte at hand and those after it that need no look, of
-// which most strings are made.
+// plain skips the current byte and all following bytes that need no check. Most strings
+// have only such bytes.
 func (s *scanner) plain() {
 	for s.pos++; s.pos < len(s.text); s.pos++ {
 		if c := s.text[s.pos]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
@@ -370,8 +370,8 @@ func (s *scanner) plain() {
 	}
 }
 
-// escape scans what a backslash begins, for a character beyond the first plane
-// both halves of it.
+// escape scans one escape that begins with a backslash, or two if they are the halves of a
+// surrogate pair.
 func (s *scanner) escape() error {
 	rest := s.text[s.pos:]
 	if len(rest) > 1 && shortEscape(rest[1]) != 0 {
@@ -391,7 +391,7 @@ func (s *scanner) escape() error {
 	return nil
 }
 
-// shortEscape returns what a backslash and c stand for, or 0.
+// shortEscape returns the character that a backslash and c mean, or 0.
 func shortEscape(c byte) byte {
 	switch c {
 	case '"', '\\', '/':
@@ -410,8 +410,8 @@ func shortEscape(c byte) byte {
 	return 0
 }
 
-// unicodeEscape decodes the \uXXXX, or the pair of them, that s begins with,
-// and returns its size: 0 where s does not begin with one. Of half a pair it
+// unicodeEscape decodes the \uXXXX, or the surrogate pair of them, at the start of s. It
+// also returns its size, which is 0 if s does not begin with one. For half a pair it
 // returns that half.
 func unicodeEscape(s string) (rune, int) {
 	r, ok := hex4(s)
@@ -434,7 +434,7 @@ func hex4(s string) (rune, bool) {
 	return rune(n), err == nil
 }
 
-// unescape returns the text of a string that the scanner let through.
+// unescape returns the text of a string that the scanner accepted.
 func unescape(raw string) string {
 	raw = raw[1 : len(raw)-1]
 	plain := strings.IndexByte(raw, '\\')
@@ -455,23 +455,22 @@ func unescape(raw string) string {
 	return string(b)
 }
 
-// unique refuses two names that compare as equal. It sorts: a stranger who
-// sends many names must not make this slow.
+// unique refuses two names that compare as equal. It sorts them, so that many names do not
+// make it slow.
 func unique(names []name, compare func(a, b string) int) error {
 	slices.SortFunc(names, func(a, b name) int {
 		return cmp.Or(compare(a.text, b.text), cmp.Compare(a.offset, b.offset))
 	})
 	for i := 1; i < len(names); i++ {
 		if compare(names[i-1].text, names[i].text) == 0 {
-			return &SyntaxError{names[i].offset, "a name twice in an object"}
+			return &SyntaxError{names[i].offset, "a repeated name in an object"}
 		}
 	}
 	return nil
 }
 
-// compareFold orders names by their characters, of which it takes all cases
-// for the same one, as encoding/json and [strings.EqualFold] do: U+017F, the
-// long s, is an s.
+// compareFold orders names by their characters and ignores case, like encoding/json and
+// [strings.EqualFold]: U+017F, the long s, is equal to s.
 func compareFold(a, b string) int {
 	for a != "" && b != "" {
 		ra, na := utf8.DecodeRuneInString(a)
@@ -486,7 +485,7 @@ func compareFold(a, b string) int {
 	return cmp.Compare(len(a), len(b))
 }
 
-// fold returns the least of the characters that differ from r in case alone.
+// fold returns the smallest of the characters that differ from r only in case.
 func fold(r rune) rune {
 	for {
 		next := unicode.SimpleFold(r)
