@@ -1,18 +1,19 @@
-// Package client asks usher for tokens, from another backend with an API key:
+// Package client requests tokens from usher. It is for other backends, which have an API
+// key:
 //
 //	c, err := client.New(client.Config{URL: "https://auth.example.com", APIKey: os.Getenv("USHER_API_KEY")})
 //	...
 //	token, err := c.TokenFor(ctx, "ada", permissions.Room("acme:design:1"))
 //
-// That is the token which this user would get: usher knows the grants. Where
-// the backend itself knows what a user may open, it says so, as with
-// Liveblocks' SDK:
+// This is the token that the user would get themselves, based on usher's grants. A backend
+// that decides itself what its user may open says so in the request, as with Liveblocks'
+// SDK:
 //
 //	token, err := c.PrepareSession("ada").Allow("acme:*", permissions.Full).Authorize(ctx)
 //
-// The package keeps no token: each is short-lived and to be asked for anew. A
-// backend that must issue without a network hop uses the issuer of package
-// session, with a key of its own.
+// The package does not store tokens: they are short-lived, so request a new one each time.
+// A backend that must issue tokens without the network uses the issuer of package session,
+// with its own key.
 package client
 
 import (
@@ -31,19 +32,19 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// Config is for [New].
+// Config is the configuration of a [Client].
 type Config struct {
-	// URL is the public address of usher, over https; http is for this host
-	// alone. Required.
+	// URL is the public address of usher. It must use https, unless it is on this host.
+	// Required.
 	URL string
-	// APIKey is the secret that `usher apikey create` showed: sk_… . Required.
-	// The client keeps it where it does not print; a Config does print it.
+	// APIKey is the secret that `usher apikey create` printed: sk_… . Required. A Client
+	// never prints it, but printing a Config shows it.
 	APIKey string
-	// Transport makes the requests where it is not nil: for a certificate
-	// authority of one's own.
+	// Transport makes the requests if it is not nil, for example with your own
+	// certificate authority.
 	Transport http.RoundTripper
-	// AllowHTTP allows http to other hosts than this one. Who can listen
-	// between them then has the key.
+	// AllowHTTP allows http to other hosts. Anyone who can read the traffic to them then
+	// has the key.
 	AllowHTTP bool
 }
 
@@ -61,31 +62,30 @@ func (cfg *Config) validate() (*url.URL, error) {
 	}
 	const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-"
 	if !strings.HasPrefix(cfg.APIKey, "sk_") || strings.Trim(cfg.APIKey, letters) != "" {
-		faults = append(faults, errors.New("APIKey is not a secret key, which begins with sk_ and has letters, digits, _ and - alone"))
+		faults = append(faults, errors.New("APIKey is not a secret key, which begins with sk_ and has only letters, digits, _ and -"))
 	}
 	return u, errors.Join(faults...)
 }
 
-// A Client asks one usher with one key. It is safe for concurrent use, and
-// meant to live as long as the process: it keeps connections open.
+// A Client requests tokens from one usher with one key. It is safe for concurrent use. It
+// keeps connections open, so create one and use it as long as the process runs.
 //
-// Each call takes as long as its context lets it, and 10 s where the context
-// has no deadline. A call tries up to three times, and only while no token can
-// have been issued: where no connection came about, and after a 429 or a 503,
-// as late as Retry-After says. It follows no redirect.
+// A call ends when its context ends, or after 10 s if the context has no deadline. It tries
+// up to three times, but only if no token can have been issued: if it could not connect,
+// and after a 429 or a 503, when Retry-After allows it. It follows no redirects.
 //
-// Errors are of four kinds: [ErrInvalid], [ErrUnauthorized], [ErrForbidden] and
-// [ErrUnavailable]. They are of none where the context was canceled, and where
-// what answered is not usher, as with a redirect or a 404. All answers that are
-// no token are [*Error].
+// There are four kinds of errors: [ErrInvalid], [ErrUnauthorized], [ErrForbidden] and
+// [ErrUnavailable]. An error has no kind if the context was canceled, or if the answer is
+// not from usher, for example a redirect or a 404. Every answer without a token is an
+// [*Error].
 type Client struct {
 	base *url.URL
 	key  secret.Text
 	http http.Client
 }
 
-// New returns a client, or every fault of the configuration at once. It makes
-// no request: whether the key is good, the first call says.
+// New returns a client, or every fault of the configuration at once. It makes no request:
+// the first call shows whether the key is good.
 func New(cfg Config) (*Client, error) {
 	base, err := cfg.validate()
 	if err != nil {
@@ -96,7 +96,7 @@ func New(cfg Config) (*Client, error) {
 			Proxy:                  http.ProxyFromEnvironment,
 			ForceAttemptHTTP2:      true,
 			IdleConnTimeout:        90 * time.Second,
-			MaxIdleConnsPerHost:    64, // there is but one host
+			MaxIdleConnsPerHost:    64, // there is only one host
 			MaxResponseHeaderBytes: 64 << 10,
 		}
 	}
@@ -105,28 +105,28 @@ func New(cfg Config) (*Client, error) {
 		key:  secret.New(cfg.APIKey),
 		http: http.Client{
 			Transport: cfg.Transport,
-			// A redirect would take the key along.
+			// A redirect would send the key to another address.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
 }
 
-// A Token is what usher issued.
+// A Token is a token that usher issued.
 type Token struct {
-	// Text is the token, JWS compact. It prints as "[redacted]", also in JSON:
-	// call Reveal where it goes to its user.
+	// Text is the token, JWS compact. It prints as "[redacted]", also in JSON. Call
+	// Reveal to send it to its user.
 	Text secret.Text
 	// ExpiresAt is the token's exp claim.
 	ExpiresAt time.Time
-	// Partial says that the user has more than the token holds. Asked again
-	// with an id named, usher puts that first.
+	// Partial reports that the user may open more than the token holds. A request that
+	// names an id gets a token that includes this id.
 	Partial bool
 }
 
-// TokenFor asks for the token that a user would get for a room or a store. It
-// is [Client.Token] for the usual case.
+// TokenFor requests the token that a user would get for a room or a store. It is
+// [Client.Token] for the usual case.
 func (c *Client) TokenFor(ctx context.Context, userID string, what permissions.Resource) (Token, error) {
-	// Here, because an empty id would ask for all that the user has.
+	// Checked here, because an empty id would request everything that the user may open.
 	if err := permissions.CheckID(what.Kind, what.ID); err != nil {
 		return Token{}, invalid(err)
 	}
@@ -137,19 +137,19 @@ func (c *Client) TokenFor(ctx context.Context, userID string, what permissions.R
 	return c.Token(ctx, r)
 }
 
-// A Request says whose token is asked for, and for what. Only UserID is
-// required; without room and store it is for all that the user has.
+// A Request says which user's token is requested, and for what. Only UserID is required.
+// Without a room and a store, the token is for everything that the user may open.
 type Request struct {
 	UserID       string `json:"userId"`
-	Organization string `json:"organizationId,omitempty"` // the user must be a member; confines the token to what the user has as one
+	Organization string `json:"organizationId,omitempty"` // the user must be a member; limits the token to what they may open as one
 	Room         string `json:"room,omitempty"`
 	Store        string `json:"store,omitempty"`
-	Audience     string `json:"audience,omitempty"` // the sync backend; empty, the first that takes what is asked for
+	Audience     string `json:"audience,omitempty"` // the sync backend (default: the first that accepts the room or store)
 }
 
-// Token asks for the token that a user would get, computed from the grants that
-// usher has. It returns [ErrForbidden] where no grant covers the request, for a
-// user who is unknown or disabled, and for what is outside of the key's scope.
+// Token requests the token that a user would get, based on usher's grants. It returns
+// [ErrForbidden] if no grant covers the request, if the user is unknown or disabled, or if
+// the token would be outside of the key's scope.
 func (c *Client) Token(ctx context.Context, r Request) (Token, error) {
 	if err := checkTexts(r.UserID, r.Organization, r.Room, r.Store, r.Audience); err != nil {
 		return Token{}, invalid(err)
@@ -157,8 +157,8 @@ func (c *Client) Token(ctx context.Context, r Request) (Token, error) {
 	return c.post(ctx, "api/auth", r)
 }
 
-// checkTexts keeps JSON from replacing what is not UTF-8: that would name
-// somebody else.
+// checkTexts refuses text that is not UTF-8. encoding/json would replace parts of it, and
+// it would then name someone else.
 func checkTexts(texts ...string) error {
 	for _, text := range texts {
 		if !utf8.ValidString(text) {
@@ -171,7 +171,7 @@ func checkTexts(texts ...string) error {
 func encode(v any) ([]byte, error) {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // usher counts what info takes
+	e.SetEscapeHTML(false) // escapes would make the info longer, and usher limits its length
 	err := e.Encode(v)
 	return []byte(b.String()), err
 }

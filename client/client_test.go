@@ -38,7 +38,7 @@ const (
 	someKey   = "sk_test_canary" // of the form that New takes, and no more
 )
 
-// tenant is what the tokens of these tests rest on.
+// tenant is the data that the tokens of these tests are based on.
 const tenant = `
 	INSERT INTO usher.users (id, disabled_at, created_by) VALUES ('ada', NULL, 't'), ('grace', NULL, 't'), ('eve', now(), 't');
 	INSERT INTO usher.organizations (id, created_by) VALUES ('acme', 't'), ('globex', 't');
@@ -98,7 +98,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// addKey makes an API key that may grant rooms, and one store, at an access.
+// addKey creates an API key that may grant rooms, and one store, with an access.
 func (r *rig) addKey(t *testing.T, access permissions.Access, rooms string) (text, id string) {
 	t.Helper()
 	key, parsed, err := identity.NewAPIKey("test")
@@ -118,7 +118,7 @@ func (r *rig) addKey(t *testing.T, access permissions.Access, rooms string) (tex
 	return key.Reveal(), parsed.ID
 }
 
-// verify returns the claims of a token, as the sync backend reads them.
+// verify returns the claims of a token, verified as by the sync backend.
 func (r *rig) verify(t *testing.T, token client.Token, audience string) session.Claims {
 	t.Helper()
 	keys, err := session.ParseJWKS(r.keys.JWKS(time.Now()))
@@ -163,7 +163,7 @@ func newClient(t *testing.T, url, key string) *client.Client {
 	return c
 }
 
-// The token is the one that the user would get.
+// The token is the same that the user would get themselves.
 func TestToken(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -244,8 +244,8 @@ func TestPartialToken(t *testing.T) {
 	}
 }
 
-// What is allowed reaches the token without what others make idle, in the
-// order in which every reader of it comes to the same access.
+// The allowed patterns are in the token, without those that others cover, in an order in
+// which every reader gets the same access.
 func TestSession(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -281,7 +281,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// A session may be authorized again, and mended.
+// A session may be authorized again, after more calls too.
 func TestSessionTwice(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -304,8 +304,7 @@ func TestSessionTwice(t *testing.T) {
 	}
 }
 
-// Each way to be refused has its kind and what the developer needs, and shows
-// no key.
+// Each refusal has its kind and what the developer needs, and does not show the key.
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -418,7 +417,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// front refuses n requests and passes on the rest.
+// front refuses the first n requests and passes on the rest.
 type front struct {
 	next     http.Handler
 	requests atomic.Int32
@@ -444,7 +443,7 @@ func refuse(status int, retryAfter string) http.HandlerFunc {
 	}
 }
 
-// However often usher refuses before it answers, one token is issued.
+// Only one token is issued, however often usher refuses before it answers.
 func TestRetriesIssueOneToken(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -460,8 +459,8 @@ func TestRetriesIssueOneToken(t *testing.T) {
 	}
 }
 
-// A connection that breaks takes with it what may be a token: the request is
-// not sent again, also where the connection had served before.
+// If a connection breaks, a token may have been issued. The request is not sent again, even
+// if the connection was used before.
 func TestNoRetryOnceSent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -486,7 +485,7 @@ func TestNoRetryOnceSent(t *testing.T) {
 	}
 }
 
-// direct is a connection without a network, for bubbles.
+// direct is a connection without a network, for synctest bubbles.
 type direct struct{ http.Handler }
 
 func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -568,7 +567,7 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// Where nobody listens nothing is sent, and there is another try.
+// If no server listens, nothing was sent, and the client tries again.
 func TestRetriesConnecting(t *testing.T) {
 	t.Parallel()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -644,7 +643,7 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// The key goes where the configuration says and nowhere else.
+// The key is sent only to the configured address.
 func TestRedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	var followed atomic.Int32
@@ -661,8 +660,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-// What answers with 200 and is not usher gives no token, and does not fill the
-// memory.
+// An answer of 200 that is not from usher gives no token, and does not fill the memory.
 func TestAnswersThatAreNone(t *testing.T) {
 	t.Parallel()
 	claims := func(text string) string {
@@ -716,14 +714,14 @@ func TestNewReportsEveryFault(t *testing.T) {
 		{"loopback", client.Config{URL: "http://localhost:8080", APIKey: someKey}, nil},
 		{"loopback of IPv6", client.Config{URL: "http://[::1]:8080", APIKey: someKey}, nil},
 		{"http by name", client.Config{URL: "http://usher:8080", APIKey: someKey, AllowHTTP: true}, nil},
-		{"nothing", client.Config{}, []string{"URL is not an absolute https URL", "APIKey is not a secret key, which begins with sk_ and has letters, digits, _ and - alone"}},
+		{"nothing", client.Config{}, []string{"URL is not an absolute https URL", "APIKey is not a secret key, which begins with sk_ and has only letters, digits, _ and -"}},
 		{"http to another host", client.Config{URL: "http://auth.example.com", APIKey: someKey}, []string{"URL is http to another host"}},
 		{"a password", client.Config{URL: "https://a:canary@auth.example.com", APIKey: someKey}, []string{"URL has a password, a query or a fragment"}},
 		{"a query", client.Config{URL: "https://auth.example.com?key=canary", APIKey: someKey}, []string{"URL has a password, a query or a fragment"}},
 		{"no URL", client.Config{URL: "https://canary:x", APIKey: someKey}, []string{"URL is not an absolute https URL"}},
 		{"another scheme", client.Config{URL: "ftp://auth.example.com", APIKey: someKey}, []string{"URL is not an absolute https URL"}},
-		{"a public key", client.Config{URL: issuerURL, APIKey: "pk_canary"}, []string{"APIKey is not a secret key, which begins with sk_ and has letters, digits, _ and - alone"}},
-		{"a key with its newline", client.Config{URL: issuerURL, APIKey: "sk_canary\n"}, []string{"APIKey is not a secret key, which begins with sk_ and has letters, digits, _ and - alone"}},
+		{"a public key", client.Config{URL: issuerURL, APIKey: "pk_canary"}, []string{"APIKey is not a secret key, which begins with sk_ and has only letters, digits, _ and -"}},
+		{"a key with its newline", client.Config{URL: issuerURL, APIKey: "sk_canary\n"}, []string{"APIKey is not a secret key, which begins with sk_ and has only letters, digits, _ and -"}},
 	} {
 		_, err := client.New(test.cfg)
 		var got []string
@@ -740,7 +738,7 @@ func TestNewReportsEveryFault(t *testing.T) {
 	}
 }
 
-// The path is below that of the URL, where a proxy has usher.
+// Paths are below the path of the URL, for a proxy that serves usher there.
 func TestPathOfURL(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

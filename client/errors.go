@@ -7,30 +7,29 @@ import (
 	"strings"
 )
 
-// What a caller may branch on, with [errors.Is].
+// The kinds of errors. Check them with [errors.Is].
 var (
-	// ErrInvalid says that the request can never be served as it is: an id, a
-	// pattern or an audience that is none. Some of it is found before anything
-	// is sent.
+	// ErrInvalid means that the request is not valid, for example an id, a pattern or an
+	// audience in it. Do not repeat it. Some faults are found before anything is sent.
 	ErrInvalid = errors.New("client: invalid request")
-	// ErrUnauthorized says that the API key is unknown, revoked or expired.
+	// ErrUnauthorized means that the API key is unknown, revoked or expired.
 	ErrUnauthorized = errors.New("client: API key refused")
-	// ErrForbidden says that there is no token for this user and request.
+	// ErrForbidden means that there is no token for this user and request.
 	ErrForbidden = errors.New("client: access refused")
-	// ErrUnavailable says that usher was not reached, did not answer in time,
-	// or cannot answer now: a fault to try again later, never a refusal.
+	// ErrUnavailable means that usher was not reached, did not answer in time, or is
+	// temporarily unavailable. It is never a refusal: try again later.
 	ErrUnavailable = errors.New("client: usher is unavailable")
 )
 
-// An Error is an answer that is no token.
+// An Error is an answer without a token.
 type Error struct {
 	Status int // of the HTTP response
-	// Code is the stable slug of the answer, such as "forbidden", or
-	// Liveblocks' own, such as "UNPROCESSABLE_ENTITY", for a [Session]. It is
-	// empty where the answer is not usher's, but a proxy's.
+	// Code is the stable code of the answer, such as "forbidden". For a [Session] it can
+	// be Liveblocks' own, such as "UNPROCESSABLE_ENTITY". It is empty if a proxy
+	// answered and not usher.
 	Code      string
 	Reason    string // a sentence for the developer
-	RequestID string // also in usher's log and in its audit; may be empty
+	RequestID string // also in usher's log and audit; may be empty
 }
 
 func (e *Error) Error() string {
@@ -48,11 +47,11 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Is reports whether e is of the kind of [ErrInvalid], [ErrUnauthorized],
-// [ErrForbidden] or [ErrUnavailable]. At most one of them fits.
+// Is reports whether e is of the kind target: [ErrInvalid], [ErrUnauthorized],
+// [ErrForbidden] or [ErrUnavailable]. It is of at most one kind.
 func (e *Error) Is(target error) bool {
 	switch {
-	// Liveblocks' API has 403 for a wrong key.
+	// Liveblocks' API answers 403 for a wrong key.
 	case e.Status == http.StatusUnauthorized, e.Code == "INVALID_SECRET_KEY":
 		return target == ErrUnauthorized
 	case e.Code == "forbidden":

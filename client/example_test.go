@@ -14,10 +14,10 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// fakeToken is the token of a usher that issues but one.
+// fakeToken is the only token that the examples' usher issues.
 var fakeToken = "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"ada","exp":1800000300}`)) + ".c2ln"
 
-// exampleUsher shows what it is asked for.
+// exampleUsher prints the requests that it gets.
 func exampleUsher() *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -56,13 +56,13 @@ func ExampleClient() {
 	// 2027-01-15 08:05:00 +0000 UTC
 }
 
-// Every fault is told at once.
+// The error lists all faults.
 func ExampleConfig() {
 	_, err := client.New(client.Config{URL: "http://auth.example.com", APIKey: "pk_example"})
 	fmt.Println(err)
 	// Output:
 	// client: bad config: URL is http to another host
-	// APIKey is not a secret key, which begins with sk_ and has letters, digits, _ and - alone
+	// APIKey is not a secret key, which begins with sk_ and has only letters, digits, _ and -
 }
 
 func ExampleSession() {
@@ -83,7 +83,7 @@ func ExampleSession() {
 	// 2027-01-15 08:05:00 +0000 UTC
 }
 
-// All that a user has as a member of one organization.
+// Everything that a user may open as a member of one organization.
 func ExampleRequest() {
 	usher := exampleUsher()
 	defer usher.Close()
@@ -94,7 +94,7 @@ func ExampleRequest() {
 	// more than one token holds: false <nil>
 }
 
-// A token goes on to the browser that it is for: the answer of an authEndpoint.
+// An authEndpoint passes the token on to the user's browser.
 func ExampleToken() {
 	usher := exampleUsher()
 	defer usher.Close()
@@ -112,7 +112,7 @@ func ExampleToken() {
 	// {"token":"e30.eyJzdWIiOiJhZGEiLCJleHAiOjE4MDAwMDAzMDB9.c2ln"}
 }
 
-// A Token does not encode as what a browser needs.
+// Encoding a Token does not show it: call Reveal for the browser.
 func ExampleToken_incorrect() {
 	usher := exampleUsher()
 	defer usher.Close()

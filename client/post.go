@@ -23,10 +23,10 @@ const (
 	defaultTimeout = 10 * time.Second
 	maxTries       = 3
 	firstPause     = 100 * time.Millisecond
-	maxAnswer      = 64 << 10 // of which the largest token takes a fifth
+	maxAnswer      = 64 << 10 // about five times the largest token
 )
 
-// post sends a request until there is an answer that counts.
+// post sends a request, and sends it again as long as that is safe and useful.
 func (c *Client) post(ctx context.Context, path string, request any) (Token, error) {
 	body, err := encode(request)
 	if err != nil {
@@ -43,11 +43,11 @@ func (c *Client) post(ctx context.Context, path string, request any) (Token, err
 		if again < 0 || try == maxTries {
 			return token, err
 		}
-		// Spread out, so that clients do not come back all at once.
+		// Random, so that clients do not all retry at once.
 		wait := max(again, pause+rand.N(pause)) //nolint:gosec // no secret
 		pause *= 2
 		if deadline, _ := ctx.Deadline(); time.Until(deadline) <= wait {
-			return Token{}, err // rather now than in vain
+			return Token{}, err // there is no time for another try
 		}
 		select {
 		case <-time.After(wait):
@@ -57,12 +57,12 @@ func (c *Client) post(ctx context.Context, path string, request any) (Token, err
 	}
 }
 
-// final is the pause after what must not be tried again, because a token may
-// have been issued or because it would be in vain.
+// final says not to try again, because a token may have been issued or because it would
+// fail again.
 const final = -1
 
-// try sends the request once. With an error it returns the least time after
-// which to try again, or final.
+// try sends the request once. With an error, it returns the minimum time to wait before the
+// next try, or final.
 func (c *Client) try(ctx context.Context, path string, body []byte) (token Token, again time.Duration, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.JoinPath(path).String(), bytes.NewReader(body))
 	if err != nil {
@@ -88,7 +88,7 @@ func (c *Client) try(ctx context.Context, path string, body []byte) (token Token
 	case http.StatusOK:
 		token, ok := readToken(answer)
 		if !ok {
-			return Token{}, final, &Error{Status: res.StatusCode, Reason: "The body is not what usher answers.", RequestID: requestID}
+			return Token{}, final, &Error{Status: res.StatusCode, Reason: "The body is not an answer of usher.", RequestID: requestID}
 		}
 		return token, final, nil
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
@@ -98,18 +98,18 @@ func (c *Client) try(ctx context.Context, path string, body []byte) (token Token
 	}
 	var problem struct{ Error, Reason, Message string }
 	if json.Unmarshal(answer, &problem) != nil {
-		problem.Error, problem.Reason, problem.Message = "", "", http.StatusText(res.StatusCode) // a proxy's page
+		problem.Error, problem.Reason, problem.Message = "", "", http.StatusText(res.StatusCode) // the answer is from a proxy
 	}
 	return Token{}, again, &Error{res.StatusCode, problem.Error, cmp.Or(problem.Reason, problem.Message), requestID}
 }
 
-// neverSent reports whether no connection came about.
+// neverSent reports whether the request was not sent because there was no connection.
 func neverSent(err error) bool {
 	e, ok := errors.AsType[*net.OpError](err)
 	return ok && (e.Op == "dial" || e.Op == "proxyconnect")
 }
 
-// fault makes of what is no answer an error.
+// fault returns the error for a request without an answer.
 func fault(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("client: %w", err)
@@ -128,8 +128,8 @@ func retryAfter(text string) time.Duration {
 	return 0
 }
 
-// readToken reads {"token": ..., "partial"?}. When the token expires it says
-// itself: Liveblocks' answer has no member for it.
+// readToken reads {"token": ..., "partial"?}. It takes the expiry from the token, because
+// Liveblocks' answer has no field for it.
 func readToken(answer []byte) (Token, bool) {
 	var body struct {
 		Token   string

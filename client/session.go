@@ -9,18 +9,17 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// PrepareSession begins a session for a user. usher need not know the user. The
-// session is for one goroutine.
+// PrepareSession begins a session for a user, who may be unknown to usher. A session may be
+// used by one goroutine only.
 func (c *Client) PrepareSession(userID string) *Session {
 	return &Session{client: c, body: sessionBody{UserID: userID}}
 }
 
-// A Session collects what a user may open, and ends in a token. Its methods
-// return it, so that they chain; the first error is kept for
-// [Session.Authorize].
+// A Session collects what a user may open, for one token. Its methods return the Session,
+// so that calls can be chained. [Session.Authorize] returns their first error.
 //
-// It speaks of rooms alone, as Liveblocks' API does: stores are granted in
-// usher, and [Client.TokenFor] asks for their tokens.
+// It is only for rooms, like Liveblocks' API. To give access to stores, add grants in usher
+// and request tokens with [Client.TokenFor].
 type Session struct {
 	client *Client
 	body   sessionBody
@@ -35,7 +34,7 @@ type sessionBody struct {
 	Rooms        rooms           `json:"permissions"`
 }
 
-// UserInfo sets what other users are shown of this one: a struct or a map that
+// UserInfo sets the user's info, which is shown to other users: a struct or a map that
 // encodes to a JSON object of at most 1,024 characters.
 func (s *Session) UserInfo(info any) *Session {
 	text, err := encode(info)
@@ -50,19 +49,19 @@ func (s *Session) UserInfo(info any) *Session {
 	return s
 }
 
-// Organization sets the organization of the session. A key of some
-// organizations needs it, and the user to be a member.
+// Organization sets the organization of the session. It is required with a key that is
+// limited to some organizations, and the user must then be a member.
 func (s *Session) Organization(id string) *Session {
 	s.body.Organization = id
 	return s
 }
 
-// Allow gives access to the rooms that pattern matches: an id, a prefix and
-// "*", or "*". For each room, the strongest access of all counts.
+// Allow gives access to the rooms that match pattern: an id, a prefix followed by "*", or
+// "*". For each room, the strongest access counts.
 func (s *Session) Allow(pattern string, access permissions.Access) *Session {
 	p, err := permissions.ParsePattern(permissions.RoomKind, pattern)
 	if err == nil {
-		_, err = access.MarshalText() // an error for what is no access
+		_, err = access.MarshalText() // fails if access is not valid
 	}
 	if err != nil {
 		s.keep(err)
@@ -78,11 +77,10 @@ func (s *Session) keep(err error) {
 	}
 }
 
-// Authorize asks for the token; each call for another one. It returns
-// [ErrInvalid] with the first error of the other methods, where nothing was
-// allowed, and for more than the 10 patterns that one token may hold; and
-// [ErrForbidden] for a disabled user, and for what is outside of the key's
-// scope.
+// Authorize requests the token. Each call requests a new one. It returns [ErrInvalid] with
+// the first error of the other methods, if nothing was allowed, or if there are more than
+// 10 patterns, the maximum for one token. It returns [ErrForbidden] for a disabled user, or
+// if the session is outside of the key's scope.
 func (s *Session) Authorize(ctx context.Context) (Token, error) {
 	if s.err != nil {
 		return Token{}, invalid(s.err)
@@ -97,9 +95,9 @@ func (s *Session) Authorize(ctx context.Context) (Token, error) {
 	return s.client.post(ctx, "v2/authorize-user", s.body)
 }
 
-// rooms encodes as pattern to Liveblocks' permission names, in its own order:
-// usher takes them into the token as they are. All of their clients read these
-// names rightly.
+// rooms encodes as a JSON object from pattern to Liveblocks' permission names, in its own
+// order, because usher copies it into the token. All of Liveblocks' clients understand
+// these names.
 type rooms []permissions.Rule
 
 func (r rooms) MarshalJSON() ([]byte, error) {
