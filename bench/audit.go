@@ -31,17 +31,17 @@ import (
 )
 
 const (
-	// auditCommand measures the audit's group commit instead.
+	// auditCommand makes this program measure only the audit's group commit.
 	auditCommand = "audit"
-	// The group commit must beat one INSERT a request by so much at so many
-	// callers.
+	// With this many callers, the group commit must be this many times as fast as one
+	// INSERT per request.
 	auditCallers, auditRatio = 64, 3
 )
 
 //go:embed insert_decision.sql
 var insertDecisionSQL string
 
-// A writer commits one row of the audit and returns.
+// A writer commits one audit row and returns.
 type writer struct {
 	name  string
 	write func(context.Context, *audit.Decision) error
@@ -51,20 +51,20 @@ type auditBench struct {
 	rounds   int
 	duration time.Duration
 	callers  []int
-	writers  [2]writer // the group commit, and one INSERT a request
+	writers  [2]writer // the group commit, and one INSERT per request
 	postgres *pglocal.Server
 	turns    map[int][2][]auditTurn
 }
 
-// An auditTurn is what one writer did in one turn.
+// An auditTurn is the result of one writer in one turn.
 type auditTurn struct {
-	rate float64       // rows a second
-	cpu  time.Duration // of this process and Postgres, a row
+	rate float64       // rows per second
+	cpu  time.Duration // of this process and Postgres, per row
 }
 
-// runAudit measures how many rows a second are committed, by the group commit
-// and by one INSERT a request, in turns on the same Postgres. It fails where the
-// group commit is not what it is for.
+// runAudit measures how many rows per second are committed, by the group commit and by one
+// INSERT per request, in turns on the same Postgres. It fails if the group commit is not
+// fast enough.
 func runAudit(ctx context.Context, args []string, out io.Writer) (err error) {
 	b := &auditBench{callers: []int{1, 16, auditCallers}, turns: map[int][2][]auditTurn{}}
 	flags := flag.NewFlagSet(auditCommand, flag.ExitOnError)
@@ -78,7 +78,8 @@ func runAudit(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	// The user that PostgreSQL runs as for root must get in; what is inside is private to it.
+	// If this is root, Postgres runs as another user, who must be able to enter the folder.
+	// The contents are private to that user.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return err
 	}
@@ -99,8 +100,8 @@ func runAudit(ctx context.Context, args []string, out io.Writer) (err error) {
 	return b.report(out)
 }
 
-// setUp makes the database and both writers. A sealer seals the rows of both
-// meanwhile, as it does in usher serve.
+// setUp creates the database and both writers. A sealer seals the rows of both at the same
+// time, as in usher serve.
 func (b *auditBench) setUp(ctx context.Context) (stop func(), err error) {
 	owner := secret.New(b.postgres.URL(database))
 	if err := db.EnsureDatabase(ctx, secret.New(b.postgres.URL("postgres")), database); err != nil {
@@ -137,7 +138,7 @@ func (b *auditBench) setUp(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.MaxConns = auditCallers // a connection for each
+	cfg.MaxConns = auditCallers // one connection for each
 	single, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -155,7 +156,7 @@ func (b *auditBench) setUp(ctx context.Context) (stop func(), err error) {
 	var sealed sync.WaitGroup
 	sealed.Go(func() {
 		for sealing.Err() == nil {
-			_, _ = sealer.Seal(sealing) // where writers are in its way it comes again
+			_, _ = sealer.Seal(sealing) // if it fails because of the writers, the next one catches up
 			select {
 			case <-sealing.Done():
 			case <-time.After(db.SealEvery):
@@ -171,8 +172,7 @@ func (b *auditBench) setUp(ctx context.Context) (stop func(), err error) {
 	}, nil
 }
 
-// measure lets the two take turns, so that what else the machine does meets
-// both of them.
+// measure runs the two in turns, so that other programs on the machine slow down both.
 func (b *auditBench) measure(ctx context.Context) error {
 	for round := range b.rounds + 1 { // the first warms up
 		for _, callers := range b.callers {
@@ -192,8 +192,8 @@ func (b *auditBench) measure(ctx context.Context) error {
 	return nil
 }
 
-// turn has so many callers get rows committed, each of which waits for its row
-// before it writes the next one.
+// turn commits rows with this many callers. Each waits for its row before it writes the
+// next one.
 func (b *auditBench) turn(ctx context.Context, w writer, callers int) (auditTurn, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -219,11 +219,11 @@ func (b *auditBench) turn(ctx context.Context, w writer, callers int) (auditTurn
 	return auditTurn{float64(sum) / time.Since(began).Seconds(), (b.cpu() - computed) / time.Duration(max(sum, 1))}, context.Cause(ctx)
 }
 
-// cpu is what this process and Postgres have computed so far; 0 where the
-// system does not say it.
+// cpu returns the CPU time of this process and Postgres so far. It is 0 if the system does
+// not report it.
 func (b *auditBench) cpu() time.Duration {
 	postgres, _ := cpuOf(b.postgres.PID())
-	self, _ := cpuOf(os.Getpid()) // with the postmaster, which does nothing
+	self, _ := cpuOf(os.Getpid()) // includes the postmaster, which uses almost none
 	return self + postgres
 }
 
@@ -241,8 +241,8 @@ func newDecision() *audit.Decision {
 	}
 }
 
-// insertOne is what an endpoint does that has no group commit: the same row, in
-// a transaction of its own.
+// insertOne commits the same row in its own transaction, like a server without a group
+// commit.
 func insertOne(ctx context.Context, pool *pgxpool.Pool, d *audit.Decision) error {
 	text, err := d.Token.Patterns.MarshalJSON()
 	if err != nil {
@@ -259,8 +259,7 @@ func insertOne(ctx context.Context, pool *pgxpool.Pool, d *audit.Decision) error
 	return err
 }
 
-// report prints the medians and the ratios, which are computed within each
-// round.
+// report prints the medians, and the ratios, which are computed within each round.
 func (b *auditBench) report(out io.Writer) error {
 	fmt.Fprintf(out, "committed audit rows a second; %d rounds of %s each; %s/%s, %d CPUs for the writers and Postgres\n\n",
 		b.rounds, b.duration, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
@@ -282,7 +281,7 @@ func (b *auditBench) report(out io.Writer) error {
 			reached = middle(ratios)
 		}
 	}
-	_ = table.Flush() // as good as the writes to out
+	_ = table.Flush() // errors of writing to out are ignored everywhere
 	if reached < auditRatio {
 		return fmt.Errorf("the group commit writes %.2f times as many rows as one INSERT each at %d callers, want %d times", reached, auditCallers, auditRatio)
 	}

@@ -1,5 +1,5 @@
--- What the audits hold: all tokens of either server, and how many of those
--- whose jti is given.
+-- For the audits of both servers: the number of tokens, and the number of tokens with one of
+-- the given jtis.
 SELECT 'usher' AS server, count(*) AS tokens, count(*) FILTER (WHERE jti = ANY(@jtis)) AS found
   FROM usher.decisions
  WHERE result = 'issued'

@@ -13,7 +13,7 @@ import (
 	"github.com/usher-auth/usher/db/dbtest"
 )
 
-// TestMain lets the test binary be the limit, as the real one can.
+// TestMain lets the test binary serve the limit, like the real program.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == limitCommand {
 		main()
@@ -22,8 +22,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A short run of the whole, so that the benchmark cannot rot. It fails where
-// any answer is wrong, which is what run itself looks for.
+// A short run of the whole benchmark, so that it keeps working. It fails if an answer is
+// wrong, which run itself checks.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -49,7 +49,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A short run of make bench-audit. How fast it is depends on what else runs.
+// A short run of make bench-audit. The speed is not checked, because it depends on what
+// else runs.
 func TestRunAudit(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -70,7 +71,7 @@ func TestRunAudit(t *testing.T) {
 	}
 }
 
-// What is not a token must not count as one.
+// An answer that is not a token must not be counted as one.
 func TestAsk(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ answer, fault string }{

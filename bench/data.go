@@ -16,7 +16,7 @@ import (
 const (
 	database      = "usher"
 	serviceUser   = "usher_bench"
-	encryptionKey = "1VYQlvGsSsFLAcH3WRXEyTqd7Xa/kVxEZhFcVWEDQ+w=" // of a database that is thrown away
+	encryptionKey = "1VYQlvGsSsFLAcH3WRXEyTqd7Xa/kVxEZhFcVWEDQ+w=" // of a temporary database
 )
 
 var (
@@ -28,7 +28,7 @@ var (
 	auditedSQL string
 )
 
-// A person is a signed-in user and a room that it may write in.
+// A person is a signed-in user and a room that they may write in.
 type person struct {
 	UserID string
 	Cookie string
@@ -43,8 +43,8 @@ func buildUsher(ctx context.Context, binary string) error {
 	return nil
 }
 
-// migrate sets the database up as an operator does: with usher's own command,
-// a lesser role to serve with, and a signing key.
+// migrate prepares the database like an operator: with usher's own command, a role with
+// fewer privileges to serve with, and a signing key.
 func (b *bench) migrate(ctx context.Context, binary string) error {
 	if err := db.EnsureDatabase(ctx, secret.New(b.postgres.URL("postgres")), database); err != nil {
 		return err
@@ -69,12 +69,12 @@ func (b *bench) seed(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	// The simple protocol takes several statements at once.
+	// The simple protocol accepts several statements at once.
 	args := pgx.StrictNamedArgs{"users": b.users, "grants": b.grants}
 	if _, err := conn.Exec(ctx, seedSQL, pgx.QueryExecModeSimpleProtocol, args); err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}
-	// What autovacuum would do sooner or later, in the middle of a turn.
+	// Otherwise autovacuum would do this at some time, in the middle of a turn.
 	if _, err := conn.Exec(ctx, "VACUUM (ANALYZE)"); err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}
@@ -95,8 +95,8 @@ func (b *bench) seed(ctx context.Context) error {
 	return nil
 }
 
-// checkAudit compares the tokens that were received with the rows that are
-// there: no token leaves without its row.
+// checkAudit compares the received tokens with the audit rows: every token must have its
+// row.
 func (b *bench) checkAudit(ctx context.Context, conn *pgx.Conn) error {
 	var faults []error
 	for _, s := range b.servers {

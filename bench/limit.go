@@ -23,8 +23,8 @@ import (
 // limitCommand makes this program serve the limit instead of measuring.
 const limitCommand = "limit"
 
-// rememberedUser is a directory of one user that the database described once.
-// Nobody asks it for anything but sessions.
+// rememberedUser is a directory with one user, who was read from the database once. It is
+// used only for sessions.
 type rememberedUser struct {
 	api.Directory
 	principal *principal.Principal
@@ -40,8 +40,8 @@ type noAudit struct{}
 
 func (noAudit) Record(context.Context, *audit.Decision) error { return nil }
 
-// serveLimit serves what usher would be if Postgres took no time: the same
-// handler, over one user in memory and no audit.
+// serveLimit serves usher as if Postgres took no time: the same handler, with one user in
+// memory and no audit.
 func serveLimit(ctx context.Context) error {
 	address, err := url.Parse(os.Getenv("BENCH_URL"))
 	if err != nil {
@@ -79,7 +79,7 @@ func serveLimit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// As usher serve does.
+	// Like usher serve.
 	service.RelaxGC()
 	s := service.NewServer(handler, logger)
 	s.Addr = address.Host

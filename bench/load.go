@@ -22,11 +22,11 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// sampleEvery says which answers of a connection are kept, to be verified
-// after the turn: the first, and one of so many.
+// sampleEvery says which answers of a connection are kept, to verify them after the turn:
+// the first, and then one of this many.
 const sampleEvery = 100
 
-// A turn is what one server did in one round.
+// A turn is the result of one server in one round.
 type turn struct {
 	took                   time.Duration
 	latencies              []time.Duration // of the good answers, sorted
@@ -36,7 +36,7 @@ type turn struct {
 
 func (t turn) rate() float64 { return float64(len(t.latencies)) / t.took.Seconds() }
 
-// answers are what one connection got.
+// answers are the answers that one connection received.
 type answers struct {
 	latencies []time.Duration
 	samples   []sample
@@ -48,8 +48,8 @@ type sample struct {
 	body   []byte
 }
 
-// turn loads the server for a while: each connection asks for a user drawn at
-// random, waits for the answer and asks again.
+// turn sends requests to the server for some time: each connection asks for a random user,
+// waits for the answer and asks again.
 func (b *bench) turn(ctx context.Context, s *server, duration time.Duration) (turn, error) {
 	connections := make([]*connection, b.connections)
 	for i := range connections {
@@ -92,8 +92,7 @@ func (b *bench) turn(ctx context.Context, s *server, duration time.Duration) (tu
 	return t, ctx.Err()
 }
 
-// verify checks a token as a sync backend does, and that it is the right
-// user's.
+// verify checks a token like a sync backend, and that it is for the right user.
 func (s *server) verify(ctx context.Context, sample sample) error {
 	var answer struct{ Token string }
 	if err := json.Unmarshal(sample.body, &answer); err != nil {
@@ -110,7 +109,7 @@ func (s *server) verify(ctx context.Context, sample sample) error {
 	return nil
 }
 
-// newRequest writes what a browser sends.
+// newRequest returns the bytes that a browser would send.
 func newRequest(origin string, p person) []byte {
 	body := `{"room":` + strconv.Quote(p.Room) + `}`
 	return []byte(strings.Join([]string{
@@ -133,8 +132,8 @@ func newRequest(origin string, p person) []byte {
 	}, "\r\n"))
 }
 
-// A connection speaks as much HTTP/1.1 as the servers do here: the less the
-// client costs, the more of the machine is the server's.
+// A connection is an HTTP/1.1 client with only what these servers need. The less the client
+// costs, the more of the machine is left for the server.
 type connection struct {
 	conn   net.Conn
 	reader *bufio.Reader
@@ -176,8 +175,8 @@ func (c *connection) run(ctx context.Context, s *server, end time.Time) (a answe
 	return a
 }
 
-// ask sends a request and reads the answer's body. All but a 200 that begins
-// like a token is an error.
+// ask sends a request and reads the answer's body. It returns an error unless the answer is
+// a 200 that begins like a token.
 func (c *connection) ask(request []byte) error {
 	if _, err := c.conn.Write(request); err != nil {
 		return err
@@ -216,8 +215,8 @@ func (c *connection) ask(request []byte) error {
 	return nil
 }
 
-// profileUsher loads usher once more where a profile was asked for, and fetches
-// what it spends its time on and what it allocates meanwhile.
+// profileUsher runs usher for one more turn, if a profile was asked for, and fetches the
+// profiles of its CPU time and its allocations.
 func (b *bench) profileUsher(ctx context.Context) error {
 	if b.profile == "" {
 		return nil

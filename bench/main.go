@@ -1,7 +1,7 @@
-// Command bench measures how many tokens a second usher issues: beside an
-// endpoint as an app's author would write it in Node, and beside usher's own
-// limit, which is the same handler without a database. All three answer the
-// same requests in the same run. README.md says how to read what it prints.
+// Command bench measures how many tokens per second usher issues. It compares usher with a
+// server that an application's author would write in Node, and with usher's own limit: the
+// same handler without a database. All three answer the same requests in the same run.
+// README.md explains the output.
 package main
 
 import (
@@ -73,8 +73,8 @@ func parseFlags() config {
 	return cfg
 }
 
-// run measures and prints. It fails where a server answered anything but a
-// good token, and where a token has no audit row.
+// run measures and prints the results. It fails if an answer is not a good token, or if a
+// token has no audit row.
 func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 	if min(cfg.connections, cfg.rounds, cfg.users) < 1 || cfg.duration <= 0 || cfg.grants < 2*cfg.users {
 		return errors.New("connections, rounds, duration and users must be positive, and there must be two grants a user or more")
@@ -88,7 +88,8 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	// The user that PostgreSQL runs as for root must get in; what is inside is private to it.
+	// If this is root, Postgres runs as another user, who must be able to enter the folder.
+	// The contents are private to that user.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ type bench struct {
 	servers  []*server
 }
 
-// setUp makes the data and starts the servers.
+// setUp creates the data and starts the servers.
 func (b *bench) setUp(ctx context.Context) error {
 	binary := b.config.usher
 	if binary == "" {
@@ -163,10 +164,10 @@ func (b *bench) setUp(ctx context.Context) error {
 	return nil
 }
 
-// measure lets the servers take turns, so that what else the machine does
-// meets all of them.
+// measure runs the servers in turns, so that other programs on the machine slow down all of
+// them.
 func (b *bench) measure(ctx context.Context) error {
-	for _, s := range b.servers { // connections, plans and compilers get warm
+	for _, s := range b.servers { // warms up connections, plans and compilers
 		if _, err := b.turn(ctx, s, min(b.duration, 3*time.Second)); err != nil {
 			return err
 		}

@@ -2,6 +2,6 @@ package main
 
 import "syscall"
 
-// dieWithParent has the kernel end a server when this process ends, however it
-// does: who pipes the output into head must not leave servers behind.
+// dieWithParent makes the kernel end a server when this process ends for any reason. For
+// example, piping the output into head must not leave servers running.
 func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} }

@@ -4,5 +4,5 @@ package main
 
 import "syscall"
 
-// dieWithParent is Linux's alone: elsewhere, a kill -9 leaves servers behind.
+// dieWithParent works only on Linux. On other systems, a kill -9 leaves servers running.
 func dieWithParent() *syscall.SysProcAttr { return nil }

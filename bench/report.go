@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// report prints the medians of the turns, and how the servers compare.
+// report prints the medians of the turns, and compares the servers.
 func (b *bench) report() {
 	fmt.Fprintf(b.out, "%d users, %d grants, %d connections, %d rounds of %s each; %s/%s, %d CPUs for servers, Postgres and this client\n\n",
 		b.users, b.grants, b.connections, b.rounds, b.duration, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
@@ -27,15 +27,15 @@ func (b *bench) report() {
 			perRequest(s.turns, func(t turn) time.Duration { return t.serverCPU }),
 			perRequest(s.turns, func(t turn) time.Duration { return t.postgresCPU }))
 	}
-	_ = table.Flush() // as good as the writes to b.out
+	_ = table.Flush() // errors of writing to b.out are ignored everywhere
 	fmt.Fprintln(b.out)
 	for _, other := range b.servers {
 		b.compare(usherServer, other)
 	}
 }
 
-// compare prints the ratio of two servers' rates, round by round: what else
-// the machine did in a round met both.
+// compare prints the ratio of two servers' rates. It is computed within each round, because
+// other programs on the machine slow down both in that round.
 func (b *bench) compare(name string, other *server) {
 	i := slices.IndexFunc(b.servers, func(s *server) bool { return s.name == name })
 	if i < 0 || other.name == name {
@@ -79,8 +79,8 @@ func perRequest(turns []turn, cpu func(turn) time.Duration) string {
 	}))
 }
 
-// cpuOf returns the time that a process and its children have computed, those
-// that have ended included. Only Linux says it (proc_pid_stat(5)).
+// cpuOf returns the CPU time of a process and its children, including those that have
+// ended. Only Linux reports it (proc_pid_stat(5)).
 func cpuOf(pid int) (sum time.Duration, known bool) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -91,8 +91,8 @@ func cpuOf(pid int) (sum time.Duration, known bool) {
 		if err != nil {
 			continue // it has ended
 		}
-		// The name in parentheses may hold anything. After it come the state,
-		// the parent, and as 12th to 15th utime, stime, cutime and cstime.
+		// The name in parentheses may contain anything. After it come the state, the
+		// parent, and as fields 12 to 15 utime, stime, cutime and cstime.
 		self := filepath.Base(filepath.Dir(name))
 		fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
 		if len(fields) < 15 || self != strconv.Itoa(pid) && fields[1] != strconv.Itoa(pid) {

@@ -1,8 +1,7 @@
--- A tenant of middle size: organizations of 50 users in four teams each, every
--- tenth user also a member of the next organization. A user holds an equal
--- share of the grants, rooms and stores two to one, exact ids and wildcards;
--- organization, team and everyone add a few to that. Room 0 of a user is what
--- the benchmark asks for.
+-- A tenant of medium size. Each organization has 50 users in four teams, and every tenth user
+-- is also a member of the next organization. All users have the same number of grants: two
+-- for rooms to one for stores, with exact ids and wildcards. Organization, team and everyone
+-- add a few. The benchmark asks for room 0 of a user.
 INSERT INTO usher.users (id, info, created_by)
 SELECT 'user-' || u,
        jsonb_build_object('name', 'User ' || u, 'avatar', 'https://app.example.com/avatars/' || u || '.png', 'color', '#85bbf0'),
@@ -46,9 +45,9 @@ SELECT 'user', p.user_id, CASE WHEN k % 3 = 2 THEN 'store' ELSE 'room' END,
  CROSS JOIN LATERAL (SELECT n / @users::int AS k) k
   JOIN place p ON p.u = n % @users::int + 1;
 
--- What an app's author would write to: one table, the same columns and indexes.
+-- The audit of the Node server: one table with the same columns and indexes.
 CREATE SCHEMA app;
 CREATE TABLE app.decisions (LIKE usher.decisions INCLUDING ALL);
--- A hand-written endpoint seals nothing.
+-- The Node server does not seal its rows.
 ALTER TABLE app.decisions DROP COLUMN salt, DROP COLUMN personal_digest, DROP COLUMN digest, DROP COLUMN count;
 DROP INDEX app.decisions_id_idx;

@@ -28,12 +28,12 @@ type server struct {
 
 	keys     *session.URLKeys
 	verifier *session.Verifier
-	people   []person // that it is asked for
-	requests [][]byte // of each of them
+	people   []person // the users to ask for
+	requests [][]byte // one for each of them
 
 	turns    []turn
-	received int      // tokens, the warm-up's too
-	sampled  []string // jtis of those that were verified
+	received int      // number of tokens, including the warm-up
+	sampled  []string // jtis of the verified tokens
 }
 
 func (b *bench) startUsher(ctx context.Context, binary string) (*server, error) {
@@ -58,7 +58,7 @@ func (b *bench) startUsher(ctx context.Context, binary string) (*server, error) 
 		"USHER_URL="+s.url,
 		"USHER_LISTEN="+address,
 		"USHER_OPS_LISTEN="+ops,
-		"USHER_RATE_LIMIT=1000000000", // counted, and never reached
+		"USHER_RATE_LIMIT=1000000000", // requests are counted, but the limit is never reached
 	)
 	return s, b.start(ctx, s)
 }
@@ -97,7 +97,7 @@ func (b *bench) startNode(ctx context.Context) (*server, error) {
 	return s, b.start(ctx, s)
 }
 
-// nodeDir returns the folder of the Node endpoint, which lies beside this file.
+// nodeDir returns the folder of the Node server, next to this file.
 func nodeDir() (string, error) {
 	_, file, _, _ := runtime.Caller(0)
 	dir := filepath.Join(filepath.Dir(file), "node")
@@ -107,7 +107,8 @@ func nodeDir() (string, error) {
 	return dir, nil
 }
 
-// environment is this process's, without what would change the servers.
+// environment returns this process's environment without variables that would change the
+// servers.
 func environment(add ...string) []string {
 	env := add
 	for _, e := range os.Environ() {
@@ -118,7 +119,7 @@ func environment(add ...string) []string {
 	return env
 }
 
-// freeAddress returns one that nobody listened on a moment ago.
+// freeAddress returns an address that was free a moment ago.
 func freeAddress(ctx context.Context) (string, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -128,7 +129,7 @@ func freeAddress(ctx context.Context) (string, error) {
 	return l.Addr().String(), nil
 }
 
-// start starts the process, with a log of its own, and waits for its keys.
+// start starts the process with its own log, and waits for its keys.
 func (b *bench) start(ctx context.Context, s *server) (err error) {
 	log, err := os.Create(filepath.Join(b.dir, s.name+".log"))
 	if err != nil {
@@ -142,14 +143,14 @@ func (b *bench) start(ctx context.Context, s *server) (err error) {
 	s.ended = make(chan struct{})
 	started := make(chan error)
 	go func() {
-		// On Linux a child's parent is the thread that forked it, and its end
-		// counts as the parent's (golang/go#27505). So the thread stays.
+		// On Linux, a child's parent is the thread that forked it, and the kernel ends
+		// the child with that thread (golang/go#27505). So keep the thread.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := s.cmd.Start()
 		started <- err
 		if err == nil {
-			_ = s.cmd.Wait() // ProcessState says all of it
+			_ = s.cmd.Wait() // ProcessState has the result
 			close(s.ended)
 		}
 	}()
@@ -180,7 +181,7 @@ func (b *bench) start(ctx context.Context, s *server) (err error) {
 	return nil
 }
 
-// await returns once the server answers.
+// await waits until the server answers.
 func (s *server) await(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -215,7 +216,7 @@ func (s *server) stop() {
 	if s.keys != nil {
 		s.keys.Close()
 	}
-	_ = s.cmd.Cancel() // fails only where it has ended
+	_ = s.cmd.Cancel() // fails only if the process has ended
 	select {
 	case <-s.ended:
 	case <-time.After(s.cmd.WaitDelay):

@@ -1,14 +1,14 @@
--- A database after some months of use. Most organizations are small, and three
--- are large: each twentieth user is a member of big-1, and so on. A document is
--- for three users of one organization, a quarter of all grants is revoked, one
--- in twenty is over. Written as it would have been at the time: the triggers
--- that stamp rows with the present are off (session_replication_role).
+-- A database after some months of use. Most organizations are small, and three are large:
+-- every twentieth user is a member of big-1, and so on. A document is for three users of one
+-- organization. A quarter of all grants is revoked, and one in twenty has expired. The rows
+-- have past times: the triggers that set the current time are off
+-- (session_replication_role).
 CREATE TEMPORARY TABLE scale AS
 SELECT @users::int AS users, greatest(@users::int / 20, 1) AS organizations, @grants::bigint AS grants, @tokens::bigint AS tokens,
        date_trunc('month', now()) - make_interval(months => @months::int) AS start, now() AS now;
 
 CREATE FUNCTION pg_temp.past(n bigint) RETURNS timestamptz LANGUAGE sql STABLE AS $$
-    -- Somewhere between the start and now, and the same for the same n.
+    -- A time between the start and now, always the same for the same n.
     SELECT start + (hashint8extended(n, 1) & 1048575) / 1048576.0 * (now - start) FROM scale
 $$;
 
@@ -77,8 +77,8 @@ SELECT lpad(k::text, 12, '0'), 'key ' || k, sha256(k::text::bytea), '{auth,autho
        jsonb_build_object('rooms', jsonb_build_object('org-' || k || ':*', 'full')), start, 'bench'
   FROM scale, generate_series(1, 200) k;
 
--- Users who are there more often than others; one in fifty asks in vain. In the
--- order of time, as they come.
+-- Some users make more requests than others, and one request in fifty is refused. Rows are in
+-- the order of time.
 INSERT INTO usher.decisions (issued_at, recorded_at, result, reason, caller_kind, caller_id, user_id, audience, room, token_kind, patterns, jti, kid,
                              expires_at, ip, user_agent, origin, request_id, replica, salt, personal_digest, digest)
 SELECT at, at, CASE WHEN denied THEN 'denied' ELSE 'issued' END, CASE WHEN denied THEN 'no_grant' END, 'session', 'sid-' || p.u % 1000,
@@ -97,5 +97,5 @@ SELECT at, at, CASE WHEN denied THEN 'denied' ELSE 'issued' END, CASE WHEN denie
  CROSS JOIN LATERAL (SELECT floor(users * power((hashint8extended(n, 2) & 1048575) / 1048576.0, 2))::int AS u) r
  CROSS JOIN LATERAL (SELECT r.u, 'user-' || r.u AS user_id, 'org-' || r.u % organizations AS home) p;
 
--- The past is known from its beginning.
+-- The history is complete from its beginning.
 UPDATE usher.deployment SET created_at = start FROM scale;

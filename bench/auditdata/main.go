@@ -1,7 +1,6 @@
-// Command auditdata measures how fast the audit answers. It starts a private
-// Postgres, fills it as it would be after some months, asks each function about
-// random ids and users, and prints the times. It fails where one is slower than
-// its aim.
+// Command auditdata measures how fast the audit answers. It starts a private Postgres, fills
+// it with the data of some months, asks each function about random ids and users, and prints
+// the times. It fails if a function is slower than its goal.
 //
 //	go run ./bench/auditdata -grants 1000000 -users 100000 -tokens 10000000 -months 6
 package main
@@ -35,10 +34,10 @@ var dataSQL string
 
 const database = "usher"
 
-// size is how much there is in the database.
+// size is the amount of data in the database.
 type size struct {
 	users, grants, tokens int
-	months                int // whole ones, before the present one
+	months                int // whole months before the current one
 }
 
 func main() {
@@ -80,13 +79,14 @@ func run(ctx context.Context, s size, samples int, out io.Writer) (err error) {
 	return measure(ctx, conn, s, samples, out)
 }
 
-// startPostgres starts a server whose data go with it: it need not be durable.
+// startPostgres starts a temporary server. It need not be durable.
 func startPostgres(ctx context.Context) (_ *pglocal.Server, stop func() error, err error) {
 	dir, err := os.MkdirTemp("", "usher-auditdata-*")
 	if err != nil {
 		return nil, nil, err
 	}
-	// The user that PostgreSQL runs as for root must get in; what is inside is private to it.
+	// If this is root, Postgres runs as another user, who must be able to enter the folder.
+	// The contents are private to that user.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return nil, nil, err
 	}
@@ -99,7 +99,7 @@ func startPostgres(ctx context.Context) (_ *pglocal.Server, stop func() error, e
 	return server, func() error { return errors.Join(server.Stop(), os.RemoveAll(dir)) }, nil
 }
 
-// fill migrates and fills a database, and returns a superuser's connection.
+// fill migrates and fills a database, and returns a connection as superuser.
 func fill(ctx context.Context, postgres *pglocal.Server, s size) (*pgx.Conn, error) {
 	if err := db.EnsureDatabase(ctx, secret.New(postgres.URL("postgres")), database); err != nil {
 		return nil, err
@@ -117,9 +117,9 @@ func fill(ctx context.Context, postgres *pglocal.Server, s size) (*pgx.Conn, err
 		args []any
 	}{
 		{"SET session_replication_role = replica", nil},
-		{dataSQL, []any{pgx.QueryExecModeSimpleProtocol, args}}, // which takes several statements at once
+		{dataSQL, []any{pgx.QueryExecModeSimpleProtocol, args}}, // this protocol accepts several statements at once
 		{"SET session_replication_role = DEFAULT", nil},
-		{"VACUUM (ANALYZE)", nil}, // as autovacuum would sooner or later
+		{"VACUUM (ANALYZE)", nil}, // autovacuum would do this at some time anyway
 		{"CHECKPOINT", nil},
 	} {
 		if _, err := conn.Exec(ctx, step.sql, step.args...); err != nil {
@@ -129,19 +129,19 @@ func fill(ctx context.Context, postgres *pglocal.Server, s size) (*pgx.Conn, err
 	return conn, nil
 }
 
-// A question is one that an auditor asks.
+// A question is a query that an auditor runs.
 type question struct {
 	name string
 	sql  string
-	args func(s size) []any // at random
-	aim  time.Duration      // at the 95th percentile; zero: none
+	args func(s size) []any // random arguments
+	aim  time.Duration      // goal for the 95th percentile; zero: none
 }
 
-// Rooms and users of which there are few grants, which is most of them, and
-// those of a large organization, where the answer alone has thousands of rows.
+// Most rooms and users have few grants. Those of a large organization have answers with
+// thousands of rows.
 func document(s size) string {
 	doc := rand.IntN(s.grants / 3)
-	doc -= doc % 4 // a room's
+	doc -= doc % 4 // a room
 	return fmt.Sprintf("org-%d:document-%d", doc*7%s.users%max(s.users/20, 1), doc+1)
 }
 
@@ -170,7 +170,7 @@ var questions = []question{
 	{"holders", "SELECT count(*) FROM audit.holders('room', $1, $2)", func(s size) []any { return []any{document(s), past(s)} }, 50 * time.Millisecond},
 }
 
-// reports read much, and are asked once.
+// reports read much data, and run once.
 var reports = []question{
 	{"risky_grants", "SELECT count(*) FROM audit.risky_grants", func(size) []any { return nil }, 0},
 	{"unused_grants, 30 days", "SELECT count(*) FROM audit.unused_grants($1)", func(size) []any {
@@ -180,7 +180,7 @@ var reports = []question{
 	{"access, all", "SELECT count(*) FROM audit.access", func(size) []any { return nil }, 0},
 }
 
-// measure prints a line for each question, and reports those that miss their aim.
+// measure prints a line for each question, and returns those that miss their goal.
 func measure(ctx context.Context, conn *pgx.Conn, s size, samples int, out io.Writer) error {
 	var missed []error
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// A plan is what auto_explain logs of one statement that ran.
+// A plan is the plan of one statement that ran, from the log of auto_explain.
 type plan struct {
 	Query string `json:"Query Text"`
 	Plan  node
@@ -36,9 +36,8 @@ func (n node) walk(visit func(node)) {
 	}
 }
 
-// Whatever an auditor asks about one id or one user is looked up: no plan that
-// really ran scans a table that grows, reads an index from end to end, or opens
-// a partition of another time.
+// Questions about one id or one user use indexes: no plan that ran scans a table that grows,
+// reads a whole index, or opens a partition of another time.
 func TestAnswersComeByIndex(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -87,7 +86,7 @@ func TestAnswersComeByIndex(t *testing.T) {
 		}
 	}
 
-	// Few rows, or none yet.
+	// Tables with few rows, or still empty.
 	rows, err := conn.Query(ctx, "SELECT relname FROM pg_class WHERE relname IN ('api_keys', 'changes', 'deployment') OR relname LIKE 'decisions\\_%' AND reltuples <= 0")
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +109,7 @@ func TestAnswersComeByIndex(t *testing.T) {
 			}
 			for _, p := range plans {
 				p.Plan.walk(func(n node) {
-					// A function's plan is the same for all: what did not run may run yet.
+					// A function's plan is the same for all arguments: a part that did not run now may run later.
 					runs := n.Loops > 0 || p.Query != q.sql
 					scans := n.Type == "Seq Scan" || strings.Contains(n.Type, "Index") && n.IndexCond == ""
 					if runs && scans && !slices.Contains(small, n.Relation) {
@@ -121,7 +120,7 @@ func TestAnswersComeByIndex(t *testing.T) {
 					}
 				})
 			}
-			whole := plans[len(plans)-1].Plan                                            // of the question itself
+			whole := plans[len(plans)-1].Plan                                            // the plan of the question itself
 			if blocks := whole.SharedHit + whole.SharedRead; i > 0 && blocks > most(q) { // the first one plans
 				t.Errorf("%s: read %d blocks, want %d at most", q.name, blocks, most(q))
 			}
@@ -144,8 +143,8 @@ func TestAnswersComeByIndex(t *testing.T) {
 	}
 }
 
-// most is how many blocks the answer to one question may take. Where it has
-// thousands of rows, each takes some.
+// most returns the maximum number of blocks for the answer to one question. An answer with
+// thousands of rows may use some for each row.
 func most(q question) int {
 	if strings.HasSuffix(q.name, largeOrganization) && strings.HasPrefix(q.name, "who") {
 		return 3_000

@@ -1,8 +1,8 @@
-// The endpoint that usher replaces, as an app's author would write it in the
-// app's own server: one query for the session and its grants, a token signed
-// with jose, one INSERT into the audit, the answer. It makes the same token
-// from the same tables; what it leaves out, usher does besides: exact covering
-// and size limits, refusals on record, metrics, one log line a request.
+// The endpoint that usher replaces, as an author would write it in an application's own
+// server: one query for the session and its grants, a token signed with jose, one INSERT into
+// the audit, the answer. It makes the same token from the same tables. usher also does what
+// this endpoint leaves out: exact covering and size limits, recorded refusals, metrics, and
+// one log line per request.
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import fastify from 'fastify'
