@@ -2,12 +2,12 @@ package audit
 
 import "time"
 
-// An Opening is one principal who can open a room or a store, and one grant
-// that lets them. A principal may have several.
+// An Opening is one principal who can open a room or a store, with one grant that allows it.
+// A principal may have several.
 type Opening struct {
 	PrincipalKind  string `json:"principalKind"`         // "user", "everyone" or "api_key"
 	PrincipalID    string `json:"principalId,omitempty"` // empty for everyone
-	Access         string `json:"access"`                // "read" or "full": what this grant gives
+	Access         string `json:"access"`                // "read" or "full": the access of this grant
 	GrantID        int64  `json:"grantId,omitempty"`     // zero for an API key, which has a scope
 	ThroughKind    string `json:"throughKind"`           // the grant's subject
 	ThroughID      string `json:"throughId,omitempty"`
@@ -15,7 +15,7 @@ type Opening struct {
 	OrganizationID string `json:"organizationId,omitempty"` // must be active; empty: a session without one will do
 }
 
-// A Reach is one pattern that a user may open, and the grant that lets them.
+// A Reach is one pattern that a user may open, with the grant that allows it.
 type Reach struct {
 	ResourceKind   string `json:"resourceKind"` // "room" or "store"
 	Pattern        string `json:"pattern"`      // placeholders filled in
@@ -29,27 +29,27 @@ type Reach struct {
 
 // A Why says why a user can open a room or a store, or why not.
 type Why struct {
-	Access string     `json:"access"` // "none", "read" or "full", in the session that gives most
+	Access string     `json:"access"` // "none", "read" or "full", in the session that gives the most
 	Why    string     `json:"why"`    // a sentence
 	Grants []WhyGrant `json:"grants"`
 }
 
-// A WhyGrant is a grant that names the id, or is for the user in some way.
+// A WhyGrant is a grant whose pattern matches the id, or that concerns the user.
 type WhyGrant struct {
 	GrantID        int64      `json:"grantId"`
 	SubjectKind    string     `json:"subjectKind"`
 	SubjectID      string     `json:"subjectId,omitempty"`
-	OrganizationID string     `json:"organizationId,omitempty"` // confines it to sessions of that organization
+	OrganizationID string     `json:"organizationId,omitempty"` // limits it to sessions in this organization
 	Pattern        string     `json:"pattern"`                  // as granted
 	Access         string     `json:"access"`
 	HoldsFrom      *time.Time `json:"holdsFrom"`
 	HoldsUntil     *time.Time `json:"holdsUntil,omitempty"`
-	Matches        bool       `json:"matches"` // names the id, or would if filled in for somebody
+	Matches        bool       `json:"matches"` // it matches the id, or would match it for some user
 	Counts         bool       `json:"counts"`
 	Why            string     `json:"why"` // a sentence
 }
 
-// A Holder is a token that opened a room or a store at some time.
+// A Holder is a token that could open a room or a store at some time.
 type Holder struct {
 	UserID         string    `json:"userId"`
 	Access         string    `json:"access"` // to the id
@@ -62,7 +62,7 @@ type Holder struct {
 	CallerID       string    `json:"callerId,omitempty"`
 }
 
-// A RiskyGrant is a grant, or an API key, that somebody should look at.
+// A RiskyGrant is a grant or an API key that should be reviewed.
 type RiskyGrant struct {
 	Reason         string    `json:"reason"`             // a code: see audit.risky_grants
 	GrantID        int64     `json:"grantId,omitempty"`  // zero for an API key
@@ -77,7 +77,7 @@ type RiskyGrant struct {
 	CreatedBy      string    `json:"createdBy"`
 }
 
-// A Membership is one that goes on or has ended.
+// A Membership is a current or an ended membership.
 type Membership struct {
 	UserID       string     `json:"userId"`
 	MemberOfKind string     `json:"memberOfKind"` // "organization" or "group"

@@ -1,7 +1,7 @@
-// Package audit is the evidence of usher's audit: what a row says, the digest
-// and the leaf that are made of it, the Merkle tree that they stand in, the
-// checkpoints over that tree, and the proofs that a row is in it. It needs no
-// database: an auditor's own program checks with it what usher printed.
+// Package audit has the evidence of usher's audit: the rows, their digests and leaves, the
+// Merkle tree of the leaves, the tree's signed checkpoints, and the proofs that a row is in
+// the tree. It needs no database: an auditor's own program can use it to check what usher
+// printed.
 //
 //	keys, err := audit.ParseKeys(publicKey) // as usher audit public-key printed it
 //	proof, err := audit.ParseInclusionProof(text)

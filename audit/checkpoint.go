@@ -11,15 +11,15 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// A Checkpoint says that the tree of an origin had a root at a size. Auditors
-// keep signed ones.
+// A Checkpoint states the root of an origin's tree at a size. Auditors keep signed
+// checkpoints.
 type Checkpoint struct {
-	Origin string // the name of the key that signs: no two databases have the same
-	Size   int64  // leaves
+	Origin string // the name of the signing key, different for each database
+	Size   int64  // number of leaves
 	Root   tlog.Hash
 }
 
-// String is the checkpoint's text, in the form of C2SP tlog-checkpoint.
+// String returns the checkpoint's text, in the form of C2SP tlog-checkpoint.
 func (c Checkpoint) String() string {
 	return fmt.Sprintf("%s\n%d\n%s\n", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]))
 }
@@ -30,8 +30,7 @@ func (c Checkpoint) Sign(signer note.Signer) (string, error) {
 	return string(signed), err
 }
 
-// ParseKeys reads public keys of the audit, as usher audit public-key prints
-// them.
+// ParseKeys reads the audit's public keys, in the form that usher audit public-key prints.
 func ParseKeys(texts ...string) (note.Verifiers, error) {
 	keys := make([]note.Verifier, len(texts))
 	for i, text := range texts {
@@ -49,7 +48,7 @@ func OpenCheckpoint(signed string, keys note.Verifiers) (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("not a checkpoint signed by the audit's key: %w", err)
 	}
-	lines := strings.SplitN(opened.Text, "\n", 4) // others may add lines
+	lines := strings.SplitN(opened.Text, "\n", 4) // other implementations may add lines
 	if len(lines) == 4 && lines[0] == opened.Sigs[0].Name {
 		size, sizeErr := strconv.ParseInt(lines[1], 10, 64)
 		root, rootErr := tlog.ParseHash(lines[2])
@@ -60,10 +59,10 @@ func OpenCheckpoint(signed string, keys note.Verifiers) (Checkpoint, error) {
 	return Checkpoint{}, errors.New("a signed text, but not a checkpoint")
 }
 
-// SplitCheckpoints splits a text of signed checkpoints one after the other, as
-// usher serve --audit-checkpoints writes them.
+// SplitCheckpoints splits a text that has several signed checkpoints, in the form that usher
+// serve --audit-checkpoints writes.
 func SplitCheckpoints(text string) (checkpoints []string) {
-	const signature = "\u2014 " // how a line with a signature begins
+	const signature = "\u2014 " // a line with a signature begins with this
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		signed := strings.HasPrefix(line, signature)

@@ -17,7 +17,7 @@ const (
 	CallerSession  = "session"
 	CallerUpstream = "upstream" // an identity provider's token
 	CallerAPIKey   = "api_key"
-	CallerProxy    = "proxy" // the CallerID is its address
+	CallerProxy    = "proxy" // the CallerID is the proxy's address
 	CallerAdminKey = "admin_key"
 	CallerOperator = "operator" // a person on the command line
 )
@@ -34,31 +34,31 @@ const (
 	IdentityToken = "identity" // names a user, and has no permissions
 )
 
-// WarnOpenPrefix warns of a wildcard that a backend chose and that does not end
-// a segment: acme* matches acme-evil.
+// WarnOpenPrefix warns that a backend chose a wildcard that does not end a segment: acme*
+// also matches acme-evil.
 const WarnOpenPrefix = "open_prefix"
 
-// A Decision is what the service decided about one request: a token, or a
-// denial. A [Record] is made of it.
+// A Decision is what the service decided about one request: a token or a denial. A [Record] is
+// made from it.
 type Decision struct {
-	// Token is what was issued. It is nil for a denial, which has a Reason.
+	// Token is the issued token. It is nil for a denial, which has a Reason.
 	Token  *Token
 	Reason string // a code
-	// CallerUnknown marks a denial of a caller that usher does not know. Anyone
-	// can cause as many of these as they like: floods of them are counted.
+	// CallerUnknown marks a denial of a caller that usher does not know. Anyone can cause
+	// any number of these, so many of them within a minute are stored as counts.
 	CallerUnknown bool
-	// CallerFormer marks a denial of a credential that was good once, such as an
-	// expired session or a revoked key. Whoever still has it can cause as many of
-	// these as they like: floods of them are counted by CallerID.
+	// CallerFormer marks a denial of a credential that was good in the past, such as an
+	// expired session or a revoked key. Anyone who still has it can cause any number of
+	// these, so many of them within a minute are stored as counts, by CallerID.
 	CallerFormer bool
 	At           time.Time
 
 	CallerKind     string
-	CallerID       string // of a session its sid, of an identity provider's caller the issuer and a hash; never a token itself
+	CallerID       string // for a session its sid, for an identity provider's token the issuer and a hash; never a token itself
 	UserID         string
 	OrganizationID string // the session's active organization: the org claim
 	Request        Request
-	SkippedGrants  []int64  // grants whose template a value did not fit
+	SkippedGrants  []int64  // grants with a template that a value does not fit
 	Warnings       []string // codes, such as [WarnOpenPrefix]
 
 	IP        netip.Addr
@@ -72,10 +72,10 @@ type Request struct {
 	Room           string
 	Store          string
 	Audience       string
-	OrganizationID string // of which the user need not be a member
+	OrganizationID string // the user need not be its member
 }
 
-// A Token is what the audit keeps of an issued token.
+// A Token has the parts of an issued token that the audit stores.
 type Token struct {
 	ID        string // jti
 	KeyID     string // kid
@@ -84,16 +84,15 @@ type Token struct {
 	// OrganizationID is the org claim.
 	OrganizationID string
 	Kind           string // [AccessToken] or [IdentityToken]
-	// Patterns are the strongest reading of what was signed.
+	// Patterns have the strongest access that the signed permissions can mean.
 	Patterns Patterns
-	// Claims are what a backend chose, as it was signed: {"perms": {...}} or
-	// {"gids": [...]}. They are empty where usher chose.
+	// Claims has the claims that a backend chose, as they were signed: {"perms": {...}} or
+	// {"gids": [...]}. It is empty if usher chose them.
 	Claims  string
-	Partial bool // the user has more than the token holds
+	Partial bool // the user may open more than the token holds
 }
 
-// Patterns are what a token opens. A nil slice is a kind that the token does
-// not carry.
+// Patterns are what a token opens. The slice is nil for a kind that the token does not carry.
 type Patterns struct {
 	Rooms  []permissions.Rule
 	Stores []permissions.Rule
@@ -127,8 +126,8 @@ func (p Patterns) MarshalJSON() ([]byte, error) {
 
 var errForeignPatterns = errors.New("patterns that usher does not write")
 
-// UnmarshalJSON reads what [Patterns.MarshalJSON] writes, in the order of the
-// patterns' bytes, and nothing else.
+// UnmarshalJSON reads the output of [Patterns.MarshalJSON] and refuses anything else. The
+// patterns are then in the order of their bytes.
 func (p *Patterns) UnmarshalJSON(text []byte) error {
 	var kinds map[string]map[string]*permissions.Access
 	if json.Unmarshal(text, &kinds) != nil || kinds == nil {

@@ -11,25 +11,25 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// An InclusionProof shows that a token's row is in the tree of a signed
-// checkpoint. Checking it takes the audit's public key and nothing else. It
-// holds the row without its personal data, of which it has the salted digest.
+// An InclusionProof proves that a token's row is in the tree of a signed checkpoint. Checking
+// it needs only the audit's public key. It has the row without the personal data, and their
+// salted digest.
 type InclusionProof struct {
 	ID             int64  `json:"id"`
 	Decision       Record `json:"decision"`
 	PersonalDigest []byte `json:"personalDigest"`
-	Leaf           int64  `json:"leaf"` // its index, from 0
+	Leaf           int64  `json:"leaf"` // index of the leaf, starting at 0
 	// Proof is the audit path of RFC 6962, section 2.1.1.
 	Proof      [][]byte `json:"proof"`
 	Checkpoint string   `json:"checkpoint"`
 }
 
-// ParseInclusionProof reads the JSON of an [InclusionProof], as usher audit
-// prove prints it.
+// ParseInclusionProof reads the JSON of an [InclusionProof], in the form that usher audit prove
+// prints.
 func ParseInclusionProof(text []byte) (*InclusionProof, error) {
 	p := new(InclusionProof)
 	in := json.NewDecoder(bytes.NewReader(text))
-	in.DisallowUnknownFields() // the proof would not cover them
+	in.DisallowUnknownFields() // because the proof would not cover them
 	err := in.Decode(p)
 	if err == nil && len(bytes.TrimSpace(text[in.InputOffset():])) > 0 {
 		err = errors.New("it goes on after its end")
@@ -40,8 +40,8 @@ func ParseInclusionProof(text []byte) (*InclusionProof, error) {
 	return p, nil
 }
 
-// Check returns the checkpoint that covers the row, or why the proof does not
-// hold under any of the keys. It needs neither a database nor a network.
+// Check returns the checkpoint that covers the row, or an error if the proof is not valid with
+// any of the keys. It needs no database and no network.
 func (p *InclusionProof) Check(keys note.Verifiers) (Checkpoint, error) {
 	c, err := OpenCheckpoint(p.Checkpoint, keys)
 	if err != nil {
@@ -64,7 +64,7 @@ func (p *InclusionProof) Check(keys note.Verifiers) (Checkpoint, error) {
 	return c, nil
 }
 
-// String is what the proof shows, in a sentence.
+// String returns a sentence that says what the proof shows.
 func (p *InclusionProof) String() string {
 	d := &p.Decision
 	return fmt.Sprintf("token %s for user %q: issued at %s, recorded at %s, expires at %s, signed by key %s",

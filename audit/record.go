@@ -11,10 +11,9 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// What the audit's tree covers. usher makes the digest of a row when it writes
-// it, over an encoding of its own, so that nothing rests on how Postgres prints
-// a value. The sealer adds what the database gave the row: its id and the time
-// at which it was written.
+// The audit's tree covers the rows. usher computes the digest of a row when it writes it. The
+// digest uses its own encoding, so that it does not depend on how Postgres prints a value. The
+// sealer adds what the database gave the row: its id and the time when it was written.
 //
 //	leaf   = SHA-256(0x00 ‖ version ‖ kind ‖ id ‖ recorded_at ‖ digest)    RFC 6962, section 2.1
 //	digest = SHA-256(version ‖ kind ‖ field ‖ field ‖ ...)
@@ -33,8 +32,7 @@ const (
 // SaltSize is the number of random bytes that go into a [PersonalDigest].
 const SaltSize = 16
 
-// A Record is a row of the audit: a token that was issued, or a denial. A nil
-// field is null.
+// A Record is an audit row for an issued token or a denial. A nil field is null.
 type Record struct {
 	ID             int64     `json:"-"`
 	IssuedAt       time.Time `json:"issuedAt"`   // when it was decided
@@ -45,14 +43,14 @@ type Record struct {
 	CallerID       *string   `json:"callerId,omitempty"`
 	UserID         *string   `json:"userId,omitempty"`
 	OrganizationID *string   `json:"organizationId,omitempty"`
-	// RequestedOrganizationID is the one that was asked for.
+	// RequestedOrganizationID is the organization in the request.
 	RequestedOrganizationID *string   `json:"requestedOrganizationId,omitempty"`
 	Audience                *string   `json:"audience,omitempty"`
 	Room                    *string   `json:"room,omitempty"`
 	Store                   *string   `json:"store,omitempty"`
 	TokenKind               *string   `json:"tokenKind,omitempty"` // access or identity
 	Patterns                *Patterns `json:"patterns,omitempty"`
-	// Claims are what a backend chose, word for word as it was signed.
+	// Claims has the claims that a backend chose, exactly as they were signed.
 	Claims        *string    `json:"claims,omitempty"`
 	Partial       bool       `json:"partial,omitempty"`
 	SkippedGrants []int64    `json:"skippedGrants,omitempty"`
@@ -60,17 +58,17 @@ type Record struct {
 	JTI           *string    `json:"jti,omitempty"`
 	KID           *string    `json:"kid,omitempty"`
 	ExpiresAt     *time.Time `json:"expiresAt,omitempty"`
-	// IP, UserAgent and Origin are personal data, which can be erased: the
-	// digest covers a salted digest of them. A proof does not hold them.
-	IP        *string `json:"ip,omitempty"` // of a flood's row a network: 2001:db8::/56
+	// IP, UserAgent and Origin are personal data, which can be erased: the row's digest
+	// covers only a salted digest of them. A proof does not contain them.
+	IP        *string `json:"ip,omitempty"` // in a row that counts denials, a network: 2001:db8::/56
 	UserAgent *string `json:"userAgent,omitempty"`
 	Origin    *string `json:"origin,omitempty"`
 	RequestID string  `json:"requestId"`
 	Replica   string  `json:"replica"`
-	Count     *int64  `json:"count,omitempty"` // of a flood's row: the number of denials that it stands for
+	Count     *int64  `json:"count,omitempty"` // number of denials in this row; null for one
 }
 
-// NewRecord returns the row of a decision, without what the database adds and
+// NewRecord returns the row of a decision, without the values that the database adds and
 // without the personal data. It shares the decision's memory.
 func NewRecord(d *Decision, replica string) Record {
 	r := Record{
@@ -88,8 +86,8 @@ func NewRecord(d *Decision, replica string) Record {
 	return r
 }
 
-// Digest covers the row but for what the database adds, and for the personal
-// data, of which it covers the digest.
+// Digest covers the row without the values that the database adds. Instead of the personal
+// data, it covers their digest.
 func (r *Record) Digest(personal []byte) [sha256.Size]byte {
 	b := make([]byte, 0, 1024)
 	b = append(b, encodingVersion, decisionKind)
@@ -119,8 +117,8 @@ func (r *Record) Digest(personal []byte) [sha256.Size]byte {
 	return sha256.Sum256(b)
 }
 
-// PersonalDigest covers what can be erased. Once the salt is gone, nobody can
-// find out by trying what it covered. A zero ip is null.
+// PersonalDigest covers the data that can be erased. Without the salt, it is impossible to find
+// out by trying what it covered. A zero ip is null.
 func PersonalDigest(salt []byte, ip netip.Prefix, userAgent, origin *string) [sha256.Size]byte {
 	b := make([]byte, 0, 256)
 	b = append(b, encodingVersion, personalKind)
@@ -135,19 +133,18 @@ func PersonalDigest(salt []byte, ip netip.Prefix, userAgent, origin *string) [sh
 	return sha256.Sum256(b)
 }
 
-// A Change is the audit's row of what an operator, an administrator or usher
-// itself changed.
+// A Change is an audit row for a change by an operator, an administrator or usher itself.
 type Change struct {
 	ID        int64           `json:"id"`
 	ChangedAt time.Time       `json:"changedAt"`
 	Actor     string          `json:"actor"`
 	Action    string          `json:"action"` // for example "grant.add"
-	Target    string          `json:"target"` // the id of what was changed
+	Target    string          `json:"target"` // the id of the changed object
 	Details   json.RawMessage `json:"details,omitempty"`
 }
 
-// Digest covers the change but for its id and time, with the very bytes of its
-// details; nil details are null.
+// Digest covers the change without its id and time. It covers the exact bytes of the details;
+// nil details are null.
 func (c *Change) Digest() [sha256.Size]byte {
 	b := make([]byte, 0, 512)
 	b = append(b, encodingVersion, changeKind)
@@ -162,12 +159,12 @@ func (c *Change) Digest() [sha256.Size]byte {
 	return sha256.Sum256(b)
 }
 
-// DecisionLeaf is the tree's hash of a decision with that digest.
+// DecisionLeaf returns the tree's hash of a decision with this digest.
 func DecisionLeaf(id int64, recordedAt time.Time, digest []byte) tlog.Hash {
 	return leafHash(decisionKind, id, recordedAt, digest)
 }
 
-// ChangeLeaf is the tree's hash of a change with that digest.
+// ChangeLeaf returns the tree's hash of a change with this digest.
 func ChangeLeaf(id int64, changedAt time.Time, digest []byte) tlog.Hash {
 	return leafHash(changeKind, id, changedAt, digest)
 }
@@ -209,7 +206,7 @@ func appendBool(b []byte, v bool) []byte {
 	return append(b, 1+1, 0)
 }
 
-// appendIDs encodes the list behind its length; an empty one is null.
+// appendIDs encodes a list after its length. An empty list is null.
 func appendIDs(b []byte, ids []int64) []byte {
 	if len(ids) == 0 {
 		return append(b, 0)
@@ -221,7 +218,7 @@ func appendIDs(b []byte, ids []int64) []byte {
 	return b
 }
 
-// appendTexts encodes the list behind its length; an empty one is null.
+// appendTexts encodes a list after its length. An empty list is null.
 func appendTexts(b []byte, texts []string) []byte {
 	if len(texts) == 0 {
 		return append(b, 0)
@@ -233,8 +230,8 @@ func appendTexts(b []byte, texts []string) []byte {
 	return b
 }
 
-// appendPatterns encodes each list behind its length, and the patterns of a
-// kind in the order of their bytes.
+// appendPatterns encodes each list after its length, and the patterns of a kind in the order of
+// their bytes.
 func appendPatterns(b []byte, p *Patterns) []byte {
 	if p == nil {
 		return append(b, 0)
@@ -264,8 +261,7 @@ func appendPatterns(b []byte, p *Patterns) []byte {
 	return b
 }
 
-// some returns text, or nil where it is empty: usher writes null for an empty
-// text.
+// some returns text, or nil if it is empty: usher writes null for an empty text.
 func some(text *string) *string {
 	if *text == "" {
 		return nil

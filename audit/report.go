@@ -10,7 +10,7 @@ const (
 	FoundInCheckpoints = "checkpoint"
 )
 
-// A Finding is a part of the audit that is not as it was sealed.
+// A Finding is a part of the audit that differs from what was sealed.
 type Finding struct {
 	// Kind is decision, change, seal or checkpoint.
 	Kind string `json:"kind"`
@@ -21,12 +21,12 @@ type Finding struct {
 	LastID  int64  `json:"lastId"`
 	Rows    int64  `json:"rows"`
 	Problem string `json:"problem"`
-	// Position is that of the row's leaf among its table's own, from 1; 0 where
-	// it has none. Rows that follow each other become one finding.
+	// Position is the position of the row's leaf among the leaves of its table, starting at
+	// 1. It is 0 if the row has no leaf. Consecutive rows become one finding.
 	Position int64 `json:"-"`
 }
 
-// String is the finding in words.
+// String returns the finding as a sentence.
 func (f *Finding) String() string {
 	switch {
 	case f.Kind == FoundInCheckpoints:
@@ -39,25 +39,26 @@ func (f *Finding) String() string {
 	return fmt.Sprintf("%ss %d to %d (%d rows): %s", f.Kind, f.FirstID, f.LastID, f.Rows, f.Problem)
 }
 
-// maxFindings bounds the findings that a report lists.
+// maxFindings is the maximum number of findings in a report.
 const maxFindings = 1_000
 
-// A Report says what a verification of the audit found.
+// A Report is the result of a verification of the audit.
 type Report struct {
 	Leaves    int64 `json:"leaves"`    // of the tree
-	Decisions int64 `json:"decisions"` // rows that are as they were sealed
-	Changes   int64 `json:"changes"`   // likewise
-	Forgotten int64 `json:"forgotten"` // of those decisions, without their personal data
-	Pruned    int64 `json:"pruned"`    // decisions that went with their month
+	Decisions int64 `json:"decisions"` // rows that are unchanged since they were sealed
+	Changes   int64 `json:"changes"`   // rows that are unchanged since they were sealed
+	Forgotten int64 `json:"forgotten"` // number of these decisions whose personal data was erased
+	Pruned    int64 `json:"pruned"`    // decisions that were dropped with their month
 	Unsealed  int64 `json:"unsealed"`  // rows that no checkpoint covers yet
-	// Checkpoints is how many of the kept ones fit the tree.
+	// Checkpoints is the number of kept checkpoints that fit the tree.
 	Checkpoints int `json:"checkpoints"`
 	// Findings are the first 1,000.
 	Findings []Finding `json:"findings"`
 	Found    int       `json:"found"`
 }
 
-// Add adds a finding, or lengthens the last one where the row follows its.
+// Add adds a finding. If the row directly follows those of the last finding, it extends that
+// one.
 func (r *Report) Add(f Finding) {
 	if n := len(r.Findings); n > 0 && f.Position > 0 {
 		if last := &r.Findings[n-1]; last.Kind == f.Kind && last.Problem == f.Problem && last.Position+1 == f.Position {

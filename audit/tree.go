@@ -7,17 +7,17 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// A Tree is the right edge of an RFC 6962 Merkle tree: all that is needed to
-// append to it. The zero Tree is empty. For one goroutine.
+// A Tree is the right edge of an RFC 6962 Merkle tree, which is enough to append to it. The zero
+// Tree is empty. It may be used by one goroutine only.
 type Tree struct {
 	size int64
 	edge []tlog.Hash // roots of its complete subtrees, the largest first
 }
 
-// LoadTree reads the edge of a stored tree as it was at a size.
+// LoadTree reads the edge of a stored tree at a size.
 func LoadTree(size int64, stored tlog.HashReader) (*Tree, error) {
 	t := &Tree{size: size}
-	// The root of a tree is made of its edge.
+	// The root of a tree is computed from its edge.
 	_, err := tlog.TreeHash(size, tlog.HashReaderFunc(func(indexes []int64) (hashes []tlog.Hash, err error) {
 		t.edge, err = stored.ReadHashes(indexes)
 		return slices.Clone(t.edge), err
@@ -25,8 +25,8 @@ func LoadTree(size int64, stored tlog.HashReader) (*Tree, error) {
 	return t, err
 }
 
-// Append adds a leaf. It appends the leaf and the nodes that it completes to
-// stored, in the order of [tlog.StoredHashIndex].
+// Append adds a leaf. It appends the leaf and the nodes that become complete to stored, in the
+// order of [tlog.StoredHashIndex].
 func (t *Tree) Append(leaf tlog.Hash, stored []byte) []byte {
 	stored = append(stored, leaf[:]...)
 	for n := t.size; n&1 == 1; n >>= 1 {
@@ -40,10 +40,10 @@ func (t *Tree) Append(leaf tlog.Hash, stored []byte) []byte {
 	return stored
 }
 
-// Size is the number of leaves.
+// Size returns the number of leaves.
 func (t *Tree) Size() int64 { return t.size }
 
-// Root is the tree's hash.
+// Root returns the tree's root hash.
 func (t *Tree) Root() tlog.Hash {
 	if t.size == 0 {
 		return sha256.Sum256(nil)

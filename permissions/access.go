@@ -2,8 +2,8 @@ package permissions
 
 import "fmt"
 
-// Access is what a user may do with a room or a store. Greater is stronger,
-// and includes the weaker: compare with < and >=. The zero value is [None].
+// Access is what a user may do with a room or a store. A greater access is stronger and
+// includes the weaker ones: compare with < and >=. The zero value is [None].
 type Access uint8
 
 // The three kinds of access, weakest first.
@@ -15,8 +15,8 @@ const (
 
 var accessTexts = [...]string{None: "none", Read: "read", Full: "full"}
 
-// ParseAccess reads what [Access.String] writes: "none", "read" or "full",
-// and nothing else.
+// ParseAccess reads "none", "read" or "full", as [Access.String] writes them. Any other
+// text is an error.
 func ParseAccess(text string) (Access, error) {
 	for a := None; a <= Full; a++ {
 		if a.String() == text {
@@ -34,8 +34,8 @@ func (a Access) String() string {
 	return fmt.Sprintf("Access(%d)", uint8(a))
 }
 
-// MarshalText returns what String returns, or an error for a value that is
-// none of the constants.
+// MarshalText returns the result of String, or an error for a value that is not one of the
+// constants.
 func (a Access) MarshalText() ([]byte, error) {
 	if int(a) < len(accessTexts) {
 		return []byte(accessTexts[a]), nil
@@ -43,7 +43,7 @@ func (a Access) MarshalText() ([]byte, error) {
 	return nil, fmt.Errorf("permissions: %s is no access", a)
 }
 
-// UnmarshalText accepts what [ParseAccess] accepts. After an error a is as it was.
+// UnmarshalText accepts what [ParseAccess] accepts. An error leaves a unchanged.
 func (a *Access) UnmarshalText(text []byte) error {
 	parsed, err := ParseAccess(string(text))
 	if err != nil {

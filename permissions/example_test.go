@@ -203,7 +203,7 @@ func ExampleTemplate_Lint() {
 	fmt.Println(err)
 	// Output:
 	// store pattern "acme-*" holds '-': some backends keep stores such as a-b and a_b in the same table
-	// permissions: pattern "acme-*" is an open prefix: without '_' before its '*' it also matches what only starts alike, as acme* matches acme-evil
+	// permissions: pattern "acme-*" is an open prefix: without '_' before its '*', it also matches longer names, as acme* matches acme-evil
 }
 
 func ExampleValues() {

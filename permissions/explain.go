@@ -2,10 +2,9 @@ package permissions
 
 import "slices"
 
-// Covering returns the broadest rule of s that covers r's pattern with the same
-// access or more: r itself where s holds it, else the rule for which [Cover]
-// found r needless. ok is false where r is none of the rules s was made of, and
-// for access [None].
+// Covering returns the broadest rule of s that covers r's pattern with the same access or
+// more. This is r itself if s has it, and otherwise the rule that made r unnecessary in
+// [Cover]. ok is false if s was made without r, and for access [None].
 func (s Set) Covering(r Rule) (covering Rule, ok bool) {
 	i := slices.IndexFunc(s.rules, func(c Rule) bool { return c.Access >= r.Access && c.Pattern.Covers(r.Pattern) })
 	if i < 0 || r.Access == None {
@@ -14,19 +13,19 @@ func (s Set) Covering(r Rule) (covering Rule, ok bool) {
 	return s.rules[i], true
 }
 
-// An Omission is a rule that [Set.Select] left out, and why.
+// An Omission is a rule that [Set.Select] left out, with the reason.
 type Omission struct {
 	Rule Rule
-	// Dependents are the stronger rules that Rule covers, without which it may not
-	// go in.
+	// Dependents are the stronger rules that Rule covers. It can only be selected
+	// together with them.
 	Dependents []Rule
-	// TooMany says that the rule and its dependents would have been more than
-	// [Limit.Patterns]; otherwise they would have cost more than [Limit.Bytes].
+	// TooMany reports that the rule and its dependents would exceed [Limit.Patterns].
+	// Otherwise they would exceed [Limit.Bytes].
 	TooMany bool
 }
 
-// Omissions returns the rules of s that are not in a selection from it, under
-// the limit that it was made with.
+// Omissions returns the rules of s that are not in a selection from it. l must be the limit
+// of that selection.
 func (s Set) Omissions(selection Selection, limit Limit) []Omission {
 	p := picker{limit: limit.orNone(), rules: s.rules, taken: make([]bool, len(s.rules))}
 	for _, r := range selection.Set.rules {
@@ -40,8 +39,8 @@ func (s Set) Omissions(selection Selection, limit Limit) []Omission {
 		if p.taken[i] {
 			continue
 		}
-		// What did not fit when Select came to it fits now no better: since
-		// then, nothing was taken out.
+		// A rule that did not fit when Select tried it does not fit now either, because
+		// nothing was removed since then.
 		end := p.dependentsEnd(i)
 		omissions = append(omissions, Omission{
 			Rule:       r,
@@ -52,7 +51,7 @@ func (s Set) Omissions(selection Selection, limit Limit) []Omission {
 	return omissions
 }
 
-// untaken returns how many of the rules i to end are not taken.
+// untaken returns how many of the rules from i to end are not taken.
 func (p *picker) untaken(i, end int) int {
 	n := 0
 	for ; i < end; i++ {

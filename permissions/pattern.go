@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// Pattern names the rooms, or the stores, that a rule is about: all of them
-// ("*"), one (its id), or those whose ids start alike ("acme:*"). Patterns are
-// equal when == says so. The zero Pattern matches nothing.
+// Pattern is what a rule is for: all rooms or stores ("*"), one (its id), or those whose ids
+// have the same prefix ("acme:*"). Patterns can be compared with ==. The zero Pattern matches
+// nothing.
 type Pattern struct {
 	text  string
 	kind  Kind
 	units int // of the literal
 }
 
-// PatternError says why a text is no pattern, or no template. Its message
-// quotes only the start of a long one.
+// PatternError says why a text is not a pattern or not a template. Its message quotes only
+// the start of a long text.
 type PatternError struct {
 	Text   string
 	Reason string // completes the sentence "the pattern ...", for instance "is empty"
@@ -25,9 +25,8 @@ func (e *PatternError) Error() string {
 	return "permissions: pattern " + quote(e.Text) + " " + e.Reason
 }
 
-// ParsePattern reads "*", an id, or an id followed by one '*'; what an id is,
-// [CheckID] says. The '*' does not count towards the 128 units. Errors are
-// [*PatternError].
+// ParsePattern reads "*", an id, or an id followed by one '*'. [CheckID] defines ids. The '*'
+// does not count toward the 128 units. Errors are [*PatternError].
 func ParsePattern(kind Kind, text string) (Pattern, error) {
 	literal, _ := strings.CutSuffix(text, "*")
 	units, fault := measure(kind, literal)
@@ -40,8 +39,8 @@ func ParsePattern(kind Kind, text string) (Pattern, error) {
 	return Pattern{text, kind, units}, nil
 }
 
-// MustPattern is [ParsePattern] for texts that are known to be patterns, as in
-// tests. It panics where they are not.
+// MustPattern is [ParsePattern] for texts that are known to be patterns, as in tests. It
+// panics for any other text.
 func MustPattern(kind Kind, text string) Pattern {
 	p, err := ParsePattern(kind, text)
 	if err != nil {
@@ -53,14 +52,14 @@ func MustPattern(kind Kind, text string) Pattern {
 // String returns the text that p was parsed from.
 func (p Pattern) String() string { return p.text }
 
-// Kind returns the kind of resource that p is about.
+// Kind returns the kind of resource that p is for.
 func (p Pattern) Kind() Kind { return p.kind }
 
 // IsWildcard reports whether p ends in '*'.
 func (p Pattern) IsWildcard() bool { return strings.HasSuffix(p.text, "*") }
 
-// IsOpenPrefix reports whether the pattern's wildcard does not end a segment, as
-// in `acme*`, which matches acme-evil:1. A bare `*` is not an open prefix.
+// IsOpenPrefix reports whether the pattern has a wildcard that does not end a segment, such
+// as `acme*`, which also matches acme-evil:1. The pattern `*` is not an open prefix.
 func (p Pattern) IsOpenPrefix() bool { return isOpenPrefix(p.kind, p.text) }
 
 func isOpenPrefix(kind Kind, text string) bool {
@@ -68,8 +67,8 @@ func isOpenPrefix(kind Kind, text string) bool {
 	return wildcard && prefix != "" && !startsWithSeparator(kind, prefix[len(prefix)-1:])
 }
 
-// Matches reports whether id is one that p names. What [CheckID] refuses for
-// p's kind, no pattern matches, not even "*".
+// Matches reports whether p matches id. No pattern, not even "*", matches an id that
+// [CheckID] refuses for p's kind.
 func (p Pattern) Matches(id string) bool {
 	return p.matches(id) && idFault(p.kind, id) == ""
 }
@@ -82,9 +81,9 @@ func (p Pattern) matches(id string) bool {
 	return p.text == id
 }
 
-// Covers reports whether p is of q's kind and matches every id that q matches
-// by its form: a pattern covers itself, and a wildcard those that start with
-// its literal.
+// Covers reports whether p has q's kind and matches every id that q matches. Only the form of
+// the patterns counts: a pattern covers itself, and a wildcard covers patterns that start
+// with its literal.
 func (p Pattern) Covers(q Pattern) bool {
 	if p.kind != q.kind || p.kind == 0 {
 		return false
@@ -95,8 +94,7 @@ func (p Pattern) Covers(q Pattern) bool {
 	return p.text == q.text
 }
 
-// compareNested orders patterns so that each comes right before those that it
-// covers.
+// compareNested orders patterns so that each comes directly before those that it covers.
 func compareNested(p, q Pattern) int {
 	a, aWild := strings.CutSuffix(p.text, "*")
 	b, bWild := strings.CutSuffix(q.text, "*")

@@ -8,15 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// maxUnits is the length of the longest id, in UTF-16 code units: that is how
-// JavaScript, and so Liveblocks, counts.
+// maxUnits is the maximum length of an id in UTF-16 code units, as JavaScript and therefore
+// Liveblocks count.
 const maxUnits = 128
 
 const tooLong = "is longer than 128 UTF-16 units"
 
-// Kind tells rooms from stores. A pattern belongs to one kind and never
-// matches an id of the other. The zero value is no kind and is refused
-// everywhere.
+// Kind distinguishes rooms and stores. A pattern has one kind and never matches an id of the
+// other. The zero value is not a kind and is refused everywhere.
 type Kind uint8
 
 // The two kinds of resource.
@@ -25,7 +24,8 @@ const (
 	StoreKind
 )
 
-// ParseKind reads what [Kind.String] writes: "room" or "store", and nothing else.
+// ParseKind reads "room" or "store", as [Kind.String] writes them. Any other text is an
+// error.
 func ParseKind(text string) (Kind, error) {
 	switch text {
 	case "room":
@@ -47,7 +47,7 @@ func (k Kind) String() string {
 	return fmt.Sprintf("Kind(%d)", uint8(k))
 }
 
-// separators are the characters that end a segment in ids of the kind.
+// separators returns the characters that end a segment in ids of the kind.
 func (k Kind) separators() string {
 	if k == StoreKind {
 		return "_"
@@ -55,7 +55,7 @@ func (k Kind) separators() string {
 	return ":/."
 }
 
-// separatorNames lists the separators in the words of an error.
+// separatorNames lists the separators, for an error.
 func (k Kind) separatorNames() string {
 	if k == StoreKind {
 		return "'_'"
@@ -75,8 +75,7 @@ func Room(id string) Resource { return Resource{RoomKind, id} }
 // Store names a store. It does not check the id: see [CheckID].
 func Store(id string) Resource { return Resource{StoreKind, id} }
 
-// IDError says why a text is no id. Its message quotes only the start of a
-// long one.
+// IDError says why a text is not an id. Its message quotes only the start of a long text.
 type IDError struct {
 	Kind   Kind
 	ID     string
@@ -87,10 +86,9 @@ func (e *IDError) Error() string {
 	return fmt.Sprintf("permissions: %s id %s %s", e.Kind, quote(e.ID), e.Reason)
 }
 
-// CheckID returns nil for an id that a room or a store may have, else an
-// [*IDError]. An id is valid UTF-8 of 1 to 128 UTF-16 code units without '*'
-// and without control characters (C0, DEL, C1). A store's keeps to what
-// LiveStore takes besides: A-Z, a-z, 0-9, '_' and '-'.
+// CheckID returns an [*IDError] unless id is a valid id of a room or a store. An id is valid
+// UTF-8 of 1 to 128 UTF-16 code units without '*' and control characters (C0, DEL, C1). A
+// store's id may contain only what LiveStore accepts: A-Z, a-z, 0-9, '_' and '-'.
 func CheckID(kind Kind, id string) error {
 	if fault := idFault(kind, id); fault != "" {
 		return &IDError{kind, id, fault}
@@ -106,8 +104,8 @@ func idFault(kind Kind, id string) string {
 	return fault
 }
 
-// measure counts the UTF-16 code units of text, and says which rule of ids it
-// breaks, emptiness aside.
+// measure counts the UTF-16 code units of text. It also returns which rule for ids the text
+// breaks; an empty text is not checked here.
 func measure(kind Kind, text string) (units int, fault string) {
 	switch {
 	case kind != RoomKind && kind != StoreKind:
@@ -138,7 +136,7 @@ func inStoreID(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-'
 }
 
-// quote keeps a message on one short line, whatever text holds.
+// quote quotes text for a message, so that the message stays on one short line.
 func quote(text string) string {
 	const most = 64
 	if len(text) > most {

@@ -5,30 +5,29 @@ import (
 	"slices"
 )
 
-// Rule gives access to what a pattern names.
+// Rule gives access to the rooms or stores that match a pattern.
 type Rule struct {
 	Pattern Pattern
 	Access  Access
 }
 
-// Set holds rules of one kind of which none is idle: [Cover] makes it. Along
-// the patterns that match an id, from the broadest to the id itself, access
-// strictly grows. So a reader that takes the strongest match, the most specific
-// one, or the exact id first, reads the same. A Set never changes; the zero Set
-// is empty.
+// Set is a set of rules of one kind without unnecessary rules. [Cover] makes it. For every id,
+// the more specific of two matching patterns gives more access. So readers with the rules
+// "strongest wins", "most specific wins" and "exact first" read the same access. A Set never
+// changes. The zero Set is empty.
 type Set struct {
-	// rules are in the order of compareNested: each wildcard right before the
+	// rules are in the order of compareNested: each wildcard comes directly before the
 	// rules that it covers.
 	rules []Rule
 }
 
-// Cover returns the smallest set that gives every id the access that rules
-// give it: the strongest of those that match. It keeps no pattern that a
-// broader one with the same or more access covers, and no rule of access
-// [None]. The order of rules is without meaning, and rules stays as it is.
+// Cover returns the smallest set that gives every id the same access as rules: the strongest
+// of those that match. It drops patterns that a broader one with the same or more access
+// covers, and rules with access [None]. The order of rules does not matter. Cover does not
+// change rules.
 //
-// All patterns must be of one kind and none of them zero. Else Cover panics:
-// to guess what was meant could open a store for a user who was given a room.
+// All patterns must have the same kind, and must not be zero. Otherwise Cover panics: a guess
+// could open a store for a user who was given a room.
 func Cover(rules []Rule) Set {
 	kept := slices.Clone(rules)
 	slices.SortFunc(kept, func(a, b Rule) int {
@@ -37,8 +36,8 @@ func Cover(rules []Rule) Set {
 		}
 		return int(b.Access) - int(a.Access)
 	})
-	// open holds the kept rules that cover the present one, broadest first.
-	// Their access grows, so there are never more than two.
+	// open has the kept rules that cover the current one, broadest first. Their access
+	// grows, so there are at most two.
 	open := make([]Rule, 0, Full)
 	n := 0
 	for _, r := range kept {
@@ -61,8 +60,8 @@ func Cover(rules []Rule) Set {
 	return Set{kept[:n]}
 }
 
-// Access returns the access that s gives to id: the strongest of all rules
-// that match. An id that [CheckID] refuses has none.
+// Access returns the access that s gives to id: the strongest of all rules that match. It is
+// [None] for an id that [CheckID] refuses.
 func (s Set) Access(id string) Access {
 	if i := s.decider(id); i >= 0 && idFault(s.rules[i].Pattern.kind, id) == "" {
 		return s.rules[i].Access
@@ -70,8 +69,8 @@ func (s Set) Access(id string) Access {
 	return None
 }
 
-// decider returns the index of the most specific rule that matches id, which
-// is the strongest too, or -1. The specific rules come last.
+// decider returns the index of the most specific rule that matches id, or -1. It is also the
+// strongest. More specific rules come later.
 func (s Set) decider(id string) int {
 	for i, r := range slices.Backward(s.rules) {
 		if r.Pattern.matches(id) {
@@ -84,28 +83,26 @@ func (s Set) decider(id string) int {
 // Len returns the number of rules.
 func (s Set) Len() int { return len(s.rules) }
 
-// Rules returns the rules in the order in which a token lists them: exact ids
-// first, then wildcards, in both the longest literal first (in UTF-16 units),
-// then by bytes. The slice is the caller's.
+// Rules returns the rules in the order of a token: exact ids, then wildcards; in both groups,
+// the longest literal first (in UTF-16 code units), then by bytes. The caller owns the slice.
 func (s Set) Rules() []Rule {
 	rules := slices.Clone(s.rules)
 	slices.SortFunc(rules, func(a, b Rule) int { return compareExact(a.Pattern, b.Pattern) })
 	return rules
 }
 
-// Limit bounds what [Set.Select] takes.
+// Limit is the maximum that [Set.Select] selects.
 type Limit struct {
-	// Patterns is the greatest number of rules. Less than 1 means 1, as one
-	// always goes in.
+	// Patterns is the maximum number of rules. Less than 1 means 1, because one rule is
+	// always selected.
 	Patterns int
 
-	// Bytes bounds the sum of Cost; only the one rule that always goes in may
-	// exceed it. 0 is no bound: where a caller reckons what is left, and that is
-	// nothing, -1 says so.
+	// Bytes is the maximum sum of Cost. Only the one rule that is always selected may
+	// exceed it. 0 means no limit: if no bytes are left, use -1.
 	Bytes int
 
-	// Cost returns the bytes that a rule adds to the token. It must be there
-	// where Bytes is not 0.
+	// Cost returns the bytes that a rule adds to the token. It is required if Bytes is not
+	// 0.
 	Cost func(Rule) int
 }
 
@@ -129,28 +126,26 @@ func (l Limit) fits(rules []Rule) bool {
 	return bytes <= l.Bytes
 }
 
-// Selection is the part of a set that goes into a token.
+// Selection is the part of a set that is selected for a token.
 type Selection struct {
 	Set Set
 
-	// Partial says that the set selected from gives more. It can be true where
-	// Set has no fewer rules: the wanted id may stand in for a wildcard.
+	// Partial reports that the complete set gives more. It can be true even if Set has as
+	// many rules, because the wanted id may replace a wildcard.
 	Partial bool
 }
 
-// Select returns as much of s as limit allows, and always one rule at least if
-// there is one: all of s, or a part that gives every id the access that s
-// gives it, or none.
+// Select returns as much of s as limit allows: all of s, or a part. A part gives every id
+// either the access that s gives it or none. If s has rules, at least one is selected.
 //
-// A client that holds a cached READ must never be kept from asking for its
-// FULL. Therefore a pattern goes in only together with its dependents, the
-// stronger patterns that it covers. The one that decides the access to want
-// goes first. Where its dependents do not fit, want itself goes in, exact, at
-// its access. Then follow the broadest patterns that fit: wildcards before
-// exact ids, shorter literals first, then by bytes.
+// A client with a cached token that gives READ must not miss that it could get FULL. Therefore
+// a pattern is selected only together with its dependents, the stronger patterns that it
+// covers. The first pattern is the one that decides the access to want. If its dependents do
+// not fit, want itself is selected as an exact id with its access. Then come the broadest
+// patterns that fit: wildcards before exact ids, shorter literals first, then by bytes.
 //
-// With want "" nothing is asked for by name. ok is false where want has one
-// and s gives no access to it.
+// want may be "", if no id is requested. ok is false if want is not empty and s gives no
+// access to it.
 func (s Set) Select(want string, limit Limit) (selection Selection, ok bool) {
 	access := s.Access(want)
 	if want != "" && access == None {
@@ -213,8 +208,8 @@ type picker struct {
 	bytes  int // what they cost
 }
 
-// dependentsEnd returns the index after the last rule of i's dependents, which
-// starts at i itself.
+// dependentsEnd returns the index after the last of i's dependents. The rules from i to there
+// are rule i and its dependents.
 func (p *picker) dependentsEnd(i int) int {
 	end := i + 1
 	for end < len(p.rules) && p.rules[i].Pattern.Covers(p.rules[end].Pattern) {
@@ -223,8 +218,8 @@ func (p *picker) dependentsEnd(i int) int {
 	return end
 }
 
-// fits reports whether what is not yet taken of the rules i to end fits beside
-// what is.
+// fits reports whether the rules from i to end that are not taken yet fit in addition to those
+// that are.
 func (p *picker) fits(i, end int) bool {
 	count, bytes := len(p.picked), p.bytes
 	for ; i < end; i++ {

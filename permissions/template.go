@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// Placeholder is a word that a template may hold in braces.
+// Placeholder is a word in braces in a template.
 type Placeholder string
 
-// The placeholders: the ids of the user, of the session's organization (or of
-// each that the user is a member of), and of each of the user's groups.
+// The placeholders. They mean the id of the user, of the session's organization (or of each
+// organization that the user is a member of), and of each of the user's groups.
 const (
 	UserPlaceholder         Placeholder = "user"
 	OrganizationPlaceholder Placeholder = "organization"
 	GroupPlaceholder        Placeholder = "group"
 )
 
-// Values are what a template's placeholders stand for, in one expansion.
+// Values are the values of a template's placeholders in one expansion.
 type Values struct {
 	User, Organization, Group string
 }
@@ -33,19 +33,18 @@ func (v Values) of(p Placeholder) string {
 	return ""
 }
 
-// Template is what a grant names: a pattern, in which {user}, {organization}
-// and {group} stand for ids that are known when a token is issued. The zero
-// Template expands to nothing.
+// Template is the pattern of a grant. It may contain {user}, {organization} and {group}, which
+// are replaced by ids when a token is issued. The zero Template expands to nothing.
 type Template struct {
 	text string
 	kind Kind
 }
 
-// ParseTemplate reads a pattern that may hold placeholders, several and more
-// than once. Each is followed by a separator (':', '/' or '.' in rooms, '_' in
-// stores) or by the end: with `{organization}*`, or `{user}{group}`, the value
-// of one would run into what follows, and acme's members would enter acme-evil.
-// Braces write placeholders and nothing else. Errors are [*PatternError].
+// ParseTemplate reads a pattern with any number of placeholders. After each placeholder must
+// come a separator (':', '/' or '.' in rooms, '_' in stores) or the end. Otherwise, as in
+// `{organization}*` or `{user}{group}`, the end of the value would be unclear, and acme's
+// members could enter acme-evil. Braces may only be used for placeholders. Errors are
+// [*PatternError].
 func ParseTemplate(kind Kind, text string) (Template, error) {
 	if fault := templateFault(kind, text); fault != "" {
 		return Template{}, &PatternError{text, fault}
@@ -84,8 +83,8 @@ func templateFault(kind Kind, text string) string {
 	return ""
 }
 
-// cutPlaceholder cuts text around its first placeholder. Where there is none,
-// or a brace that starts none comes first, it returns text, "" and "".
+// cutPlaceholder cuts text around its first placeholder. If there is none, or if another
+// brace comes first, it returns text, "" and "".
 func cutPlaceholder(text string) (literal string, p Placeholder, after string) {
 	literal, rest, _ := strings.Cut(text, "{")
 	name, after, closed := strings.Cut(rest, "}")
@@ -105,17 +104,15 @@ func startsWithSeparator(kind Kind, text string) bool {
 // String returns the text that t was parsed from.
 func (t Template) String() string { return t.text }
 
-// Kind returns the kind of resource that t is about.
+// Kind returns the kind of resource that t is for.
 func (t Template) Kind() Kind { return t.kind }
 
-// Uses reports whether t holds p, and so needs one expansion for each value
-// that p has.
+// Uses reports whether t contains p. It then needs one expansion for each value of p.
 func (t Template) Uses(p Placeholder) bool {
 	return strings.Contains(t.text, "{"+string(p)+"}")
 }
 
-// TemplateError says why a template makes no pattern of a value. It does not
-// hold the value.
+// TemplateError says why a value does not fit into a template. It does not contain the value.
 type TemplateError struct {
 	Template    string
 	Placeholder Placeholder
@@ -126,11 +123,11 @@ func (e *TemplateError) Error() string {
 	return fmt.Sprintf("permissions: template %s: the value of {%s} %s", quote(e.Template), e.Placeholder, e.Reason)
 }
 
-// Expand writes v into t. A value may not be empty, nor hold what an id may not,
-// nor any separator of the kind: it fills its own segment and never another, so
-// that bob.smith cannot enter what {user} gives to bob. Braces in a value are
-// text. Errors are [*TemplateError], and the grant then gives nothing: there is no
-// pattern that would be a safe guess.
+// Expand fills v into t. A value must not be empty, and must not contain characters that ids
+// cannot have or separators of the kind. So a value always fills exactly one segment, and
+// bob.smith cannot enter what {user} gives to bob. Braces in a value are ordinary text. Errors
+// are [*TemplateError]: the grant then gives nothing, because no pattern would be a safe
+// guess.
 func (t Template) Expand(v Values) (Pattern, error) {
 	if !strings.Contains(t.text, "{") {
 		return ParsePattern(t.kind, t.text)
@@ -157,7 +154,7 @@ func (t Template) Expand(v Values) (Pattern, error) {
 	return pattern, nil
 }
 
-// valueFault says why value cannot fill a placeholder.
+// valueFault returns the reason why value cannot fill a placeholder.
 func valueFault(kind Kind, value string) string {
 	if fault := idFault(kind, value); fault != "" {
 		return fault
@@ -168,10 +165,10 @@ func valueFault(kind Kind, value string) string {
 	return ""
 }
 
-// Lint judges t as a new grant. The error, a [*PatternError], refuses an open
-// prefix, which an operator may still ask for by name: a wildcard that does not
-// end a segment, such as `acme*`, which matches acme-evil:1. A bare `*` is none.
-// The warnings are sentences.
+// Lint checks t as a new grant. It returns a [*PatternError] for an open prefix, which an
+// operator can still allow explicitly: a wildcard that does not end a segment, such as
+// `acme*`, which also matches acme-evil:1. The pattern `*` is not an open prefix. The warnings
+// are sentences.
 func (t Template) Lint() (warnings []string, err error) {
 	if t.kind == StoreKind && strings.Contains(t.text, "-") {
 		warnings = append(warnings, fmt.Sprintf(
@@ -179,20 +176,20 @@ func (t Template) Lint() (warnings []string, err error) {
 	}
 	if isOpenPrefix(t.kind, t.text) {
 		return warnings, &PatternError{t.text, fmt.Sprintf(
-			"is an open prefix: without %s before its '*' it also matches what only starts alike, as acme* matches acme-evil",
+			"is an open prefix: without %s before its '*', it also matches longer names, as acme* matches acme-evil",
 			t.kind.separatorNames())}
 	}
 	return warnings, nil
 }
 
-// Conflicts reports whether t and o can name the same id for different values of
-// their placeholders. With `{user}:*` beside `{organization}:*`, a user whose id
-// equals that of an organization would enter it; with `x{user}:*` beside
-// `{user}:*`, the user xbob would enter what is bob's.
+// Conflicts reports whether t and o can match the same id for different values of their
+// placeholders. With both `{user}:*` and `{organization}:*`, a user with the same id as an
+// organization would enter its rooms. With both `x{user}:*` and `{user}:*`, the user xbob
+// would enter bob's rooms.
 //
-// A literal in the place of a placeholder is no conflict, because `acme:*`
-// means acme. But the same holds there: beside `{organization}:*`, no
-// organization may be called "user" where rooms are called `user:{user}:*`.
+// A literal in the place of a placeholder is not a conflict, because `acme:*` is meant for
+// acme. But be careful: with both `{organization}:*` and `user:{user}:*`, no organization may
+// have the id "user".
 func (t Template) Conflicts(o Template) bool {
 	if t.kind != o.kind {
 		return false
@@ -207,7 +204,7 @@ func (t Template) Conflicts(o Template) bool {
 		}
 		differ = differ || s.differs(&other)
 		switch {
-		case s.wildcard || other.wildcard: // the other one's rest is matched, too
+		case s.wildcard || other.wildcard: // it also matches the rest of the other one
 			return differ
 		case s.separator != other.separator:
 			return false
@@ -217,13 +214,14 @@ func (t Template) Conflicts(o Template) bool {
 	}
 }
 
-// A segment of a template is a literal and what may follow it: a placeholder or a
-// wildcard. Neither holds a separator, but what a wildcard matches may.
+// A segment of a template is a literal, optionally followed by a placeholder or a wildcard.
+// The literal and a placeholder's value have no separator, but the text that a wildcard
+// matches may have some.
 type segment struct {
 	literal     string
 	placeholder Placeholder
 	wildcard    bool
-	separator   byte // that ends it; 0 at the template's end
+	separator   byte // the separator that ends it; 0 at the template's end
 }
 
 func cutSegment(kind Kind, text string) (s segment, after string) {
@@ -236,12 +234,12 @@ func cutSegment(kind Kind, text string) (s segment, after string) {
 	return s, after
 }
 
-// meets reports whether one text can be both segments, or begin with one that is a
-// wildcard.
+// meets reports whether the same text can match both segments. For a wildcard, the text may
+// be longer.
 func (s *segment) meets(o *segment) bool {
 	switch {
 	case s.literal == o.literal:
-		// A value is not empty, so it needs something beside the same literal.
+		// A value is not empty, so the same literal is not enough.
 		return s.open() == o.open() || s.wildcard || o.wildcard
 	case strings.HasPrefix(o.literal, s.literal):
 		return s.open()
@@ -253,7 +251,7 @@ func (s *segment) meets(o *segment) bool {
 
 func (s *segment) open() bool { return s.wildcard || s.placeholder != "" }
 
-// differs reports whether two segments that meet may do so for two values.
+// differs reports whether two segments that meet can do so for different values.
 func (s *segment) differs(o *segment) bool {
 	return s.placeholder != "" && o.placeholder != "" && (s.placeholder != o.placeholder || s.literal != o.literal)
 }

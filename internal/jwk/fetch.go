@@ -18,46 +18,46 @@ import (
 )
 
 const (
-	// DefaultRefresh, MinRefresh and MaxRefresh are for [FetchConfig]; an issuer
-	// publishes keys MaxRefresh before they sign.
+	// DefaultRefresh, MinRefresh and MaxRefresh are for [FetchConfig]. An issuer publishes
+	// a key MaxRefresh before it signs.
 	DefaultRefresh  = 5 * time.Minute
 	MinRefresh      = 30 * time.Second
 	MaxRefresh      = 10 * time.Minute
 	DefaultMaxStale = 24 * time.Hour
 
 	fetchTimeout = 5 * time.Second
-	// fetchPause is the least time between two fetches, so that tokens with
-	// made-up kids cannot make a verifier flood the issuer.
+	// fetchPause is the minimum time between two fetches, so that tokens with invented
+	// kids cannot make a verifier flood the issuer.
 	fetchPause = 30 * time.Second
-	// coldPause is the same while there are no keys at all, as when issuer and
-	// verifier start together.
+	// coldPause is used instead while there are no keys at all, for example when issuer
+	// and verifier start at the same time.
 	coldPause = time.Second
 )
 
 var (
-	// ErrUnknown is the answer to a token whose key is not in the set.
+	// ErrUnknown is returned if a token's key is not in the set.
 	ErrUnknown = errors.New("unknown key")
-	// ErrUnavailable says that a [Fetcher] cannot tell: a fault to try again
-	// later, which says nothing about the token.
+	// ErrUnavailable is returned if a [Fetcher] could not get the keys. It says nothing
+	// about the token: try again later.
 	ErrUnavailable = errors.New("keys are unavailable")
 )
 
-// A FetchConfig is for [Fetch].
+// A FetchConfig is the configuration of [Fetch].
 type FetchConfig struct {
-	// Refresh is how often the keys are fetched (default: 5m), from 30 s to 10
-	// minutes. A key that the issuer withdraws is gone after that.
+	// Refresh is the time between two fetches, from 30 s to 10 minutes (default: 5m). A
+	// key that the issuer removes is no longer accepted after this time.
 	Refresh time.Duration
-	// MaxStale is how long the keys of the last good fetch serve while no fetch
-	// succeeds (default: 24h); at least Refresh.
+	// MaxStale is how long the keys of the last successful fetch are used while fetches
+	// fail (default: 24h). It must be at least Refresh.
 	MaxStale time.Duration
 	// Transport makes the requests.
 	Transport http.RoundTripper
 	// AllowHTTP allows http to other hosts than this one.
 	AllowHTTP bool
-	// MaxWaiting bounds the callers that wait for a fetch at one time; those
-	// beyond get [ErrUnavailable] at once. No bound where zero.
+	// MaxWaiting is the maximum number of callers that wait for a fetch at the same time.
+	// Further callers get [ErrUnavailable] at once. Zero means no limit.
 	MaxWaiting int
-	// OnError is told of each fetch that failed; it may be nil.
+	// OnError is called for each failed fetch. It may be nil.
 	OnError func(error)
 }
 
@@ -91,9 +91,8 @@ func (cfg *FetchConfig) checkURL(address string) error {
 	return nil
 }
 
-// A Fetcher fetches a set of keys again and again, in the background: a fetch
-// never delays a key that is known. S is what a set is parsed to. It is safe for
-// concurrent use.
+// A Fetcher fetches a set of keys periodically, in the background. A fetch never delays a
+// token whose key is known. S is the type of a parsed set. It is safe for concurrent use.
 type Fetcher[S any] struct {
 	address string
 	issuer  string // whose discovery document is at address; empty: the key set is
@@ -114,7 +113,7 @@ type Fetcher[S any] struct {
 
 const modulePath = "github.com/usher-auth/usher"
 
-// userAgent says who fetches: some firewalls block Go's default.
+// userAgent names usher, because some firewalls block Go's default.
 var userAgent = sync.OnceValue(func() string {
 	version := "devel"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -127,9 +126,9 @@ var userAgent = sync.OnceValue(func() string {
 	return "usher/" + version + " (+https://" + modulePath + ")"
 })
 
-// A RetryError is an [ErrUnknown] or an [ErrUnavailable] that stands until the
-// next fetch, which cannot begin before After. Where keys may come into use as
-// soon as they are published, take both as a fault.
+// A RetryError is an [ErrUnknown] or an [ErrUnavailable] that stays until the next fetch, which
+// cannot start before After. If an issuer may use keys as soon as it publishes them, treat both
+// as a fault.
 type RetryError struct {
 	After time.Duration
 	Err   error
@@ -138,23 +137,21 @@ type RetryError struct {
 func (e *RetryError) Error() string { return e.Err.Error() }
 func (e *RetryError) Unwrap() error { return e.Err }
 
-// Fetch returns the keys at an https URL, or every fault of the configuration
-// at once; http is for this host alone. The first fetch begins at once; nothing
-// waits for it but the first tokens. Until it is good, initial serves where it is
-// not nil. Close it after use.
+// Fetch returns the keys at an https URL, or every fault of the configuration at once. http is
+// allowed only for this host. The first fetch starts immediately, and only the first tokens
+// wait for it. Until it succeeds, initial is used if it is not nil. Close the Fetcher after use.
 //
-// A fetch takes at most 5 s and 256 KiB, follows no redirect, and is good only
-// with status 200 and where parse returns no error. The next is due after
-// Refresh, or after 30 s where it failed; an unknown key may bring it forward,
-// to 30 s after the last at the soonest. While fetches fail, the keys of the
-// last good one stay, up to MaxStale.
+// A fetch may take 5 s and return 256 KiB, and follows no redirects. It succeeds if the status
+// is 200 and parse returns no error. The next fetch starts after Refresh, or 30 s after a
+// failure. An unknown key can start it earlier, but not within 30 s of the last one. While
+// fetches fail, the keys of the last successful one are used, up to MaxStale.
 func Fetch[S any](address string, cfg FetchConfig, initial *S, parse func(data []byte, address string) (S, error)) (*Fetcher[S], error) {
 	return fetch(address, "", cfg, initial, parse)
 }
 
-// FetchFromIssuer is [Fetch] for an OpenID provider, whose discovery document
-// (OpenID Connect Discovery 1.0, section 4) says where its keys are. A document
-// that names another issuer, in one byte, is a failed fetch.
+// FetchFromIssuer is [Fetch] for an OpenID provider. The provider's discovery document (OpenID
+// Connect Discovery 1.0, section 4) says where its keys are. The fetch fails if the document
+// does not name exactly this issuer.
 func FetchFromIssuer[S any](issuer string, cfg FetchConfig, parse func(data []byte, address string) (S, error)) (*Fetcher[S], error) {
 	return fetch(strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration", issuer, cfg, nil, parse)
 }
@@ -186,7 +183,7 @@ func fetch[S any](address, issuer string, cfg FetchConfig, initial *S, parse fun
 	return f, nil
 }
 
-// Close stops fetching. The keys at hand serve on, up to MaxStale.
+// Close stops fetching. The last keys are still used, up to MaxStale.
 func (f *Fetcher[S]) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -196,18 +193,18 @@ func (f *Fetcher[S]) Close() {
 	}
 }
 
-// Err returns the error of the last fetch, nil where it was good or none has
-// ended yet.
+// Err returns the error of the last fetch. It is nil if that fetch succeeded, or if no fetch
+// has ended yet.
 func (f *Fetcher[S]) Err() error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.err
 }
 
-// Find calls look with the keys at hand. Where look returns an error, the key
-// may be a new one: Find may wait for one fetch, together with all others that
-// wait, and calls look again. Where that fetch fails the error is an
-// [ErrUnavailable]. While it may not fetch, the error is a [*RetryError].
+// Find calls look with the current keys. If look returns an error, the key may be new: Find
+// then may wait for one fetch, which all waiting calls share, and calls look again. If that
+// fetch fails, the error is an [ErrUnavailable]. While a fetch is not allowed, the error is a
+// [*RetryError].
 func (f *Fetcher[S]) Find(ctx context.Context, look func(keys S) error) error {
 	err := f.look(look)
 	if err == nil {
@@ -232,8 +229,8 @@ func (f *Fetcher[S]) Find(ctx context.Context, look func(keys S) error) error {
 	}
 }
 
-// wait counts one caller who waits, or who waits no longer, unless there is no
-// room for one more.
+// wait adds by to the number of waiting callers. It reports false if there is no room for one
+// more.
 func (f *Fetcher[S]) wait(callers int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -244,7 +241,7 @@ func (f *Fetcher[S]) wait(callers int) bool {
 	return true
 }
 
-// look looks at the keys at hand.
+// look looks for a key in the current keys.
 func (f *Fetcher[S]) look(look func(keys S) error) error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -261,9 +258,9 @@ func (f *Fetcher[S]) look(look func(keys S) error) error {
 	return err
 }
 
-// refresh starts a fetch, unless one is running or the last is too recent. It
-// returns the end of the one that is running; nil where none is, and how long
-// none may begin.
+// refresh starts a fetch, unless one is running or the last is too recent. It returns a channel
+// that is closed when the running fetch ends. If no fetch is running, it returns nil and how
+// long none may start.
 func (f *Fetcher[S]) refresh() (done <-chan struct{}, pause time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -284,7 +281,7 @@ func (f *Fetcher[S]) refresh() (done <-chan struct{}, pause time.Duration) {
 }
 
 func (f *Fetcher[S]) run(done chan struct{}) {
-	// Of no caller's context: others wait for the same fetch.
+	// Without a caller's context, because others wait for the same fetch.
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
 	keys, err := f.fetch(ctx)

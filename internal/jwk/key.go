@@ -1,8 +1,7 @@
-// Package jwk reads public keys and fetches them: usher's own for package
-// session, and those of identity providers for package identity. It knows
-// nothing of tokens.
+// Package jwk reads and fetches public keys: usher's own for package session, and those of
+// identity providers for package identity. It does not handle tokens.
 //
-// The two differ in what they accept, which a [Profile] says.
+// A [Profile] says which keys are accepted, because the two packages accept different keys.
 package jwk
 
 import (
@@ -34,9 +33,8 @@ const (
 	PS256   = "PS256"
 )
 
-// methods has the signature check of each algorithm. That of PS256 takes salts
-// of the hash's length only (RFC 7518, section 3.5), which golang-jwt's own
-// does not insist on.
+// methods has the signature check of each algorithm. For PS256, the salt must have the length
+// of the hash (RFC 7518, section 3.5), which golang-jwt does not require by default.
 var methods = map[string]jwt.SigningMethod{
 	EdDSA:   jwt.SigningMethodEdDSA,
 	Ed25519: jwt.SigningMethodEdDSA,
@@ -54,20 +52,20 @@ var methods = map[string]jwt.SigningMethod{
 
 // A Profile says which keys are accepted, and in which form.
 type Profile struct {
-	// Algorithms are those a key may be for. A key that does not name its own
-	// is for the only one here that fits it; where several fit, for the first
-	// of [Algorithms] that does.
+	// Algorithms are the accepted algorithms. A key that does not name its algorithm is
+	// for the one in this list that fits. If several fit, it is for the first of
+	// [Algorithms] that does.
 	Algorithms []string
 	// Lenient accepts a key without a kid, padding in its base64url, and zero
 	// bytes before its numbers.
 	Lenient bool
 }
 
-// Own is for the keys of usher itself, at which package session looks. RS256
-// and PS256 are read for the sake of those who use it with another issuer.
+// Own is for usher's own keys, which package session reads. RS256 and PS256 are included for
+// users of package session who have another issuer.
 var Own = Profile{Algorithms: []string{EdDSA, Ed25519, ES256, RS256, PS256}}
 
-// Algorithms are all that an identity provider's keys may be for.
+// Algorithms are all algorithms that an identity provider's keys may be for.
 func Algorithms() []string {
 	return []string{EdDSA, Ed25519, ES256, ES384, ES512, RS256, PS256, RS384, RS512}
 }
@@ -82,8 +80,8 @@ type Key struct {
 	method jwt.SigningMethod
 }
 
-// New makes a key without an ID. It refuses an algorithm that is not the key's
-// or not the profile's, and keys that are weak, or expensive to verify with.
+// New returns a key without an ID. It refuses an algorithm that does not fit the key or is not
+// in the profile, and keys that are weak, or expensive to verify with.
 func (p Profile) New(alg string, public crypto.PublicKey) (Key, error) {
 	k := Key{Algorithm: alg, public: public, method: methods[alg]}
 	if err := k.check(); err != nil {
@@ -95,7 +93,7 @@ func (p Profile) New(alg string, public crypto.PublicKey) (Key, error) {
 	return k, nil
 }
 
-// Public returns the key itself; the caller must not change it.
+// Public returns the key itself. The caller must not change it.
 func (k Key) Public() crypto.PublicKey { return k.public }
 
 // Equal reports whether both are the same key for the same algorithm.
@@ -104,8 +102,7 @@ func (k Key) Equal(other Key) bool {
 	return ok && k.Algorithm == other.Algorithm && public.Equal(other.public)
 }
 
-// Verify reports whether signature is the key's own over input, as a JWS has
-// the two.
+// Verify reports whether signature is the key's signature of input, both in the form of a JWS.
 func (k Key) Verify(input string, signature []byte) bool {
 	return k.method != nil && k.method.Verify(input, signature, k.public) == nil
 }
@@ -143,8 +140,8 @@ func (p Profile) algorithmOf(public crypto.PublicKey) string {
 	return ""
 }
 
-// check refuses an algorithm that is not the key's, and keys that are weak or
-// expensive to verify with.
+// check refuses an algorithm that does not fit the key, and keys that are weak or expensive to
+// verify with.
 func (k Key) check() error {
 	algs := fitting(k.public)
 	switch public := k.public.(type) {
@@ -196,9 +193,8 @@ func quotient(a, b *big.Int) *big.Int {
 	return q.Mod(q.Mul(q, a), edwardsP)
 }
 
-// checkEd25519 refuses what is no point of the curve or one of small order,
-// under which one signature passes for every message. crypto/ed25519 refuses
-// neither.
+// checkEd25519 refuses bytes that are not a point of the curve, and points of small order, for
+// which one signature is valid for every message. crypto/ed25519 accepts both.
 func checkEd25519(public ed25519.PublicKey) error {
 	if len(public) != ed25519.PublicKeySize {
 		return errors.New("x is not 32 bytes of base64url")
@@ -210,14 +206,14 @@ func checkEd25519(public ed25519.PublicKey) error {
 	if y.Cmp(edwardsP) >= 0 {
 		return errors.New("Ed25519 key is not in its one spelling")
 	}
-	// From -x²+y² = 1+dx²y². The divisor is never 0, for -1/d is no square.
+	// From -x²+y² = 1+dx²y². The divisor is never 0, because -1/d is not a square.
 	yy := new(big.Int).Mul(y, y)
 	xx := quotient(new(big.Int).Sub(yy, one), new(big.Int).Add(one, new(big.Int).Mul(edwardsD, yy)))
 	if big.Jacobi(xx, edwardsP) < 0 {
 		return errors.New("not a point of Ed25519")
 	}
-	// The small orders divide 8: doubled three times, such a point is (0, 1).
-	// Doubling needs no more of x than its square.
+	// The small orders divide 8: doubled three times, such a point is (0, 1). Doubling
+	// needs only the square of x.
 	for range 3 {
 		yy := new(big.Int).Mul(y, y)
 		xxyy := new(big.Int).Mul(xx, yy)

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// MaxKeyIDBytes bounds a kid.
+	// MaxKeyIDBytes is the maximum length of a kid.
 	MaxKeyIDBytes = 128
 	// MaxSetBytes and MaxSetKeys bound a JWK Set.
 	MaxSetBytes = 256 << 10
@@ -28,12 +28,12 @@ const (
 	maxDepth    = 16
 )
 
-// ErrPrivateKey says that a JWK or a JWK Set shows a private key: its owner
-// must be told, and nothing that it signed can be trusted.
+// ErrPrivateKey is returned if a JWK or a JWK Set contains a private key. Tell its owner, and do
+// not trust anything that it signed.
 var ErrPrivateKey = errors.New("private key in public")
 
-// privateMembers are those of RFC 7518 sections 6.2.2 and 6.3.2. The k of a
-// symmetric key is not among them: such a key in a set is merely of no use.
+// privateMembers are those of RFC 7518 sections 6.2.2 and 6.3.2. The k of a symmetric key is not
+// included: such a key in a set is only unusable.
 var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth"}
 
 // Parse reads one key (RFC 7517, section 4).
@@ -72,7 +72,7 @@ func (p Profile) parse(m strictjson.Members) (Key, error) {
 	return k, err
 }
 
-// Unnamed makes a key that says neither its ID nor its algorithm.
+// Unnamed returns a key without an ID and without a named algorithm.
 func (p Profile) Unnamed(public crypto.PublicKey) (Key, error) {
 	return p.New(p.algorithmOf(public), public)
 }
@@ -122,7 +122,7 @@ func (p Profile) public(m strictjson.Members) (crypto.PublicKey, error) {
 	return nil, errors.New("kty or crv is unknown")
 }
 
-// bytes returns a member that is base64url, or nil.
+// bytes returns the decoded value of a base64url member, or nil.
 func (p Profile) bytes(m strictjson.Members, name string) []byte {
 	s, _ := jws.Text(m, name)
 	if p.Lenient && len(s)%4 == 0 {
@@ -145,8 +145,8 @@ func (p Profile) number(m strictjson.Members, name string) []byte {
 	return b
 }
 
-// forSignatures reports whether use and key_ops allow verifying, and nothing
-// beside it: a key that also encrypts is a key for two algorithms.
+// forSignatures reports whether use and key_ops allow only verifying. A key that also encrypts
+// would be a key for two algorithms.
 func forSignatures(m strictjson.Members) bool {
 	if use, ok := m.Get("use"); ok {
 		if s, _ := use.Text(); s != "sig" {
@@ -165,8 +165,8 @@ func forSignatures(m strictjson.Members) bool {
 	return true
 }
 
-// A Set is what a JWK Set holds: the keys that can be used, in its order, and
-// why the others cannot.
+// A Set is the contents of a JWK Set: the usable keys in their order, and the reasons why the
+// others are not usable.
 type Set struct {
 	Keys     []Key
 	Unusable []Unusable
@@ -179,9 +179,8 @@ type Unusable struct {
 	Err      error
 }
 
-// ParseSet reads a JWK Set (RFC 7517, section 5). Keys that the profile does not
-// accept are left out; a set that shows a private key is refused whole, with
-// [ErrPrivateKey].
+// ParseSet reads a JWK Set (RFC 7517, section 5). It leaves out keys that the profile does not
+// accept. If the set contains a private key, it returns [ErrPrivateKey].
 func (p Profile) ParseSet(data []byte) (Set, error) {
 	if len(data) > MaxSetBytes {
 		return Set{}, fmt.Errorf("longer than %d bytes", MaxSetBytes)
@@ -215,10 +214,10 @@ func (p Profile) ParseSet(data []byte) (Set, error) {
 	return set, nil
 }
 
-// maxReasons bounds how many unusable keys an error tells of.
+// maxReasons is the maximum number of unusable keys that an error describes.
 const maxReasons = 8
 
-// Reasons says of each unusable key why it is not used, for a log.
+// Reasons returns for each unusable key why it is not used, for a log.
 func (s Set) Reasons() string {
 	if len(s.Unusable) == 0 {
 		return "the set is empty"
@@ -238,8 +237,8 @@ func (s Set) Reasons() string {
 	return strings.Join(reasons, "; ")
 }
 
-// jwkJSON has the members of RFC 7517 and 7518 that are published, in the
-// order in which usher writes them.
+// jwkJSON has the published members of RFC 7517 and 7518, in the order in which usher writes
+// them.
 type jwkJSON struct {
 	KeyType   string `json:"kty"`
 	Curve     string `json:"crv,omitempty"`
@@ -274,8 +273,8 @@ func (k Key) members() jwkJSON {
 // MarshalJSON writes the public members.
 func (k Key) MarshalJSON() ([]byte, error) { return json.Marshal(k.members()) }
 
-// Thumbprint returns the RFC 7638 SHA-256 thumbprint in base64url: a name that
-// follows from the key alone.
+// Thumbprint returns the RFC 7638 SHA-256 thumbprint in base64url: a name that depends only on
+// the key.
 func (k Key) Thumbprint() string {
 	m := k.members()
 	// Required members only, in lexicographic order (RFC 7638 3.2, RFC 8037 2).
