@@ -73,16 +73,11 @@ func runAudit(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "usher-bench-*")
+	dir, err := pglocal.TempDir("", "usher-bench-*")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	// If this is root, Postgres runs as another user, who must be able to enter the folder.
-	// The contents are private to that user.
-	if err := os.Chmod(dir, 0o711); err != nil {
-		return err
-	}
 	postgres, err := pglocal.Start(ctx, pglocal.Config{Dir: filepath.Join(dir, "postgres")})
 	if err != nil {
 		return err

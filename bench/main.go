@@ -79,7 +79,7 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 	if min(cfg.connections, cfg.rounds, cfg.users) < 1 || cfg.duration <= 0 || cfg.grants < 2*cfg.users {
 		return errors.New("connections, rounds, duration and users must be positive, and there must be two grants a user or more")
 	}
-	dir, err := os.MkdirTemp("", "usher-bench-*")
+	dir, err := pglocal.TempDir("", "usher-bench-*")
 	if err != nil {
 		return err
 	}
@@ -87,11 +87,6 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 		fmt.Fprintf(out, "database and logs are kept in %s\n", dir)
 	} else {
 		defer os.RemoveAll(dir)
-	}
-	// If this is root, Postgres runs as another user, who must be able to enter the folder.
-	// The contents are private to that user.
-	if err := os.Chmod(dir, 0o711); err != nil {
-		return err
 	}
 	postgres, err := pglocal.Start(ctx, pglocal.Config{Dir: filepath.Join(dir, "postgres")})
 	if err != nil {

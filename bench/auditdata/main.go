@@ -81,13 +81,8 @@ func run(ctx context.Context, s size, samples int, out io.Writer) (err error) {
 
 // startPostgres starts a temporary server. It need not be durable.
 func startPostgres(ctx context.Context) (_ *pglocal.Server, stop func() error, err error) {
-	dir, err := os.MkdirTemp("", "usher-auditdata-*")
+	dir, err := pglocal.TempDir("", "usher-auditdata-*")
 	if err != nil {
-		return nil, nil, err
-	}
-	// If this is root, Postgres runs as another user, who must be able to enter the folder.
-	// The contents are private to that user.
-	if err := os.Chmod(dir, 0o711); err != nil {
 		return nil, nil, err
 	}
 	server, err := pglocal.Start(ctx, pglocal.Config{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{

@@ -61,7 +61,7 @@ func TestAdminGuide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, dev := startDev(t, filepath.Join(openDir(t), ".usher"))
+	_, dev := startDev(t, filepath.Join(dbtest.Dir(t), ".usher"))
 	want := map[string][]string{
 		"keys":      {"ak_live_", "console", "auditor"},
 		"function":  {},

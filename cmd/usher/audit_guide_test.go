@@ -430,7 +430,7 @@ func TestAuditGuideQuestions(t *testing.T) {
 func TestAuditGuideAccess(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	server, err := pglocal.Start(ctx, pglocal.Config{Dir: openDir(t), Settings: map[string]string{"wal_level": "logical"}})
+	server, err := pglocal.Start(ctx, pglocal.Config{Dir: dbtest.Dir(t), Settings: map[string]string{"wal_level": "logical"}})
 	if err != nil {
 		t.Fatal(err)
 	}

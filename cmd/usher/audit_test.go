@@ -175,7 +175,7 @@ func TestFloodsAreInTheAudit(t *testing.T) {
 // what usher prints.
 func TestMigrateRoles(t *testing.T) {
 	t.Parallel()
-	server, err := pglocal.Start(t.Context(), pglocal.Config{Dir: openDir(t)})
+	server, err := pglocal.Start(t.Context(), pglocal.Config{Dir: dbtest.Dir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,13 +11,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/usher-auth/usher/db/dbtest"
 )
 
 // What usher dev prints works when pasted, and what it promises to keep apart
 // and to clean up it does.
 func TestDev(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(openDir(t), "my app", ".usher")
+	dir := filepath.Join(dbtest.Dir(t), "my app", ".usher")
 	p, dev := startDev(t, dir)
 
 	info, err := os.Stat(filepath.Join(dir, "dev.json"))
@@ -62,7 +64,7 @@ func TestDev(t *testing.T) {
 	if code := beside.exit(t); code != 1 || !strings.Contains(beside.log.String(), "another usher runs there") {
 		t.Errorf("a second usher dev in the same folder: exit code %d, %s", code, beside.log)
 	}
-	_, other := startDev(t, filepath.Join(openDir(t), ".usher"))
+	_, other := startDev(t, filepath.Join(dbtest.Dir(t), ".usher"))
 	if status, _, _, err := ask(t.Context(), other.URL, dev.Sessions["ada"], `{}`); err != nil || status != 401 {
 		t.Errorf("the session of one checkout at another: %d %v, want 401", status, err)
 	}
@@ -143,12 +145,12 @@ func checkStatus(t testing.TB, url string, want int) {
 func TestDevAndServeRefuseEachOthersDatabase(t *testing.T) {
 	t.Parallel()
 	prod := newProduction(t)
-	dev := startUsher(t, nil, "dev", "--dir", filepath.Join(openDir(t), ".usher"), "--listen", "127.0.0.1:0", "--database-url", prod.owner)
+	dev := startUsher(t, nil, "dev", "--dir", filepath.Join(dbtest.Dir(t), ".usher"), "--listen", "127.0.0.1:0", "--database-url", prod.owner)
 	if code := dev.exit(t); code != 1 || !strings.Contains(dev.log.String(), "production one") {
 		t.Errorf("usher dev on a production database: exit code %d, %s", code, dev.log)
 	}
 	prod.exec(t, prod.pg.URL("postgres"), "CREATE DATABASE demo")
-	running, file := startDev(t, filepath.Join(openDir(t), ".usher"), "--database-url", prod.pg.URL("demo"))
+	running, file := startDev(t, filepath.Join(dbtest.Dir(t), ".usher"), "--database-url", prod.pg.URL("demo"))
 	if status, _, _, err := ask(t.Context(), file.URL, file.Sessions["ada"], `{}`); err != nil || status != 200 {
 		t.Errorf("usher dev on an empty database: %d %v", status, err)
 	}
@@ -169,11 +171,11 @@ func TestDevListensOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	p := startUsher(t, nil, "dev", "--dir", filepath.Join(openDir(t), ".usher"), "--listen", "127.0.0.1:"+port)
+	p := startUsher(t, nil, "dev", "--dir", filepath.Join(dbtest.Dir(t), ".usher"), "--listen", "127.0.0.1:"+port)
 	if code := p.exit(t); code != 1 || !strings.Contains(p.log.String(), "take a free port: usher dev --listen 127.0.0.1:0") {
 		t.Errorf("usher dev on a taken port: exit code %d, %s", code, p.log)
 	}
-	p = startUsher(t, []string{"MAKELEVEL=1"}, "dev", "--dir", filepath.Join(openDir(t), ".usher"), "--listen", "127.0.0.1:"+port)
+	p = startUsher(t, []string{"MAKELEVEL=1"}, "dev", "--dir", filepath.Join(dbtest.Dir(t), ".usher"), "--listen", "127.0.0.1:"+port)
 	if code := p.exit(t); code != 1 || !strings.Contains(p.log.String(), "make dev ARGS='--listen 127.0.0.1:0'") {
 		t.Errorf("make dev on a taken port: exit code %d, %s", code, p.log)
 	}
@@ -197,7 +199,7 @@ func TestDevRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := filepath.Join(openDir(t), ".usher")
+			dir := filepath.Join(dbtest.Dir(t), ".usher")
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -218,8 +220,8 @@ func TestDevRefuses(t *testing.T) {
 // folder or elsewhere, take over; and other commands find the running one.
 func TestDevBesideItself(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(openDir(t), ".usher")
-	victim := filepath.Join(openDir(t), "victim")
+	dir := filepath.Join(dbtest.Dir(t), ".usher")
+	victim := filepath.Join(dbtest.Dir(t), "victim")
 	if err := os.WriteFile(victim, []byte("kept"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -234,8 +236,8 @@ func TestDevBesideItself(t *testing.T) {
 		t.Errorf("usher dev wrote through a planted link: %q, %v", content, err)
 	}
 	for other, want := range map[string]string{
-		dir:                                 "the private Postgres that usher dev starts by itself: unset it",
-		filepath.Join(openDir(t), ".usher"): "belongs to a usher dev in another folder",
+		dir:                                    "the private Postgres that usher dev starts by itself: unset it",
+		filepath.Join(dbtest.Dir(t), ".usher"): "belongs to a usher dev in another folder",
 	} {
 		p := startUsher(t, []string{"USHER_DATABASE_URL=" + dev.DatabaseURL}, "dev", "--dir", other, "--listen", "127.0.0.1:0")
 		if code := p.exit(t); code != 1 || !strings.Contains(p.log.String(), want) {
@@ -257,7 +259,7 @@ func TestDevBesideItself(t *testing.T) {
 	if err := os.MkdirAll(below, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for from, found := range map[string]bool{filepath.Dir(dir): true, below: true, openDir(t): false} {
+	for from, found := range map[string]bool{filepath.Dir(dir): true, below: true, dbtest.Dir(t): false} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "user", "list")
 		cmd.Dir = from
 		cmd.Env = append(cleanEnv(), beUsher+"=1", "USHER_DATABASE_URL=")

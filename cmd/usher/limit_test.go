@@ -3,11 +3,13 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/usher-auth/usher/db/dbtest"
 )
 
 func TestRateLimits(t *testing.T) {
 	t.Parallel()
-	_, dev := startDev(t, openDir(t), "--rate-limit", "2", "--rate-limit-failures", "1", "--rate-limit-proxies=")
+	_, dev := startDev(t, dbtest.Dir(t), "--rate-limit", "2", "--rate-limit-failures", "1", "--rate-limit-proxies=")
 	for _, test := range []struct {
 		cookie string
 		status int

@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/db/pglocal"
 )
 
@@ -193,11 +194,11 @@ type production struct {
 
 func newProduction(t testing.TB) *production {
 	t.Helper()
-	p := &production{dir: openDir(t)}
+	p := &production{dir: dbtest.Dir(t)}
 	p.startPostgres(t)
 	p.owner = p.pg.URL("prod")
 	p.exec(t, p.pg.URL("postgres"), "CREATE DATABASE prod")
-	key := filepath.Join(openDir(t), "kek")
+	key := filepath.Join(dbtest.Dir(t), "kek")
 	if err := os.WriteFile(key, []byte("m3Qx0f9mV1vJc7tB0b5Zk2yqC4n8oXhWl6uR1sTzE9A=\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -216,20 +217,6 @@ func newProduction(t testing.TB) *production {
 		"USHER_RATE_LIMIT=0", // tests make load with one session
 	}
 	return p
-}
-
-// openDir is a folder that the user Postgres runs as can enter.
-func openDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "usher-test-*") //nolint:usetesting // t.TempDir's parent is closed to others
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
 }
 
 func (p *production) startPostgres(t testing.TB) {

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/db/pglocal"
 )
 
@@ -38,24 +39,6 @@ func TestMain(m *testing.M) {
 	}
 	fmt.Println(server.PID())
 	select {}
-}
-
-// newDir returns a folder that every user may enter, like a checkout.
-func newDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "pglocal-*") //nolint:usetesting // the unprivileged user cannot enter t.TempDir
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 func start(t *testing.T, dir string) *pglocal.Server {
@@ -141,7 +124,7 @@ func owner(t *testing.T, dir string) *syscall.Credential {
 
 func TestStartAgain(t *testing.T) {
 	t.Parallel()
-	dir := newDir(t)
+	dir := dbtest.Dir(t)
 	first := start(t, dir)
 	do(t, first, "CREATE TABLE kept AS SELECT 42 AS n")
 	for setting, want := range map[string]string{
@@ -173,7 +156,7 @@ func TestStartAgain(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	server := startWith(t, pglocal.Config{Dir: newDir(t), Settings: map[string]string{"fsync": "off"}})
+	server := startWith(t, pglocal.Config{Dir: dbtest.Dir(t), Settings: map[string]string{"fsync": "off"}})
 	if got := query[string](t, server, "SELECT current_setting('fsync')"); got != "off" {
 		t.Errorf("fsync = %q, want off", got)
 	}
@@ -183,7 +166,7 @@ func TestSettings(t *testing.T) {
 // superuser and can make the server run programs.
 func TestSocketIsPrivate(t *testing.T) {
 	t.Parallel()
-	dir := newDir(t)
+	dir := dbtest.Dir(t)
 	start(t, dir)
 	info, err := os.Stat(filepath.Join(dir, "data"))
 	if err != nil {
@@ -203,7 +186,7 @@ func TestSocketIsPrivate(t *testing.T) {
 
 func TestInUse(t *testing.T) {
 	t.Parallel()
-	dir := newDir(t)
+	dir := dbtest.Dir(t)
 	first := start(t, dir)
 	_, err := pglocal.Start(t.Context(), pglocal.Config{Dir: dir})
 	if !errors.Is(err, pglocal.ErrInUse) || !strings.Contains(err.Error(), dir) {
@@ -216,7 +199,7 @@ func TestInUse(t *testing.T) {
 
 func TestSideBySide(t *testing.T) {
 	t.Parallel()
-	one, two := start(t, newDir(t)), start(t, newDir(t))
+	one, two := start(t, dbtest.Dir(t)), start(t, dbtest.Dir(t))
 	do(t, one, "CREATE TABLE mine AS SELECT 1")
 	if query[bool](t, two, "SELECT to_regclass('mine') IS NOT NULL") {
 		t.Error("the second server sees the first one's table")
@@ -227,7 +210,7 @@ func TestSideBySide(t *testing.T) {
 // committed data is there and the next Start waits for the session to end.
 func TestPostgresKilled(t *testing.T) {
 	t.Parallel()
-	dir := newDir(t)
+	dir := dbtest.Dir(t)
 	server := start(t, dir)
 	do(t, server, "CREATE TABLE kept (n int)")
 	for n := range 3 {
@@ -255,7 +238,7 @@ func TestPostgresKilled(t *testing.T) {
 
 func TestParentKilled(t *testing.T) {
 	t.Parallel()
-	dir := newDir(t)
+	dir := dbtest.Dir(t)
 	var pid int
 	for range 2 { // the second parent starts while the first one's server shuts down
 		parent := exec.Command(os.Args[0])
@@ -335,7 +318,7 @@ func TestLeftovers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			dir := newDir(t)
+			dir := dbtest.Dir(t)
 			stop(t, start(t, dir))
 			gone := c.leave(t, dir, filepath.Join(dir, "data"))
 			server := start(t, dir)
@@ -375,7 +358,7 @@ func writePID(t *testing.T, dir, content string) {
 // A start that was cancelled during initdb leaves no data.
 func TestStartCancelled(t *testing.T) {
 	t.Parallel()
-	dir := newDir(t)
+	dir := dbtest.Dir(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		for {
@@ -406,7 +389,7 @@ func TestAwkwardFolders(t *testing.T) {
 	} {
 		t.Run(name[:6], func(t *testing.T) {
 			t.Parallel()
-			dir := filepath.Join(newDir(t), name)
+			dir := filepath.Join(dbtest.Dir(t), name)
 			first := start(t, dir)
 			do(t, first, "CREATE TABLE kept AS SELECT 42 AS n")
 			stop(t, first)
@@ -487,7 +470,7 @@ func TestRootsData(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("for root only")
 	}
-	dir := newDir(t)
+	dir := dbtest.Dir(t)
 	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -499,7 +482,7 @@ func TestRootsData(t *testing.T) {
 
 func TestForeignData(t *testing.T) {
 	t.Parallel()
-	dir := newDir(t)
+	dir := dbtest.Dir(t)
 	stop(t, start(t, dir))
 	version := filepath.Join(dir, "data", "PG_VERSION")
 	if err := os.WriteFile(version, []byte("12\n"), 0o600); err != nil {

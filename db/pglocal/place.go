@@ -32,6 +32,20 @@ type place struct {
 	socketDir string
 }
 
+// TempDir makes a folder in parent (empty: the default for temporary files) for
+// a server that nobody needs afterwards. The user that root runs PostgreSQL as
+// can enter it; what is inside is private to that user. The caller removes it.
+func TempDir(parent, pattern string) (string, error) {
+	dir, err := os.MkdirTemp(parent, pattern)
+	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return "", errors.Join(err, os.Remove(dir))
+	}
+	return dir, nil
+}
+
 func makeDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

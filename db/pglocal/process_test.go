@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/usher-auth/usher/db/dbtest"
 )
 
 // The server may run as another user, who must not see the caller's secrets.
@@ -16,7 +18,7 @@ func TestServerSeesNoSecrets(t *testing.T) { //nolint:paralleltest // the enviro
 	for _, name := range []string{"AWS_SECRET_ACCESS_KEY", "USHER_KEY_ENCRYPTION_KEY", "GITHUB_TOKEN", "PGPASSWORD", "BETTER_AUTH_SECRET"} {
 		t.Setenv(name, "canary")
 	}
-	server := start(t, newDir(t))
+	server := start(t, dbtest.Dir(t))
 	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", server.PID()))
 	if err != nil {
 		t.Fatal(err)

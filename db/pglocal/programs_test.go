@@ -8,13 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/usher-auth/usher/db/dbtest"
 	"github.com/usher-auth/usher/db/pglocal"
 )
 
 // fakePrograms makes a folder with programs that print a version.
 func fakePrograms(t *testing.T, version string) string {
 	t.Helper()
-	dir := newDir(t)
+	dir := dbtest.Dir(t)
 	for _, name := range []string{"initdb", "postgres"} {
 		script := fmt.Sprintf("#!/bin/sh\necho '%s (PostgreSQL) %s'\n", name, version)
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
@@ -50,7 +51,7 @@ func TestFindPrograms(t *testing.T) {
 }
 
 func TestNoPrograms(t *testing.T) {
-	empty := newDir(t)
+	empty := dbtest.Dir(t)
 	closed := filepath.Join(t.TempDir(), "bin")
 	if err := os.Mkdir(closed, 0o000); err != nil {
 		t.Fatal(err)
