@@ -40,6 +40,9 @@ func (t *Tree) Append(leaf tlog.Hash, stored []byte) []byte {
 	return stored
 }
 
+// Clone returns a copy, which can be appended to separately.
+func (t *Tree) Clone() *Tree { return &Tree{t.size, slices.Clone(t.edge)} }
+
 // Size returns the number of leaves.
 func (t *Tree) Size() int64 { return t.size }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/netip"
 	"regexp"
@@ -85,6 +86,10 @@ func (r *decisionRow) record() (audit.Record, error) {
 	return record, err
 }
 
+// maxApart is how far the time of a decision may be from the database's time at
+// which its row was written: what the constraint decisions_times allows.
+const maxApart = time.Minute
+
 // fault says how the row contradicts its own digests, and is empty if it does not.
 // A row whose digests were changed too contradicts its leaf.
 func (r *decisionRow) fault() string {
@@ -100,8 +105,14 @@ func (r *decisionRow) fault() string {
 			return "it was changed: its ip, user agent and origin do not fit their digest"
 		}
 	}
+	if apart := record.IssuedAt.Sub(record.RecordedAt).Abs(); apart > maxApart {
+		return fmt.Sprintf("its two times differ: it was written at %s as of %s",
+			record.RecordedAt.UTC().Format(time.RFC3339Nano), record.IssuedAt.UTC().Format(time.RFC3339Nano))
+	}
 	return ""
 }
+
+func (r *decisionRow) sealedLeaf() sealedLeaf { return sealedLeaf{r.ID, r.leaf()} }
 
 func (r *decisionRow) leaf() tlog.Hash {
 	return audit.DecisionLeaf(r.ID, timeOf(r.RecordedAt), r.Digest)
@@ -126,6 +137,8 @@ func (r *changeRow) fault() string {
 	}
 	return ""
 }
+
+func (r *changeRow) sealedLeaf() sealedLeaf { return sealedLeaf{r.ID, r.leaf()} }
 
 func (r *changeRow) leaf() tlog.Hash {
 	return audit.ChangeLeaf(r.ID, timeOf(r.RecordedAt), r.Digest)

@@ -272,15 +272,15 @@ func TestVerifyFindsTampering(t *testing.T) {
 			"seal of the leaves 0 to 5: its hashes above the leaves were changed",
 		}},
 		"hashes are cut off": {`UPDATE usher.seals SET hashes = substring(hashes FROM 33) WHERE first_leaf = 6`, []string{
-			"seal of the leaves 6 to 8: it was changed: usher does not write such a seal; nothing from it on was verified",
+			"seal of the leaves 6 to 8: it was changed: usher does not write such a seal",
 		}},
 		"the ids of a seal": {`UPDATE usher.seals SET decision_ids = '{1,2,7}', decisions_through = 7 WHERE first_leaf = 0`, []string{
-			"seal of the leaves 6 to 8: it was changed: usher does not write such a seal; nothing from it on was verified",
+			"seal of the leaves 6 to 8: it was changed: usher does not write such a seal",
 			"decision 3: " + inserted, "decision 4: " + inserted, "decision 5: " + inserted, "decision 6: " + inserted,
 			"decision 7: " + missing,
 		}},
 		"a seal is deleted": {`DELETE FROM usher.seals WHERE first_leaf = 0`, []string{
-			"seal of the leaves 6 to 8: seals before it are missing, from leaf 0 on; nothing after them was verified",
+			"seal of the leaves 0 to 5: missing; its rows match the next signed checkpoint",
 		}},
 		"a checkpoint is forged": {`UPDATE usher.seals SET checkpoint = replace(checkpoint, E'\n6\n', E'\n7\n') WHERE first_leaf = 0`, []string{
 			"seal of the leaves 0 to 5: not a checkpoint signed by the audit's key: invalid signature for key KEY",
@@ -303,6 +303,138 @@ func TestVerifyFindsTampering(t *testing.T) {
 				t.Errorf("findings (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Missing seals do not stop a verification: it says which are missing, and verifies
+// what is there.
+func TestVerifyGoesOnAfterMissingSeals(t *testing.T) {
+	t.Parallel()
+	const (
+		bridged  = "missing; its rows match the next signed checkpoint"
+		noRoot   = "no root covers its rows, because seals before it are missing: they were compared with stored hashes only"
+		lostFour = "seal of the leaves 9 to 12: missing; its rows cannot be verified (4 of 4 are there)"
+	)
+	for name, test := range map[string]struct {
+		sql      string
+		keep     []int // which of the checkpoints are given
+		want     []string
+		verified int64 // decisions
+		fit      int   // checkpoints
+	}{
+		"the first":      {"DELETE FROM usher.seals WHERE first_leaf = 0", []int{0, 1}, []string{"seal of the leaves 0 to 5: " + bridged}, 12, 2},
+		"one in between": {"DELETE FROM usher.seals WHERE first_leaf = 9", nil, []string{"seal of the leaves 9 to 10: " + bridged}, 12, 0},
+		"two apart": {
+			"DELETE FROM usher.seals WHERE first_leaf IN (6, 11)", nil,
+			[]string{"seal of the leaves 6 to 8: " + bridged, "seal of the leaves 11 to 12: " + bridged}, 12, 0,
+		},
+		"two together":                       {"DELETE FROM usher.seals WHERE first_leaf IN (9, 11)", nil, []string{lostFour, "seal of the leaves 13 to 15: " + noRoot}, 10, 0},
+		"two together, a checkpoint between": {"DELETE FROM usher.seals WHERE first_leaf IN (9, 11)", []int{2, 4}, []string{"seal of the leaves 9 to 12: " + bridged}, 12, 2},
+		"two together, a checkpoint after": {
+			"DELETE FROM usher.seals WHERE first_leaf IN (9, 11)", []int{4},
+			[]string{lostFour, "seal of the leaves 13 to 15: " + noRoot}, 10, 1,
+		},
+		"two together, the next checkpoint forged": {
+			"DELETE FROM usher.seals WHERE first_leaf IN (9, 11); UPDATE usher.seals SET checkpoint = 'x' WHERE first_leaf = 13", []int{4},
+			[]string{
+				lostFour, "seal of the leaves 13 to 15: not a checkpoint signed by the audit's key: malformed note",
+				"seal of the leaves 13 to 15: " + noRoot,
+			}, 10, 1,
+		},
+		"with a row": {
+			"DELETE FROM usher.seals WHERE first_leaf = 9; DELETE FROM usher.decisions WHERE id = 7", nil,
+			[]string{
+				"seal of the leaves 9 to 10: missing; its rows cannot be verified (1 of 2 are there)",
+				"seal of the leaves 11 to 12: " + noRoot,
+			}, 11, 0,
+		},
+		"and a row before it changed": {
+			"DELETE FROM usher.seals WHERE first_leaf = 9; UPDATE usher.decisions SET user_id = 'eve' WHERE id IN (5, 7)", nil,
+			[]string{
+				"seal of the leaves 9 to 10: " + bridged,
+				"decision 5: it was changed: it does not fit its digest", "decision 7: it was changed: it does not fit its digest",
+			}, 10, 0,
+		},
+		"the last": {
+			"DELETE FROM usher.seals WHERE first_leaf = 16", []int{4, 5},
+			[]string{"checkpoint of 17 leaves: the tree has only 16 leaves: its end was cut off"}, 11, 1,
+		},
+		"all but the last": {
+			"DELETE FROM usher.seals WHERE first_leaf < 16", nil,
+			[]string{
+				"seal of the leaves 0 to 15: missing; its rows cannot be verified (16 of 16 are there)", "seal of the leaves 16 to 16: " + noRoot,
+			}, 1, 0,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSealed(t)
+			s.fill(t)                                     // leaves 0 to 5 and 6 to 8
+			for n, user := range []string{"cyd", "dan"} { // 9 to 10 and 11 to 12
+				s.record(t, issued(fmt.Sprintf("jti-%d", 7+n)))
+				if _, err := s.service.AddUser(t.Context(), user, nil, "admin"); err != nil {
+					t.Fatal(err)
+				}
+				s.seal(t)
+			}
+			s.record(t, denied("R9"), denied("R10"), denied("R11"))
+			s.seal(t)
+			s.record(t, denied("R12"))
+			s.seal(t)
+			checkpoints := audit.SplitCheckpoints(s.kept.String())
+			var kept []string
+			for _, n := range test.keep {
+				kept = append(kept, checkpoints[n])
+			}
+			s.asMaster(t, test.sql)
+			report := s.verify(t, kept...)
+			var got []string
+			for _, f := range report.Findings {
+				got = append(got, f.String())
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+			if report.Decisions != test.verified || report.Checkpoints != test.fit {
+				t.Errorf("%d decisions and %d checkpoints are as they were, want %d and %d", report.Decisions, report.Checkpoints, test.verified, test.fit)
+			}
+		})
+	}
+}
+
+// A row of another time than that of its writing is refused, and found where
+// somebody took the rule away; its proof shows both times.
+func TestVerifyFindsBackdatedRows(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t)
+	s.record(t, issued("jti-1"))
+	d := issued("jti-2")
+	d.At = time.Now().Add(-2 * time.Hour).Truncate(time.Microsecond)
+	if err := s.log.Record(t.Context(), d); err == nil {
+		t.Fatal("usher's own role back-dated a row")
+	}
+	exec(t, s.pg, "ALTER TABLE usher.decisions DROP CONSTRAINT decisions_times")
+	if err := s.log.Record(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	s.seal(t)
+	var id int64
+	var recorded time.Time
+	if err := s.pg.Pool.QueryRow(t.Context(), "SELECT id, recorded_at FROM usher.decisions WHERE jti = 'jti-2'").Scan(&id, &recorded); err != nil {
+		t.Fatal(err)
+	}
+	written, asOf := recorded.UTC().Format(time.RFC3339Nano), d.At.UTC().Format(time.RFC3339Nano)
+	report := s.verify(t)
+	want := fmt.Sprintf("decision %d: its two times differ: it was written at %s as of %s", id, written, asOf)
+	if len(report.Findings) != 1 || report.Findings[0].String() != want {
+		t.Errorf("findings %v, want %s", report.Findings, want)
+	}
+	proof, err := s.service.ProveToken(t.Context(), "jti-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := proof.String(); !strings.Contains(text, "issued at "+asOf+", recorded at "+written) {
+		t.Errorf("the proof says %s", text)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -45,8 +46,11 @@ type verification struct {
 	forgotten map[string]*audit.Finding // by user: the rows without personal data
 	report    audit.Report
 
-	tree       *audit.Tree
-	treeBroken bool // reported once, because nothing after it can fit
+	nextSeal   int64       // the first leaf that one may have
+	size       int64       // leaves of the seals so far, the missing ones included
+	tree       *audit.Tree // of that size; nil since lostFrom
+	lostFrom   int64       // from this leaf on, no root that is signed covers what was read
+	treeBroken bool        // reported once, because nothing after it can fit
 	decisions  tableProgress
 	changes    tableProgress
 }
@@ -56,7 +60,11 @@ type tableProgress struct {
 	through  int64 // all rows to this id were sealed
 	position int64 // of the last leaf that was compared, among the table's own, from 1
 	leaves   []sealedLeaf
+	gaps     []idRange // rows whose leaves are lost with their seals
 }
+
+// An idRange is the ids above after, to through.
+type idRange struct{ after, through int64 }
 
 // A sealedLeaf is a row's leaf in the tree.
 type sealedLeaf struct {
@@ -99,7 +107,9 @@ func (v *verification) run(ctx context.Context, keys, checkpoints []string) erro
 	if err := v.reloadErasures(ctx); err != nil {
 		return err
 	}
-	v.report.Leaves = v.tree.Size()
+	v.endLost()
+	v.compareKept()
+	v.report.Leaves = v.size
 	for _, user := range slices.Sorted(maps.Keys(v.forgotten)) {
 		if rows := v.forgotten[user]; v.erased.users[user] {
 			v.report.Forgotten += rows.Rows
@@ -108,7 +118,7 @@ func (v *verification) run(ctx context.Context, keys, checkpoints []string) erro
 		}
 	}
 	for _, c := range v.kept {
-		v.findCheckpoint(c, fmt.Sprintf("the tree has only %d leaves: its end was cut off", v.tree.Size()))
+		v.findCheckpoint(c, fmt.Sprintf("the tree has only %d leaves: its end was cut off", v.size))
 	}
 	for _, p := range v.erased.prunes {
 		if p.missing != p.Rows {
@@ -132,7 +142,7 @@ type seal struct {
 
 // page verifies the next seals and their rows, and reports whether more may follow.
 func (v *verification) page(ctx context.Context) (more bool, err error) {
-	rows, err := v.db.pool.Query(ctx, statement("page_seals"), pgx.StrictNamedArgs{"from": v.tree.Size()})
+	rows, err := v.db.pool.Query(ctx, statement("page_seals"), pgx.StrictNamedArgs{"from": v.nextSeal})
 	if err != nil {
 		return false, err
 	}
@@ -141,63 +151,207 @@ func (v *verification) page(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	decisionsFrom, changesFrom := v.decisions.through, v.changes.through
-	more = true
+	v.nextSeal = seals[len(seals)-1].FirstLeaf + 1
 	for i := range seals {
-		if more = v.seal(&seals[i]); !more {
-			break
+		if err := v.seal(ctx, &seals[i]); err != nil {
+			return false, err
 		}
 	}
 	if err := compareRows(ctx, v, statement("decision_leaves"), &v.decisions, decisionsFrom, audit.FoundInDecisions, v.decision); err != nil {
 		return false, err
 	}
-	return more, compareRows(ctx, v, statement("change_leaves"), &v.changes, changesFrom, audit.FoundInChanges, v.change)
+	return true, compareRows(ctx, v, statement("change_leaves"), &v.changes, changesFrom, audit.FoundInChanges, v.change)
 }
 
-// seal verifies one seal against its checkpoint and adds its leaves. It reports
-// whether the tree can continue after it.
-func (v *verification) seal(s *seal) bool {
-	find := func(problem string) {
-		v.report.Add(audit.Finding{Kind: audit.FoundInSeals, FirstID: s.FirstLeaf, LastID: s.TreeSize - 1, Rows: s.TreeSize - s.FirstLeaf, Problem: problem})
-	}
-	if s.FirstLeaf != v.tree.Size() {
-		find(fmt.Sprintf("seals before it are missing, from leaf %d on; nothing after them was verified", v.tree.Size()))
-		return false
-	}
-	wellFormed := s.TreeSize == s.FirstLeaf+int64(len(s.DecisionIDs)+len(s.ChangeIDs)) && s.TreeSize > s.FirstLeaf &&
+func (v *verification) findSeals(from, to int64, problem string) {
+	v.report.Add(audit.Finding{Kind: audit.FoundInSeals, FirstID: from, LastID: to - 1, Rows: to - from, Problem: problem})
+}
+
+// seal verifies one seal against its checkpoint and adds its leaves. A seal that
+// usher does not write is as good as missing.
+func (v *verification) seal(ctx context.Context, s *seal) error {
+	find := func(problem string) { v.findSeals(s.FirstLeaf, s.TreeSize, problem) }
+	wellFormed := s.TreeSize == s.FirstLeaf+int64(len(s.DecisionIDs)+len(s.ChangeIDs)) && s.TreeSize > s.FirstLeaf && s.FirstLeaf >= v.size &&
 		int64(len(s.Hashes)) == (tlog.StoredHashCount(s.TreeSize)-tlog.StoredHashCount(s.FirstLeaf))*tlog.HashSize &&
 		isRun(v.decisions.through, s.DecisionIDs, s.DecisionsThrough) && isRun(v.changes.through, s.ChangeIDs, s.ChangesThrough)
 	if !wellFormed {
-		find("it was changed: usher does not write such a seal; nothing from it on was verified")
-		return false
+		find("it was changed: usher does not write such a seal")
+		return nil
+	}
+	c, signErr := audit.OpenCheckpoint(s.Checkpoint, v.verifiers)
+	if s.FirstLeaf > v.size {
+		if err := v.bridge(ctx, s, c); err != nil {
+			return err
+		}
 	}
 	hashes := make([]byte, 0, len(s.Hashes))
-	for i := range s.TreeSize - s.FirstLeaf {
-		leaf := sealedLeaf{hash: tlog.Hash(s.Hashes[len(hashes):][:tlog.HashSize])}
-		if n := int64(len(s.DecisionIDs)); i < n {
-			leaf.id = s.DecisionIDs[i]
+	for _, leaf := range s.leaves() {
+		v.size++
+		if v.tree != nil {
+			hashes = v.tree.Append(leaf.hash, hashes)
+			v.compareKept()
+		}
+	}
+	for i, leaf := range s.leaves() {
+		if i < len(s.DecisionIDs) {
 			v.decisions.leaves = append(v.decisions.leaves, leaf)
 		} else {
-			leaf.id = s.ChangeIDs[i-n]
 			v.changes.leaves = append(v.changes.leaves, leaf)
 		}
-		hashes = v.tree.Append(leaf.hash, hashes)
-		v.compareKept()
 	}
 	v.decisions.through, v.changes.through = s.DecisionsThrough, s.ChangesThrough
-	if v.treeBroken {
-		return true
+	if signErr != nil {
+		find(signErr.Error())
 	}
-	c, err := audit.OpenCheckpoint(s.Checkpoint, v.verifiers)
 	switch {
-	case err != nil:
-		find(err.Error())
+	case v.tree == nil:
+		return v.resume(ctx, c)
+	case v.treeBroken || signErr != nil:
 	case c.Size != v.tree.Size() || c.Root != v.tree.Root():
 		v.treeBroken = true
 		find("its leaves and those before it do not give the root that its checkpoint signs: the tree was changed")
 	case !bytes.Equal(hashes, s.Hashes):
 		find("its hashes above the leaves were changed")
 	}
-	return true
+	return nil
+}
+
+// leaves returns the leaves of the seal's rows, decisions first.
+func (s *seal) leaves() []sealedLeaf {
+	leaves := make([]sealedLeaf, 0, s.TreeSize-s.FirstLeaf)
+	for i, id := range slices.Concat(s.DecisionIDs, s.ChangeIDs) {
+		place := tlog.StoredHashIndex(0, s.FirstLeaf+int64(i)) - tlog.StoredHashCount(s.FirstLeaf)
+		leaves = append(leaves, sealedLeaf{id, tlog.Hash(s.Hashes[place*tlog.HashSize:][:tlog.HashSize])})
+	}
+	return leaves
+}
+
+// bridge goes on after missing seals, to the next one. If their rows are still as
+// they were, they give the leaves. Otherwise the tree is lost until
+// [verification.resume] finds it.
+func (v *verification) bridge(ctx context.Context, s *seal, signed audit.Checkpoint) error {
+	from, missing := v.size, s.FirstLeaf-v.size
+	decisions := idRange{v.decisions.through, lastBefore(s.DecisionIDs, s.DecisionsThrough)}
+	changes := idRange{v.changes.through, lastBefore(s.ChangeIDs, s.ChangesThrough)}
+	ofDecisions, err := rowLeaves[decisionRow](ctx, v, statement("decision_leaves"), decisions)
+	if err != nil {
+		return err
+	}
+	ofChanges, err := rowLeaves[changeRow](ctx, v, statement("change_leaves"), changes)
+	if err != nil {
+		return err
+	}
+	found := int64(len(ofDecisions) + len(ofChanges))
+	if found == missing && v.tree != nil && !v.treeBroken {
+		if leaves := v.order(s, signed, ofDecisions, ofChanges); leaves != nil {
+			for _, leaf := range leaves {
+				v.tree.Append(leaf.hash, nil)
+				v.size++
+				v.compareKept()
+			}
+			v.findSeals(from, v.size, "missing; its rows match the next signed checkpoint")
+			v.decisions.leaves = append(v.decisions.leaves, ofDecisions...)
+			v.changes.leaves = append(v.changes.leaves, ofChanges...)
+			return nil
+		}
+	}
+	v.findSeals(from, s.FirstLeaf, fmt.Sprintf("missing; its rows cannot be verified (%d of %d are there)", min(found, missing), missing))
+	v.decisions.gaps, v.changes.gaps = append(v.decisions.gaps, decisions), append(v.changes.gaps, changes)
+	if v.tree != nil {
+		v.tree, v.lostFrom = nil, s.FirstLeaf
+	}
+	v.size = s.FirstLeaf
+	return nil
+}
+
+// lastBefore returns the last id before those that a seal covers.
+func lastBefore(ids []int64, through int64) int64 {
+	if len(ids) > 0 {
+		return ids[0] - 1
+	}
+	return through
+}
+
+// rowLeaves returns the leaves of the rows of a range.
+func rowLeaves[T any, row interface {
+	*T
+	sealedLeaf() sealedLeaf
+}](ctx context.Context, v *verification, sql string, ids idRange) (leaves []sealedLeaf, err error) {
+	err = eachRow(ctx, v, sql, ids.after, ids.through, func(r *T) error {
+		leaves = append(leaves, row(r).sealedLeaf())
+		return nil
+	})
+	return leaves, err
+}
+
+// order returns the leaves of missing seals in the order of the tree: one that gives
+// the roots of the kept checkpoints among them, and with the next seal the root that
+// it signs. It is nil if it finds no such order. A seal holds its decisions, then its
+// changes; only a kept checkpoint says where one of several missing seals ended.
+func (v *verification) order(s *seal, signed audit.Checkpoint, decisions, changes []sealedLeaf) (leaves []sealedLeaf) {
+	tree := v.tree.Clone()
+	add := func(t *audit.Tree, leaves []sealedLeaf) *audit.Tree {
+		t = t.Clone()
+		for _, leaf := range leaves {
+			t.Append(leaf.hash, nil)
+		}
+		return t
+	}
+	for tree.Size() < s.FirstLeaf {
+		end := audit.Checkpoint{Size: s.FirstLeaf}
+		for _, kept := range v.kept {
+			if kept.Size > tree.Size() && kept.Size < s.FirstLeaf {
+				end = kept
+				break
+			}
+		}
+		n := int(end.Size - tree.Size())
+		least, most := max(0, n-len(changes)), min(n, len(decisions))
+		if most-least > maxSealed {
+			return nil // several seals
+		}
+		var part []sealedLeaf
+		for d := most; d >= least && part == nil; d-- {
+			try := slices.Concat(decisions[:d], changes[:n-d])
+			t := add(tree, try)
+			if end.Size < s.FirstLeaf && t.Root() == end.Root || end.Size == s.FirstLeaf && add(t, s.leaves()).Root() == signed.Root {
+				part, tree, decisions, changes = try, t, decisions[d:], changes[n-d:]
+			}
+		}
+		if part == nil {
+			return nil
+		}
+		leaves = append(leaves, part...)
+	}
+	return leaves
+}
+
+// resume takes the tree from its stored hashes, if they give the root of a
+// checkpoint after missing seals: the signed one, or one that was kept.
+func (v *verification) resume(ctx context.Context, signed audit.Checkpoint) error {
+	tree, err := audit.LoadTree(v.size, storedHashes(ctx, v.db.pool))
+	if errors.Is(err, errBrokenTree) {
+		return nil // the hashes that it needs are missing, too
+	}
+	if err != nil {
+		return err
+	}
+	for _, c := range append(slices.Clone(v.kept), signed) {
+		if c.Size == v.size && c.Root == tree.Root() {
+			v.endLost()
+			v.tree, v.treeBroken = tree, false
+			v.compareKept()
+			return nil
+		}
+	}
+	return nil
+}
+
+// endLost reports the leaves that no root covers because of missing seals.
+func (v *verification) endLost() {
+	if v.tree == nil {
+		v.findSeals(v.lostFrom, v.size, "no root covers its rows, because seals before it are missing: they were compared with stored hashes only")
+	}
 }
 
 // isRun reports whether ids ascend strictly, start above after and end at most at
@@ -212,13 +366,16 @@ func isRun(after int64, ids []int64, through int64) bool {
 	return after <= through
 }
 
-// compareKept compares the tree with the kept checkpoints of its present size.
+// compareKept compares the tree with the kept checkpoints to its present size.
 func (v *verification) compareKept() {
-	for ; len(v.kept) > 0 && v.kept[0].Size == v.tree.Size(); v.kept = v.kept[1:] {
-		if v.kept[0].Root == v.tree.Root() {
+	for ; len(v.kept) > 0 && v.kept[0].Size <= v.size; v.kept = v.kept[1:] {
+		switch c := v.kept[0]; {
+		case v.tree == nil || c.Size < v.size:
+			v.findCheckpoint(c, "it could not be compared, because seals are missing")
+		case c.Root == v.tree.Root():
 			v.report.Checkpoints++
-		} else {
-			v.findCheckpoint(v.kept[0], "the tree had another root then: its history was rewritten")
+		default:
+			v.findCheckpoint(c, "the tree had another root then: its history was rewritten")
 		}
 	}
 }
@@ -269,6 +426,12 @@ func compareRows[T any](ctx context.Context, v *verification, sql string, p *tab
 			}
 		}
 		if len(leaves) == 0 || leaves[0].id > id {
+			if slices.ContainsFunc(p.gaps, func(gap idRange) bool { return id > gap.after && id <= gap.through }) {
+				if problem != "" {
+					v.find(kind, id, 0, problem)
+				}
+				return nil
+			}
 			v.find(kind, id, 0, "it was inserted: rows up to and above its id were sealed without it")
 			return nil
 		}
