@@ -12,9 +12,8 @@ import (
 	"github.com/usher-auth/usher/audit"
 )
 
-// An auditor has a proof that usher audit prove printed, the public key that
-// usher audit public-key printed, and a checkpoint that they kept. None of it
-// needs the database or the network.
+// An auditor has a proof from usher audit prove, the public key from usher audit public-key, and
+// a checkpoint that they kept. They need neither the database nor the network.
 func Example() {
 	publicKey, err := os.ReadFile("testdata/public-key.txt")
 	if err != nil {
@@ -41,7 +40,7 @@ func Example() {
 	fmt.Println(proof)
 	fmt.Printf("leaf %d of %d\n", proof.Leaf, covers.Size)
 
-	// The checkpoint is the one that was kept.
+	// The checkpoint is the one that the auditor kept.
 	kept, err := os.ReadFile("testdata/checkpoint.txt")
 	if err != nil {
 		panic(err)
@@ -52,7 +51,7 @@ func Example() {
 	}
 	fmt.Println("as kept:", checkpoint == covers)
 
-	// A row that somebody changed is not in it.
+	// A row that was changed is not in it.
 	eve := "eve"
 	proof.Decision.UserID = &eve
 	_, err = proof.Check(keys)

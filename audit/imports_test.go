@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// An auditor's program that imports audit links the standard library,
-// golang.org/x/mod and permissions: no database, no web server.
+// An auditor's program that imports audit links only the standard library, golang.org/x/mod and
+// permissions: no database, no web server.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").CombinedOutput()

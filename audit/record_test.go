@@ -14,8 +14,8 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// vector is one row of testdata/vectors.json, which testdata/vectors.py makes
-// from the description of the encoding alone.
+// vector is one row of testdata/vectors.json. testdata/vectors.py makes it, written only from
+// the description of the encoding.
 type vector struct {
 	Name           string          `json:"name"`
 	ID             int64           `json:"id"`
@@ -31,8 +31,7 @@ type vector struct {
 	Leaf           string          `json:"leaf"`
 }
 
-// The encodings are those of every audit that was ever sealed: these digests
-// never change.
+// All sealed audits use these encodings, so these digests never change.
 func TestVectors(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/vectors.json")
@@ -84,7 +83,7 @@ func rule(kind permissions.Kind, pattern string, access permissions.Access) perm
 	return permissions.Rule{Pattern: permissions.MustPattern(kind, pattern), Access: access}
 }
 
-// A decision becomes the row that says the same, nulls for what is empty.
+// A decision becomes a row with the same values. Empty values become null.
 func TestNewRecord(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 5, 14, 2, 11, 0, time.UTC)
@@ -103,7 +102,7 @@ func TestNewRecord(t *testing.T) {
 	if diff := cmp.Diff(want, string(text)); diff != "" {
 		t.Errorf("JSON (-want +got):\n%s", diff)
 	}
-	// What was written is read back as what has the same digest.
+	// A row that is written and read back has the same digest.
 	var read audit.Record
 	if err := json.Unmarshal(text, &read); err != nil {
 		t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"github.com/usher-auth/usher/audit"
 )
 
-// Appending gives the hashes and the roots that package tlog computes, at every
-// size, and so does a tree that is loaded in between.
+// At every size, appending gives the same hashes and roots as package tlog, also if the tree is
+// loaded again in between.
 func TestTree(t *testing.T) {
 	t.Parallel()
 	var want, got []tlog.Hash

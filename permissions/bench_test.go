@@ -8,21 +8,21 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// tokenLimit is what a token of rooms holds by default.
+// tokenLimit is the default limit of a token for rooms.
 var tokenLimit = permissions.Limit{
 	Patterns: 10,
 	Bytes:    4096,
 	Cost:     func(r permissions.Rule) int { return len(r.Pattern.String()) + 64 },
 }
 
-// BenchmarkCoverSelect is what one request costs: from the granted rules to
-// those of the token, in its order.
+// BenchmarkCoverSelect measures one request: from the granted rules to those of the token, in
+// its order.
 func BenchmarkCoverSelect(b *testing.B) {
 	shapes := []struct {
 		name string
 		rule func(i int) permissions.Rule
 	}{
-		// A project each, every fourth with a room of more access inside.
+		// One project each; every fourth has a room with more access inside.
 		{"projects", func(i int) permissions.Rule {
 			if i%4 == 3 {
 				return full(fmt.Sprintf("acme:project-%05d:plan", i-1))
@@ -36,7 +36,7 @@ func BenchmarkCoverSelect(b *testing.B) {
 			}
 			return full(fmt.Sprintf("acme:project-%05d:*", i))
 		}},
-		// One wildcard which leaves nothing else.
+		// One wildcard that covers everything else.
 		{"idle", func(i int) permissions.Rule {
 			if i == 0 {
 				return full("*")

@@ -67,8 +67,8 @@ func ExamplePattern() {
 	// false
 }
 
-// A wildcard that does not end a segment matches more than it seems to.
-// [permissions.Template.Lint] refuses it as a new grant.
+// A wildcard that does not end a segment matches more than expected.
+// [permissions.Template.Lint] refuses it in a new grant.
 func ExamplePattern_incorrect() {
 	p := permissions.MustPattern(permissions.RoomKind, "acme*")
 	fmt.Println(p.Matches("acme-evil:1"))
@@ -127,9 +127,9 @@ func ExampleLimit() {
 	// Output: acme_* true
 }
 
-// Of three patterns two go in, and acme:* only together with the stronger one
-// that it covers: otherwise the token would call acme:design:1 read-only, and
-// its holder would never ask for the rest.
+// Two of three patterns are selected, and acme:* only together with the stronger pattern that
+// it covers. Otherwise the token would say that acme:design:1 is read-only, and its holder
+// would never ask for more.
 func ExampleSelection() {
 	room := func(text string) permissions.Pattern {
 		return permissions.MustPattern(permissions.RoomKind, text)
@@ -171,15 +171,15 @@ func ExampleTemplate() {
 	// globex:*
 }
 
-// Without a separator after it, the value of a placeholder would run into what
-// follows: acme's members would enter the rooms of acme-evil.
+// A placeholder must be followed by a separator. Otherwise the end of its value would be
+// unclear, and acme's members would enter the rooms of acme-evil.
 func ExampleTemplate_incorrect() {
 	_, err := permissions.ParseTemplate(permissions.RoomKind, "{organization}*")
 	fmt.Println(err)
 	// Output: permissions: pattern "{organization}*" needs ':', '/' or '.' or the end after {organization}
 }
 
-// A user who is called like an organization would enter its rooms.
+// A user with the same id as an organization would enter its rooms.
 func ExampleTemplate_Conflicts() {
 	users, err := permissions.ParseTemplate(permissions.RoomKind, "{user}:*")
 	if err != nil {

@@ -36,8 +36,8 @@ func TestCovering(t *testing.T) {
 	})
 }
 
-// What a selection leaves out is named, with its dependents, and is too many or
-// too long beside what went in.
+// Omissions lists each rule that a selection leaves out, with its dependents. Together with the
+// selected rules, they are too many or too long.
 func TestOmissions(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

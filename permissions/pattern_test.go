@@ -147,8 +147,7 @@ func TestCoversIsMatching(t *testing.T) {
 	})
 }
 
-// matchOracle is the sentence of the specification, by runes and regardless of
-// speed.
+// matchOracle is the specification of matching, written simply, by runes.
 func matchOracle(pattern, id string) bool {
 	p, i := []rune(pattern), []rune(id)
 	if len(p) > 0 && p[len(p)-1] == '*' {
@@ -161,7 +160,7 @@ func matchOracle(pattern, id string) bool {
 	return string(p) == string(i)
 }
 
-// idOracle is the grammar of ids, likewise.
+// idOracle is the specification of ids, written simply.
 func idOracle(kind permissions.Kind, id string) bool {
 	if !utf8.ValidString(id) || id == "" || len(utf16.Encode([]rune(id))) > 128 {
 		return false

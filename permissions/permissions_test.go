@@ -90,8 +90,7 @@ func TestKindText(t *testing.T) {
 	}
 }
 
-// What rooms take, the vectors say. These are what JSON cannot write, and
-// stores.
+// The vectors test the ids of rooms. This tests ids that JSON cannot contain, and stores.
 func TestCheckID(t *testing.T) {
 	t.Parallel()
 	const (

@@ -12,9 +12,8 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// The generators draw from few pieces, so that patterns cover, meet and repeat
-// each other all the time. rapid prefers small numbers and short lists: the
-// sizes are set against that.
+// The generators use few pieces, so that patterns often cover, meet and repeat each other. rapid
+// prefers small numbers and short lists; the sizes compensate for that.
 var (
 	anyID = rapid.Custom(func(t *rapid.T) string {
 		piece := rapid.SampledFrom([]string{"a", "b", ":", "日", "😀"})
@@ -42,7 +41,7 @@ var (
 
 func textLength(r permissions.Rule) int { return len(r.Pattern.String()) }
 
-// accessOracle is the sentence of the specification.
+// accessOracle is the specification of access, written simply.
 func accessOracle(rules []permissions.Rule, id string) permissions.Access {
 	access := permissions.None
 	for _, r := range rules {
@@ -53,8 +52,8 @@ func accessOracle(rules []permissions.Rule, id string) permissions.Access {
 	return access
 }
 
-// probes returns ids that tell two sets of rules apart: of each pattern
-// its literal, and one that only it and what covers it match.
+// probes returns ids that show differences between two sets of rules: for each pattern its
+// literal, and an id that only this pattern and those covering it match.
 func probes(rules []permissions.Rule) []string {
 	ids := []string{"~"}
 	for _, r := range rules {
@@ -164,7 +163,7 @@ func TestOrderOfGrantsNeverMatters(t *testing.T) {
 	})
 }
 
-// texts writes a set as a token lists it.
+// texts returns a set in the form of a token.
 func texts(s permissions.Set) []string {
 	list := []string{}
 	for _, r := range s.Rules() {
@@ -214,7 +213,7 @@ func TestSelectGivesTheTrueAccessOrNone(t *testing.T) {
 			t.Fatalf("the selection is no cover (-want +got):\n%s", diff)
 		}
 
-		// Within the limit, except for the one pattern that always goes in.
+		// Within the limit, except for the one pattern that is always selected.
 		if len(selected) == 0 && cover.Len() > 0 {
 			t.Fatal("selected nothing")
 		}
@@ -228,7 +227,7 @@ func TestSelectGivesTheTrueAccessOrNone(t *testing.T) {
 		if len(selected) > 1 && !fits(selected) {
 			t.Fatalf("%v is over the limit", selected)
 		}
-		// And nothing is left out that would have fitted with its dependents.
+		// And no rule is left out that would have fitted with its dependents.
 		for _, r := range cover.Rules() {
 			if slices.Contains(selected, r) {
 				continue
@@ -246,8 +245,7 @@ func TestSelectGivesTheTrueAccessOrNone(t *testing.T) {
 	})
 }
 
-// What the vectors cannot say: bytes, and how a selection tells that it is
-// partial.
+// The vectors do not test these: bytes, and how a selection shows that it is partial.
 func TestSelect(t *testing.T) {
 	t.Parallel()
 	rules := []permissions.Rule{
@@ -386,8 +384,8 @@ func TestSelectRefuses(t *testing.T) {
 	}
 }
 
-// JavaScript sorts and counts in UTF-16 units, Go in bytes: the order of a token
-// must not depend on who wrote it.
+// JavaScript sorts and counts in UTF-16 code units, Go in bytes. The order of a token must not
+// depend on the language that wrote it.
 func TestRulesOrder(t *testing.T) {
 	t.Parallel()
 	set := permissions.Cover([]permissions.Rule{
@@ -434,8 +432,8 @@ func TestRulesAreTheCallers(t *testing.T) {
 	}
 }
 
-// Of 128 units, an id and the wildcard on it name the same; of stores, other
-// ids are none.
+// With a literal of 128 units, an id and the wildcard after it match the same ids. For stores,
+// other ids are not valid.
 func TestSetEdges(t *testing.T) {
 	t.Parallel()
 	longest := strings.Repeat("a", 128)

@@ -250,7 +250,7 @@ func TestLint(t *testing.T) {
 func TestLintMessages(t *testing.T) {
 	t.Parallel()
 	warnings, err := template(t, permissions.StoreKind, "acme-*").Lint()
-	wantErr := `permissions: pattern "acme-*" is an open prefix: without '_' before its '*' it also matches what only starts alike, as acme* matches acme-evil`
+	wantErr := `permissions: pattern "acme-*" is an open prefix: without '_' before its '*', it also matches longer names, as acme* matches acme-evil`
 	if patternErr, ok := errors.AsType[*permissions.PatternError](err); !ok || patternErr.Error() != wantErr {
 		t.Errorf("got  %v\nwant %s", err, wantErr)
 	}
@@ -274,12 +274,12 @@ func TestConflicts(t *testing.T) {
 		conflict("x:{user}", "x:{group}"),
 		conflict("{organization}:{user}:*", "{organization}:{group}:*"),
 		conflict("{organization}:{user}", "{user}:{organization}"),
-		// Not the same text, but ids in common.
+		// Different texts that match the same ids.
 		conflict("{user}:docs:*", "{organization}:*"),
 		conflict("{user}:docs:*", "{organization}:docs:plan"),
 		conflict("{user}:{user}", "{organization}:plan"),
 		conflict("{user}:d*", "{organization}:docs"),
-		// One placeholder: the user xbob would enter what is bob's.
+		// One placeholder: the user xbob would enter bob's rooms.
 		conflict("x{user}:*", "{user}:*"),
 		conflict("x{user}", "{user}"),
 		conflict("home:x{user}.*", "home:{user}.inbox"),
@@ -291,7 +291,7 @@ func TestConflicts(t *testing.T) {
 		fine("{user}:*", "{user}:*"),
 		fine("{user}:*", "{user}:docs:*"),
 		fine("{user}", "{user}:*"),
-		// Values hold no separators, so that these never meet.
+		// Values have no separators, so these never meet.
 		fine("home.{user}", "home.{user}.*"),
 		fine("{organization}/*", "{organization}:*"),
 		fine("{user}", "{organization}:*"),
@@ -324,9 +324,8 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
-// Two templates without a conflict name no id in common for two values of a
-// placeholder in the same place: nobody can choose an id that opens what another's
-// id gives.
+// Two templates without a conflict never match the same id for two different values of a
+// placeholder in the same place: a user cannot choose an id that opens another user's rooms.
 func TestNoConflictKeepsApart(t *testing.T) {
 	t.Parallel()
 	tails := map[permissions.Kind][]string{
@@ -373,9 +372,8 @@ func TestNoConflictKeepsApart(t *testing.T) {
 
 var placeholder = regexp.MustCompile(`\{(user|organization|group)\}`)
 
-// FuzzTemplate checks that every value stands where its placeholder stood and
-// nowhere else: whoever reads the pattern from the left and stops at the
-// separators finds the values again, and the literal parts around them.
+// FuzzTemplate checks that every value is exactly where its placeholder was: a reader who splits
+// the pattern at the separators finds the values again, with the literal parts around them.
 func FuzzTemplate(f *testing.F) {
 	for _, text := range []string{
 		"{organization}:*", "{user}", "x{user}.{group}/{organization}:*", "{user}:{user}", "{group}*", "{x}", "a}", "{user}_{group}_*",
@@ -440,7 +438,7 @@ func FuzzTemplate(f *testing.F) {
 	})
 }
 
-// The vectors that SQL passes as well.
+// The vectors that SQL is tested with too.
 func TestExpandVectors(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile("testdata/templates.json")

@@ -13,8 +13,8 @@ import (
 	"github.com/usher-auth/usher/permissions"
 )
 
-// vectors is testdata/permissions.json, the specification that the other
-// languages pass too. Its patterns and ids are those of rooms.
+// vectors is testdata/permissions.json, the specification that other languages are tested with
+// too. Its patterns and ids are for rooms.
 type vectors struct {
 	Note     string `json:"note"`
 	Patterns []struct {
@@ -47,7 +47,7 @@ type vectors struct {
 	} `json:"select"`
 }
 
-// grant is a rule as the vectors write it: ["acme:*", "read"].
+// grant is a rule in the form of the vectors: ["acme:*", "read"].
 type grant permissions.Rule
 
 func (g *grant) UnmarshalJSON(data []byte) error {
@@ -104,8 +104,8 @@ func TestVectors(t *testing.T) {
 	t.Parallel()
 	v := loadVectors(t)
 
-	// each runs one case of a section a subtest, and fails on an empty section:
-	// a typing error in a name must not make the specification disappear.
+	// each runs each case of a section as a subtest. It fails on an empty section, so that a
+	// typing error in a name does not make the specification disappear.
 	each := func(section string, n int, check func(t *testing.T, i int)) {
 		t.Run(section, func(t *testing.T) {
 			t.Parallel()

@@ -81,7 +81,7 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// The npm package has the same codes, in types of its own.
+// The npm package has the same codes, in its own types.
 func TestNpmPackage(t *testing.T) {
 	t.Parallel()
 	for file, where := range map[string]codes.Where{"errors.ts": codes.Token, "livestore.ts": codes.LiveStore} {

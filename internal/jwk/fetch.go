@@ -229,7 +229,7 @@ func (f *Fetcher[S]) Find(ctx context.Context, look func(keys S) error) error {
 	}
 }
 
-// wait adds by to the number of waiting callers. It reports false if there is no room for one
+// wait adds callers to the number of waiting callers. It reports false if there is no room for one
 // more.
 func (f *Fetcher[S]) wait(callers int) bool {
 	f.mu.Lock()

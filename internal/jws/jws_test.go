@@ -9,8 +9,8 @@ import (
 	"github.com/usher-auth/usher/internal/jws"
 )
 
-// A provider's header may have members that change nothing; usher's own has
-// three members. What changes the token's meaning is refused in both.
+// A provider's header may have other members that change nothing; usher's own has only three
+// members. Members that change the token's meaning are refused in both.
 func TestHeaderMembers(t *testing.T) {
 	t.Parallel()
 	const exact, lenient = true, false

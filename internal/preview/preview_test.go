@@ -49,7 +49,7 @@ func drawPrincipal(t *rapid.T) *principal.Principal {
 	return p
 }
 
-// What a preview says is what Authorize does, and each of its reasons holds.
+// A preview says what Authorize does, and each of its reasons is true.
 func TestPreviewIsWhatAuthorizeDoes(t *testing.T) {
 	t.Parallel()
 	key, err := session.GenerateKey(session.EdDSA, session.KeyTimes{})

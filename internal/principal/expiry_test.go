@@ -16,9 +16,9 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// A token is never good for a pattern longer than some grant gives it, and expires
-// at the earliest of its life, the ends of the session and of the API key that it is
-// made with, and the ends of its grants.
+// A token never gives a pattern for longer than a grant does. It expires at the earliest of
+// these: the end of its lifetime, of the session, of the API key that it is made with, and of
+// its grants.
 func TestTokensEndWithTheirGrants(t *testing.T) {
 	t.Parallel()
 	key, err := session.GenerateKey(session.EdDSA, session.KeyTimes{})

@@ -11,8 +11,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// template returns the zero template, which gives nothing, for a text that is not
-// one.
+// template parses a template. For an invalid text it returns the zero template, which gives
+// nothing.
 func template(pattern string) permissions.Template {
 	t, _ := permissions.ParseTemplate(permissions.RoomKind, pattern)
 	return t
@@ -42,7 +42,7 @@ func TestRules(t *testing.T) {
 		"a value that holds the separator":           {"ada:evil", two, everyone("home:{user}:*"), nil, true},
 		"a value that holds a wildcard":              {"*", two, everyone("home:{user}:*"), nil, true},
 		"one value of two fits":                      {"ada", principal.MemberOf{Organizations: []string{"acme", "a:b"}}, everyone("{organization}:*"), []string{"acme:*"}, true},
-		"a pattern that is none":                     {"ada", two, everyone("a**"), nil, true},
+		"an invalid pattern":                         {"ada", two, everyone("a**"), nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,7 +72,7 @@ func TestPrincipalErr(t *testing.T) {
 		want      error
 	}{
 		"a user":                    {principal.Principal{Known: true}, nil},
-		"that nobody knows":         {principal.Principal{}, principal.ErrSessionUnknown},
+		"an unknown user":           {principal.Principal{}, principal.ErrSessionUnknown},
 		"with an expired session":   {principal.Principal{Known: true, Expired: true}, session.ErrSessionExpired},
 		"who is disabled":           {principal.Principal{Known: true, Disabled: true}, principal.ErrUserDisabled},
 		"expired before disabled":   {principal.Principal{Known: true, Expired: true, Disabled: true}, session.ErrSessionExpired},

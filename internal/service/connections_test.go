@@ -25,7 +25,7 @@ func TestConnectionLimits(t *testing.T) {
 	}
 }
 
-// crowd is a server of few connections.
+// crowd is a server with a low limit of connections.
 type crowd struct {
 	*httptest.Server
 	release  chan struct{} // what requests for /wait wait for
@@ -45,13 +45,13 @@ func newCrowd(t *testing.T, limit int, shared []netip.Prefix) *crowd {
 	track := service.Track(limit, shared, c.registry)
 	c.Config.ConnState = track
 	c.Server.Start()
-	// httptest has a hook of its own, which it puts before the first.
+	// httptest has its own hook, which calls this one.
 	t.Cleanup(c.Close)
 	return c
 }
 
-// dial opens a connection; with a path it sends a request, and with read it
-// waits for the answer.
+// dial opens a connection. With a path it sends a request, and with read it waits for the
+// answer.
 func (c *crowd) dial(t *testing.T, path string, read bool) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", c.Listener.Addr().String())
@@ -96,7 +96,7 @@ func (c *crowd) metric(t *testing.T, name string) float64 {
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
-// However many connections are idle or say nothing, a new one is served.
+// A new connection is served, however many connections are idle or silent.
 func TestSilentConnectionsMakeRoom(t *testing.T) {
 	t.Parallel()
 	const limit = 16
@@ -120,8 +120,8 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 	}
 }
 
-// A connection on which a request is being served is never closed; beyond the
-// limit, new ones are.
+// A connection with a request in flight is never closed. Over the limit, new connections are
+// closed.
 func TestBusyConnectionsStay(t *testing.T) {
 	t.Parallel()
 	const limit = 8

@@ -12,7 +12,7 @@ import (
 	"github.com/usher-auth/usher/internal/service"
 )
 
-// reader stalls until it is let go.
+// reader stalls until the test releases it.
 type reader struct {
 	let chan struct{}
 	mu  sync.Mutex
@@ -32,8 +32,8 @@ func (r *reader) String() string {
 	return r.got.String()
 }
 
-// A log whose reader stalls makes nobody wait, drops what is too much, counts
-// it, and says so when the reader is back.
+// If a log's reader stalls, callers do not wait. Lines that are too many are dropped and
+// counted, and the log says so when the reader is back.
 func TestLogWriterStalled(t *testing.T) {
 	t.Parallel()
 	r := &reader{let: make(chan struct{})}

@@ -26,8 +26,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// What a running service tells Prometheus is complete, and clean to promtool's
-// linter.
+// The metrics of a running service are complete, and promtool's linter has no complaint.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)

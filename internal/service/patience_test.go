@@ -32,7 +32,7 @@ import (
 
 const publicURL = "https://auth.example.com"
 
-// running is the whole service, with a user who is signed in.
+// running is the whole service with a signed-in user.
 type running struct {
 	url, opsURL string
 	client      *http.Client // of an honest user
@@ -40,7 +40,7 @@ type running struct {
 	cookie, key string
 }
 
-// start runs the service; secured says that it speaks HTTP/2 over TLS.
+// start runs the service. With secured, it uses HTTP/2 over TLS.
 func start(t *testing.T, secured bool) *running {
 	t.Helper()
 	pg := dbtest.New(t)
@@ -116,7 +116,7 @@ func start(t *testing.T, secured bool) *running {
 	return r
 }
 
-// behindProxy puts a proxy in front that passes bodies on as they come.
+// behindProxy puts a proxy in front that streams bodies.
 func (r *running) behindProxy(t *testing.T) {
 	t.Helper()
 	to, err := url.Parse(r.url)
@@ -133,8 +133,8 @@ func (r *running) behindProxy(t *testing.T) {
 	r.client = r.newClient()
 }
 
-// ask makes an honest request and returns how long it took; an hour where it
-// was not answered with a token.
+// ask makes a normal request and returns how long it took. If the answer has no token, it
+// returns an hour.
 func (r *running) ask(ctx context.Context) time.Duration {
 	began := time.Now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/api/auth", strings.NewReader(`{"room":"acme:1"}`))
@@ -153,7 +153,7 @@ func (r *running) ask(ctx context.Context) time.Duration {
 	return time.Since(began)
 }
 
-// p99 returns how long all but one of a hundred honest requests take at most.
+// p99 returns the 99th percentile of the duration of a hundred normal requests.
 func (r *running) p99(ctx context.Context) time.Duration {
 	const requests, workers = 200, 4
 	var mu sync.Mutex
@@ -174,7 +174,7 @@ func (r *running) p99(ctx context.Context) time.Duration {
 	return took[len(took)*99/100-1]
 }
 
-// slowBody sends a body that never ends, until it is answered or 4 s are over.
+// slowBody sends an endless body until it is answered or 4 s have passed.
 func (r *running) slowBody(ctx context.Context, client *http.Client, path string, header http.Header) {
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
@@ -217,7 +217,7 @@ func (r *running) cutOff(t *testing.T) (n int) {
 	return n
 }
 
-// slowReader asks for a page and reads none of it.
+// slowReader asks for a page and does not read it.
 func (r *running) slowReader(ctx context.Context, client *http.Client) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/openapi.yaml", http.NoBody)
 	if err != nil {
@@ -234,9 +234,8 @@ func (r *running) slowReader(ctx context.Context, client *http.Client) {
 	res.Body.Close()
 }
 
-// Nothing that waits for a client holds what others need: while many bodies
-// arrive slowly, many answers are not read and many connections are idle, honest
-// requests are answered, and so is /readyz.
+// Waiting for one client does not block others: while many bodies arrive slowly, many answers
+// are not read and many connections are idle, normal requests and /readyz are answered.
 func TestNothingThatWaitsForAClientHoldsWhatOthersNeed(t *testing.T) {
 	for name, test := range map[string]struct{ secured, proxied bool }{
 		"HTTP/1.1": {}, "HTTP/2": {secured: true}, "HTTP/1.1 behind a proxy": {proxied: true}, "HTTP/2 behind a proxy": {secured: true, proxied: true},
@@ -291,8 +290,8 @@ func TestNothingThatWaitsForAClientHoldsWhatOthersNeed(t *testing.T) {
 			}
 			stormy := r.p99(ctx)
 			t.Logf("p99 of honest requests: %s before, %s during the attack", calm, stormy)
-			// A second on a machine of its own. Here other tests run at the same time,
-			// with the race detector; a failed request counts as an hour.
+			// One second on an idle machine. Here other tests run at the same time,
+			// with the race detector. A failed request counts as an hour.
 			if most := max(5*time.Second, 4*calm); stormy > most {
 				t.Errorf("p99 of honest requests = %s during the attack, want at most %s (%s before)", stormy, most, calm)
 			}

@@ -168,7 +168,7 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-// Each accessor answers for its own kind alone.
+// Each accessor reports true only for its own kind of value.
 func TestValueKinds(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ in, want string }{
@@ -210,7 +210,7 @@ func TestValueKinds(t *testing.T) {
 	}
 }
 
-// Inner objects keep names that differ in case alone: there they are ids.
+// Inner objects may have names that differ only in case, because there they are ids.
 func TestInnerNames(t *testing.T) {
 	t.Parallel()
 	members, err := strictjson.Object([]byte(`{"perms":{"acme:*":1,"ACME:*":2}}`), depth)
@@ -237,8 +237,7 @@ func TestGetIsExact(t *testing.T) {
 	}
 }
 
-// The policy beyond RFC 8259 refuses these of the files that a JSON parser
-// must accept.
+// A JSON parser must accept these files, but the rules beyond RFC 8259 refuse them.
 var refusedByPolicy = map[string]string{
 	"y_object_duplicated_key.json":           "a name twice",
 	"y_object_duplicated_key_and_value.json": "a name twice",
@@ -246,8 +245,8 @@ var refusedByPolicy = map[string]string{
 	"y_string_null_escape.json":              "NUL in a string",
 }
 
-// Of the files that a parser may treat either way, it accepts these; the
-// others hold invalid UTF-8, half pairs, a byte order mark or 500 levels.
+// A JSON parser may accept or refuse some files. This one accepts these; the others have invalid
+// UTF-8, half surrogate pairs, a byte order mark or 500 levels.
 var acceptedByChoice = map[string]string{
 	"i_number_double_huge_neg_exp.json":   "the grammar has no limits; Float64 gives 0",
 	"i_number_huge_exp.json":              "the grammar has no limits; Float64 refuses",
@@ -299,8 +298,8 @@ func TestJSONTestSuite(t *testing.T) {
 	t.Logf("JSONTestSuite: %v", count)
 }
 
-// A document full of names is the dearest there is: comparing each name with
-// each other would cost minutes here.
+// A document full of names is the most expensive one: comparing each name with every other name
+// would take minutes here.
 func TestManyNames(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
@@ -325,7 +324,7 @@ func TestErrorsDoNotRepeatInput(t *testing.T) {
 	}
 }
 
-// What strictjson accepts, encoding/json accepts, and both read the same.
+// encoding/json accepts everything that strictjson accepts, and reads the same values.
 func FuzzStrictJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{"a":[1,-2.5e3,"x\u00e9\ud83d\ude00\n",true,false,null,{"b":{}}]}`,
@@ -355,7 +354,7 @@ func FuzzStrictJSON(f *testing.F) {
 	})
 }
 
-// plain gives a value the form that encoding/json gives it.
+// plain returns a value in the form that encoding/json uses.
 func plain(v strictjson.Value) any {
 	if members, ok := v.Members(); ok {
 		m := map[string]any{}
