@@ -433,7 +433,7 @@ func TestAdminBadInput(t *testing.T) {
 		{"a date", "POST", "/grants", `{` + grant + `,"validUntil":"tomorrow"}`, 400, "bad_request", "validUntil must be a time like"},
 		{"an end in the past", "POST", "/grants", `{` + grant + `,"access":"read","validUntil":"2001-01-01T00:00:00Z"}`, 422, "unprocessable_entity", "before it begins"},
 		{"the same grant", "POST", "/grants", `{"subjectKind":"user","subjectId":"ada","resourceKind":"room","pattern":"acme:design:*","access":"full"}`, 409, "already_exists", "Grant 3 is the same"},
-		{"a template in conflict", "POST", "/grants", `{"subjectKind":"everyone","resourceKind":"room","pattern":"{user}:*","access":"read"}`, 409, "already_exists", "is refused"},
+		{"a template in conflict", "POST", "/grants", `{"subjectKind":"everyone","resourceKind":"room","pattern":"{user}:*","access":"read"}`, 409, "already_exists", "conflicts: grant 1 has"},
 		{"no grant", "GET", "/grants/999", ``, 404, "not_found", "There is no grant 999"},
 		{"no number", "GET", "/grants/x", ``, 404, "not_found", "numbers"},
 		{"no grant to revoke", "POST", "/grants/999/revoke", ``, 404, "not_found", "There is no grant 999"},
@@ -821,7 +821,7 @@ func TestAdminBatch(t *testing.T) {
 		"an unknown user": {`{"subjectKind":"user","subjectId":"nobody-x","resourceKind":"room","pattern":"x","access":"read"}`, 404, `grants[999]: There is no user "nobody-x"`},
 		"an open prefix":  {`{"subjectKind":"everyone","resourceKind":"room","pattern":"x*","access":"read"}`, 422, `grants[999]: The pattern "x*"`},
 		"a twin":          {`{"subjectKind":"user","subjectId":"ada","resourceKind":"room","pattern":"acme:design:*","access":"full"}`, 409, `grants[999]: Grant 3 is the same`},
-		"a conflict":      {`{"subjectKind":"everyone","resourceKind":"room","pattern":"{user}:*","access":"read"}`, 409, `grants[999]: Pattern "{user}:*" is refused`},
+		"a conflict":      {`{"subjectKind":"everyone","resourceKind":"room","pattern":"{user}:*","access":"read"}`, 409, `grants[999]: Pattern "{user}:*" conflicts: grant`},
 		"an unknown name": {`{"subject":"user:ada"}`, 400, `grants[999].subject`},
 		"a wrong type":    {`{"pattern":1}`, 400, `grants[999].pattern must be a string`},
 	} {

@@ -309,7 +309,7 @@ func TestHoldersAndTokensOf(t *testing.T) {
 		{"at the expiry", permissions.Room("acme:1"), at.Add(time.Minute), []string{"ada full exact", "bob read prefix"}},
 		{"after all", permissions.Room("acme:1"), at.Add(time.Hour), nil},
 		{"another id", permissions.Room("acme:3"), at, []string{"ada read exact", "bob read prefix", "eve read all"}},
-		{"a brace is no placeholder in a token", permissions.Room("a{b}c"), at, []string{"ada full brace", "eve read all"}},
+		{"a brace in a token is not a placeholder", permissions.Room("a{b}c"), at, []string{"ada full brace", "eve read all"}},
 		{"store", permissions.Store("acme_1"), at, []string{"ada full other", "eve full all"}},
 		{"store of a room's name", permissions.Store("acme"), at, []string{"ada full other"}},
 	} {

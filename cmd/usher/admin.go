@@ -14,8 +14,8 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// adminFlags are common to the subcommands that use the database. kong passes
-// what ProvideDB returns to their Run.
+// adminFlags are common to the subcommands that use the database. kong passes the
+// result of ProvideDB to their Run.
 type adminFlags struct {
 	databaseFlags
 	JSON bool `xor:"format" help:"Print JSON."`
@@ -23,8 +23,7 @@ type adminFlags struct {
 	database *db.DB
 }
 
-// ProvideDB opens the database: without one in the flags, that of a running
-// usher dev.
+// ProvideDB opens the database that the flags name, or that of a running usher dev.
 func (f *adminFlags) ProvideDB(out *console) (*db.DB, error) {
 	if f.DatabaseURL.IsEmpty() && f.DatabaseURLFile == "" {
 		if dev, dir := runningDev(); dir != "" {
@@ -41,7 +40,7 @@ func (f *adminFlags) ProvideDB(out *console) (*db.DB, error) {
 }
 
 // AfterRun closes the database if it was opened.
-func (f *adminFlags) AfterRun() error { //nolint:unparam // kong wants an error
+func (f *adminFlags) AfterRun() error { //nolint:unparam // kong requires an error
 	if f.database != nil {
 		f.database.Close()
 	}
@@ -54,7 +53,7 @@ type changeFlags struct {
 	Actor admin.Actor `env:"USHER_ACTOR" default:"${user}" placeholder:"WHO" help:"Actor, recorded in the audit."`
 }
 
-// actorName names the person at this terminal.
+// actorName returns the name of the person at this terminal.
 func actorName() admin.Actor {
 	name := strconv.Itoa(os.Getuid())
 	if u, err := user.Current(); err == nil {
@@ -67,7 +66,7 @@ func actorName() admin.Actor {
 	return admin.Actor("cli:" + name + "@" + host)
 }
 
-// done reports a change: in a sentence, or as the object that it made.
+// done reports a change: as a sentence, or as the resulting object in JSON.
 func (f *adminFlags) done(out *console, object any, sentence string, args ...any) error {
 	if f.JSON {
 		return printJSON(out.out, object)
@@ -76,7 +75,7 @@ func (f *adminFlags) done(out *console, object any, sentence string, args ...any
 	return nil
 }
 
-// warn prints a warning about something that the command did.
+// warn prints a warning about what the command did.
 func (c *console) warn(warning string) { fmt.Fprintf(c.err, "usher: warning: %s\n", warning) }
 
 // deleted is the JSON of a deletion.
@@ -85,7 +84,7 @@ type deleted struct {
 	admin.Deletion
 }
 
-// wentAlong says what was removed together with what was deleted.
+// wentAlong says what else a deletion removed.
 func wentAlong(d admin.Deletion) string {
 	parts := []string{count(d.GrantsRevoked, "grant") + " revoked", count(d.MembershipsEnded, "membership") + " ended"}
 	if d.SessionsEnded > 0 {
@@ -102,10 +101,10 @@ func count(n int64, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// instant is a flag that holds a time.
+// instant is a flag with a time.
 type instant struct{ time.Time }
 
-// UnmarshalText reads RFC 3339, seconds or the whole time of day left out.
+// UnmarshalText reads RFC 3339. The seconds or the whole time of day may be left out.
 func (i *instant) UnmarshalText(text []byte) error {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", time.DateOnly} {
 		if t, err := time.Parse(layout, string(text)); err == nil {

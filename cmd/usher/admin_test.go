@@ -20,7 +20,7 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// terminal runs usher, one command line against a database, as somebody who is known.
+// terminal runs command lines of usher on a database, with a fixed actor.
 type terminal struct {
 	t   *testing.T
 	url string
@@ -33,7 +33,7 @@ func (u terminal) run(line ...string) (code int, stdout, stderr string) {
 	return code, out.String(), err.String()
 }
 
-// does checks that a command line succeeds, and all that it prints.
+// does checks that a command line succeeds, and everything that it prints.
 func (u terminal) does(line, wantOut string) {
 	u.t.Helper()
 	code, stdout, stderr := u.run(strings.Fields(line)...)
@@ -42,7 +42,7 @@ func (u terminal) does(line, wantOut string) {
 	}
 }
 
-// refuses checks that a command line fails, and a part of what it says.
+// refuses checks that a command line fails, and a part of its error.
 func (u terminal) refuses(line string, wantCode int, part string) {
 	u.t.Helper()
 	code, stdout, stderr := u.run(strings.Fields(line)...)
@@ -86,7 +86,7 @@ func decode[T any](u terminal, line string) T {
 	return v
 }
 
-// The demo's tenants, set up by hand from an empty database.
+// An empty database gets the same tenants as the demo, command by command.
 func TestSetUpTenants(t *testing.T) {
 	t.Parallel()
 	u := terminal{t, dbtest.New(t).ServiceURL}
@@ -141,7 +141,7 @@ ID  SUBJECT  ACCESS  KIND  PATTERN  IN ORG  FROM  UNTIL  BY  REASON
 ID  SUBJECT  ACCESS  KIND  PATTERN  IN ORG  FROM  UNTIL  BY  REASON
 3  user ada  full  store  acme_notes  -  TIME  -  me  -`)
 
-	// All of it counts.
+	// Everything has an effect.
 	database, err := db.Open(secret.New(u.url))
 	if err != nil {
 		t.Fatal(err)
@@ -167,14 +167,14 @@ ID  SUBJECT  ACCESS  KIND  PATTERN  IN ORG  FROM  UNTIL  BY  REASON
 		t.Errorf("info = %s, want %s", got, want)
 	}
 
-	// And all of it can go.
+	// Everything can be removed.
 	u.does("grant revoke 3 --reason over --actor you", "revoked grant 3: user ada had FULL on store acme_notes\n")
 	u.does("user disable ada", "user ada is disabled since "+disabledAt(u, "ada")+"\n")
 	u.does("user enable ada", "user ada is enabled\n")
 	u.does("group remove-member reviewers grace --actor you", "user grace is no longer a member of group reviewers\n")
 	u.does("group add-member reviewers grace --actor me", "user grace is now a member of group reviewers\n")
 	u.does("org remove-member acme grace --actor you",
-		"user grace is no longer a member of organization acme, nor of 1 group of it\n")
+		"user grace is no longer a member of organization acme, nor of 1 group in it\n")
 	u.does("session revoke grace", "ended 1 session of user grace\n")
 	u.does("user delete ada --actor you", "deleted user ada: 1 grant revoked, 1 membership ended\n")
 	u.does("group delete reviewers --actor you", "deleted group reviewers: 1 grant revoked, 0 memberships ended\n")
@@ -185,7 +185,7 @@ ID  SUBJECT  ACCESS  KIND  PATTERN  IN ORG  FROM  UNTIL  BY  REASON  REVOKED  BY
 3  user ada  full  store  acme_notes  -  TIME  -  me  -  TIME  you  over`)
 }
 
-// disabledAt disables a user, and returns since when.
+// disabledAt disables a user and returns the time.
 func disabledAt(u terminal, id string) string {
 	return timeCell(decode[admin.User](u, "user disable "+id+" --json").DisabledAt)
 }
@@ -261,7 +261,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// A session's token is shown by session add alone, and goes to stdout by itself.
+// Only session add prints the token of a session, and stdout contains nothing else.
 func TestSessionToken(t *testing.T) {
 	t.Parallel()
 	u := terminal{t, dbtest.New(t).ServiceURL}
@@ -353,8 +353,8 @@ func TestWarnings(t *testing.T) {
 	u := terminal{t, dbtest.New(t).ServiceURL}
 	for line, part := range map[string]string{
 		"grant add --everyone --store acme-notes --access read":    "usher: warning: store pattern \"acme-notes\" holds '-'",
-		"user add verbose --name " + strings.Repeat("x", 1_024-10): "takes 1025 characters, over the limit of 1024",
-		"user add wide --name " + strings.Repeat("😀", 600):         "takes 1211 characters",
+		"user add verbose --name " + strings.Repeat("x", 1_024-10): "has 1025 characters, over the limit of 1024",
+		"user add wide --name " + strings.Repeat("😀", 600):         "has 1211 characters",
 	} {
 		code, stdout, stderr := u.run(strings.Fields(line)...)
 		if code != 0 || !strings.HasPrefix(stdout, "added ") || !strings.Contains(stderr, part) {
@@ -364,7 +364,7 @@ func TestWarnings(t *testing.T) {
 	u.does("user add brief --name "+strings.Repeat("x", 1_024-11), "added user brief\n") // {"name":"..."} takes 11 more
 }
 
-// What is stored must not move the cursor of who lists it.
+// Stored values cannot move the cursor of the terminal that lists them.
 func TestTablesPrintNoControlCharacters(t *testing.T) {
 	t.Parallel()
 	u := terminal{t, dbtest.New(t).ServiceURL}
@@ -391,7 +391,7 @@ func TestKeys(t *testing.T) {
 	made := decode[admin.SigningKeyTimes](owner, "key create --json --key-encryption-key-file "+file)
 	owner.refuses("key create --key-encryption-key-file "+file, 1, "there is already a signing key for EdDSA")
 	code, stdout, _ := owner.run("key", "create", "--alg", "ES256", "--key-encryption-key-file", file)
-	if code != 0 || !strings.HasPrefix(stdout, "made ES256 signing key ") {
+	if code != 0 || !strings.HasPrefix(stdout, "created ES256 signing key ") {
 		t.Errorf("key create --alg ES256: exit %d, printed %q", code, stdout)
 	}
 	keys := decode[[]admin.SigningKeyTimes](service, "key list --json")
@@ -424,10 +424,10 @@ func TestActorName(t *testing.T) {
 	}
 }
 
-// What is so already is no error, and a change that cannot be is one.
+// A change that has already been made is not an error. An impossible change is one.
 func TestIdempotentCommands(t *testing.T) {
 	t.Parallel()
-	u := terminal{t, dbtest.New(t).URL} // the owner, who makes admin keys
+	u := terminal{t, dbtest.New(t).URL} // the owner, who may create admin keys
 	for _, line := range []string{"org add acme", "org add globex", "user add ada", "group add designers --org acme", "org add-member acme ada", "group add-member designers ada"} {
 		u.run(strings.Fields(line)...)
 	}
@@ -499,20 +499,20 @@ func infoOf(t *testing.T, u *admin.User) (info map[string]any) {
 	return info
 }
 
-// What opens everything says so, and to everyone only when that is confirmed.
+// A grant on everything prints a warning, and one to everyone needs a confirmation.
 func TestWideGrants(t *testing.T) {
 	t.Parallel()
 	u := terminal{t, dbtest.New(t).ServiceURL}
 	for _, line := range []string{"org add acme", "user add ada", "user add lin", "group add designers --org acme"} {
 		u.run(strings.Fields(line)...)
 	}
-	u.refuses("grant add --everyone --room * --access full", 1, "this gives every user FULL on every room: if that is meant, add --yes")
-	u.refuses("grant add --everyone --store * --access read", 1, "this gives every user READ on every store: if that is meant, add --yes")
+	u.refuses("grant add --everyone --room * --access full", 1, "this gives every user FULL on every room: if you want that, add --yes")
+	u.refuses("grant add --everyone --store * --access read", 1, "this gives every user READ on every store: if you want that, add --yes")
 	u.does("grant add --everyone --room * --access full --yes", "added grant 1: everyone has FULL on room *\n")
 	u.does("grant add --user ada --room * --access full", "added grant 2: user ada has FULL on room *\n")
 	u.does("grant add --everyone --room {organization}:* --access read", "added grant 3: everyone has READ on room {organization}:*\n")
 	for line, part := range map[string]string{
-		"grant add --org acme --room * --access full": "this gives its members FULL on every room, also of other organizations",
+		"grant add --org acme --room * --access full": "this gives its members FULL on every room, including those of other organizations",
 		"group add-member designers lin":              `user "lin" is not a member of organization "acme", which the group belongs to`,
 	} {
 		if code, _, stderr := u.run(strings.Fields(line)...); code != 0 || !strings.Contains(stderr, part) {

@@ -13,7 +13,7 @@ import (
 )
 
 type adminKeyCmd struct {
-	Create adminKeyCreateCmd `cmd:"" help:"Make an admin key and print it. It is not shown again."`
+	Create adminKeyCreateCmd `cmd:"" help:"Create an admin key and print it. It is not shown again."`
 	List   adminKeyListCmd   `cmd:"" help:"List the admin keys, without their secrets."`
 	Revoke adminKeyRevokeCmd `cmd:"" help:"Revoke an admin key, from the next request on."`
 }
@@ -47,7 +47,7 @@ func (c *adminKeyCreateCmd) Run(ctx context.Context, out *console, database *db.
 		return err
 	}
 	if !c.JSON {
-		fmt.Fprintf(out.err, "made admin key %s (%s); it is not shown again:\n", added.ID, added.Name)
+		fmt.Fprintf(out.err, "created admin key %s (%s); it is not shown again:\n", added.ID, added.Name)
 	}
 	return c.done(out, createdAdminKey{text.Reveal(), added}, "%s", text.Reveal())
 }

@@ -38,7 +38,7 @@ ID  NAME  ROLE  CREATED  BY  EXPIRES  LAST USED  REVOKED
 	u.refuses("adminkey create x --role admin --env LIVE", 1, "lower-case letters")
 	terminal{t, pg.ServiceURL}.refuses("adminkey create x --role admin", 1, "the role in the database URL may not do that")
 
-	// The text of a key is nowhere in the database, its making is on record.
+	// The text of a key is nowhere in the database. Its creation is recorded.
 	for _, key := range []string{strings.TrimSpace(first), second.Text} {
 		var rows int
 		part := strings.Split(key, "_")[3]
@@ -53,8 +53,7 @@ ID  NAME  ROLE  CREATED  BY  EXPIRES  LAST USED  REVOKED
 	}
 }
 
-// docs/admin.md: its commands are extracted and run, in their order, against a
-// usher dev.
+// The commands of docs/admin.md are run in their order, against usher dev.
 func TestAdminGuide(t *testing.T) {
 	t.Parallel()
 	guide, err := os.ReadFile("../../docs/admin.md")
@@ -72,7 +71,7 @@ func TestAdminGuide(t *testing.T) {
 		"revoke":    {`"revokeReason":"left the project"`},
 		"questions": {`"principalId":"grace"`, `"granted":"acme:review:*"`, `"access":"none"`, `{"items":[]}`, `"roomAccess":"full"`},
 	}
-	// usher is this test binary, told to be usher.
+	// This test binary also acts as usher.
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

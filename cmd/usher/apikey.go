@@ -17,18 +17,18 @@ import (
 )
 
 type apiKeyCmd struct {
-	Create apiKeyCreateCmd `cmd:"" help:"Make an API key for another backend and print it. It is not shown again."`
+	Create apiKeyCreateCmd `cmd:"" help:"Create an API key for another backend and print it. It is not shown again."`
 	List   apiKeyListCmd   `cmd:"" help:"List the API keys, without their secrets."`
 	Revoke apiKeyRevokeCmd `cmd:"" help:"Revoke an API key, from the next request on."`
 }
 
 type apiKeyCreateCmd struct {
 	changeFlags
-	Name   string        `arg:"" help:"Name of the purpose. Two active keys may have the same name, for rotation."`
+	Name   string        `arg:"" help:"Name, such as the purpose. Two active keys may have the same name, for rotation."`
 	Env    string        `default:"live" help:"Label inside the key: sk_live_…"`
 	Routes []string      `default:"auth,authorize-user" enum:"auth,authorize-user,identify-user" help:"Routes that it may call: ${enum} (default: ${default})."`
-	Room   []string      `sep:"none" placeholder:"PATTERN=read|full" help:"Rooms it may grant, and the maximum access. Repeatable."`
-	Store  []string      `sep:"none" placeholder:"PATTERN=read|full" help:"Stores it may grant, and the maximum access. Repeatable."`
+	Room   []string      `sep:"none" placeholder:"PATTERN=read|full" help:"Rooms that it may give access to, and the maximum access. Repeatable."`
+	Store  []string      `sep:"none" placeholder:"PATTERN=read|full" help:"Stores that it may give access to, and the maximum access. Repeatable."`
 	Org    []string      `placeholder:"ID" help:"Restrict the key to members of these organizations. Each request must then name one."`
 	TTL    time.Duration `name:"ttl" placeholder:"DURATION" help:"Lifetime, for example 90d (default: never expires)."`
 }
@@ -60,7 +60,7 @@ func (c *apiKeyCreateCmd) Run(ctx context.Context, out *console, database *db.DB
 		return err
 	}
 	if !c.JSON {
-		fmt.Fprintf(out.err, "made API key %s (%s); it is not shown again:\n", added.ID, added.Name)
+		fmt.Fprintf(out.err, "created API key %s (%s); it is not shown again:\n", added.ID, added.Name)
 	}
 	return c.done(out, createdAPIKey{text.Reveal(), added}, "%s", text.Reveal())
 }
@@ -80,7 +80,7 @@ func parseScope(rooms, stores []string) (session.Patterns, error) {
 			}
 			access, err := permissions.ParseAccess(text[at+1:])
 			if err != nil || access == permissions.None {
-				return nil, fmt.Errorf("--%s %q: the access is read or full", kind, text)
+				return nil, fmt.Errorf("--%s %q: the access must be read or full", kind, text)
 			}
 			rules = append(rules, permissions.Rule{Pattern: pattern, Access: access})
 		}

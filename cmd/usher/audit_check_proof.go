@@ -16,7 +16,7 @@ type auditCheckProofCmd struct {
 // Run uses neither the database nor the network.
 func (c *auditCheckProofCmd) Run(out *console) error {
 	if c.PublicKey == "" {
-		return errors.New("--public-key is missing: a proof means nothing without a key that you trust")
+		return errors.New("--public-key is missing: give a key that you trust, because a proof means nothing without one")
 	}
 	keys, err := c.keys()
 	if err != nil {
@@ -38,6 +38,6 @@ func (c *auditCheckProofCmd) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out.out, "%s\nit is leaf %d of %d under the signed checkpoint\n", proof, proof.Leaf, checkpoint.Size)
+	fmt.Fprintf(out.out, "%s\nit is leaf %d of %d in the tree of the signed checkpoint\n", proof, proof.Leaf, checkpoint.Size)
 	return nil
 }

@@ -55,8 +55,8 @@ func blocks(guide, language string) (names []string, code map[string]string) {
 	return names, code
 }
 
-// The reference in docs/audit.md is what the catalog says: every view, function
-// and type of schema audit, with its columns and their comments, and no other.
+// The reference in docs/audit.md is the same as the catalog: every view, function and
+// type of schema audit, with its columns and their comments, and no other.
 func TestAuditGuideReference(t *testing.T) {
 	t.Parallel()
 	rows, err := dbtest.New(t).Pool.Query(t.Context(), `
@@ -117,13 +117,13 @@ func TestAuditGuideReference(t *testing.T) {
 	}
 }
 
-// asked is the week that the guide tells of: its database, the times and ids
-// that stand in it under other names, and the audit's files.
+// asked is the database of the guide's story, with the values of its variables and
+// names, and a folder with the audit's files.
 type asked struct {
 	pg    *dbtest.DB
 	dir   string
 	times map[string]string // psql's variables
-	names *strings.Replacer // from what is, to what the guide says
+	names *strings.Replacer // from real values to those in the guide
 }
 
 func newAsked(t *testing.T) *asked {
@@ -171,12 +171,12 @@ func newAsked(t *testing.T) *asked {
 		a.times[name] = at.Format(time.RFC3339Nano)
 	}
 
-	// The questions are of a time before this run.
+	// The questions are about times before this run.
 	if _, err := a.pg.Pool.Exec(ctx, "UPDATE usher.deployment SET created_at = '2026-10-01'"); err != nil {
 		t.Fatal(err)
 	}
 
-	// What lin does in October.
+	// lin's changes in October.
 	now("from")
 	apiKey := strings.Split(does("cli:lin@ops", "apikey", "create", "chat-server", "--room", "acme:*=full", "--routes", "authorize-user", "--org", "acme"), "_")[2]
 	does("cli:lin@ops", "grant", "add", "--user", "grace", "--room", "acme:design:*", "--access", "full", "--reason", "covers for ada")
@@ -185,7 +185,7 @@ func newAsked(t *testing.T) *asked {
 	now("until")
 	seal()
 
-	// What users and others do in the first week of November.
+	// Requests in the first week of November.
 	now("monday")
 	log := service.StartAuditLog(db.AuditLogConfig{Replica: "usher-1", Registry: prometheus.NewRegistry()})
 	defer log.Close()
@@ -234,7 +234,7 @@ func newAsked(t *testing.T) *asked {
 		Reason: "no_grant", UserID: "mallory", CallerKind: audit.CallerSession, CallerID: "t5Hc1o", Request: audit.Request{Room: "acme:design:1"}, RequestID: "R5",
 		IP: netip.MustParseAddr("192.0.2.66"), UserAgent: "curl", Origin: "https://app.example.com",
 	})
-	for range 498 { // 60 are kept in full
+	for range 498 { // 60 are stored one by one
 		record(audit.Decision{
 			Reason: "session_unknown", CallerUnknown: true, CallerKind: audit.CallerNone, RequestID: "R6",
 			IP: netip.MustParseAddr("203.0.113.7"), UserAgent: "bot",
@@ -245,7 +245,7 @@ func newAsked(t *testing.T) *asked {
 	}
 	now("incident")
 
-	// What mia does after it.
+	// mia's changes after it.
 	does("cli:mia@ops", "grant", "revoke", "6", "--reason", "ada is back")
 	does("cli:mia@ops", "user", "disable", "mallory")
 	seal()
@@ -263,7 +263,7 @@ func openAs(t *testing.T, url string) *db.DB {
 	return database
 }
 
-// setting is a line of psql that sets a variable, variable is one's use.
+// setting matches a line of psql that sets a variable, and variable its use.
 var (
 	setting  = regexp.MustCompile(`(?m)^\\set (\w+) '[^']+'\n`)
 	variable = regexp.MustCompile(`:'(\w+)'`)
@@ -274,7 +274,7 @@ func (a *asked) ask(t *testing.T, sql string) []string {
 	t.Helper()
 	for _, set := range setting.FindAllStringSubmatch(sql, -1) {
 		if a.times[set[1]] == "" {
-			t.Fatalf("no time is called %s", set[1])
+			t.Fatalf("there is no time %s", set[1])
 		}
 	}
 	sql = variable.ReplaceAllStringFunc(setting.ReplaceAllString(sql, ""), func(v string) string {
@@ -285,7 +285,7 @@ func (a *asked) ask(t *testing.T, sql string) []string {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	results, err := conn.Exec(t.Context(), "SET timezone = 'UTC';"+sql).ReadAll() // in text, as psql has them
+	results, err := conn.Exec(t.Context(), "SET timezone = 'UTC';"+sql).ReadAll() // as text, like in psql
 	if err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
@@ -322,9 +322,9 @@ func printed(table string) (lines []string) {
 // sqlTimes are times as psql prints them.
 var sqlTimes = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+00`)
 
-// Each question of docs/audit.md is asked as an auditor, in SQL and on the
-// command line, and answered as it stands there, but for the times. Then what
-// the guide says of the evidence is done.
+// Each question of docs/audit.md is asked as an auditor, in SQL and on the command line.
+// The answers are those in the guide, except for times. Then the guide's commands on the
+// evidence are run.
 func TestAuditGuideQuestions(t *testing.T) {
 	t.Parallel()
 	a := newAsked(t)
@@ -335,7 +335,7 @@ func TestAuditGuideQuestions(t *testing.T) {
 	questions := 0
 	for _, name := range names {
 		if slices.Contains([]string{"login", "publication", "copy", "subscription"}, name) {
-			continue // of TestAuditGuideAccess
+			continue // run by TestAuditGuideAccess
 		}
 		got := a.ask(t, queries[name])
 		if name == "export" {
@@ -361,7 +361,7 @@ func TestAuditGuideQuestions(t *testing.T) {
 		}
 	}
 
-	// usher is this test binary, told to be usher.
+	// This test binary also acts as usher.
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -393,7 +393,7 @@ func TestAuditGuideQuestions(t *testing.T) {
 	_, consoles := blocks(guide, "console")
 	for _, console := range []struct {
 		name, url     string
-		before, after string // what somebody with all rights does
+		before, after string // SQL of somebody with all rights
 	}{
 		{"ask", a.pg.AuditorURL, "", ""},
 		{"verify", a.pg.AuditorURL, "", ""},
@@ -425,8 +425,8 @@ func TestAuditGuideQuestions(t *testing.T) {
 	}
 }
 
-// The roles and the copy of docs/audit.md, made as it says, on a server of
-// their own: roles are the whole server's, and replication needs its wal_level.
+// The SQL for roles and copies in docs/audit.md works. It runs on its own server, because
+// roles belong to the whole server and replication needs a wal_level.
 func TestAuditGuideAccess(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -490,7 +490,7 @@ func TestAuditGuideAccess(t *testing.T) {
 	exec(source, "SELECT pg_create_logical_replication_slot('audit_copy', 'pgoutput')")
 	subscription := regexp.MustCompile(`CONNECTION\s+'[^']*'`).ReplaceAllString(sql["subscription"], "CONNECTION '"+strings.Replace(server.URL("postgres"), "postgres@", "audit_copy@", 1)+"'")
 	exec(copied, strings.Replace(subscription, ";", " WITH (create_slot = false);", 1))
-	t.Cleanup(func() { // or the server would wait for it
+	t.Cleanup(func() { // otherwise the server would wait for it when it stops
 		_, _ = copied.Exec(context.WithoutCancel(ctx), "DROP SUBSCRIPTION audit_copy")
 	})
 	holds := func(what, query string) {

@@ -11,15 +11,15 @@ import (
 
 type auditPruneCmd struct {
 	changeFlags
-	Keep time.Duration `required:"" placeholder:"DAYS" help:"Number of days to keep, such as 400d. Months that ended before are dropped whole."`
+	Keep time.Duration `required:"" placeholder:"DAYS" help:"Number of days to keep, for example 400d. Only whole months that ended before are dropped."`
 }
 
 const day = 24 * time.Hour
 
-// Validate refuses what is not a number of days: months are dropped by day.
+// Validate refuses durations that are not a whole number of days.
 func (c *auditPruneCmd) Validate() error {
 	if c.Keep < day || c.Keep%day != 0 {
-		return errors.New("--keep: give a whole number of days, such as 400d")
+		return errors.New("--keep: give a whole number of days, for example 400d")
 	}
 	return nil
 }

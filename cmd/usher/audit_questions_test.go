@@ -11,8 +11,8 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// The auditors' questions, over the demo's data. What they answer is tested
-// where it is worked out, in package db; here it is how it is asked and shown.
+// The auditors' questions about the demo's data. Package db tests the answers; this tests
+// the command lines and the output.
 func TestAuditQuestions(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
@@ -58,7 +58,7 @@ grace,organization acme,TIME,usher dev,,
 	}
 }
 
-// OWASP, CSV injection: a user may be called like a formula.
+// OWASP, CSV injection: the name of a user may be a formula.
 func TestCSVEscapesFormulas(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

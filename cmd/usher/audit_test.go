@@ -44,8 +44,8 @@ func readFile(t testing.TB, name string) string {
 	return string(content)
 }
 
-// usher serve seals what it issues and keeps the checkpoints elsewhere; then the
-// audit can be verified, a token proved, and a change of a row found.
+// usher serve seals the tokens that it issues and writes the checkpoints elsewhere. The
+// audit can then be verified, a token proved, and a changed row found.
 func TestServeSeals(t *testing.T) {
 	t.Parallel()
 	prod := newProduction(t)
@@ -65,7 +65,7 @@ func TestServeSeals(t *testing.T) {
 	if err := os.WriteFile(publicKey, []byte(prod.run(t, "audit", "public-key")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// What was asked for at the very end is sealed too.
+	// The last token is sealed too.
 	if status, _, _, err := ask(t.Context(), url, prod.session, `{}`); err != nil || status != http.StatusOK {
 		t.Fatal(status, err)
 	}
@@ -75,7 +75,7 @@ func TestServeSeals(t *testing.T) {
 	}
 	verify := []string{"audit", "verify", "--checkpoint", checkpoints, "--public-key", publicKey}
 	report := prod.run(t, verify...)
-	if !regexp.MustCompile(`^\d+ rows sealed: 2 decisions and \d+ changes are as they were\n(\d+) of (\d+) kept checkpoints fit the tree\n$`).MatchString(report) {
+	if !regexp.MustCompile(`^\d+ rows sealed: 2 decisions and \d+ changes are unchanged\n(\d+) of (\d+) kept checkpoints fit the tree\n$`).MatchString(report) {
 		t.Errorf("usher audit verify printed %q", report)
 	}
 	proof := prod.run(t, "audit", "prove", token)
@@ -106,8 +106,8 @@ func TestServeSeals(t *testing.T) {
 	}
 }
 
-// F37: where nothing seals, tokens are still issued, usher says so, and a
-// metric shows it.
+// If nothing seals the audit, tokens are still issued, usher logs it, and a metric shows
+// it.
 func TestServeWithoutACheckpointKey(t *testing.T) {
 	t.Parallel()
 	prod := newProduction(t)
@@ -126,8 +126,8 @@ func TestServeWithoutACheckpointKey(t *testing.T) {
 	})
 }
 
-// P2: every refusal is in the audit, also of a flood, also of one that SIGTERM
-// ends: in full or in a count.
+// Every refusal is in the audit, as a row or in a count, also of a flood, and also of one
+// that SIGTERM ends.
 func TestFloodsAreInTheAudit(t *testing.T) {
 	t.Parallel()
 	prod := newProduction(t)
@@ -149,7 +149,7 @@ func TestFloodsAreInTheAudit(t *testing.T) {
 		})
 	}
 	flood.Wait()
-	u.signal(syscall.SIGTERM) // before the second of a flush is over
+	u.signal(syscall.SIGTERM) // before the next flush
 	if code := u.exit(t); code != 0 {
 		t.Errorf("exit code %d\n%s", code, u.log)
 	}
@@ -171,8 +171,8 @@ func TestFloodsAreInTheAudit(t *testing.T) {
 	}
 }
 
-// Where the database's owner may not make roles, somebody else does it with
-// what usher prints.
+// If the database's owner may not create roles, somebody else can do it with the SQL that
+// usher prints.
 func TestMigrateRoles(t *testing.T) {
 	t.Parallel()
 	server, err := pglocal.Start(t.Context(), pglocal.Config{Dir: dbtest.Dir(t)})
@@ -225,7 +225,7 @@ func TestAuditCommands(t *testing.T) {
 	u.does("audit forget ada", "erased IP address, user agent and origin from 1 row of user ada\n")
 	u.does("audit forget nobody", "erased IP address, user agent and origin from 0 rows of user nobody\n")
 	u.refuses("audit prune --keep 400", 2, "write it as 90d")
-	u.refuses("audit prune --keep 0d", 2, "such as 400d")
+	u.refuses("audit prune --keep 0d", 2, "for example 400d")
 	owner := terminal{t, pg.URL}
 	owner.does("audit prune --keep 400d", "no month ended more than 400 days ago\n")
 	owner.does("audit prune --keep 400d --json", "[]\n")
@@ -235,7 +235,7 @@ func TestAuditCommands(t *testing.T) {
 	if err := os.WriteFile(file, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u.refuses("audit verify --checkpoint "+file, 1, "holds no checkpoint")
+	u.refuses("audit verify --checkpoint "+file, 1, "contains no checkpoint")
 	u.refuses("audit verify --public-key "+file, 1, "is empty")
 	u.refuses("audit verify --public-key "+file+".none", 2, "--public-key")
 	if err := os.WriteFile(file, []byte("garbage\n"), 0o600); err != nil {
@@ -254,8 +254,7 @@ func TestAuditCommands(t *testing.T) {
 	}
 }
 
-// Standard input is read where it is asked for, and else left alone: it may be a
-// terminal, at which nothing comes.
+// Standard input is read only on request, because it may be a terminal without input.
 func TestReadCheckpoints(t *testing.T) {
 	t.Parallel()
 	const kept = "a checkpoint\n"

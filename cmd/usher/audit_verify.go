@@ -18,7 +18,7 @@ type auditVerifyCmd struct {
 }
 
 // errAuditChanged is what usher audit verify returns after it printed findings.
-var errAuditChanged = errors.New("the audit is not as it was sealed")
+var errAuditChanged = errors.New("the audit was changed after it was sealed")
 
 func (c *auditVerifyCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	var keys, checkpoints []string
@@ -28,14 +28,14 @@ func (c *auditVerifyCmd) Run(ctx context.Context, out *console, database *db.DB)
 			return err
 		}
 	} else {
-		out.warn("without --public-key the key in the database is used, and anyone who can change the audit can change that too: give --public-key")
+		out.warn("without --public-key, the key in the database is used, and whoever can change the audit can also change that key: give --public-key")
 	}
 	if c.Checkpoint != "" {
 		if checkpoints, err = readCheckpoints(out.in, c.Checkpoint); err != nil {
 			return err
 		}
 	} else {
-		out.warn("without --checkpoint an audit that was cut off at its end looks complete: give --checkpoint")
+		out.warn("without --checkpoint, an audit whose end was cut off looks complete: give --checkpoint")
 	}
 	report, err := database.VerifyAudit(ctx, keys, checkpoints)
 	if err != nil {
@@ -65,7 +65,7 @@ func readCheckpoints(in io.Reader, file string) ([]string, error) {
 	}
 	checkpoints := audit.SplitCheckpoints(string(text))
 	if len(checkpoints) == 0 {
-		return nil, fmt.Errorf("--checkpoint: %s holds no checkpoint", file)
+		return nil, fmt.Errorf("--checkpoint: %s contains no checkpoint", file)
 	}
 	return checkpoints, nil
 }
@@ -77,14 +77,14 @@ func printReport(w io.Writer, r *audit.Report, kept int) {
 	if more := r.Found - len(r.Findings); more > 0 {
 		fmt.Fprintf(w, "and %d more\n", more)
 	}
-	fmt.Fprintf(w, "%s sealed: %s and %s are as they were\n", count(r.Leaves, "row"), count(r.Decisions, "decision"), count(r.Changes, "change"))
+	fmt.Fprintf(w, "%s sealed: %s and %s are unchanged\n", count(r.Leaves, "row"), count(r.Decisions, "decision"), count(r.Changes, "change"))
 	for _, line := range []struct {
 		n    int64
 		text string
 	}{
 		{r.Forgotten, "decisions had their personal data erased (usher audit forget)"},
 		{r.Pruned, "decisions were dropped with their month (usher audit prune)"},
-		{r.Unsealed, "rows are not sealed yet"},
+		{r.Unsealed, "rows are not sealed"},
 	} {
 		if line.n > 0 {
 			fmt.Fprintf(w, "%d %s\n", line.n, line.text)

@@ -19,7 +19,7 @@ func (f *checkpointFlags) openCheckpoints(stdout io.Writer) (io.Writer, error) {
 	case "-":
 		return stdout, nil
 	}
-	file, err := os.OpenFile(f.AuditCheckpoints, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644) //nolint:gosec // for others to read
+	file, err := os.OpenFile(f.AuditCheckpoints, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644) //nolint:gosec // others may read it
 	if err != nil {
 		return nil, fmt.Errorf("--audit-checkpoints: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,12 +15,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/usher-auth/usher/internal/secret"
+	"github.com/usher-auth/usher/permissions"
 )
 
 // leaves returns every command that can run.
 func leaves() []*kong.Node { return newParser(new(cli)).Model.Leaves(false) }
 
-// An empty variable is an unset one, for every variable that any flag reads.
+// An empty variable counts as unset, for every variable that a flag reads.
 func TestEmptyVariablesAreUnset(t *testing.T) { //nolint:paralleltest // the environment is everybody's
 	defaults := map[string]string{}
 	flags := func(visit func(*kong.Node, *kong.Flag)) {
@@ -103,7 +105,7 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
-// Days and weeks are for every flag that holds a duration.
+// Every flag with a duration accepts days and weeks.
 func TestDurationFlags(t *testing.T) {
 	t.Parallel()
 	n := 0
@@ -157,7 +159,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// Every flag that has a default says so the same way.
+// Every flag states its default in the same way.
 func TestHelpSaysDefaults(t *testing.T) {
 	t.Parallel()
 	for _, command := range leaves() {
@@ -176,6 +178,28 @@ func TestHelpSaysDefaults(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The help of usher grant add explains every placeholder.
+func TestGrantHelpExplainsPlaceholders(t *testing.T) {
+	t.Parallel()
+	for _, command := range leaves() {
+		if command.FullPath() != "usher grant add" {
+			continue
+		}
+		for _, flag := range command.Flags {
+			for _, placeholder := range []permissions.Placeholder{permissions.UserPlaceholder, permissions.OrganizationPlaceholder, permissions.GroupPlaceholder} {
+				if flag.Name == "room" && !regexp.MustCompile(`\{`+string(placeholder)+`\}[^.,]* (the|each of the) user's `).MatchString(flag.Help) {
+					t.Errorf("--room: %q does not say what {%s} becomes", flag.Help, placeholder)
+				}
+			}
+			if flag.Name == "room" && !strings.Contains(flag.Help, "every pair") {
+				t.Errorf("--room: %q does not say what two placeholders become", flag.Help)
+			}
+		}
+		return
+	}
+	t.Error("there is no usher grant add")
 }
 
 func TestCompletion(t *testing.T) {

@@ -12,7 +12,7 @@ type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"Shell: ${enum}. Load the script with: source <(usher completion bash)."`
 }
 
-// A completion is what can follow a command.
+// A completion lists the words that can follow a command.
 type completion struct {
 	path     string // "usher audit"
 	children []*kong.Node
@@ -61,7 +61,7 @@ func (c *completion) words() string {
 	return strings.Join(words, " ")
 }
 
-// enums are the values of the flags that take one of a few.
+// enums are the flags with a fixed set of values.
 func (c *completion) enums() (lines []string) {
 	for _, flag := range c.flags {
 		if values := flag.EnumSlice(); flag.Enum != "" && len(values) > 0 {

@@ -18,8 +18,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// No Docker engine runs where usher is tested: what can be checked without one
-// is that the files say what they should, to the programs they name.
+// No Docker engine runs in the tests. Without one, they check that the files contain the
+// right settings for the programs that they name.
 
 func root(t testing.TB) string {
 	t.Helper()
@@ -30,7 +30,7 @@ func root(t testing.TB) string {
 	return dir
 }
 
-// makeSecrets runs the script in a copy of what it needs and returns the copy.
+// makeSecrets runs the script in a copy of the files that it needs, and returns the copy.
 func makeSecrets(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -118,7 +118,7 @@ func TestCompose(t *testing.T) {
 	if !serve.ReadOnly || !slices.Equal(serve.CapDrop, []string{"ALL"}) {
 		t.Error("usher may do more than it needs")
 	}
-	// What the containers run, usher's command line must understand.
+	// usher's command line must accept the commands of the containers.
 	for _, args := range [][]string{serve.Command, project.Services["migrate"].Command, serve.HealthCheck.Test[2:]} {
 		var c cli
 		parser, err := kong.New(&c, kong.Vars{"user": "x", "proxies": privateAddresses}, kong.Exit(func(int) {}))
@@ -154,7 +154,7 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// knownEnv is every environment variable that some flag reads.
+// knownEnv returns every environment variable that a flag reads.
 func knownEnv(t testing.TB) map[string]bool {
 	t.Helper()
 	var c cli
@@ -174,8 +174,8 @@ func knownEnv(t testing.TB) map[string]bool {
 	return known
 }
 
-// The secrets fit each other and usher: the script's key is one, and its URLs
-// hold its passwords.
+// The secrets match each other and usher: the key is valid, and the URLs contain the
+// passwords.
 func TestComposeSecrets(t *testing.T) {
 	t.Parallel()
 	dir := makeSecrets(t)

@@ -36,9 +36,9 @@ import (
 
 type devCmd struct {
 	serviceFlags
-	URL       string `env:"USHER_URL" placeholder:"URL" help:"Public address, and the iss claim (default: the listener's)."`
+	URL       string `env:"USHER_URL" placeholder:"URL" help:"Public address and iss claim (default: the listener's address)."`
 	Dir       string `env:"USHER_DEV_DIR" default:".usher" type:"path" help:"Folder for the database, the keys and dev.json."`
-	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener; port 0 takes a free port."`
+	Listen    string `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Port 0 means a free port."`
 	OpsListen string `env:"USHER_OPS_LISTEN" default:"127.0.0.1:0" help:"Listener for /livez, /readyz, /metrics, /debug/pprof and /v1/admin."`
 }
 
@@ -47,7 +47,7 @@ const devActor = "usher dev"
 
 var demoUsers = []string{"ada", "grace", "mallory"}
 
-// devFile is dev.json: all that a program needs to use a running usher dev.
+// devFile is dev.json: everything that a program needs to use a running usher dev.
 type devFile struct {
 	URL         string            `json:"url"`
 	OpsURL      string            `json:"opsUrl"`
@@ -78,7 +78,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	}
 	listener, err := listen(ctx, "listen", c.Listen)
 	if err != nil {
-		return fmt.Errorf("%w. If another usher dev runs there, take a free port: %s", err, freePortAdvice())
+		return fmt.Errorf("%w. If another usher dev runs there, use a free port: %s", err, freePortAdvice())
 	}
 	defer listener.Close()
 	if address, ok := listener.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
@@ -90,7 +90,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	}
 	defer ops.Close()
 	if address, ok := ops.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
-		return fmt.Errorf("--ops-listen %s is not a loopback address: it would offer the admin API and profiles to the network. Use 127.0.0.1", address)
+		return fmt.Errorf("--ops-listen %s is not a loopback address: it would expose the admin API and profiles to the network. Use 127.0.0.1", address)
 	}
 
 	last, err := readDevJSON(c.Dir)
@@ -158,8 +158,8 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	return s.Run(ctx)
 }
 
-// makeDevDir makes the folder, which git then ignores by itself. It refuses one
-// into which others can put files.
+// makeDevDir creates the folder, with a .gitignore that ignores all of it. It refuses
+// a folder in which others can create files.
 func makeDevDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // each of its files is private
 		return fmt.Errorf("--dir: %w", err)
@@ -177,8 +177,8 @@ func makeDevDir(dir string) error {
 	return os.WriteFile(filepath.Join(dir, ".gitignore"), []byte("*\n"), 0o600)
 }
 
-// database returns the URL of the database's owner: the one that was given, or
-// that of a private Postgres, which is started again should it end by itself.
+// database returns the URL of the database's owner: the given one, or that of a
+// private Postgres, which is restarted if it ends unexpectedly.
 func (c *devCmd) database(ctx context.Context, logger *slog.Logger) (owner secret.Text, stop func() error, err error) {
 	if !c.DatabaseURL.IsEmpty() || c.DatabaseURLFile != "" {
 		owner, err = c.url()
@@ -223,8 +223,8 @@ func (c *devCmd) database(ctx context.Context, logger *slog.Logger) (owner secre
 	}, nil
 }
 
-// signedIn returns the demo's users, or none of them where an application signs
-// the cookies, or is the directory.
+// signedIn returns the demo's users. It returns none if an application signs the
+// cookies or has the directory.
 func (c *devCmd) signedIn(ctx context.Context, owner secret.Text) ([]string, error) {
 	database, err := db.Open(owner)
 	if err != nil {
@@ -242,15 +242,15 @@ func (c *devCmd) signedIn(ctx context.Context, owner secret.Text) ([]string, err
 	return demoUsers, nil
 }
 
-// checkGivenDatabase refuses, before anything is written, a database that a
-// usher dev in another folder uses: two would replace each other's keys.
+// checkGivenDatabase refuses a database that a usher dev in another folder uses, before
+// anything is written: the two would replace each other's keys.
 func (c *devCmd) checkGivenDatabase(ctx context.Context, out *console, last devFile, encryption *keyencryption.Ring) error {
 	given, err := c.url()
 	if err != nil {
 		return err
 	}
 	if last.Private && given.Reveal() == last.DatabaseURL {
-		return errors.New("--database-url (or USHER_DATABASE_URL) is the private Postgres that usher dev starts by itself: unset it")
+		return errors.New("--database-url (or USHER_DATABASE_URL) is the private Postgres of usher dev itself: unset it")
 	}
 	fmt.Fprintln(out.err, "usher: --database-url (or USHER_DATABASE_URL) is set: using that database, and starting no private Postgres")
 	database, err := db.Open(given)
@@ -272,8 +272,7 @@ func (c *devCmd) checkGivenDatabase(ctx context.Context, out *console, last devF
 	return err
 }
 
-// readDevJSON returns what usher dev wrote in a folder; nothing if there is no
-// file.
+// readDevJSON returns the dev.json of a folder, or nothing if there is none.
 func readDevJSON(dir string) (dev devFile, err error) {
 	file := filepath.Join(dir, "dev.json")
 	content, err := os.ReadFile(file)
@@ -284,7 +283,7 @@ func readDevJSON(dir string) (dev devFile, err error) {
 		err = json.Unmarshal(content, &dev)
 	}
 	if err != nil {
-		return dev, fmt.Errorf("%s cannot be read as what usher dev writes, remove it: %w", file, err)
+		return dev, fmt.Errorf("%s is not a dev.json of usher dev. Remove it: %w", file, err)
 	}
 	return dev, nil
 }
@@ -330,8 +329,8 @@ func answers(address string) bool {
 	return conn.Close() == nil
 }
 
-// demo seeds the demo. It keeps the session cookies and keys of the last time,
-// so that a browser stays signed in.
+// demo adds the demo's data. It keeps the session cookies and keys of the last run, so
+// that a browser stays signed in.
 func (c *devCmd) demo(ctx context.Context, owner secret.Text, last devFile, dev *devFile) error {
 	users, err := c.signedIn(ctx, owner)
 	if err != nil {
@@ -361,8 +360,8 @@ func (c *devCmd) demo(ctx context.Context, owner secret.Text, last devFile, dev 
 // demoKeyName is the name of the demo's API key and of its admin key.
 const demoKeyName = "demo"
 
-// demoAPIKey returns the last key where the database has it still, or a new
-// one in its place.
+// demoAPIKey returns the key of the last run if the database still has it, or replaces
+// it.
 func demoAPIKey(ctx context.Context, database *db.DB, last string) (string, error) {
 	keys, err := database.APIKeys(ctx, false, admin.Page[admin.KeyPlace]{})
 	if err != nil {
@@ -419,8 +418,8 @@ func demoAdminKey(ctx context.Context, database *db.DB, last string) (string, er
 	return text.Reveal(), err
 }
 
-// ownKeyEncryption returns the folder's key encryption key, which it makes the
-// first time.
+// ownKeyEncryption returns the folder's key encryption key, and creates it the first
+// time.
 func (c *devCmd) ownKeyEncryption() (*keyencryption.Ring, error) {
 	file := filepath.Join(c.Dir, "key-encryption-key")
 	text, err := os.ReadFile(file)
@@ -446,8 +445,8 @@ func (c *devCmd) ownKeyEncryption() (*keyencryption.Ring, error) {
 	return encryption, nil
 }
 
-// makeKeys makes the first signing key and the key of the audit's checkpoints,
-// once.
+// makeKeys creates the first signing key and the key for the audit's checkpoints, if
+// they are missing.
 func (c *devCmd) makeKeys(ctx context.Context, owner secret.Text, encryption *keyencryption.Ring) error {
 	database, err := db.Open(owner)
 	if err != nil {
@@ -461,12 +460,12 @@ func (c *devCmd) makeKeys(ctx context.Context, owner secret.Text, encryption *ke
 	return err
 }
 
-// serviceURL makes the lesser role that serves, as in production: what works
-// here works there.
+// serviceURL creates the role with fewer rights that serves, like in production, so
+// that everything that works here works there.
 func (c *devCmd) serviceURL(ctx context.Context, owner secret.Text) (secret.Text, error) {
 	cfg, err := pgconn.ParseConfig(owner.Reveal())
 	if err != nil {
-		return secret.Text{}, errors.New("--database-url is not one that libpq knows")
+		return secret.Text{}, errors.New("--database-url is not a valid libpq URL: write it as postgres://user@host/database")
 	}
 	name, password := "usher_dev_"+cfg.Database, rand.Text()
 	if err := db.MakeServiceLogin(ctx, owner, name, secret.New(password)); err != nil {
@@ -485,7 +484,7 @@ func writeJSONFile(file string, v any) error {
 	if err != nil {
 		return err
 	}
-	// A reader that waits for the file must not see half of it.
+	// A reader that waits for the file must never see a part of it.
 	if err := os.Remove(file + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -495,8 +494,8 @@ func writeJSONFile(file string, v any) error {
 	return os.Rename(file+".new", file)
 }
 
-// writeNewFile writes a private file that must not exist yet: it follows no
-// link that somebody put there.
+// writeNewFile writes a private file that must not exist, so that it follows no link of
+// somebody else.
 func writeNewFile(file string, content []byte) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -506,7 +505,7 @@ func writeNewFile(file string, content []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// freePortAdvice is how to choose a free port, by make or without it.
+// freePortAdvice returns the command that uses a free port, with make or without.
 func freePortAdvice() string {
 	if os.Getenv("MAKELEVEL") != "" {
 		return "make dev ARGS='--listen 127.0.0.1:0'"
@@ -514,7 +513,7 @@ func freePortAdvice() string {
 	return "usher dev --listen 127.0.0.1:0"
 }
 
-// shellQuote writes a word that a shell reads as it is.
+// shellQuote quotes a word for a shell.
 func shellQuote(word string) string {
 	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+:@%,", r)
@@ -524,8 +523,8 @@ func shellQuote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// greeting says where usher is and what to try. The commands can be pasted, from
-// any folder.
+// greeting prints the addresses and commands to try. The commands can be pasted in any
+// folder.
 func (d *devFile) greeting(dir string) string {
 	curl := func(user, room string) string {
 		return fmt.Sprintf("  curl -sw '\\n' %s/api/auth -H 'Origin: %s' -H 'Content-Type: application/json' \\\n    -H 'Cookie: %s=%s' -d '{\"room\": %q}'\n",

@@ -15,8 +15,8 @@ import (
 	"github.com/usher-auth/usher/db/dbtest"
 )
 
-// What usher dev prints works when pasted, and what it promises to keep apart
-// and to clean up it does.
+// The commands that usher dev prints work when pasted. usher dev keeps instances apart
+// and cleans up.
 func TestDev(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(dbtest.Dir(t), "my app", ".usher")
@@ -59,7 +59,7 @@ func TestDev(t *testing.T) {
 	checkStatus(t, dev.URL+"/v1/admin/users", 404)
 	checkStatus(t, dev.AdminURL+"/users", 401)
 
-	// A second one beside it does not disturb it, not even in the same folder.
+	// A second one does not disturb it, even in the same folder.
 	beside := startUsher(t, nil, "dev", "--dir", dir, "--listen", "127.0.0.1:0")
 	if code := beside.exit(t); code != 1 || !strings.Contains(beside.log.String(), "another usher runs there") {
 		t.Errorf("a second usher dev in the same folder: exit code %d, %s", code, beside.log)
@@ -86,8 +86,8 @@ func TestDev(t *testing.T) {
 		t.Errorf("the old cookie at the second usher dev: %d %v", status, err)
 	}
 
-	// A killed Postgres comes back by itself, a killed usher takes its
-	// Postgres along and starts again.
+	// A killed Postgres is restarted. If usher is killed, its Postgres ends too, and
+	// both start again.
 	if err := syscall.Kill(postmaster(t, dir), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestDevAndServeRefuseEachOthersDatabase(t *testing.T) {
 	t.Parallel()
 	prod := newProduction(t)
 	dev := startUsher(t, nil, "dev", "--dir", filepath.Join(dbtest.Dir(t), ".usher"), "--listen", "127.0.0.1:0", "--database-url", prod.owner)
-	if code := dev.exit(t); code != 1 || !strings.Contains(dev.log.String(), "production one") {
+	if code := dev.exit(t); code != 1 || !strings.Contains(dev.log.String(), "this is a production database") {
 		t.Errorf("usher dev on a production database: exit code %d, %s", code, dev.log)
 	}
 	prod.exec(t, prod.pg.URL("postgres"), "CREATE DATABASE demo")
@@ -158,7 +158,7 @@ func TestDevAndServeRefuseEachOthersDatabase(t *testing.T) {
 	running.exit(t)
 	serve := startUsher(t, append(prod.env, "USHER_DATABASE_URL="+strings.Replace(prod.pg.URL("demo"), "postgres@", "usher:hunter2@", 1)),
 		"serve", "--url", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
-	if code := serve.exit(t); code != 1 || !strings.Contains(serve.log.String(), "made by usher dev") {
+	if code := serve.exit(t); code != 1 || !strings.Contains(serve.log.String(), "created by usher dev") {
 		t.Errorf("usher serve on a demo database: exit code %d, %s", code, serve.log)
 	}
 }
@@ -172,7 +172,7 @@ func TestDevListensOnce(t *testing.T) {
 	}
 	defer l.Close()
 	p := startUsher(t, nil, "dev", "--dir", filepath.Join(dbtest.Dir(t), ".usher"), "--listen", "127.0.0.1:"+port)
-	if code := p.exit(t); code != 1 || !strings.Contains(p.log.String(), "take a free port: usher dev --listen 127.0.0.1:0") {
+	if code := p.exit(t); code != 1 || !strings.Contains(p.log.String(), "use a free port: usher dev --listen 127.0.0.1:0") {
 		t.Errorf("usher dev on a taken port: exit code %d, %s", code, p.log)
 	}
 	p = startUsher(t, []string{"MAKELEVEL=1"}, "dev", "--dir", filepath.Join(dbtest.Dir(t), ".usher"), "--listen", "127.0.0.1:"+port)
@@ -181,8 +181,8 @@ func TestDevListensOnce(t *testing.T) {
 	}
 }
 
-// usher dev writes into a folder of its own alone, and offers nothing to the
-// network unasked.
+// usher dev writes only into its own folder, and exposes nothing to the network without
+// a flag.
 func TestDevRefuses(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -194,7 +194,7 @@ func TestDevRefuses(t *testing.T) {
 		"a key that others can read": {func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "key-encryption-key"), []byte("m3Qx0f9mV1vJc7tB0b5Zk2yqC4n8oXhWl6uR1sTzE9A="), 0o644)
 		}, nil, "can be read by others: run chmod 600 "},
-		"a file that is not its own":   {func(dir string) error { return os.WriteFile(filepath.Join(dir, "dev.json"), []byte("x"), 0o600) }, nil, "remove it"},
+		"a file that is not its own":   {func(dir string) error { return os.WriteFile(filepath.Join(dir, "dev.json"), []byte("x"), 0o600) }, nil, "Remove it"},
 		"operators on every interface": {nil, []string{"--ops-listen", "0.0.0.0:0"}, "not a loopback address"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -216,8 +216,8 @@ func TestDevRefuses(t *testing.T) {
 	}
 }
 
-// The variable that points at one usher dev must not let another one, in its
-// folder or elsewhere, take over; and other commands find the running one.
+// If a variable points to the database of one usher dev, another one, in its folder or
+// elsewhere, must not take that over. Other commands find the running one.
 func TestDevBesideItself(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(dbtest.Dir(t), ".usher")
@@ -236,7 +236,7 @@ func TestDevBesideItself(t *testing.T) {
 		t.Errorf("usher dev wrote through a planted link: %q, %v", content, err)
 	}
 	for other, want := range map[string]string{
-		dir:                                    "the private Postgres that usher dev starts by itself: unset it",
+		dir:                                    "the private Postgres of usher dev itself: unset it",
 		filepath.Join(dbtest.Dir(t), ".usher"): "belongs to a usher dev in another folder",
 	} {
 		p := startUsher(t, []string{"USHER_DATABASE_URL=" + dev.DatabaseURL}, "dev", "--dir", other, "--listen", "127.0.0.1:0")

@@ -21,9 +21,9 @@ type directoryCmd struct {
 // directoryFlags say where the tables of a directory are.
 type directoryFlags struct {
 	Schema         string            `default:"public" help:"Schema of the application's tables: {schema} in the SQL."`
-	Table          map[string]string `placeholder:"NAME=TABLE" help:"A table that the application renamed, as member=members."`
-	Column         map[string]string `placeholder:"NAME=COLUMN" help:"A column that the application renamed, as banned=is_banned, or member.userId=user for one table."`
-	AllowAnonymous bool              `help:"Give tokens to anonymous users (better-auth)."`
+	Table          map[string]string `placeholder:"NAME=TABLE" help:"Table that the application renamed, for example member=members."`
+	Column         map[string]string `placeholder:"NAME=COLUMN" help:"Column that the application renamed, for example banned=is_banned. For one table only: member.userId=user."`
+	AllowAnonymous bool              `help:"Issue tokens to anonymous users (better-auth)."`
 }
 
 // named reports whether a flag is given that only a preset takes, in a database.
@@ -68,7 +68,7 @@ const betterAuthStorage = "usher cannot see in the tables whether Better Auth us
 type directoryUseCmd struct {
 	changeFlags
 	directoryFlags
-	Directory string `arg:"" help:"better-auth, authjs, usher, or an SQL file whose name ends in .sql."`
+	Directory string `arg:"" help:"Built-in directory (better-auth, authjs or usher), or an SQL file whose name ends in .sql."`
 }
 
 // usedDirectory is the JSON of usher directory use.
@@ -103,7 +103,7 @@ func (c *directoryUseCmd) Run(ctx context.Context, out *console, database *db.DB
 type directoryShowCmd struct {
 	adminFlags
 	directoryFlags
-	Directory string `arg:"" optional:"" help:"better-auth, authjs or usher, as a start for a file of your own: with a database URL, for its tables. Default: the directory in use."`
+	Directory string `arg:"" optional:"" help:"Built-in directory, as a start for your own file: better-auth, authjs or usher. With a database URL, it is for the tables of that database (default: the directory in use)."`
 }
 
 // shownDirectory is the JSON of usher directory show.

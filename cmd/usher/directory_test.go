@@ -10,7 +10,7 @@ import (
 	"github.com/usher-auth/usher/db/dbtest"
 )
 
-// authJSTables are those of a small application.
+// authJSTables are the tables of a small application.
 const authJSTables = `
 	CREATE TABLE users (id serial PRIMARY KEY, name varchar(255), email varchar(255), "emailVerified" timestamptz, image text);
 	CREATE TABLE sessions (id serial PRIMARY KEY, "userId" integer NOT NULL, expires timestamptz NOT NULL, "sessionToken" varchar(255) NOT NULL);
@@ -69,7 +69,7 @@ func TestDirectoryCommands(t *testing.T) {
 	if shown.Name != "authjs" || strings.Count(shown.SQL, "CREATE OR REPLACE") != 5 || !strings.Contains(shown.SQL, `."sessions" s`) || !strings.Contains(shown.SQL, "-- sessions: found (sessions.sessionToken") {
 		t.Errorf("directory show = %+v", shown)
 	}
-	// What comes with usher is where an operator's own begins.
+	// An operator starts from a built-in directory.
 	preset := decode[shownDirectory](service, "directory show authjs --json")
 	file := filepath.Join(t.TempDir(), "mine.sql")
 	if err := os.WriteFile(file, []byte(preset.SQL), 0o600); err != nil {
@@ -157,8 +157,8 @@ func TestDirectoryUseWarnsOfBetterAuthsStorage(t *testing.T) {
 	}
 }
 
-// usher serves an application's sessions from the moment its directory is used,
-// and revokes what a deleted user had.
+// usher accepts an application's sessions as soon as its directory is used, and revokes
+// the grants of deleted users.
 func TestServeApplicationsDirectory(t *testing.T) {
 	t.Parallel()
 	p := newProduction(t)
@@ -181,10 +181,10 @@ func TestServeApplicationsDirectory(t *testing.T) {
 	}
 	p.run(t, "grant", "add", "--user", "2", "--room", "r", "--access", "read")
 	p.exec(t, p.owner, "DELETE FROM users WHERE id = 2")
-	again, _, _ := p.serve(t) // which sweeps at its start, and once a minute
+	again, _, _ := p.serve(t) // it sweeps at the start, and once a minute
 	until(t, "the grant is revoked", func() bool { return logged(again, "grants of deleted users revoked", "level") == "INFO" })
 
-	// Better Auth signs its cookies: without the secret nobody could come in.
+	// Better Auth signs its cookies: without the secret nobody could sign in.
 	p.exec(t, p.owner, `CREATE SCHEMA app; CREATE TABLE app."user" (id text PRIMARY KEY, name text, image text);
 		CREATE TABLE app.session (token text PRIMARY KEY, "userId" text, "expiresAt" timestamptz)`)
 	p.run(t, "directory", "use", "better-auth", "--schema", "app", "--database-url", p.owner)

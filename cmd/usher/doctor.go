@@ -25,7 +25,7 @@ type doctorCmd struct {
 	webFlags
 	issuerFlags
 	tlsFlags
-	URL  string `env:"USHER_URL" placeholder:"URL" help:"Public address, and the iss claim."`
+	URL  string `env:"USHER_URL" placeholder:"URL" help:"Public address and iss claim."`
 	JSON bool   `help:"Print JSON."`
 }
 
@@ -112,11 +112,11 @@ func printFindings(w io.Writer, findings []finding) error {
 	return table.Flush()
 }
 
-// oneLine keeps what others wrote, as Postgres its errors, in its place.
+// oneLine puts texts of others, such as Postgres' errors, on one line.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// because returns the cause of a fault. A connection that fails has one line for
-// each attempt, of which the last one says why.
+// because returns the cause of a fault. The error of a failed connection has a line for
+// each attempt, and the last one says why.
 func because(err error) string {
 	_, cause, found := strings.Cut(err.Error(), principal.ErrUnavailable.Error()+": ")
 	if !found {
@@ -137,8 +137,7 @@ func (e *examination) environment(variables []string) {
 	}
 }
 
-// providers checks the identity providers: their settings, and that their keys
-// can be fetched.
+// providers checks the settings of the identity providers, and fetches their keys.
 func (e *examination) providers(ctx context.Context) {
 	const check = "identity providers"
 	if len(e.Issuers) == 0 {
@@ -165,7 +164,7 @@ func (e *examination) providers(ctx context.Context) {
 	for wait := time.After(fetchKeysWithin); ; faults++ {
 		select {
 		case why := <-failed:
-			e.fault(check, "see that the provider's keys can be fetched from here, or correct jwks= in --issuer", "%s", why)
+			e.fault(check, "check that the provider's keys can be fetched from here, or correct jwks= in --issuer", "%s", why)
 			continue
 		case <-wait:
 		case <-ctx.Done():
@@ -177,7 +176,7 @@ func (e *examination) providers(ctx context.Context) {
 	}
 }
 
-// configuration looks at what needs nobody's answer.
+// configuration checks the settings that need no other service.
 func (e *examination) configuration() {
 	const check = "configuration"
 	faults := len(e.findings)
@@ -194,7 +193,7 @@ func (e *examination) configuration() {
 		e.fault(check, "correct --audiences and --token-ttl", "%s", plain(err))
 	}
 	for _, k := range e.sharedKinds() {
-		e.warn(check, "have each client name its audience, or list the one that clients expect first in --audiences", "%s all take %s: a request that names no audience gets a token for %s",
+		e.warn(check, "let each client name its audience, or put the audience that clients expect first in --audiences", "several audiences take %[2]s (%[1]s): a request that names no audience gets a token for %[3]s",
 			cell(strings.Join(k.audiences, ", ")), k.kind, cell(k.audiences[0]))
 		faults++
 	}
@@ -203,9 +202,9 @@ func (e *examination) configuration() {
 		_, err = identity.NewReader(credentials)
 	}
 	if err != nil {
-		e.fault(check, "correct --session-cookie, --session-cookie-secret, --trusted-proxies or --proxy-user-header, whichever it names", "%s", plain(err))
+		e.fault(check, "correct the flag that the error names: --session-cookie, --session-cookie-secret, --trusted-proxies or --proxy-user-header", "%s", plain(err))
 	} else if !strings.HasPrefix(e.SessionCookie, "__Host-") && !strings.HasPrefix(e.SessionCookie, "__Secure-") {
-		e.warn(check, "have the application call it __Host-"+e.SessionCookie, "the session cookie %s has no __Host- or __Secure- prefix: sibling domains can set it", cell(e.SessionCookie))
+		e.warn(check, "name it __Host-"+e.SessionCookie+" in the application", "the session cookie %s has no __Host- or __Secure- prefix: sibling domains can set it", cell(e.SessionCookie))
 		faults++
 	}
 	switch secured, certificate, err := e.tlsFlags.config(); {
@@ -222,8 +221,8 @@ func (e *examination) configuration() {
 	}
 }
 
-// database looks at Postgres and the signing keys in it. It returns the key
-// that signs now, or nil.
+// database checks Postgres and the signing keys in it. It returns the key that signs
+// now, or nil.
 func (e *examination) database(ctx context.Context) *session.SigningKey {
 	url, err := e.databaseFlags.url()
 	if err != nil {
@@ -236,8 +235,8 @@ func (e *examination) database(ctx context.Context) *session.SigningKey {
 		return nil
 	}
 	defer database.Close()
-	if _, err := database.Ping(ctx); err != nil { // the first takes the time to connect
-		e.fault("database", "check that Postgres runs and takes this role's connections", "it does not answer: %s", because(err))
+	if _, err := database.Ping(ctx); err != nil { // the first one includes the time to connect
+		e.fault("database", "check that Postgres runs and accepts connections of this role", "it does not answer: %s", because(err))
 		return nil
 	}
 	began := time.Now()
@@ -260,24 +259,24 @@ func (e *examination) database(ctx context.Context) *session.SigningKey {
 	return e.signingKeys(ctx, database)
 }
 
-// schema compares views, functions and triggers with what usher makes of them.
+// schema compares views, functions and triggers with those that usher creates.
 func (e *examination) schema(ctx context.Context, database *db.DB, d db.Deployment) {
 	if d.SchemaVersion != db.SchemaVersion() {
 		return
 	}
 	if !d.SchemaCurrent {
-		e.warn("objects", "run usher migrate up, as the owner", "views and functions are those of another version of usher")
+		e.warn("objects", "run usher migrate up, as the owner", "views and functions are from another version of usher")
 		return
 	}
 	differences, err := database.SchemaDifferences(ctx)
 	switch n := len(differences); {
 	case err != nil:
-		e.warn("objects", "grant this role TEMPORARY on the database, or run usher doctor as the owner", "views and functions cannot be compared: %s", because(err))
+		e.warn("objects", "grant TEMPORARY on the database to this role, or run usher doctor as the owner", "views and functions cannot be compared: %s", because(err))
 	case n > 0:
-		e.fault("objects", "find out who changed them; DELETE FROM usher.applied_schema and usher migrate up, as the owner, put usher's own back",
-			"%d differ from what usher made: %s", n, strings.Join(differences[:min(n, 10)], "; "))
+		e.fault("objects", "find out who changed them. To restore them, run DELETE FROM usher.applied_schema and usher migrate up, as the owner",
+			"%d differ from usher's own: %s", n, strings.Join(differences[:min(n, 10)], "; "))
 	default:
-		e.ok("objects", "views, functions and triggers are as usher made them")
+		e.ok("objects", "views, functions and triggers are usher's own")
 	}
 }
 
@@ -286,15 +285,15 @@ func (e *examination) deployment(d db.Deployment) {
 	case d.SchemaVersion < needs:
 		e.fault("schema", "run usher migrate up, as the owner", "it has version %d, and this usher needs %d", d.SchemaVersion, needs)
 	case d.SchemaVersion > needs:
-		e.ok("schema", "it has version %d; this usher needs %d, and newer ones keep to it", d.SchemaVersion, needs)
+		e.ok("schema", "it has version %d, which works for this usher (version %d)", d.SchemaVersion, needs)
 	default:
 		e.ok("schema", "it has version %d", d.SchemaVersion)
 	}
 	if d.Mode != db.Production {
-		e.warn("mode", "serve from a database of its own", "this is a database of usher dev, which usher serve refuses")
+		e.warn("mode", "give usher serve its own database", "this is a database of usher dev, which usher serve refuses")
 	}
 	if d.MayRewriteAudit {
-		e.fault("role", "serve with a role that is a member of usher_service alone, not with the owner", "the role in the database URL may change audit rows")
+		e.fault("role", "run usher serve with a role that is only a member of usher_service, not with the owner", "the role in the database URL may change audit rows")
 	} else {
 		e.ok("role", "it may not change audit rows")
 	}
@@ -317,7 +316,7 @@ func (e *examination) deployment(d db.Deployment) {
 }
 
 func (e *examination) clock(ahead time.Duration) {
-	const do = "synchronize both with NTP: tokens hold the database's time, and keys are chosen by this machine's"
+	const do = "synchronize both with NTP: tokens contain the database's time, and this machine's time decides which key signs"
 	apart := ahead.Abs().Round(time.Millisecond)
 	switch {
 	case apart > maxSkew:
@@ -331,26 +330,26 @@ func (e *examination) clock(ahead time.Duration) {
 
 func (e *examination) audit(ctx context.Context, database *db.DB) {
 	if err := database.ProbeAudit(ctx); err != nil {
-		e.fault("audit", "without it nothing is issued: see what Postgres says", "no row can be written: %s", because(err))
+		e.fault("audit", "correct the cause that Postgres reports: without audit rows, usher issues nothing", "no row can be written: %s", because(err))
 	} else {
 		e.ok("audit", "a row can be written")
 	}
 	months, err := database.MissingPartitions(ctx)
 	switch {
 	case err != nil:
-		e.fault("partitions", "see what Postgres says", "%s", because(err))
+		e.fault("partitions", "correct the cause that Postgres reports", "%s", because(err))
 	case len(months) > 0:
-		e.warn("partitions", "usher serve makes them within a minute; its log says what stops it", "the audit has none for %s", strings.Join(months, ", "))
+		e.warn("partitions", "start usher serve, which creates them within a minute, or see its log for the cause", "the audit has none for %s", strings.Join(months, ", "))
 	default:
 		e.ok("partitions", "the audit has this month's and the next three")
 	}
 }
 
-// health checks how the database is kept.
+// health checks the maintenance of the database.
 func (e *examination) health(ctx context.Context, database *db.DB) {
 	switch waits, err := database.Unsealed(ctx); {
 	case err != nil:
-		e.fault("seals", "see what Postgres says", "%s", because(err))
+		e.fault("seals", "correct the cause that Postgres reports", "%s", because(err))
 	case waits > sealWithin:
 		e.warn("seals", "see the log of usher serve, which seals the audit while it runs", "the oldest audit row has waited %s for its seal", waits.Round(time.Second))
 	default:
@@ -358,7 +357,7 @@ func (e *examination) health(ctx context.Context, database *db.DB) {
 	}
 	h, err := database.Health(ctx)
 	if err != nil {
-		e.fault("statistics", "see what Postgres says", "%s", because(err))
+		e.fault("statistics", "correct the cause that Postgres reports", "%s", because(err))
 		return
 	}
 	e.kept(h)
@@ -370,7 +369,7 @@ func (e *examination) kept(h db.Health) {
 	} else if h.NoAutovacuum {
 		e.warn("statistics", "turn autovacuum on", "autovacuum is off: look-ups get slow over time")
 	} else {
-		e.ok("statistics", "Postgres keeps them")
+		e.ok("statistics", "Postgres keeps them up to date")
 	}
 	if h.LogsParameters {
 		e.warn("statement log", "set log_statement to none or ddl and log_min_duration_statement above 0, or log_parameter_max_length to 0",
@@ -382,12 +381,12 @@ func (e *examination) signingKeys(ctx context.Context, database *db.DB) *session
 	const check = "signing key"
 	encryption, err := e.encryption()
 	if err != nil {
-		e.fault(check, "give the key encryption key that the signing keys were made with", "%s", plain(err))
+		e.fault(check, "give the key encryption key with which the signing keys were created", "%s", plain(err))
 		return nil
 	}
 	keys, unusable, err := database.SigningKeys(ctx, encryption)
 	if err != nil {
-		e.fault(check, "see what Postgres says", "%s", because(err))
+		e.fault(check, "correct the cause that Postgres reports", "%s", because(err))
 		return nil
 	}
 	for _, err := range unusable {
@@ -396,16 +395,16 @@ func (e *examination) signingKeys(ctx context.Context, database *db.DB) *session
 	now := time.Now()
 	signing, err := session.NewKeyring(keys...).Signing(e.SigningAlg, now)
 	if err != nil {
-		e.fault(check, "make one with usher key create --alg "+e.SigningAlg, "no key signs now with %s", e.SigningAlg)
+		e.fault(check, "create one with usher key create --alg "+e.SigningAlg, "no key signs now with %s", e.SigningAlg)
 		return nil
 	}
-	var next *session.SigningKey // keys come with the last to sign first
+	var next *session.SigningKey // keys are sorted by SignsFrom, latest first
 	for _, k := range keys {
 		if k.Algorithm() == e.SigningAlg && k.SignsFrom.After(now) {
 			next = k
 		}
 	}
-	until := "without end"
+	until := "with no end"
 	if !signing.SignsUntil.IsZero() {
 		until = "until " + timeCell(&signing.SignsUntil)
 	}
@@ -413,18 +412,18 @@ func (e *examination) signingKeys(ctx context.Context, database *db.DB) *session
 	case next != nil:
 		e.ok(check, "%s signs %s, then %s from %s", signing.ID(), until, next.ID(), timeCell(&next.SignsFrom))
 	case !signing.SignsUntil.IsZero() && signing.SignsUntil.Sub(now) < nextKeyWithin:
-		e.warn(check, "a next key must exist before then: see usher key list", "%s signs %s, and no other after it", signing.ID(), until)
+		e.warn(check, "create the next key before then: see usher key list", "%s signs %s, and there is no next one", signing.ID(), until)
 	default:
-		e.ok(check, "%s signs %s; there is no next one yet", signing.ID(), until)
+		e.ok(check, "%s signs %s; there is no next one", signing.ID(), until)
 	}
 	return signing
 }
 
-// keySet looks at what verifiers fetch.
+// keySet checks the key set that verifiers fetch.
 func (e *examination) keySet(ctx context.Context, signing *session.SigningKey) {
 	const check = "key set"
 	if checkPublicURL(e.URL) != nil {
-		return // said already
+		return // already reported
 	}
 	address := e.URL + jwksPath
 	published, err := session.KeysFromURL(address, session.URLKeysConfig{})
@@ -440,11 +439,11 @@ func (e *examination) keySet(ctx context.Context, signing *session.SigningKey) {
 	_, err = published.Key(ctx, kid)
 	switch {
 	case errors.Is(err, session.ErrKeysUnavailable):
-		e.fault(check, "start usher serve, and see that its proxy lets "+jwksPath+" through", "verifiers cannot fetch it: %s", plain(err))
+		e.fault(check, "start usher serve, and check that its proxy passes "+jwksPath+" on", "verifiers cannot fetch it: %s", plain(err))
 	case signing == nil:
 		e.ok(check, "%s can be fetched", address)
 	case err != nil:
-		e.fault(check, "see that this address is of the usher that works on this database, and that no cache holds an old answer for more than 5 minutes", "%s lacks the key that signs: verifiers refuse its tokens", address)
+		e.fault(check, "check that the usher at this address uses this database, and that no cache keeps the key set for more than 5 minutes", "%s lacks the key that signs: verifiers refuse its tokens", address)
 	default:
 		e.ok(check, "%s has the key that signs", address)
 	}

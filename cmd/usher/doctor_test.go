@@ -41,12 +41,12 @@ func TestDoctorCommand(t *testing.T) {
 	const hostCookie = " --session-cookie __Host-session"
 	month := func(n int) string { return time.Now().UTC().AddDate(0, n, 1-time.Now().UTC().Day()).Format("2006_01") }
 	for name, test := range map[string]struct {
-		sql    string // as the owner, first
-		owner  bool   // and then as the owner
+		sql    string // run first, as the owner
+		owner  bool   // run usher doctor as the owner too
 		flags  string
 		no     string // flag to leave out
 		also   string // a warning that comes with it
-		check  string // what is found beside what is in order; empty: nothing
+		check  string // the check that is not ok; empty: none
 		state  string
 		saying string
 	}{
@@ -60,17 +60,17 @@ func TestDoctorCommand(t *testing.T) {
 		"no key of its kind":  {flags: " --signing-alg ES256", check: "signing key", state: "fault", saying: "no key signs now with ES256"},
 		"its end is near": {
 			sql:   "UPDATE usher.signing_keys SET signs_until = now() + interval '1 hour'",
-			check: "signing key", state: "warning", saying: "no other after it",
+			check: "signing key", state: "warning", saying: "there is no next one",
 		},
-		"a long life":               {flags: " --token-ttl 2h", check: "configuration", state: "fault", saying: "TTL 2h0m0s"},
-		"a plain cookie":            {flags: " --session-cookie sid", check: "configuration", state: "warning", saying: "__Host-"},
-		"audiences of one kind":     {flags: " --audiences both=rooms+stores,livestore=stores", check: "configuration", state: "warning", saying: "both, livestore all take stores: a request that names no audience gets a token for both"},
-		"a cookie that is none":     {flags: " --session-cookie a=b", check: "configuration", state: "fault", saying: "is not a cookie name"},
-		"no key ring":               {no: "--key-encryption-key-file", check: "signing key", state: "fault", saying: "--key-encryption-key is missing"},
-		"no URL":                    {no: "--url", check: "configuration", state: "fault", saying: "the public address is missing"},
-		"a URL with a path":         {flags: " --url http://127.0.0.1:1/", check: "configuration", state: "fault", saying: "slash at the end"},
-		"a proxy that is everybody": {flags: " --trusted-proxies ::/0", check: "configuration", state: "fault", saying: "is every address"},
-		"half of TLS":               {flags: " --tls-cert nothing.pem", check: "configuration", state: "fault", saying: "belong together"},
+		"a long life":              {flags: " --token-ttl 2h", check: "configuration", state: "fault", saying: "TTL 2h0m0s"},
+		"a plain cookie":           {flags: " --session-cookie sid", check: "configuration", state: "warning", saying: "__Host-"},
+		"audiences of one kind":    {flags: " --audiences both=rooms+stores,livestore=stores", check: "configuration", state: "warning", saying: "several audiences take stores (both, livestore): a request that names no audience gets a token for both"},
+		"an invalid cookie name":   {flags: " --session-cookie a=b", check: "configuration", state: "fault", saying: "is not a cookie name"},
+		"no key ring":              {no: "--key-encryption-key-file", check: "signing key", state: "fault", saying: "--key-encryption-key is missing"},
+		"no URL":                   {no: "--url", check: "configuration", state: "fault", saying: "the public address is missing"},
+		"a URL with a path":        {flags: " --url http://127.0.0.1:1/", check: "configuration", state: "fault", saying: "slash at the end"},
+		"a proxy of every address": {flags: " --trusted-proxies ::/0", check: "configuration", state: "fault", saying: "is every address"},
+		"half of TLS":              {flags: " --tls-cert nothing.pem", check: "configuration", state: "fault", saying: "belong together"},
 		"a provider's keys": {
 			flags: " --issuer oidc·issuer=http://127.0.0.1:1·aud=usher",
 			check: "identity providers", state: "fault", saying: "connection refused",
@@ -136,15 +136,15 @@ func (u terminal) examine(args []string) (code int, findings []finding) {
 	return code, findings
 }
 
-// The account of a database that is not there, and one of somebody else's keys.
+// The findings for a database that does not answer, and for a key set of other keys.
 func TestDoctorPrints(t *testing.T) {
 	t.Parallel()
 	pg, u, flags := newIssuing(t)
 	other, _, _ := newIssuing(t)
 	_, stdout, _ := u.run(strings.Fields("doctor" + strings.Replace(flags, testIssuer, serveKeys(t, other).URL, 1))...)
 	for _, part := range []string{
-		"ok       database       it answers in ", "\nok       schema         it has version ", " signs without end",
-		"\nfault    key set        http://127.0.0.1:", " lacks the key that signs: verifiers refuse its tokens\n                        -> see that this address",
+		"ok       database       it answers in ", "\nok       schema         it has version ", " signs with no end",
+		"\nfault    key set        http://127.0.0.1:", " lacks the key that signs: verifiers refuse its tokens\n                        -> check that the usher at this address",
 	} {
 		if !strings.Contains(stdout, part) {
 			t.Errorf("lacks %q:\n%s", part, stdout)
@@ -175,7 +175,7 @@ func TestDoctorClock(t *testing.T) {
 	}
 }
 
-// A connection that fails says why: the last cause, which differs.
+// The finding for a failed connection contains its last cause.
 func TestDoctorSaysWhyItCannotConnect(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)

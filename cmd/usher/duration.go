@@ -17,8 +17,8 @@ var (
 	longUnits    = map[byte]time.Duration{'w': 7 * 24 * time.Hour, 'd': 24 * time.Hour}
 )
 
-// parseDuration reads what time.ParseDuration reads, with weeks and days of 24
-// hours in front: 2w, 90d, 1d12h.
+// parseDuration is time.ParseDuration with weeks and days of 24 hours in front: 2w, 90d,
+// 1d12h.
 func parseDuration(text string) (time.Duration, error) {
 	unsigned, negative := strings.CutPrefix(text, "-")
 	match := durationForm.FindStringSubmatch(unsigned)
@@ -53,7 +53,7 @@ func parseDuration(text string) (time.Duration, error) {
 	return sum, nil
 }
 
-// decodeDuration is how every flag that holds a duration is read.
+// decodeDuration reads every flag with a duration.
 func decodeDuration(ctx *kong.DecodeContext, target reflect.Value) error {
 	var text string
 	if err := ctx.Scan.PopValueInto("duration", &text); err != nil {

@@ -14,13 +14,12 @@ import (
 
 const envPrefix = "USHER_"
 
-// unsetEmpty removes empty USHER_ variables from the environment, because
-// compose files and CI write a variable that is not set as an empty one: empty
-// means the default, everywhere.
+// unsetEmpty removes empty USHER_ variables from the environment: an empty variable
+// means the default, because compose files and CI set missing variables to "".
 func unsetEmpty() {
 	for _, variable := range os.Environ() {
 		if name, value, _ := strings.Cut(variable, "="); value == "" && strings.HasPrefix(name, envPrefix) {
-			_ = os.Unsetenv(name) // fails only for names that the environment cannot hold
+			_ = os.Unsetenv(name) // fails only for invalid names
 		}
 	}
 }
@@ -31,11 +30,11 @@ var otherVariables = []string{"USHER_POSTGRES_BIN"}
 // An unknownVariable is a USHER_ variable that no command reads.
 type unknownVariable struct {
 	name    string
-	nearest string // variable that was probably meant; "" for no guess
+	nearest string // the variable that was probably meant; may be empty
 }
 
-// unknownVariables returns the USHER_ variables of the environment that no
-// command reads, by name: typos, commonly.
+// unknownVariables returns the USHER_ variables that no command reads, by name. They
+// are usually typos.
 func unknownVariables(environment []string) []unknownVariable {
 	known := knownVariables()
 	var unknown []unknownVariable
@@ -49,14 +48,14 @@ func unknownVariables(environment []string) []unknownVariable {
 	return unknown
 }
 
-// warnOfUnknownVariables logs them: a typo must not silently mean the default.
+// warnOfUnknownVariables logs them, because a typo must not silently mean the default.
 func warnOfUnknownVariables(ctx context.Context, logger *slog.Logger) {
 	for _, v := range unknownVariables(os.Environ()) {
 		logger.WarnContext(ctx, "unknown environment variable is ignored", "variable", v.name, "did_you_mean", v.nearest)
 	}
 }
 
-// knownVariables returns every variable that some flag reads, and the others.
+// knownVariables returns all variables that flags read, and the other known ones.
 func knownVariables() map[string]bool {
 	known := map[string]bool{}
 	for _, name := range otherVariables {
@@ -73,7 +72,7 @@ func knownVariables() map[string]bool {
 	return known
 }
 
-// nearest returns the known name with the fewest edits, if they are few.
+// nearest returns the known name with the smallest edit distance, if that is small.
 func nearest(name string, known map[string]bool) string {
 	best, distance := "", 1+(len(name)-len(envPrefix))/3
 	for _, candidate := range slices.Sorted(maps.Keys(known)) {

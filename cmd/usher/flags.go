@@ -19,7 +19,7 @@ import (
 
 // Flags that several subcommands share.
 
-// serviceFlags configure a service: those that serve and dev have in common.
+// serviceFlags are the flags of a service that serve and dev share.
 type serviceFlags struct {
 	databaseFlags
 	tokenFlags
@@ -29,7 +29,7 @@ type serviceFlags struct {
 	checkpointFlags
 }
 
-// serviceConfig returns what the flags say about a service at a public URL.
+// serviceConfig returns the configuration of a service with a public URL.
 func (f *serviceFlags) serviceConfig(url string) (cfg service.Config, err error) {
 	if cfg.Issuer, err = f.issuerConfig(url); err != nil {
 		return cfg, err
@@ -44,7 +44,7 @@ func (f *serviceFlags) serviceConfig(url string) (cfg service.Config, err error)
 
 // databaseFlags name the database that a subcommand uses.
 type databaseFlags struct {
-	DatabaseURL     secret.Text `env:"USHER_DATABASE_URL" placeholder:"URL" help:"Postgres: postgres://user:password@host/database."`
+	DatabaseURL     secret.Text `env:"USHER_DATABASE_URL" placeholder:"URL" help:"URL of the Postgres database: postgres://user:password@host/database."`
 	DatabaseURLFile string      `env:"USHER_DATABASE_URL_FILE" placeholder:"FILE" help:"File that holds the URL."`
 }
 
@@ -73,7 +73,7 @@ func oneSecret(flag string, text secret.Text, file string) (secret.Text, error) 
 
 // keyEncryptionFlags give the key ring that encrypts private signing keys.
 type keyEncryptionFlags struct {
-	KeyEncryptionKey     secret.Text `env:"USHER_KEY_ENCRYPTION_KEY" placeholder:"KEYS" help:"Encrypts the signing keys: openssl rand -base64 32. Of several, separated by commas, the first encrypts and all decrypt."`
+	KeyEncryptionKey     secret.Text `env:"USHER_KEY_ENCRYPTION_KEY" placeholder:"KEYS" help:"Keys that encrypt the signing keys, separated by commas; create one with openssl rand -base64 32. The first one encrypts, and all of them decrypt."`
 	KeyEncryptionKeyFile string      `env:"USHER_KEY_ENCRYPTION_KEY_FILE" placeholder:"FILE" help:"File that holds the key encryption keys."`
 }
 
@@ -85,10 +85,10 @@ func (f *keyEncryptionFlags) encryption() (*keyencryption.Ring, error) {
 	return keyencryption.Parse(text)
 }
 
-// tokenFlags say what tokens hold.
+// tokenFlags configure the contents of tokens.
 type tokenFlags struct {
 	Project    string        `env:"USHER_PROJECT" default:"usher" help:"The pid claim."`
-	Audiences  string        `env:"USHER_AUDIENCES" default:"liveblocks=rooms,livestore=stores" help:"Sync backends and what their tokens may hold: rooms, stores or rooms+stores."`
+	Audiences  string        `env:"USHER_AUDIENCES" default:"liveblocks=rooms,livestore=stores" help:"Sync backends, and the kinds that their tokens contain: rooms, stores or rooms+stores."`
 	TokenTTL   time.Duration `name:"token-ttl" env:"USHER_TOKEN_TTL" default:"5m" help:"Token lifetime, 1m to 1h."`
 	SigningAlg string        `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"Signing algorithm: EdDSA, or ES256 for verifiers without Ed25519."`
 }
@@ -108,8 +108,8 @@ func (f *tokenFlags) issuer(url string, keys *session.Keyring) (*session.Issuer,
 	return session.NewIssuer(cfg)
 }
 
-// A sharedKind is a kind of resource that several audiences take. A token for
-// it is the first one's if the request names no audience.
+// A sharedKind is a kind of resource of several audiences. If a request for it names
+// no audience, the token is for the first one.
 type sharedKind struct {
 	kind      string
 	audiences []string
@@ -138,24 +138,24 @@ func (f *tokenFlags) sharedKinds() (shared []sharedKind) {
 	return shared
 }
 
-// webFlags say who may call.
+// webFlags configure who may call, and how callers are recognized.
 type webFlags struct {
-	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie, with or without the prefix __Secure- or __Host-."`
-	Origins       []string `env:"USHER_ORIGINS" help:"Other origins whose pages may call with the user's cookie, for example https://app.example.com."`
+	SessionCookie string   `env:"USHER_SESSION_COOKIE" default:"usher_session" help:"Name of the session cookie. The prefixes __Secure- and __Host- are optional."`
+	Origins       []string `env:"USHER_ORIGINS" help:"Origins of other sites whose pages may send requests with the user's cookie, for example https://app.example.com."`
 
 	cookieSecretFlags
 
-	TokenCookieDomain string `env:"USHER_TOKEN_COOKIE_DOMAIN" placeholder:"DOMAIN" help:"Common parent domain of usher and the sync backend, for mode=cookie: example.com."`
+	TokenCookieDomain string `env:"USHER_TOKEN_COOKIE_DOMAIN" placeholder:"DOMAIN" help:"Common parent domain of usher and the sync backend, for mode=cookie, for example example.com."`
 
-	IgnoreAuthorization []string `env:"USHER_IGNORE_AUTHORIZATION" placeholder:"SCHEME,..." help:"Schemes of an Authorization header that is not for usher, such as Basic of a proxy in front: the session cookie is then read. Not Bearer."`
+	IgnoreAuthorization []string `env:"USHER_IGNORE_AUTHORIZATION" placeholder:"SCHEME" help:"Schemes of Authorization headers that usher ignores, to use the session cookie instead. For example Basic, if a proxy in front uses it. Bearer is not allowed."`
 
-	TrustedProxies          []string `env:"USHER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Addresses and networks of the proxies in front, whose headers usher trusts."`
+	TrustedProxies          []string `env:"USHER_TRUSTED_PROXIES" placeholder:"CIDR" help:"Addresses and networks of the proxies in front, whose headers usher trusts."`
 	ProxyUserHeader         string   `env:"USHER_PROXY_USER_HEADER" placeholder:"NAME" help:"Header in which a trusted proxy names the signed-in user, such as X-Auth-Request-User."`
 	ProxyOrganizationHeader string   `env:"USHER_PROXY_ORGANIZATION_HEADER" placeholder:"NAME" help:"Header in which a trusted proxy names the user's active organization."`
-	ProxyAddressHeader      string   `env:"USHER_PROXY_ADDRESS_HEADER" default:"X-Forwarded-For" enum:"X-Forwarded-For,Forwarded" help:"Header to which trusted proxies append the client's address: ${enum}."`
+	ProxyAddressHeader      string   `env:"USHER_PROXY_ADDRESS_HEADER" default:"X-Forwarded-For" enum:"X-Forwarded-For,Forwarded" help:"Header to which trusted proxies append the client's address: X-Forwarded-For or Forwarded."`
 }
 
-// credentials says how callers are recognized.
+// credentials returns the configuration for recognizing callers.
 func (f *webFlags) credentials() (identity.Config, error) {
 	secrets, err := f.cookieSecrets()
 	return identity.Config{
@@ -213,8 +213,8 @@ type issuerFlags struct {
 	Issuers []string `name:"issuer" env:"USHER_ISSUERS" sep:"\n" placeholder:"\"PRESET NAME=VALUE ...\"" help:"Identity provider whose tokens usher accepts, such as \"clerk issuer=https://clerk.example.com azp=https://app.example.com\"; see docs/identity.md. Repeatable; in the environment, one per line."`
 }
 
-// parse also refuses usher itself as an issuer: anyone could renew its tokens
-// without end.
+// parse also refuses usher itself as an issuer, because clients could then renew
+// their tokens endlessly.
 func (f *issuerFlags) parse(ownURL string) ([]identity.ProviderConfig, error) {
 	issuers, err := identity.ParseProviders(f.Issuers)
 	for i := range issuers {

@@ -22,9 +22,9 @@ type grantCmd struct {
 	Revoke grantRevokeCmd `cmd:"" help:"Revoke a grant, from the next request on."`
 }
 
-// The subject and the pattern of a grant are each one flag out of several:
-// required in usher grant add, optional in usher grant list. kong reads that
-// from the tags, so the flags are declared twice.
+// The subject of a grant is one of several flags, and so is the pattern. Both are
+// required in usher grant add and optional in usher grant list. kong reads that from
+// the tags, so the flags are declared twice.
 
 type grantAddCmd struct {
 	changeFlags
@@ -33,10 +33,10 @@ type grantAddCmd struct {
 	Org      string `required:"" xor:"subject" placeholder:"ID" help:"Grant to the members of this organization."`
 	Everyone bool   `required:"" xor:"subject" help:"Grant to every user."`
 
-	Room  string `required:"" xor:"pattern" placeholder:"PATTERN" help:"Room ID, prefix followed by *, or *. {user}, {organization} and {group} stand for the caller's own: {group} for each group of the user, also in a grant to a group."`
+	Room  string `required:"" xor:"pattern" placeholder:"PATTERN" help:"Room ID, prefix followed by *, or *. For each token, {user} becomes the user's ID, {organization} each of the user's organizations (in a grant to an organization, only that one), and {group} each of the user's groups (in a grant to a group, only that one). {organization}:{group} becomes every pair of an organization and a group of the user. See docs/audit.md#placeholders."`
 	Store string `required:"" xor:"pattern" placeholder:"PATTERN" help:"The same for stores."`
 
-	Access     permissions.Access `required:"" enum:"read,full" placeholder:"read|full" help:"Access: ${enum}."`
+	Access     permissions.Access `required:"" enum:"read,full" placeholder:"read|full" help:"Access: read or full."`
 	InOrg      string             `placeholder:"ID" help:"Only in sessions where this organization is active."`
 	From       instant            `placeholder:"TIME" help:"Start, for example 2030-01-31T18:00:00Z (default: now)."`
 	Until      instant            `placeholder:"TIME" help:"End (default: never expires)."`
@@ -73,19 +73,19 @@ func (c *grantAddCmd) Run(ctx context.Context, out *console, database *db.DB) er
 	return c.done(out, grant, "added grant %d: %s", grant.ID, sentence(&grant))
 }
 
-// confirm says what a grant on every room or store opens, and asks before
-// everyone gets it.
+// confirm says what a grant on every room or store opens. If it is for everyone, it
+// asks for confirmation.
 func (c *grantAddCmd) confirm(out *console, kind permissions.Kind, pattern string) error {
 	if pattern != "*" || c.User != "" || c.Yes {
 		return nil
 	}
 	if !c.Everyone {
-		out.warn(fmt.Sprintf("this gives its members %s on every %s, also of other organizations", strings.ToUpper(c.Access.String()), kind))
+		out.warn(fmt.Sprintf("this gives its members %s on every %s, including those of other organizations", strings.ToUpper(c.Access.String()), kind))
 		return nil
 	}
 	opens := fmt.Sprintf("this gives every user %s on every %s", strings.ToUpper(c.Access.String()), kind)
 	if !isTerminal(out.in) {
-		return fmt.Errorf("%s: if that is meant, add --yes", opens)
+		return fmt.Errorf("%s: if you want that, add --yes", opens)
 	}
 	fmt.Fprintf(out.err, "usher: %s. Continue? [y/N] ", opens)
 	answer, err := bufio.NewReader(out.in).ReadString('\n')
@@ -150,7 +150,7 @@ func subjectCell(g *admin.Grant) string { return strings.TrimSpace(g.SubjectKind
 
 type grantListCmd struct {
 	listFlags
-	User     string `xor:"subject" placeholder:"ID" help:"Only grants to this user, without those to everyone and to groups."`
+	User     string `xor:"subject" placeholder:"ID" help:"Only grants to this user, without grants to everyone and to the user's groups and organizations."`
 	Group    string `xor:"subject" placeholder:"ID" help:"Only grants to this group."`
 	Org      string `xor:"subject" placeholder:"ID" help:"Only grants to this organization."`
 	Everyone bool   `xor:"subject" help:"Only grants to everyone."`

@@ -8,13 +8,13 @@ type helpCmd struct {
 	Command []string `arg:"" optional:"" help:"Command to show help for."`
 }
 
-// Run shows what --help shows.
+// Run prints the same as --help.
 func (c *helpCmd) Run(app *kong.Kong) error {
 	shown, exit := false, app.Exit
 	app.Exit = func(code int) { shown = true; exit(code) }
 	_, err := app.Parse(append(c.Command, "--help"))
 	if shown {
-		return nil // err is about what --help made unnecessary
+		return nil // --help makes missing arguments irrelevant
 	}
 	return err
 }

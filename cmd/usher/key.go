@@ -9,7 +9,7 @@ import (
 )
 
 type keyCmd struct {
-	Create keyCreateCmd `cmd:"" help:"Make the first signing key of an algorithm. Run as the database's owner."`
+	Create keyCreateCmd `cmd:"" help:"Create the first signing key of an algorithm. Run as the database's owner."`
 	List   keyListCmd   `cmd:"" help:"List the signing keys and their times."`
 }
 
@@ -37,7 +37,7 @@ func (c *keyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) e
 		}
 		return fmt.Errorf("there is already a signing key for %s, and a second one would not be used: see usher key list", c.Alg)
 	}
-	return c.done(out, made, "made %s signing key %s: it signs from now on", made.Alg, made.ID)
+	return c.done(out, made, "created %s signing key %s: it signs from now on", made.Alg, made.ID)
 }
 
 type keyListCmd struct{ listFlags }

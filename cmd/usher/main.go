@@ -25,10 +25,10 @@ type cli struct {
 	Dev    devCmd    `cmd:"" group:"run" help:"Run usher on this machine, with a private Postgres and demo data."`
 	Serve  serveCmd  `cmd:"" group:"run" help:"Run usher in production."`
 	Ready  readyCmd  `cmd:"" group:"run" help:"Ask a running usher whether it is ready. Exit code 1 if it is not."`
-	Doctor doctorCmd `cmd:"" group:"run" help:"Check configuration, database and keys, and suggest fixes. Exit code 1 on a fault."`
+	Doctor doctorCmd `cmd:"" group:"run" help:"Check configuration, database and keys, and suggest fixes. Exit code 1 if there is a fault."`
 
 	Migrate   migrateCmd   `cmd:"" group:"database" help:"Bring the database schema up to date."`
-	Directory directoryCmd `cmd:"" group:"database" help:"Choose the tables that users and organizations come from: usher's or the application's."`
+	Directory directoryCmd `cmd:"" group:"database" help:"Choose the tables for users and organizations: usher's own or the application's."`
 
 	User    userCmd    `cmd:"" group:"directory" help:"Manage users of usher's own directory."`
 	Org     orgCmd     `cmd:"" group:"directory" help:"Manage organizations and their members."`
@@ -51,8 +51,8 @@ type cli struct {
 // console is the part of the process that a subcommand may use.
 type console struct {
 	in  io.Reader
-	out io.Writer // answers
-	err io.Writer // logs and what went wrong
+	out io.Writer // results
+	err io.Writer // logs and errors
 }
 
 func main() {
@@ -116,7 +116,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 		kong.Vars{"user": string(actorName()), "proxies": privateAddresses},
 	)...)
 	if err != nil {
-		panic(err) // the struct is wrong
+		panic(err) // the struct has invalid tags
 	}
 	return parser
 }
@@ -147,11 +147,11 @@ func helpText(value *kong.Value) string {
 	return fmt.Sprintf("%s (%s).", strings.TrimSuffix(value.Help, "."), strings.Join(notes, "; "))
 }
 
-// errSaid is returned by a command that has printed what is wrong.
-var errSaid = errors.New("printed already")
+// errSaid is the error of a command that has already printed what is wrong.
+var errSaid = errors.New("already printed")
 
-// plain removes package names from the start of an error's lines: they are of
-// no use at a terminal.
+// plain removes package names from the start of an error's lines, because they are
+// useless at a terminal.
 func plain(err error) string {
 	var lines []string
 	for line := range strings.Lines(err.Error()) {

@@ -9,9 +9,9 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-// What usher org and usher group do alike with their members.
+// Functions that usher org and usher group share.
 
-// addMember succeeds for a member as well: what was asked for is so.
+// addMember also succeeds for a user who is already a member.
 func addMember(ctx context.Context, out *console, database *db.DB, flags *changeFlags, of admin.Subject, user string) error {
 	membership, err := database.AddMember(ctx, of, user, flags.Actor)
 	became := "is now"
@@ -44,8 +44,8 @@ func member(ctx context.Context, database *db.DB, of admin.Subject, user string)
 	return admin.Membership{}, admin.Refuse(admin.ErrNotFound, "user %q is not a member of %s", user, of)
 }
 
-// warnOfGuest warns of a member of a group who is not in its organization:
-// allowed, but the group's grants then seldom count.
+// warnOfGuest warns if a member of a group is not in its organization. That is
+// allowed, but the group's grants then rarely count.
 func warnOfGuest(ctx context.Context, out *console, database *db.DB, id, user string) error {
 	group, err := database.Group(ctx, id)
 	if err != nil || group.OrganizationID == "" {
@@ -53,14 +53,14 @@ func warnOfGuest(ctx context.Context, out *console, database *db.DB, id, user st
 	}
 	_, err = member(ctx, database, admin.Subject{Kind: admin.OrganizationKind, ID: group.OrganizationID}, user)
 	if errors.Is(err, admin.ErrNotFound) {
-		out.warn(fmt.Sprintf("user %q is not a member of organization %q, which the group belongs to. If that is not meant, run: usher org add-member %s %s",
+		out.warn(fmt.Sprintf("user %q is not a member of organization %q, which the group belongs to. To add the user there too, run: usher org add-member %s %s",
 			user, group.OrganizationID, cell(group.OrganizationID), cell(user)))
 		return nil
 	}
 	return err
 }
 
-// removedMember is the JSON of a membership's end.
+// removedMember is the JSON of an ended membership.
 type removedMember struct {
 	UserID       string `json:"userId"`
 	MemberOfKind string `json:"memberOfKind"`
@@ -68,8 +68,8 @@ type removedMember struct {
 	GroupsLeft   int64  `json:"groupsLeft"`
 }
 
-// removeMember succeeds for a user who is not a member as well, as long as the
-// organization or the group exists.
+// removeMember also succeeds for a user who is not a member, if the organization or the
+// group exists.
 func removeMember(ctx context.Context, out *console, database *db.DB, flags *changeFlags, of admin.Subject, user string) error {
 	groups, err := database.RemoveMember(ctx, of, user, flags.Actor)
 	left := "is no longer"
@@ -82,7 +82,7 @@ func removeMember(ctx context.Context, out *console, database *db.DB, flags *cha
 	}
 	sentence := fmt.Sprintf("user %s %s a member of %s %s", user, left, of.Kind, of.ID)
 	if groups > 0 {
-		sentence += ", nor of " + count(groups, "group") + " of it"
+		sentence += ", nor of " + count(groups, "group") + " in it"
 	}
 	return flags.done(out, removedMember{user, of.Kind, of.ID, groups}, "%s", sentence)
 }

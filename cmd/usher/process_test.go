@@ -23,8 +23,7 @@ import (
 	"github.com/usher-auth/usher/db/pglocal"
 )
 
-// The tests of this file's kind run usher as a process: this test binary, told
-// to be usher.
+// These tests run usher as a process. This test binary also acts as usher.
 const beUsher = "USHER_TEST_BE_USHER"
 
 func TestMain(m *testing.M) {
@@ -38,8 +37,8 @@ func TestMain(m *testing.M) {
 // process is a running usher.
 type process struct {
 	cmd    *exec.Cmd
-	out    *syncBuffer // what it printed
-	log    *syncBuffer // what it logged
+	out    *syncBuffer // its standard output
+	log    *syncBuffer // its log
 	ended  chan struct{}
 	status *os.ProcessState
 }
@@ -95,7 +94,7 @@ func startUsher(t testing.TB, env []string, args ...string) *process {
 	return p
 }
 
-// cleanEnv is the environment without what would configure usher.
+// cleanEnv returns the environment without variables that configure usher.
 func cleanEnv() (env []string) {
 	for _, v := range os.Environ() {
 		if (!strings.HasPrefix(v, "USHER_") || strings.HasPrefix(v, "USHER_POSTGRES_BIN=")) && !strings.HasPrefix(v, "MAKELEVEL=") {
@@ -107,7 +106,7 @@ func cleanEnv() (env []string) {
 
 func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
-// exit waits for the end and returns the exit code, -1 after a signal.
+// exit waits for the end and returns the exit code, or -1 after a signal.
 func (p *process) exit(t testing.TB) int {
 	t.Helper()
 	select {
@@ -156,7 +155,7 @@ func readDevFile(t testing.TB, dir string) (dev devFile) {
 	return dev
 }
 
-// ask posts to /api/auth with a session cookie. err is that of the connection.
+// ask posts to /api/auth with a session cookie. err is an error of the connection.
 func ask(ctx context.Context, url, cookie, body string) (status int, header http.Header, answer map[string]any, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -214,7 +213,7 @@ func newProduction(t testing.TB) *production {
 	p.session = created.Token
 	p.env = []string{
 		"USHER_KEY_ENCRYPTION_KEY_FILE=" + key, "USHER_DATABASE_URL=" + strings.Replace(p.owner, "postgres@", "usher:hunter2@", 1),
-		"USHER_RATE_LIMIT=0", // tests make load with one session
+		"USHER_RATE_LIMIT=0", // the tests send many requests with one session
 	}
 	return p
 }
@@ -271,8 +270,8 @@ func (p *production) serve(t testing.TB) (u *process, url, opsURL string) {
 	return u, url, "http://" + opsURL
 }
 
-// freePort asks the kernel for a port that is free now: usher serve must know
-// its URL before it listens.
+// freePort asks the kernel for a free port, because usher serve must know its URL before
+// it listens.
 func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := listen(t.Context(), "listen", "127.0.0.1:0")

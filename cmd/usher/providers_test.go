@@ -14,8 +14,8 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// usher serve takes a provider's tokens, starts while another one is down, and
-// goes on while both are.
+// usher serve accepts a provider's tokens, starts while another provider is down, and
+// continues while both are down.
 func TestServeIssuers(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New("", "")
@@ -58,7 +58,7 @@ func TestServeIssuers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	rows := 0 // one an hour
+	rows := 0 // one per hour
 	for deadline := time.Now().Add(10 * time.Second); rows != 1; time.Sleep(20 * time.Millisecond) {
 		const failures = "SELECT count(*) FROM audit.changes WHERE action = 'issuer.keys_failed' AND target = 'http://127.0.0.1:1'"
 		if err := conn.QueryRow(t.Context(), failures).Scan(&rows); err != nil || time.Now().After(deadline) {

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The configuration of docs/identity.md is one that usher takes, and does what
-// stands there: here the proxy is elsewhere first, and then this machine.
+// usher accepts the configuration of docs/identity.md, and it works as described: first
+// with a proxy elsewhere, then with one on this machine.
 func TestProxyGuide(t *testing.T) {
 	t.Parallel()
 	guide, err := os.ReadFile("../../docs/identity.md")
@@ -27,7 +27,7 @@ func TestProxyGuide(t *testing.T) {
 	prod := newProduction(t)
 	for name, test := range map[string]struct {
 		more []string
-		want string // status, and the audit's reason, caller and address
+		want string // status, and reason, caller and address in the audit
 	}{
 		"from elsewhere": {nil, "401 untrusted_proxy none  127.0.0.1"},
 		"from the proxy": {[]string{"USHER_TRUSTED_PROXIES=127.0.0.1"}, "200  proxy 127.0.0.1 198.51.100.1"},

@@ -18,8 +18,8 @@ func readme(t *testing.T) string {
 	return string(text)
 }
 
-// The table of variables in README.md has every variable of usher serve with its
-// default, and no variable that no command reads.
+// The table of variables in README.md has every variable of usher serve with its default,
+// and only variables that a command reads.
 func TestReadmeVariables(t *testing.T) {
 	t.Parallel()
 	defaults := map[string]string{}
@@ -48,7 +48,7 @@ func TestReadmeVariables(t *testing.T) {
 			name := variable[1]
 			want, known := defaults[name]
 			if !known {
-				t.Errorf("%s is no variable of usher's", name)
+				t.Errorf("usher has no variable %s", name)
 			}
 			delete(required, name)
 			got := ""
@@ -70,7 +70,7 @@ func TestReadmeVariables(t *testing.T) {
 	}
 }
 
-// The commands in README.md are ones that usher understands.
+// usher accepts the commands in README.md.
 func TestReadmeCommands(t *testing.T) {
 	t.Parallel()
 	_, text, found := strings.Cut(readme(t), "\n## In production\n")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// readyCmd is the health check of containers that have no shell and no curl.
+// readyCmd is the health check for containers without a shell and curl.
 type readyCmd struct {
 	OpsURL string `env:"USHER_OPS_URL" default:"http://127.0.0.1:9090" help:"URL of the operators' listener."`
 }

@@ -21,14 +21,14 @@ type serveCmd struct {
 	serviceFlags
 	keyEncryptionFlags
 	tlsFlags
-	URL       string        `required:"" env:"USHER_URL" placeholder:"URL" help:"Public address, and the iss claim: https://auth.example.com."`
+	URL       string        `required:"" env:"USHER_URL" placeholder:"URL" help:"Public address and iss claim, for example https://auth.example.com."`
 	Listen    string        `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Give --tls-cert and --tls-key, or put a proxy with TLS in front."`
 	OpsListen string        `env:"USHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Listener for /livez, /readyz, /metrics, /debug/pprof and /v1/admin. Keep it private."`
-	Drain     time.Duration `env:"USHER_DRAIN" default:"10s" help:"How long shutdown waits for requests in flight."`
+	Drain     time.Duration `env:"USHER_DRAIN" default:"10s" help:"Maximum time that shutdown waits for requests in flight."`
 }
 
 func (c *serveCmd) Run(ctx context.Context, out *console) error {
-	// Whoever reads the log may stall or go away: usher goes on.
+	// usher continues if the reader of the log stalls or goes away.
 	signal.Ignore(syscall.SIGPIPE)
 	log := service.NewLogWriter(out.err)
 	defer log.Close(time.Second)
@@ -65,13 +65,13 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 		cfg.Public = tls.NewListener(cfg.Public, secured)
 		cfg.Metrics = append(cfg.Metrics, certificate.expiry())
 	} else if address, ok := cfg.Public.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
-		logger.WarnContext(ctx, "serving in the clear: put a proxy with TLS in front, or give --tls-cert and --tls-key", "listen", address.String())
+		logger.WarnContext(ctx, "serving without TLS: put a proxy with TLS in front, or give --tls-cert and --tls-key", "listen", address.String())
 	}
 	if cfg.Ops, err = listen(ctx, "ops-listen", c.OpsListen); err != nil {
 		return err
 	}
 	if address, ok := cfg.Ops.Addr().(*net.TCPAddr); ok && !address.IP.IsLoopback() {
-		logger.WarnContext(ctx, "operators are served in the clear, and admin keys pass there: keep this listener on a private network", "ops_listen", address.String())
+		logger.WarnContext(ctx, "the operators' listener has no TLS, and admin keys are sent to it: keep it on a private network", "ops_listen", address.String())
 	}
 	s, err := service.New(ctx, cfg)
 	if err != nil {
@@ -91,21 +91,21 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 	return nil
 }
 
-// checkPublicURL refuses what cannot be an issuer: it is compared byte by
-// byte, and read in the clear it would show tokens on the way.
+// checkPublicURL refuses URLs that cannot be an issuer. Verifiers compare it byte by
+// byte, and without TLS others could read the tokens.
 func checkPublicURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("--url %q is not an address like https://auth.example.com", text)
+		return fmt.Errorf("--url %q is not a valid address: write it as https://auth.example.com", text)
 	case strings.HasSuffix(text, "/"):
-		return fmt.Errorf("--url %q: leave out the slash at the end, verifiers compare the issuer byte by byte", text)
+		return fmt.Errorf("--url %q: leave out the slash at the end, because verifiers compare the issuer byte by byte", text)
 	case u.Scheme == "https":
 		return nil
 	case u.Scheme == "http" && loopback.IsHost(u.Hostname()):
 		return nil
 	}
-	return fmt.Errorf("--url %q must be https: tokens would travel in the clear", text)
+	return fmt.Errorf("--url %q must start with https: others could read the tokens otherwise", text)
 }
 
 func listen(ctx context.Context, flag, address string) (net.Listener, error) {

@@ -74,8 +74,8 @@ func get(t testing.TB, url string) string {
 	return string(content)
 }
 
-// usher serve does not start on a setting under which its promises would not
-// hold, and says what to do.
+// usher serve does not start with a setting that would break its promises, and says what
+// to do.
 func TestServeRefuses(t *testing.T) {
 	t.Parallel()
 	prod := newProduction(t)
@@ -98,7 +98,7 @@ func TestServeRefuses(t *testing.T) {
 		"with another key":           {with("USHER_KEY_ENCRYPTION_KEY_FILE=", "USHER_KEY_ENCRYPTION_KEY=DEb4AKStnkwgurArl0nb1jZcVB4cfPnsnabEr94EIzE="), flags(good), 1, "none of the key encryption keys decrypts the signing keys"},
 		"as the owner":               {with("USHER_DATABASE_URL=" + prod.owner), flags(good), 1, "may change audit rows"},
 		"on a database without it":   {with("USHER_DATABASE_URL=" + prod.pg.URL("empty")), flags(good), 1, "usher migrate up"},
-		"in the clear":               {prod.env, flags("http://auth.example.com"), 1, "must be https"},
+		"without TLS":                {prod.env, flags("http://auth.example.com"), 1, "must start with https"},
 		"with a slash at the end":    {prod.env, flags(good + "/"), 1, "slash"},
 		"with a life of a day":       {prod.env, flags(good, "--token-ttl", "24h"), 1, "TTL"},
 		"with audiences of no kind":  {prod.env, flags(good, "--audiences", "liveblocks"), 1, "name=rooms"},
@@ -109,7 +109,7 @@ func TestServeRefuses(t *testing.T) {
 		"with an issuer for anybody": {prod.env, flags(good, "--issuer", "oidc issuer=https://id.example.com"), 1, "usher: issuer https://id.example.com: aud: neither aud nor azp is given"},
 		"with two faulty issuers":    {with("USHER_ISSUERS=okta x=y\nclerk issuer=https://id.example.com"), flags(good), 1, "issuer 1: preset: \"okta\" is not one of"},
 		"with itself as an issuer":   {prod.env, flags(good, "--issuer", "oidc issuer="+good+" aud=livestore"), 1, "usher's own --url"},
-		"with keys in the clear":     {prod.env, flags(good, "--issuer", "oidc issuer=https://id.example.com aud=a jwks=http://id.example.com"), 1, "jwks: bad key URL: URL is http"},
+		"with keys without TLS":      {prod.env, flags(good, "--issuer", "oidc issuer=https://id.example.com aud=a jwks=http://id.example.com"), 1, "jwks: bad key URL: URL is http"},
 		"with both key and file":     {with("USHER_KEY_ENCRYPTION_KEY=x"), flags(good), 1, "give one"},
 		"where commits may be lost":  {with("PGOPTIONS=-csynchronous_commit=off"), flags(good), 1, "acknowledged commits"},
 	} {
@@ -126,8 +126,8 @@ func TestServeRefuses(t *testing.T) {
 	}
 }
 
-// F19: who is in flight at SIGTERM is answered, readiness fails first, and the
-// audit is written out.
+// After SIGTERM, requests in flight are answered, readiness fails first, and the audit
+// is written.
 func TestServeDrains(t *testing.T) {
 	t.Parallel()
 	prod := newProduction(t)
@@ -163,15 +163,15 @@ func TestServeDrains(t *testing.T) {
 	close(stop)
 	asked.Wait()
 	close(tokens)
-	// Every request that was taken was answered, and the answer arrived.
+	// Every accepted request was answered, and the answer arrived.
 	if answered := strings.Count(u.log.String(), `"status":200`); answered != len(tokens) {
 		t.Errorf("usher answered %d requests, but clients hold %d tokens", answered, len(tokens))
 	}
 	prod.checkRows(t, tokens)
 }
 
-// F02: a database that hangs is a 503 with Retry-After inside 2 s, and usher
-// is back by itself.
+// If the database hangs, the answer is 503 with Retry-After within 2 s, and usher
+// recovers by itself.
 func TestPostgresHangs(t *testing.T) {
 	t.Parallel()
 	prod := newProduction(t)
@@ -233,8 +233,8 @@ func family(t testing.TB, pid int) []int {
 	return pids
 }
 
-// P1, F05, F17, F18: usher and Postgres are killed with -9, in turn and at any
-// moment, while clients ask. No client ever holds a token without its row.
+// usher and Postgres are killed with -9 in turn, at random times, while clients send
+// requests. No client ever has a token without its row.
 func TestNoTokenWithoutItsRow(t *testing.T) {
 	t.Parallel()
 	kills := 50
@@ -262,7 +262,7 @@ func TestNoTokenWithoutItsRow(t *testing.T) {
 				}
 				status, _, answer, err := ask(context.Background(), target(), prod.session, `{}`)
 				switch {
-				case err != nil: // usher is away
+				case err != nil: // usher does not answer
 					time.Sleep(5 * time.Millisecond)
 				case status == 200:
 					tokens <- jti(answer["token"].(string))
@@ -277,7 +277,7 @@ func TestNoTokenWithoutItsRow(t *testing.T) {
 	for kill := range kills {
 		before := len(tokens)
 		until(t, "tokens are issued", func() bool { return len(tokens) > before+3 })
-		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond) // any moment will do
+		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond) // at a random time
 		if kill%2 == 0 {
 			u.signal(syscall.SIGKILL)
 			<-u.ended
@@ -398,7 +398,7 @@ func TestServeWithAStalledLog(t *testing.T) {
 		status, _, _, err := ask(t.Context(), url, prod.session, `{}`)
 		return err == nil && status == 200
 	})
-	// The pipe holds 64 KiB: some 350 lines.
+	// The pipe holds 64 KiB, which are about 350 lines.
 	for range 600 {
 		if status, _, _, err := ask(t.Context(), url, prod.session, `{}`); err != nil || status != 200 {
 			t.Fatalf("with a log that nobody reads: %d, %v", status, err)

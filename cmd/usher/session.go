@@ -10,7 +10,7 @@ import (
 )
 
 type sessionCmd struct {
-	Add    sessionAddCmd    `cmd:"" help:"Sign a user in, and print the value of the session cookie."`
+	Add    sessionAddCmd    `cmd:"" help:"Sign a user in and print the value of the session cookie."`
 	List   sessionListCmd   `cmd:"" help:"List the sessions that have not expired."`
 	Revoke sessionRevokeCmd `cmd:"" help:"End all sessions of a user."`
 }

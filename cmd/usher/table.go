@@ -33,8 +33,8 @@ func printJSON(w io.Writer, v any) error {
 	return err
 }
 
-// escape writes every character that is not printable as \u and its UTF-16
-// units, but for the ones in keep.
+// escape replaces every character that is not printable, except those in keep, by \u
+// and its UTF-16 code units.
 func escape(text, keep string) string {
 	plain := func(r rune) bool { return unicode.IsPrint(r) || strings.ContainsRune(keep, r) }
 	if !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
@@ -56,7 +56,7 @@ func escape(text, keep string) string {
 // listFlags are adminFlags of a command that prints a list.
 type listFlags struct {
 	adminFlags
-	Wide bool `help:"Print every column in full, however narrow the terminal."`
+	Wide bool `help:"Print every column in full, also on a narrow terminal."`
 }
 
 // printList prints items as a table, one row each, or as a JSON array of them.
@@ -74,7 +74,7 @@ func printList[T any](out *console, flags *listFlags, items []T, header []string
 	}
 	fitted, err := printTable(out.out, width, header, rows)
 	if err == nil && fitted {
-		fmt.Fprintln(out.err, "usher: some columns are cut to fit the terminal: --wide prints all, --json too")
+		fmt.Fprintln(out.err, "usher: some columns are cut to fit the terminal: print everything with --wide or --json")
 	}
 	return err
 }
@@ -96,8 +96,8 @@ func terminalWidth(w io.Writer) int {
 	return int(size.Col)
 }
 
-// printTable prints a table that is at most so many columns wide; 0 is no
-// limit. It reports whether it had to shorten cells or leave out columns.
+// printTable prints a table with a maximum width (0: no limit). It reports whether it
+// had to shorten cells or leave out columns.
 func printTable(w io.Writer, width int, header []string, rows [][]string) (fitted bool, err error) {
 	for _, row := range rows {
 		for i := range row {
@@ -115,9 +115,9 @@ func printTable(w io.Writer, width int, header []string, rows [][]string) (fitte
 	return fitted, table.Flush()
 }
 
-// fit shortens the widest columns of a table, and leaves out the last ones if
-// that does not suffice. The first column is what other commands take, so it
-// stays whole.
+// fit shortens the widest columns of a table, and leaves out the last ones if that is
+// not enough. The first column is never shortened, because it is the argument of other
+// commands.
 func fit(rows [][]string, width int) (_ [][]string, fitted bool) {
 	const gap, narrowest = 2, 10
 	widths := make([]int, len(rows[0]))
@@ -185,9 +185,9 @@ func printCSV[T any](w io.Writer, items []T, header []string, row func(T) []stri
 	return out.Error()
 }
 
-// csvCell puts an apostrophe before a text that a spreadsheet would run as a
-// formula (OWASP, CSV injection), and escapes what could control a terminal:
-// ids are chosen by strangers.
+// csvCell puts an apostrophe before a text that a spreadsheet would run as a formula
+// (OWASP, CSV injection), and escapes characters that could control a terminal, because
+// strangers choose ids.
 func csvCell(text string) string {
 	if first, _ := utf8.DecodeRuneInString(strings.TrimLeft(text, " ")); strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
 		text = "'" + text
@@ -195,8 +195,7 @@ func csvCell(text string) string {
 	return escape(text, "\t\r\n")
 }
 
-// cell keeps a text in its place: what would break the table, or control the
-// terminal, is quoted.
+// cell quotes a text that would break the table or control the terminal.
 func cell(text string) string {
 	if text == "" {
 		return "-"

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// strange are texts that control a terminal, or hide what they are.
+// strange are texts that control a terminal or hide characters.
 var strange = []string{"\x1b[2J", "\u009b2J", "\u202eevil", "\u2066x\u2069", "\u200b", "\u007f", "\u2028", "\ufeff", "\U000e0041", "\u061c", "\r", "\u0085"}
 
 func TestOutputHoldsNoControlCharacters(t *testing.T) {
@@ -19,7 +19,7 @@ func TestOutputHoldsNoControlCharacters(t *testing.T) {
 		"table": func(b *bytes.Buffer) error {
 			return printList(&console{out: b, err: b}, &listFlags{}, strange, []string{"ID", "X"}, row)
 		},
-		"CSV": func(b *bytes.Buffer) error { return printCSV(b, strange[:10], []string{"ID", "X"}, row) }, // line ends are quoted there
+		"CSV": func(b *bytes.Buffer) error { return printCSV(b, strange[:10], []string{"ID", "X"}, row) }, // CSV quotes line ends
 	} {
 		var out bytes.Buffer
 		if err := print(&out); err != nil {

@@ -32,7 +32,7 @@ func (f *tlsFlags) config() (*tls.Config, *certificate, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: []string{"h2", "http/1.1"}}, c, nil
 }
 
-// certificate is the one in the files, as they are now.
+// certificate returns the present certificate of the files.
 type certificate struct {
 	certFile, keyFile string
 
@@ -41,8 +41,8 @@ type certificate struct {
 	current  *tls.Certificate
 }
 
-// get reads the files again when either has changed. A pair that does not fit,
-// as between the writing of two files, leaves the last good one in use.
+// get reads the files again when either has changed. If the pair does not match, for
+// example because only one file is written, the last good pair stays in use.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,7 +65,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current, nil
 }
 
-// expiry is a metric of when the certificate in use ends.
+// expiry is a metric with the expiry of the certificate in use.
 func (c *certificate) expiry() prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "usher_tls_certificate_expiry_timestamp_seconds",

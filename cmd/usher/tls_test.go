@@ -35,7 +35,7 @@ func TestTLSFollowsItsFiles(t *testing.T) {
 			if err := os.WriteFile(name, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Chtimes(name, at, at); err != nil { // file systems count in steps
+			if err := os.Chtimes(name, at, at); err != nil { // the file system's clock may be coarse
 				t.Fatal(err)
 			}
 		}

@@ -14,32 +14,32 @@ import (
 )
 
 type tokenCmd struct {
-	Issue   tokenIssueCmd   `cmd:"" help:"Issue a token for a user, recorded in the audit under your name, and print it."`
-	Preview tokenPreviewCmd `cmd:"" help:"Show the token that a user would get, and why. Issues no token."`
+	Issue   tokenIssueCmd   `cmd:"" help:"Issue a token for a user and print it. The audit records it under your name."`
+	Preview tokenPreviewCmd `cmd:"" help:"Show the token that a user would get, and why. It issues no token."`
 	Inspect tokenInspectCmd `cmd:"" help:"Show a token's contents and whether it is valid. Exit code 1 if it is invalid."`
 	Verify  tokenVerifyCmd  `cmd:"" help:"Check whether a token is valid. Exit code 1 if it is invalid."`
 }
 
-// requestFlags say what token a user asks for.
+// requestFlags describe the token that a user requests.
 type requestFlags struct {
 	User     string `arg:"" help:"User ID (becomes sub)."`
 	Org      string `placeholder:"ID" help:"Active organization of the session."`
 	Room     string `placeholder:"ID" help:"Room that the token must open (default: everything the user has)."`
 	Store    string `placeholder:"ID" help:"Store that the token must open (default: everything the user has)."`
-	Audience string `placeholder:"NAME" help:"Sync backend (default: the first that takes what is asked for)."`
+	Audience string `placeholder:"NAME" help:"Sync backend (default: the first one for the requested kind)."`
 }
 
 func (f *requestFlags) request() session.Request {
 	return session.Request{Room: f.Room, Store: f.Store, Audience: f.Audience}
 }
 
-// keySourceFlags name the keys that a token is checked with. The token's own
-// issuer is used only on request: the token's maker chose what it says.
+// keySourceFlags name the keys for checking a token. The issuer that the token names is
+// used only on request, because whoever made the token chose it.
 type keySourceFlags struct {
 	databaseFlags
-	URL         string `env:"USHER_URL" placeholder:"URL" help:"The issuer that the token must name. Its key set is fetched from URL/.well-known/jwks.json."`
-	JWKS        string `name:"jwks" type:"path" placeholder:"FILE" help:"File with the key set, instead of fetching it. Without it and --url, the database's keys are used."`
-	TrustIssuer bool   `help:"Fetch the key set from the issuer that the token names, over https or from this machine. This proves that the named issuer signed it, whoever that is."`
+	URL         string `env:"USHER_URL" placeholder:"URL" help:"Issuer that the token must name. Its key set is fetched from URL/.well-known/jwks.json."`
+	JWKS        string `name:"jwks" type:"path" placeholder:"FILE" help:"File with the key set, which is then not fetched (default without --url: the database's keys)."`
+	TrustIssuer bool   `help:"Fetch the key set from the issuer that the token names, with https or from this machine. This proves only that this issuer signed it, not who the issuer is."`
 	Audience    string `placeholder:"NAME" help:"Sync backend that the token must be for."`
 	Token       string `arg:"" optional:"" help:"The token (default: standard input, because arguments show in the process list)."`
 }
@@ -66,13 +66,13 @@ func (f *keySourceFlags) read(in io.Reader) (string, error) {
 	return text, nil
 }
 
-// keys returns the keys, and in words where they come from: "" if no flag says
-// so. The caller calls done after use.
+// keys returns the keys, and a description of their source, which is empty if no flag
+// names one. The caller must call done after use.
 func (f *keySourceFlags) keys(ctx context.Context, issuer string) (from string, keys session.KeySource, done func(), err error) {
 	done = func() {}
 	switch {
 	case f.TrustIssuer && (f.URL != "" || f.JWKS != ""):
-		return "", nil, done, errors.New("--trust-issuer and --url, USHER_URL or --jwks: give one")
+		return "", nil, done, errors.New("--trust-issuer cannot be used with --url, USHER_URL or --jwks: give only one of them")
 	case f.JWKS != "":
 		keys, err := session.KeysFromFile(f.JWKS)
 		return f.JWKS, keys, done, err
@@ -83,7 +83,7 @@ func (f *keySourceFlags) keys(ctx context.Context, issuer string) (from string, 
 		}
 		u, err := url.Parse(address)
 		if err != nil || u.Host == "" {
-			return "", nil, done, fmt.Errorf("the issuer %.200q is not a URL to fetch keys from", address)
+			return "", nil, done, fmt.Errorf("the issuer %.200q is not a URL, so its keys cannot be fetched: give --url or --jwks", address)
 		}
 		keys, err := session.KeysFromURL(address+jwksPath, session.URLKeysConfig{})
 		if err != nil {
@@ -106,8 +106,8 @@ func (f *keySourceFlags) keys(ctx context.Context, issuer string) (from string, 
 	return "", nil, done, nil
 }
 
-// check reads a token and says what is wrong with it. It returns an error if
-// that could not be found out.
+// check reads a token and returns what is wrong with it. It returns an error if the
+// token could not be checked.
 func (f *keySourceFlags) check(ctx context.Context, in io.Reader) (*inspection, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
@@ -128,7 +128,7 @@ func (f *keySourceFlags) check(ctx context.Context, in io.Reader) (*inspection, 
 	if keys == nil {
 		return i, nil
 	}
-	// Without a flag, the token's own claim is compared with itself.
+	// Without a flag, the verifier expects the token's own claim.
 	config := session.VerifierConfig{Keys: keys, Issuer: f.URL, Audience: f.Audience}
 	if config.Issuer == "" {
 		config.Issuer = orUnnamed(i.Claims.Issuer)

@@ -38,8 +38,8 @@ func (c *tokenInspectCmd) Run(ctx context.Context, out *console) error {
 	return err
 }
 
-// An inspection is what a token says, and what is wrong with it. Until it is
-// verified, anyone may have written it.
+// An inspection has the contents of a token and what is wrong with it. Until the token
+// is verified, anyone may have written the contents.
 type inspection struct {
 	// Valid is nil if there were no keys to verify with.
 	Valid    *bool       `json:"valid"`
@@ -51,9 +51,9 @@ type inspection struct {
 
 	at       time.Time
 	detail   string // of session.TokenError
-	unread   error  // header or claims are not what they should be
+	unread   error  // why the header or the claims cannot be read
 	compared session.VerifierConfig
-	named    bool // the issuer, by somebody else than the token
+	named    bool // the caller, not only the token, names the issuer
 }
 
 type tokenHeader struct {
@@ -114,7 +114,7 @@ func inspect(text string, at time.Time) *inspection {
 	return i
 }
 
-// judge takes over what the verifier found.
+// judge adds the result of the verifier.
 func (i *inspection) judge(err error, compared session.VerifierConfig) {
 	valid := err == nil
 	i.Valid, i.compared = &valid, compared
@@ -124,7 +124,7 @@ func (i *inspection) judge(err error, compared session.VerifierConfig) {
 	}
 }
 
-// isSigned reports whether one of the keys signed what the token says.
+// isSigned reports whether one of the keys signed the contents.
 func (i *inspection) isSigned() bool {
 	switch i.Code {
 	case codes.TokenMalformed, codes.HeaderInvalid, codes.TypeMismatch, codes.KeyUnknown, codes.AlgorithmMismatch, codes.SignatureInvalid:
@@ -133,17 +133,17 @@ func (i *inspection) isSigned() bool {
 	return i.Valid != nil
 }
 
-// problem says a verifier's code in words.
+// problem describes a verifier's code in words.
 func (i *inspection) problem() string {
 	switch i.Code {
 	case codes.TokenMalformed:
 		return "it is malformed: " + i.detail
 	case codes.HeaderInvalid:
-		return "its header is not alg, kid and typ alone: " + i.detail
+		return "its header must contain only alg, kid and typ: " + i.detail
 	case codes.KeyUnknown:
 		return fmt.Sprintf("its key %s is not among the keys from %s: another issuer signed it, or the key was withdrawn", cell(i.Header.KeyID), i.KeysFrom)
 	case codes.AlgorithmMismatch:
-		return fmt.Sprintf("its alg %s is not that of its key", cell(i.Header.Algorithm))
+		return fmt.Sprintf("its alg %s is not the algorithm of its key", cell(i.Header.Algorithm))
 	case codes.SignatureInvalid:
 		return "its signature is invalid: the token was changed or forged"
 	case codes.TypeMismatch:
@@ -164,7 +164,7 @@ func (i *inspection) problem() string {
 	return "it is refused: " + i.Code
 }
 
-// verdict is the inspection in a sentence.
+// verdict is the result as a sentence.
 func (i *inspection) verdict() string {
 	switch {
 	case i.Valid == nil:
@@ -181,14 +181,14 @@ func (i *inspection) verdict() string {
 
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
-// since says how long ago a NumericDate is, to the second.
+// since returns how long ago a NumericDate is, to the second.
 func (i *inspection) since(date float64) string {
 	const century = 100 * 365 * 24 * 60 * 60
 	seconds := min(max(unixSeconds(i.at)-date, -century), century)
 	return (time.Duration(seconds) * time.Second).String()
 }
 
-// print writes the account.
+// print writes the inspection for people.
 func (i *inspection) print(w io.Writer) {
 	fmt.Fprintln(w, upperFirst(i.verdict())+".")
 	if i.unread != nil {
@@ -237,11 +237,11 @@ func (i *inspection) print(w io.Writer) {
 	for _, pattern := range slices.Sorted(maps.Keys(c.Stores)) {
 		line("store", cell(pattern)+"\t"+cell(c.Stores[pattern]))
 	}
-	_ = table.Flush() // as of a terminal that is gone
+	_ = table.Flush() // for example because the terminal is gone
 }
 
-// roomAccess reads Liveblocks' permission names as a verifier does, and shows
-// those that another backend chose.
+// roomAccess reads Liveblocks' permission names like a verifier, and prints the names
+// that another backend chose.
 func roomAccess(pattern string, names []string) string {
 	written := cell(strings.Join(names, " "))
 	r, err := session.ParseRoomPermissions(pattern, names)
@@ -254,7 +254,7 @@ func roomAccess(pattern string, names []string) string {
 	return fmt.Sprintf("%s\t%s", r.Access(), written)
 }
 
-// cellOf is cell for what is left out where it is empty.
+// cellOf is cell for a value that is left out if it is empty.
 func cellOf(text string) string {
 	if text == "" {
 		return ""

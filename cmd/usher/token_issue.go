@@ -20,7 +20,7 @@ type tokenIssueCmd struct {
 	changeFlags
 	keyEncryptionFlags
 	tokenFlags
-	URL string `required:"" env:"USHER_URL" placeholder:"URL" help:"Public address, and the iss claim."`
+	URL string `required:"" env:"USHER_URL" placeholder:"URL" help:"Public address and iss claim."`
 	requestFlags
 }
 
@@ -74,8 +74,8 @@ func (c *tokenIssueCmd) Run(ctx context.Context, out *console, database *db.DB) 
 	return c.done(out, issuedToken{text, token.ID, c.User, token.Audience, token.ExpiresAt.UTC(), token.Patterns, token.Partial}, "%s", text)
 }
 
-// issue decides and records as the API does: every token and every refusal has
-// an audit row.
+// issue decides and records like the API: every token and every refusal has an audit
+// row.
 func (c *tokenIssueCmd) issue(ctx context.Context, database *db.DB, issuer *session.Issuer, request session.Request) (session.Token, error) {
 	directory, err := database.Directory(ctx)
 	if err != nil {

@@ -20,7 +20,7 @@ type tokenPreviewCmd struct {
 	listFlags
 	tokenFlags
 	requestFlags
-	URL string `env:"USHER_URL" default:"https://auth.example.com" help:"Public address: its length counts towards the token's."`
+	URL string `env:"USHER_URL" default:"https://auth.example.com" help:"Public address. Its length counts towards the size of the token."`
 }
 
 func (c *tokenPreviewCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -80,7 +80,7 @@ func (c *tokenPreviewCmd) print(out *console, e *preview.Preview) error {
 		fmt.Fprintf(w, "Organizations that count: %s; groups: %s.\n", listed(e.Organizations), listed(e.Groups))
 	}
 	if e.Partial {
-		fmt.Fprintln(w, "The token would be partial: the user has more than fits into one.")
+		fmt.Fprintln(w, "The token would be partial: the user has more access than fits into a token.")
 	}
 	if e.InfoOmitted {
 		fmt.Fprintln(w, "The user's info would be left out: it is too large for a token.")
@@ -110,7 +110,7 @@ func (c *tokenPreviewCmd) print(out *console, e *preview.Preview) error {
 // endsWith says what bounds the token's life.
 func endsWith(e *preview.Preview) string {
 	if e.EndsWith != "grant" {
-		return "the life of tokens (--token-ttl)"
+		return "the lifetime of tokens (--token-ttl)"
 	}
 	var ids []string
 	for i := range e.Grants {
@@ -124,7 +124,7 @@ func endsWith(e *preview.Preview) string {
 	return "grants " + strings.Join(ids, ", ")
 }
 
-// listed writes ids in a sentence.
+// listed joins ids for a sentence.
 func listed(ids []string) string {
 	if len(ids) == 0 {
 		return "none"
@@ -136,8 +136,8 @@ func listed(ids []string) string {
 	return strings.Join(cells, ", ")
 }
 
-// grantRows writes a grant: a row for each pattern that it gives, and one for a
-// reason why it gives none, or not all.
+// grantRows returns the rows of a grant: one for each pattern that it gives, and one
+// with the reason if it does not give all.
 func grantRows(e *preview.Preview, g *preview.Grant) (rows [][]string) {
 	row := func(gives, matches, inToken string) {
 		cells := []string{strconv.FormatInt(g.ID, 10), strings.TrimSpace(g.SubjectKind + " " + g.SubjectID), g.Kind, g.Pattern, g.Access.String()}
@@ -166,7 +166,7 @@ func grantRows(e *preview.Preview, g *preview.Grant) (rows [][]string) {
 	return rows
 }
 
-// inToken says whether a rule is in the token, and why not.
+// inToken says whether a rule is in the token, and why not if it is not.
 func inToken(e *preview.Preview, g *preview.Grant, r *preview.Rule) string {
 	switch {
 	case r.InToken:
@@ -174,9 +174,9 @@ func inToken(e *preview.Preview, g *preview.Grant, r *preview.Rule) string {
 	case e.Refusal != nil:
 		return "" // no token
 	case !g.Carried:
-		return fmt.Sprintf("no: it carries no %ss", g.Kind)
+		return fmt.Sprintf("no: it contains no %ss", g.Kind)
 	case r.CoveredBy != nil && r.CoveredBy.Pattern == r.Pattern:
-		return fmt.Sprintf("no: the same is granted %s", r.CoveredBy.Access)
+		return fmt.Sprintf("no: another grant gives %s on it", r.CoveredBy.Access)
 	case r.CoveredBy != nil:
 		return fmt.Sprintf("no: %s %s covers it", r.CoveredBy.Pattern, r.CoveredBy.Access)
 	}

@@ -35,32 +35,32 @@ func TestTokenPreviewCommand(t *testing.T) {
 	u.shows("token preview ada --store acme_notes", `
 ada would get a token for livestore, with full access to store acme_notes.
 Organizations that count: acme; groups: none.
-It would expire at TIME, with the life of tokens (--token-ttl).
+It would expire at TIME, with the lifetime of tokens (--token-ttl).
 
 In the token:
 store acme_*  full
 
 Active grants:
 GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
-1  user ada  room  acme:plan:1  full  acme:plan:1  -  no: it carries no rooms
-2  user ada  room  acme:plan:2  full  acme:plan:2  -  no: it carries no rooms
-3  user ada  room  acme:plan:3  full  acme:plan:3  -  no: it carries no rooms
-4  user ada  room  acme:plan:4  full  acme:plan:4  -  no: it carries no rooms
-5  user ada  room  acme:plan:5  full  acme:plan:5  -  no: it carries no rooms
-6  user ada  room  acme:plan:6  full  acme:plan:6  -  no: it carries no rooms
-7  user ada  room  acme:plan:7  full  acme:plan:7  -  no: it carries no rooms
-8  user ada  room  acme:plan:8  full  acme:plan:8  -  no: it carries no rooms
-9  user ada  room  acme:plan:9  full  acme:plan:9  -  no: it carries no rooms
-10  user ada  room  acme:plan:10  full  acme:plan:10  -  no: it carries no rooms
-11  user ada  room  acme:plan:11  full  acme:plan:11  -  no: it carries no rooms
-12  everyone  room  {organization}:*  read  acme:*  -  no: it carries no rooms
-13  user ada  room  acme:*  read  acme:*  -  no: it carries no rooms
-14  user ada  room  acme:x  read  acme:x  -  no: it carries no rooms
+1  user ada  room  acme:plan:1  full  acme:plan:1  -  no: it contains no rooms
+2  user ada  room  acme:plan:2  full  acme:plan:2  -  no: it contains no rooms
+3  user ada  room  acme:plan:3  full  acme:plan:3  -  no: it contains no rooms
+4  user ada  room  acme:plan:4  full  acme:plan:4  -  no: it contains no rooms
+5  user ada  room  acme:plan:5  full  acme:plan:5  -  no: it contains no rooms
+6  user ada  room  acme:plan:6  full  acme:plan:6  -  no: it contains no rooms
+7  user ada  room  acme:plan:7  full  acme:plan:7  -  no: it contains no rooms
+8  user ada  room  acme:plan:8  full  acme:plan:8  -  no: it contains no rooms
+9  user ada  room  acme:plan:9  full  acme:plan:9  -  no: it contains no rooms
+10  user ada  room  acme:plan:10  full  acme:plan:10  -  no: it contains no rooms
+11  user ada  room  acme:plan:11  full  acme:plan:11  -  no: it contains no rooms
+12  everyone  room  {organization}:*  read  acme:*  -  no: it contains no rooms
+13  user ada  room  acme:*  read  acme:*  -  no: it contains no rooms
+14  user ada  room  acme:x  read  acme:x  -  no: it contains no rooms
 15  user ada  store  acme_*  full  acme_*  yes, decides  yes
-16  user ada  store  acme_*  read  acme_*  yes  no: the same is granted full
+16  user ada  store  acme_*  read  acme_*  yes  no: another grant gives full on it
 17  user ada  store  acme_notes  read  acme_notes  yes  no: acme_* full covers it
 18  everyone  store  team_{group}  read  -  -  no: no value for the placeholder
-19  everyone  room  home:{user}:*  full  home:ada:*  -  no: it carries no rooms
+19  everyone  room  home:{user}:*  full  home:ada:*  -  no: it contains no rooms
 `)
 
 	if _, err := pg.Pool.Exec(t.Context(), `INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by, valid_until)
@@ -81,7 +81,7 @@ Active grants:
 GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
 12  everyone  room  {organization}:*  read  -  -  no: no value for the placeholder
 18  everyone  store  team_{group}  read  -  -  no: no value for the placeholder
-19  everyone  room  home:{user}:*  full  home:bob:*  -  no: it carries no rooms
+19  everyone  room  home:{user}:*  full  home:bob:*  -  no: it contains no rooms
 20  user bob  store  brief  read  brief  yes, decides  yes
 21  user bob  store  brief  read  brief  yes, decides  yes
 22  user bob  store  long_*  read  long_*  no  yes
@@ -93,7 +93,7 @@ GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
 
 	_, room, _ := u.run("token", "preview", "ada", "--room", "acme:x")
 	for _, part := range []string{
-		"ada would get a token for liveblocks, with read access to room acme:x.\n", "\nThe token would be partial: the user has more than fits into one.\n",
+		"ada would get a token for liveblocks, with read access to room acme:x.\n", "\nThe token would be partial: the user has more access than fits into a token.\n",
 		"\n  room acme:x  read\n", "no: acme:* read covers it\n", "no: over the limit of patterns\n",
 		"yes, decides  no: needs acme:plan:1, acme:plan:10, acme:plan:11 and 8 more in the token too, which are too many; acme:x is in it instead\n",
 	} {

@@ -23,8 +23,8 @@ import (
 
 const testIssuer = "https://auth.example.com"
 
-// newIssuing is a database that can issue: with a signing key, ada, who may
-// write acme:design:*, and eve, who is disabled. flags are what issuing needs.
+// newIssuing returns a database that can issue tokens. It has a signing key, ada, who may
+// write acme:design:*, and eve, who is disabled. flags are the flags for issuing.
 func newIssuing(t *testing.T) (pg *dbtest.DB, u terminal, flags string) {
 	t.Helper()
 	pg = dbtest.New(t)
@@ -79,13 +79,13 @@ func TestTokenIssueCommand(t *testing.T) {
 	u.refuses("token issue ada --room globex:1 --actor me"+flags, 1, "refused (no_grant)")
 	u.refuses("token issue eve --actor me"+flags, 1, "refused (user_disabled)")
 	u.refuses("token issue zoe --actor me"+flags, 1, "refused (user_unknown)")
-	// What cannot be understood leaves no row.
+	// Invalid requests leave no row.
 	u.refuses("token issue ada --room acme:*"+flags, 1, "'*'")
 	u.refuses("token issue ada --audience nobody"+flags, 1, "The audience must be one of")
 	u.refuses("token issue ada --room acme:1 --store acme_notes"+flags, 1, "two requests")
 	u.refuses("token issue"+flags, 2, "<user>")
 	u.refuses("token issue ada", 2, "--url")
-	u.refuses("token issue ada --url http://auth.example.com", 1, "must be https")
+	u.refuses("token issue ada --url http://auth.example.com", 1, "must start with https")
 	u.refuses("token issue ada --url "+testIssuer, 1, "--key-encryption-key is missing")
 
 	var rows string
@@ -105,7 +105,7 @@ denied user_unknown operator me zoe`
 	}
 }
 
-// No row, no token.
+// Without a row, there is no token.
 func TestTokenIssueWithoutAudit(t *testing.T) {
 	t.Parallel()
 	pg, u, flags := newIssuing(t)
@@ -177,7 +177,7 @@ func TestTokenInspectCommand(t *testing.T) {
 	for name, test := range map[string]struct {
 		args   string
 		code   int
-		parts  []string // of what it prints, stdout then stderr
+		parts  []string // parts of stdout, then of stderr
 		absent string
 	}{
 		"valid": {"--url " + server.URL + " " + good, 0, []string{
@@ -196,9 +196,9 @@ func TestTokenInspectCommand(t *testing.T) {
 		"a word":                {"hello", 1, []string{"usher: this is not an usher token"}, "user"},
 		"no key set":            {"--url " + server.URL + "/nowhere " + good, 1, []string{"usher: the token could not be checked: ", "answered 404"}, "alid:"},
 		"no such file":          {"--jwks /nowhere " + good, 1, []string{"usher: "}, "alid:"},
-		"two sources":           {"--trust-issuer --url " + server.URL + " " + good, 1, []string{"--trust-issuer and --url, USHER_URL or --jwks: give one"}, "alid:"},
-		"in the clear":          {"--url http://auth.example.com " + good, 1, []string{"URL is http to another host"}, "alid:"},
-		"nobody to trust":       {"--trust-issuer a.b.c", 1, []string{"is not a URL to fetch keys from"}, "alid:"},
+		"two sources":           {"--trust-issuer --url " + server.URL + " " + good, 1, []string{"--trust-issuer cannot be used with --url, USHER_URL or --jwks"}, "alid:"},
+		"without TLS":           {"--url http://auth.example.com " + good, 1, []string{"URL is http to another host"}, "alid:"},
+		"nobody to trust":       {"--trust-issuer a.b.c", 1, []string{"is not a URL, so its keys cannot be fetched"}, "alid:"},
 		"an empty file of keys": {"--jwks " + os.DevNull + " " + good, 1, []string{"usher: "}, "alid:"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -221,7 +221,7 @@ func TestTokenInspectCommand(t *testing.T) {
 				t.Log(printed)
 			}
 
-			// Where there are keys, verify agrees.
+			// If there are keys, verify agrees.
 			if strings.HasPrefix(test.args, "--") {
 				if verified := run(t.Context(), strings.Fields("token verify "+test.args), &out, &errs); verified != code {
 					t.Errorf("usher token verify: exit code %d, inspect %d", verified, code)
@@ -264,13 +264,13 @@ func TestTokenInspectCommand(t *testing.T) {
 	})
 }
 
-// Every code of a verifier has words of its own.
+// Every code of a verifier has its own text.
 func TestTokenProblems(t *testing.T) {
 	t.Parallel()
 	said := map[string]string{}
 	for _, code := range codes.All() {
 		if code.Where&codes.Token == 0 || code.Text == codes.KeysUnavailable || code.Text == codes.Forbidden {
-			continue // no refusal of [session.Verifier.Verify]
+			continue // not a refusal of [session.Verifier.Verify]
 		}
 		problem := (&inspection{Code: code.Text}).problem()
 		if other, twice := said[problem]; twice || strings.Contains(problem, code.Text) {

@@ -56,7 +56,7 @@ type userUpdateCmd struct {
 	changeFlags
 	ID string `arg:"" help:"ID, from the list command."`
 	infoFlags
-	Unset []string `placeholder:"NAME,..." help:"Properties to remove, for example avatar."`
+	Unset []string `placeholder:"NAME" help:"Properties to remove, for example avatar."`
 }
 
 func (c *userUpdateCmd) Run(ctx context.Context, out *console, database *db.DB) error {
@@ -89,7 +89,7 @@ func (c *userUpdateCmd) Run(ctx context.Context, out *console, database *db.DB) 
 
 func warnOfLongInfo(out *console, user *admin.User) {
 	if n := infoUnits(user.Info); n > session.MaxInfoUnits {
-		out.warn(fmt.Sprintf("the info of user %q takes %d characters, over the limit of %d: tokens will not hold it", user.ID, n, session.MaxInfoUnits))
+		out.warn(fmt.Sprintf("the info of user %q has %d characters, over the limit of %d: tokens will not contain it", user.ID, n, session.MaxInfoUnits))
 	}
 }
 
@@ -118,7 +118,7 @@ func (c *infoFlags) info() (json.RawMessage, error) {
 	return json.Marshal(object)
 }
 
-// infoUnits measures info as tokens do: without spaces, in UTF-16 code units.
+// infoUnits measures info like tokens do: without spaces, in UTF-16 code units.
 func infoUnits(info json.RawMessage) int {
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, info); err != nil {

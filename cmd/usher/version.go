@@ -22,13 +22,13 @@ type versionCmd struct {
 	JSON bool `help:"Print JSON."`
 }
 
-// version is set by the linker where a release is built.
+// version is set by the linker when a release is built.
 var version string
 
-// build identifies the source that this program was built from.
+// build identifies the source of this program.
 type build struct {
 	Version  string `json:"version"`
-	Revision string `json:"revision,omitempty"` // of the source; "+dirty" where it was changed since
+	Revision string `json:"revision,omitempty"` // of the source; "+dirty" if it has uncommitted changes
 	Go       string `json:"go"`
 }
 
