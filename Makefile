@@ -41,7 +41,7 @@ bench: setup-postgres
 bench-audit-queries: setup-postgres
 	go run ./bench/auditdata $(ARGS)
 
-# How many rows per second the audit takes, beside one INSERT per request.
+# How many audit rows per second are committed, compared with one INSERT per request.
 bench-audit: setup-postgres
 	go run ./bench audit $(ARGS)
 

@@ -319,7 +319,7 @@ func TestBadInput(t *testing.T) {
 		{"129 units by surrogates", body(`{"room":"` + strings.Repeat("😀", 64) + `x"}`), 400, "bad_request", ""},
 		{"a store outside of LiveStore's characters", body(`{"store":"acme:notes"}`), 400, "bad_request", ""},
 		{"a name twice", body(`{"room":"acme:1","room":"globex:1"}`), 400, "bad_request", ""},
-		{"a name twice but for its case", body(`{"room":"acme:1","Room":"globex:1"}`), 400, "bad_request", ""},
+		{"a name twice, in different case", body(`{"room":"acme:1","Room":"globex:1"}`), 400, "bad_request", ""},
 		{"17 deep", body(strings.Repeat(`{"a":`, 17) + `1` + strings.Repeat(`}`, 17)), 400, "bad_request", ""},
 		{"an unlisted audience", body(`{"room":"acme:1","audience":"evil"}`), 400, "bad_request", ""},
 		{"an audience of the other kind", body(`{"room":"acme:1","audience":"livestore"}`), 400, "bad_request", ""},
@@ -332,7 +332,7 @@ func TestBadInput(t *testing.T) {
 		{"two content types", header("Content-Type", "application/json", "text/plain"), 415, "unsupported_media_type", ""},
 		{"GET", func(req *http.Request) { req.Method, req.Body, req.ContentLength = http.MethodGet, nil, 0 }, 405, "method_not_allowed", ""},
 		{"PUT", func(req *http.Request) { req.Method = http.MethodPut }, 405, "method_not_allowed", ""},
-		{"OPTIONS that is no preflight", func(req *http.Request) { req.Method = http.MethodOptions }, 405, "method_not_allowed", ""},
+		{"OPTIONS that is not a preflight", func(req *http.Request) { req.Method = http.MethodOptions }, 405, "method_not_allowed", ""},
 		{"no such route", func(req *http.Request) { req.URL.Path = "/api/auth/x" }, 404, "not_found", ""},
 		{"a doubled slash", func(req *http.Request) { req.URL.Path = "//api/auth" }, 404, "not_found", ""},
 
@@ -360,8 +360,8 @@ func TestBadInput(t *testing.T) {
 		{"two origins", header("Origin", allowedOrigin, "https://evil.example"), 403, "forbidden", "origin_not_allowed"},
 		{"a sibling site", func(req *http.Request) { header("Origin")(req); header("Sec-Fetch-Site", "same-site")(req) }, 403, "forbidden", "origin_not_allowed"},
 		{"a disabled user", cookies(cookie + "=" + sessionToken("eve", "")), 403, "forbidden", "user_disabled"},
-		{"a room nobody granted", body(`{"room":"globex:1"}`), 403, "forbidden", "no_grant"},
-		{"a store nobody granted", body(`{"store":"globex_notes"}`), 403, "forbidden", "no_grant"},
+		{"a room without a grant", body(`{"room":"globex:1"}`), 403, "forbidden", "no_grant"},
+		{"a store without a grant", body(`{"store":"globex_notes"}`), 403, "forbidden", "no_grant"},
 		{"an organization that is not hers", func(req *http.Request) {
 			cookies(cookie + "=" + sessionToken("ada", "globex"))(req)
 			body(`{"room":"acme:1"}`)(req)

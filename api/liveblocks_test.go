@@ -179,10 +179,10 @@ func TestAuditOfAnotherOrganization(t *testing.T) {
 	}
 	other := send(t, r.Server, r.with(t, key.Reveal(), "/api/auth", `{"userId":"ada","organizationId":"globex"}`))
 	if other.status != http.StatusForbidden {
-		t.Fatalf("an organization of which the user is no member: %d %s", other.status, other.body)
+		t.Fatalf("an organization of which the user is not a member: %d %s", other.status, other.body)
 	}
 	if got := row(other, "denials"); got != "- globex" {
-		t.Errorf("of an organization of which the user is no member: %s", got)
+		t.Errorf("of an organization of which the user is not a member: %s", got)
 	}
 	none := send(t, r.Server, r.with(t, key.Reveal(), "/api/auth", `{"userId":"ada"}`))
 	if got := row(none, "tokens"); got != "- -" {
@@ -241,8 +241,8 @@ func TestAuthorizeWithAPIKey(t *testing.T) {
 	})
 }
 
-// A token ends with the API key that it was made with, on every route, and nobody
-// holds it afterwards; so too with the grant that it rests on.
+// A token expires with the API key that it was made with, on every route, and is then in no
+// list of holders. It also expires with the grant that it is based on.
 func TestTokensEndWithTheirKey(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -350,9 +350,9 @@ func TestAPIKeysBadInput(t *testing.T) {
 		{"more access than the scope", readOnly.Reveal(), av2, perms(`{"acme:1":["room:write"]}`), 403, "forbidden", `scope: it allows read access to the room pattern \"acme:1\", not full`, "api_key_scope"},
 		{"a feature's write beyond the scope", readOnly.Reveal(), av2, perms(`{"acme:1":["room:read","comments:write"]}`), 403, "forbidden", "scope", "api_key_scope"},
 		{"a broader pattern than the scope", readOnly.Reveal(), av2, perms(`{"acme*":["room:read"]}`), 403, "forbidden", `scope: it does not cover the room pattern \"acme*\"`, "api_key_scope"},
-		{"an organization of which the user is no member", all.Reveal(), "/v2/identify-user", `{"userId":"ada","organizationId":"nope"}`, 403, "forbidden", `not a member of the organization \"nope\"`, "not_a_member"},
-		{"a group of which the user is no member", all.Reveal(), "/v2/identify-user", `{"userId":"ada","groupIds":["nope"]}`, 403, "forbidden", `not a member of the group \"nope\"`, "not_a_member"},
-		{"groups of a user that nobody knows", all.Reveal(), "/v2/identify-user", `{"userId":"no one","groupIds":["acme-design"]}`, 403, "forbidden", "not a member", "not_a_member"},
+		{"an organization of which the user is not a member", all.Reveal(), "/v2/identify-user", `{"userId":"ada","organizationId":"nope"}`, 403, "forbidden", `not a member of the organization \"nope\"`, "not_a_member"},
+		{"a group of which the user is not a member", all.Reveal(), "/v2/identify-user", `{"userId":"ada","groupIds":["nope"]}`, 403, "forbidden", `not a member of the group \"nope\"`, "not_a_member"},
+		{"groups of a user that the directory does not list", all.Reveal(), "/v2/identify-user", `{"userId":"no one","groupIds":["acme-design"]}`, 403, "forbidden", "not a member", "not_a_member"},
 		{"a disabled user", all.Reveal(), av2, `{"userId":"eve","permissions":{}}`, 403, "forbidden", "disabled", "user_disabled"},
 		{"a disabled user's identity", all.Reveal(), "/v2/identify-user", `{"userId":"eve"}`, 403, "forbidden", "disabled", "user_disabled"},
 		{"not JSON", all.Reveal(), av2, `userId=ada`, 400, "BAD_REQUEST", "", ""},
@@ -384,7 +384,7 @@ func TestAPIKeysBadInput(t *testing.T) {
 		{"a session's endpoint, an unknown field", all.Reveal(), "/api/auth", `{"userId":"ada","rooms":["acme:1"]}`, 400, "bad_request", `Unknown field \"rooms\". Allowed fields: audience, organization, organizationId, room, store, userId.`, ""},
 		{"a session's endpoint, a field in another case", all.Reveal(), "/api/auth", `{"userId":"ada","Room":"acme:1"}`, 400, "bad_request", `Unknown field \"Room\"`, ""},
 		{"a session's endpoint, a disabled user", all.Reveal(), "/api/auth", `{"userId":"eve"}`, 403, "forbidden", "", "user_disabled"},
-		{"a session's endpoint, a room nobody granted", all.Reveal(), "/api/auth", `{"userId":"ada","room":"globex:1"}`, 403, "forbidden", "", "no_grant"},
+		{"a session's endpoint, a room without a grant", all.Reveal(), "/api/auth", `{"userId":"ada","room":"globex:1"}`, 403, "forbidden", "", "no_grant"},
 		{"a session's endpoint, more than the scope", readOnly.Reveal(), "/api/auth", `{"userId":"ada","room":"acme:design:1"}`, 403, "forbidden", "", "api_key_scope"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -280,7 +280,7 @@ func TestWEB03Methods(t *testing.T) {
 		}
 	}
 	if a := s.ask(t, http.MethodOptions, "/api/auth", ``, nil); a.status != 405 || len(a.header.Values("Allow")) != 3 {
-		t.Errorf("OPTIONS that is no preflight: %d, Allow %q; want 405 and three methods", a.status, a.header.Values("Allow"))
+		t.Errorf("OPTIONS that is not a preflight: %d, Allow %q; want 405 and three methods", a.status, a.header.Values("Allow"))
 	}
 	if asked, rows := s.seen(); len(asked)+len(rows) > 0 {
 		t.Errorf("asked for %q, %d rows", asked, len(rows))
@@ -698,12 +698,12 @@ func TestProxyUsers(t *testing.T) {
 			200,
 			`|proxy|127.0.0.1|ada|acme|{"rooms": {"acme:*": "read", "home:ada:*": "full", "acme:design:*": "full"}}`,
 		},
-		"in one that is not theirs": {"127.0.0.1", http.Header{"X-User": {"grace"}, "X-Org": {"globex"}}, 200, `|proxy|127.0.0.1|grace||{"rooms": {"home:grace:*": "full"}}`},
-		"that nobody knows":         {"127.0.0.1", http.Header{"X-User": {"zoe"}}, 403, `user_unknown|proxy|127.0.0.1|zoe||`},
-		"who is disabled":           {"127.0.0.1", http.Header{"X-User": {"eve"}}, 403, `user_disabled|proxy|127.0.0.1|eve||`},
-		"from elsewhere":            {"10.0.0.7", http.Header{"X-User": {"ada"}}, 401, `untrusted_proxy|none||||`},
-		"of a foreign page":         {"127.0.0.1", http.Header{"X-User": {"ada"}, "Origin": {foreignOrigin}}, 403, `origin_not_allowed|none||||`},
-		"twice":                     {"127.0.0.1", http.Header{"X-User": {"ada", "ada"}}, 401, `bad_proxy_user|none||||`},
+		"in one that is not theirs":        {"127.0.0.1", http.Header{"X-User": {"grace"}, "X-Org": {"globex"}}, 200, `|proxy|127.0.0.1|grace||{"rooms": {"home:grace:*": "full"}}`},
+		"that the directory does not list": {"127.0.0.1", http.Header{"X-User": {"zoe"}}, 403, `user_unknown|proxy|127.0.0.1|zoe||`},
+		"who is disabled":                  {"127.0.0.1", http.Header{"X-User": {"eve"}}, 403, `user_disabled|proxy|127.0.0.1|eve||`},
+		"from elsewhere":                   {"10.0.0.7", http.Header{"X-User": {"ada"}}, 401, `untrusted_proxy|none||||`},
+		"of a foreign page":                {"127.0.0.1", http.Header{"X-User": {"ada"}, "Origin": {foreignOrigin}}, 403, `origin_not_allowed|none||||`},
+		"twice":                            {"127.0.0.1", http.Header{"X-User": {"ada", "ada"}}, 401, `bad_proxy_user|none||||`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -87,7 +87,7 @@ func (b *bench) turn(ctx context.Context, s *server, duration time.Duration) (tu
 	slices.Sort(t.latencies)
 	faults = slices.DeleteFunc(faults, func(err error) bool { return err == nil })
 	if len(faults) > 0 {
-		return turn{}, fmt.Errorf("%s gave %d wrong answers beside %d good ones, the first: %w", s.name, len(faults), len(t.latencies), faults[0])
+		return turn{}, fmt.Errorf("%s gave %d wrong answers and %d good ones, the first wrong one: %w", s.name, len(faults), len(t.latencies), faults[0])
 	}
 	return t, ctx.Err()
 }

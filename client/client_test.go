@@ -391,7 +391,7 @@ func TestErrors(t *testing.T) {
 		{"info in a list", good, authorize("ada", func(s *client.Session) {
 			s.Allow("a", permissions.Read).UserInfo([]string{"Ada"})
 		}), "ErrInvalid", 0, "", "JSON object"},
-		{"info that is no JSON", good, authorize("ada", func(s *client.Session) {
+		{"info that is not JSON", good, authorize("ada", func(s *client.Session) {
 			s.Allow("a", permissions.Read).UserInfo(func() {})
 		}), "ErrInvalid", 0, "", "json"},
 	} {
@@ -525,7 +525,7 @@ func TestRetries(t *testing.T) {
 		{"a date that is over", refuse(503, "Fri, 01 Jan 1999 00:00:00 GMT"), 1, 2, 100 * time.Millisecond, 200 * time.Millisecond, 0},
 		{"no time", refuse(503, "soon"), 1, 2, 100 * time.Millisecond, 200 * time.Millisecond, 0},
 		{"later than the call may last", refuse(503, "11"), 1, 1, 0, 0, 503},
-		{"what is no seconds of anybody", refuse(503, "18446744073709551615"), 1, 2, 100 * time.Millisecond, 200 * time.Millisecond, 0},
+		{"too many seconds", refuse(503, "18446744073709551615"), 1, 2, 100 * time.Millisecond, 200 * time.Millisecond, 0},
 		{"a fault", refuse(500, "1"), 1, 1, 0, 0, 500},
 		{"a bad gateway", refuse(502, "1"), 1, 1, 0, 0, 502},
 		{"a slow gateway", refuse(504, "1"), 1, 1, 0, 0, 504},

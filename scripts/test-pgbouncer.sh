@@ -9,7 +9,7 @@ if ! command -v pgbouncer >/dev/null && ! [ -x /usr/sbin/pgbouncer ]; then
 	install_packages pgbouncer
 fi
 pgbouncer=$(command -v pgbouncer || echo /usr/sbin/pgbouncer)
-bin=$(dirname "$(readlink -f "$(bin/findpostgres)/postgres")") # psql and pg_isready are beside the program itself
+bin=$(dirname "$(readlink -f "$(bin/findpostgres)/postgres")") # psql and pg_isready are in the same folder as the program itself
 go build -o bin/usher ./cmd/usher
 
 dir=$(mktemp -d)

@@ -18,7 +18,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-var update = flag.Bool("update", false, "write testdata/jwt_attacks_more.json anew, with new RSA keys")
+var update = flag.Bool("update", false, "write testdata/jwt_attacks_more.json again, with new RSA keys")
 
 // TestWriteMoreAttacks writes testdata/jwt_attacks_more.json: attacks that are missing in
 // jwt_attacks.json, which others wrote.

@@ -47,7 +47,7 @@ func main() {
 	flag.IntVar(&s.users, "users", 100_000, "`number` of users")
 	flag.IntVar(&s.grants, "grants", 1_000_000, "`number` of grants")
 	flag.IntVar(&s.tokens, "tokens", 10_000_000, "`number` of tokens")
-	flag.IntVar(&s.months, "months", 6, "`number` of months that they are spread over, beside the present one")
+	flag.IntVar(&s.months, "months", 6, "`number` of months that they are spread over, in addition to the current one")
 	samples := flag.Int("samples", 500, "`number` of times to ask each question")
 	flag.Parse()
 	if err := run(ctx, s, *samples, os.Stdout); err != nil {

@@ -43,7 +43,7 @@ func TestNewAPIKey(t *testing.T) {
 	}
 }
 
-// Any single change of a key is refused without a query.
+// A key with any single change is refused without a query.
 func TestParseAPIKeyRefusesEveryTypo(t *testing.T) {
 	t.Parallel()
 	text, _, err := identity.NewAPIKey("dev")

@@ -18,15 +18,15 @@ import (
 const (
 	oldSecret = "the application's secret, of before"
 	newSecret = "the application's secret, as it is now"
-	// What Better Auth 1.7.25 made of the secret "vXnLxI5Q3m2mS0dVv2mJt9p8c1q4bK7z".
+	// A cookie that Better Auth 1.7.25 signed with the secret "vXnLxI5Q3m2mS0dVv2mJt9p8c1q4bK7z".
 	betterAuthSecret = "vXnLxI5Q3m2mS0dVv2mJt9p8c1q4bK7z"
 	betterAuthToken  = "Yk3Qn8w2ZcVb1LxR5tHs7dPf9mJ0gA02"
 	betterAuthCookie = "Yk3Qn8w2ZcVb1LxR5tHs7dPf9mJ0gA02.XauLxdJb9O%2B%2FvCeDuPapiswcTghJY0eG36ko8dPboR8%3D"
-	// What Auth.js 0.41.3 made of a session of its "jwt" strategy, shortened.
+	// A session cookie of Auth.js 0.41.3 with the "jwt" strategy, shortened.
 	authJSCookie = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIiwia2lkIjoieCJ9..AxY8DCtDaGlsbGljb3RoZQ.KDlTtXchhZTGufMYmOYGS4HffxPSUrfmqCHXaI9wOGY.U0m_YmjN04DJvceFICbCVQ"
 )
 
-// sign makes a cookie's value as Better Auth does.
+// sign returns a cookie's value, signed like Better Auth does.
 func sign(token, key string) string {
 	mac := hmac.New(sha256.New, []byte(key))
 	mac.Write([]byte(token))
@@ -92,7 +92,7 @@ func TestSignedCookie(t *testing.T) {
 	}
 }
 
-// No change of one character gets another token out of a signed cookie.
+// Changing one character of a signed cookie never gives another token.
 func TestSignedCookieCannotBeChanged(t *testing.T) {
 	t.Parallel()
 	cfg := identity.Config{Cookie: cookie, CookieSecrets: []secret.Text{secret.New(newSecret)}}

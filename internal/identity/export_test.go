@@ -2,11 +2,11 @@ package identity
 
 import "net"
 
-// RefusePrivate is what looks at each address that keys are fetched from.
+// RefusePrivate checks each address that keys are fetched from.
 func RefusePrivate(address string) error { return refusePrivate("tcp", address, nil) }
 
 // RefuseOutside is the same for addresses over http.
 func RefuseOutside(address string) error { return refuseOutside("tcp", address, nil) }
 
-// KeyDialer connects to where the keys of a provider are.
+// KeyDialer connects to the address of a provider's keys.
 func KeyDialer(c *ProviderConfig) *net.Dialer { return keyDialer(c) }

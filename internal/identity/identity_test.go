@@ -85,8 +85,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A scheme of Authorization that the operator names does not hide the cookie.
-// Any other does, and Bearer cannot be named.
+// An Authorization scheme that the operator lists does not hide the cookie. Any other scheme does,
+// and Bearer cannot be listed.
 func TestIgnoredSchemes(t *testing.T) {
 	t.Parallel()
 	reader, err := identity.NewReader(identity.Config{Cookie: cookie, IgnoredSchemes: []string{"Basic", "negotiate"}})
@@ -155,7 +155,7 @@ func TestReadAPIKey(t *testing.T) {
 	}
 }
 
-// An identity provider's token comes from pages, too.
+// An identity provider's token may come from a page.
 func TestReadProviderToken(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
@@ -182,7 +182,7 @@ func TestNewReaderRefusesBadNames(t *testing.T) {
 	}
 }
 
-// Whatever stands in the header: no panic, and never two sessions at once.
+// Any header: no panic, and never two sessions at once.
 func FuzzCookieHeader(f *testing.F) {
 	for _, seed := range []string{cookie + "=abc", cookie + "=a; " + cookie + "=b", "=" + cookie, cookie + "=\"", ";;;", "$Version=1; " + cookie + "=x"} {
 		f.Add(seed)

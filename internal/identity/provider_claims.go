@@ -122,8 +122,8 @@ func (p *provider) matches(r *ClaimRule, payload strictjson.Members, value stric
 	return ok && isUser && text == user && slices.Contains(r.Values, idPlaceholder)
 }
 
-// info reads what is displayed of the user. What is not a string is left out: no
-// access depends on it.
+// info reads the info that is displayed for the user. Values that are not strings are left out,
+// because no access depends on them.
 func (p *provider) info(payload strictjson.Members) map[string]string {
 	info := map[string]string{}
 	for member, name := range map[string]string{"name": p.NameClaim, "email": p.EmailClaim, "avatar": p.AvatarClaim} {
@@ -134,13 +134,12 @@ func (p *provider) info(payload strictjson.Members) map[string]string {
 	return info
 }
 
-// MaxMemberships is how many organizations, and how many groups, are read from
-// one token.
+// MaxMemberships is the maximum number of organizations, and of groups, that are read from one
+// token.
 const MaxMemberships = 500
 
-// readMemberships refuses what is not of its type, and lists that the provider
-// keeps elsewhere: to read those as empty would end memberships, or widen a
-// session to all organizations.
+// readMemberships refuses claims of a wrong type, and lists that the provider keeps elsewhere:
+// reading those as empty would end memberships, or extend a session to all organizations.
 func (p *provider) readMemberships(payload strictjson.Members, claims *principal.ProviderClaims) error {
 	for _, name := range []string{p.OrganizationClaim, p.OrganizationsClaim, p.GroupsClaim} {
 		if isElsewhere(payload, name) {
@@ -178,9 +177,9 @@ func (p *provider) readMemberships(payload strictjson.Members, claims *principal
 	return nil
 }
 
-// isElsewhere reports whether the token says that a claim is to be fetched from
-// the provider: as a distributed claim (OpenID Connect Core 1.0, section 5.6.2),
-// or, of groups, as Entra does where there are too many for a token.
+// isElsewhere reports whether the token says that a claim must be fetched from the provider: as a
+// distributed claim (OpenID Connect Core 1.0, section 5.6.2), or for groups in Entra's way, if
+// there are too many for a token.
 func isElsewhere(payload strictjson.Members, name string) bool {
 	if name == "" {
 		return false
@@ -202,9 +201,9 @@ func isElsewhere(payload strictjson.Members, name string) bool {
 	return slices.ContainsFunc(payload, func(m strictjson.Member) bool { return strings.HasPrefix(m.Name, name+":src") })
 }
 
-// texts reads a string, an array of strings, or the names of an object of
-// objects, as Keycloak writes organizations; sorted and each once. A claim that
-// is not there is an empty list: many providers leave those out.
+// texts reads a string, an array of strings, or the names of an object of objects, as Keycloak
+// writes organizations. The result is sorted, without duplicates. A missing claim is an empty
+// list, because many providers leave out empty lists.
 func texts(value strictjson.Value) (list []string, ok bool) {
 	list = []string{}
 	if !isThere(value) {
@@ -216,7 +215,7 @@ func texts(value strictjson.Value) (list []string, ok bool) {
 	if members, isObject := value.Members(); isObject {
 		for _, m := range members {
 			if _, ok := m.Value.Members(); !ok {
-				return nil, false // {"staff": false} is no member of staff
+				return nil, false // {"staff": false} is not a membership of staff
 			}
 			list = append(list, m.Name)
 		}
@@ -237,7 +236,7 @@ func texts(value strictjson.Value) (list []string, ok bool) {
 	return slices.Compact(list), true
 }
 
-// checkTimes checks the token's life and whether it holds now, expiry last.
+// checkTimes checks the token's lifetime and whether it is valid now. It checks the expiry last.
 func (p *provider) checkTimes(payload strictjson.Members, now time.Time) (issued, expires time.Time, err error) {
 	refuse := func(reason, format string, args ...any) (time.Time, time.Time, error) {
 		return time.Time{}, time.Time{}, p.refuse(reason, format, args...)
@@ -284,8 +283,7 @@ func short(d time.Duration) string {
 
 var unescapePointer = strings.NewReplacer("~1", "/", "~0", "~")
 
-// claim returns a claim by its name, or by a JSON Pointer; nothing for the
-// empty name.
+// claim returns a claim by its name or by a JSON Pointer. For an empty name it returns nothing.
 func claim(payload strictjson.Members, name string) strictjson.Value {
 	if name == "" {
 		return strictjson.Value{}
@@ -306,5 +304,5 @@ func claim(payload strictjson.Members, name string) strictjson.Value {
 	}
 }
 
-// isThere reports whether a claim says anything.
+// isThere reports whether a claim has a value.
 func isThere(value strictjson.Value) bool { return value.Raw() != "" && !value.IsNull() }

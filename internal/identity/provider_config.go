@@ -33,13 +33,13 @@ const (
 // JSON Pointer (RFC 6901): /o/id. [ParseProviders] makes one from a line of text,
 // whose settings the tags name.
 type ProviderConfig struct {
-	// Issuers are the values of iss that are this provider, byte by byte; the
-	// first is its name in logs, metrics and the audit.
+	// Issuers are the values of iss of this provider, compared byte by byte. The first is
+	// its name in logs, metrics and the audit.
 	Issuers []string `setting:"issuer" validate:"required,dive,required"`
 
-	// One of these four says where the keys come from: a JWK Set at an https
-	// URL; OpenID discovery, at the first of Issuers; keys at hand; or a secret
-	// of at least 32 bytes, for HS256.
+	// One of these four says where the keys come from: a JWK Set at an https URL; OpenID
+	// discovery, at the first of Issuers; given keys; or a secret of at least 32 bytes,
+	// for HS256.
 	JWKS     string      `setting:"jwks"`
 	Discover bool        `setting:"discovery"`
 	Keys     KeySet      `setting:"keys-file" validate:"-"`
@@ -52,10 +52,10 @@ type ProviderConfig struct {
 	// Algorithms are those accepted (default: HS256 with a Secret, all that usher
 	// knows without).
 	Algorithms []string `setting:"alg" validate:"dive,algorithm"`
-	// Audiences and Parties list the values of aud and azp that are for usher.
-	// Where both are given, both are checked; where neither is, AnyAudience must
-	// say so. PartyClaim is the claim that Parties are about (default: azp).
-	// PartyOptional accepts a token without that claim.
+	// Audiences and Parties list the values of aud and azp that are for usher. If both
+	// are given, both are checked. If neither is given, AnyAudience must be set.
+	// PartyClaim is the claim for Parties (default: azp). PartyOptional accepts a token
+	// without that claim.
 	Audiences     []string `setting:"aud"`
 	Parties       []string `setting:"azp"`
 	PartyOptional bool
@@ -63,15 +63,15 @@ type ProviderConfig struct {
 	AnyAudience   bool   `setting:"any-audience"`
 	// Types are the values of typ, "" for a header without (default: JWT or none).
 	Types []string `setting:"typ" validate:"min=1"`
-	// Require are claims that must be there, Refuse those that must not. Only are
-	// claims that, where they are there, must have one of the values.
+	// Require lists claims that must be present, and Refuse those that must not be. Only
+	// lists claims that, if present, must have one of the values.
 	Require []ClaimRule `setting:"require"`
 	Refuse  []ClaimRule `setting:"refuse"`
 	Only    []ClaimRule `setting:"only" validate:"dive,valued"`
 
-	// UserClaim is the provider's id of the user (default: sub). ID makes of it
-	// the id in usher: {sub}, which is the default, or a prefix and {sub}. If two
-	// providers' users could get the same id, each must say ShareIDs.
+	// UserClaim is the provider's id of the user (default: sub). ID maps it to the id in
+	// usher: {sub}, which is the default, or a prefix and {sub}. If two providers' users
+	// could get the same id, ShareIDs must be set for both.
 	UserClaim string `setting:"user"`
 	ID        string `setting:"id" validate:"id_template"`
 	ShareIDs  bool   `setting:"share-ids"`
@@ -87,14 +87,13 @@ type ProviderConfig struct {
 
 	// MaxLife bounds exp - iat (default: 1h).
 	MaxLife time.Duration `setting:"max-life" validate:"gte=0s,lte=168h"`
-	// Leeway is how far clocks may be apart (default: 30s). There is none after
-	// exp, which usher's own token must not outlive.
+	// Leeway is the tolerated difference between clocks (default: 30s). It does not apply
+	// to exp, which usher's own token must not outlive.
 	Leeway time.Duration `setting:"leeway" validate:"gte=0s,lte=1m"`
 }
 
-// A ClaimRule names a claim and, where it matters, its values: a string, or
-// another JSON value as it is written. Of an array, one element suffices, but
-// for [ProviderConfig.Only].
+// A ClaimRule names a claim and, optionally, its values: a string, or the text of another JSON
+// value. In an array, one matching element is enough, except for [ProviderConfig.Only].
 type ClaimRule struct {
 	Claim  string
 	Values []string
@@ -105,7 +104,7 @@ func (c *ProviderConfig) name() string { return c.Issuers[0] }
 // prefix is what ID puts before the provider's own id.
 func (c *ProviderConfig) prefix() string { return strings.TrimSuffix(c.ID, idPlaceholder) }
 
-// keyAddress is where fetching the keys begins; empty where none are fetched.
+// keyAddress returns the URL where fetching the keys begins. It is empty if no keys are fetched.
 func (c *ProviderConfig) keyAddress() string {
 	if c.Discover {
 		return c.name()
@@ -120,11 +119,10 @@ func (c *ProviderConfig) overHTTP() bool {
 	return err == nil && u.Scheme == "http" && !loopback.IsHost(u.Hostname())
 }
 
-// Warnings are what an operator should be told of a configuration at every
-// start, though it is allowed.
+// Warnings returns what an operator should know about an allowed configuration at every start.
 func (c *ProviderConfig) Warnings() (warnings []string) {
 	if c.AllowPrivate && c.overHTTP() {
-		warnings = append(warnings, "keys are fetched over http from "+c.keyAddress()+": whoever can change what passes on that network can forge this provider's tokens")
+		warnings = append(warnings, "keys are fetched over http from "+c.keyAddress()+": anyone who can change traffic on that network can forge this provider's tokens")
 	}
 	if c.AnyAudience {
 		warnings = append(warnings, "any-audience=yes: a token that the provider issued for any other application is accepted")
@@ -234,8 +232,7 @@ func (c *ProviderConfig) faults() (faults []error) {
 	return faults
 }
 
-// sentence says what is wrong with a setting and what to do. It never quotes a
-// secret.
+// sentence returns what is wrong with a setting and what to do. It never quotes a secret.
 func (c *ProviderConfig) sentence(setting string, f validator.FieldError) string {
 	switch setting + " " + f.Tag() {
 	case "issuer required":
@@ -275,8 +272,8 @@ func (c *ProviderConfig) label(n int, faults []error) []error {
 	return faults
 }
 
-// conflicts returns what is wrong between providers: one iss twice, or ids that
-// two people could share.
+// conflicts returns what is wrong between providers: the same iss, or ids that two different
+// users could get.
 func conflicts(providers []ProviderConfig) (faults []error) {
 	for i := range providers {
 		a := &providers[i]

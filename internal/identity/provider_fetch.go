@@ -18,22 +18,22 @@ const connectTimeout = 2 * time.Second
 func keyTransport(c *ProviderConfig) http.RoundTripper {
 	proxy := http.ProxyFromEnvironment
 	if c.overHTTP() {
-		proxy = nil // behind it, the address would not be seen
+		proxy = nil // with a proxy, the provider's address could not be checked
 	}
 	return &http.Transport{
 		Proxy:                  proxy,
 		DialContext:            keyDialer(c).DialContext,
 		TLSHandshakeTimeout:    connectTimeout,
-		DisableKeepAlives:      true, // by the next fetch it would be closed anyway
-		DisableCompression:     true, // a bounded answer needs none
+		DisableKeepAlives:      true, // the connection would be closed before the next fetch anyway
+		DisableCompression:     true, // not needed, because the answer is small
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
 
-// keyDialer refuses addresses inside the operator's own network, unless the
-// operator names such a host, and over http all others. It looks at the address
-// that a name resolves to.
+// keyDialer refuses addresses inside the operator's own network, unless the operator names such
+// a host. Over http, it refuses all other addresses. It checks the address that a name resolves
+// to.
 func keyDialer(c *ProviderConfig) *net.Dialer {
 	dialer := &net.Dialer{Timeout: connectTimeout}
 	u, err := url.Parse(c.keyAddress())
@@ -46,8 +46,8 @@ func keyDialer(c *ProviderConfig) *net.Dialer {
 	return dialer
 }
 
-// mayUseHTTP reports whether the keys may be fetched over http from another
-// host: where private=yes says so, and never from an address that is public.
+// mayUseHTTP reports whether the keys may be fetched over http from another host: only with
+// private=yes, and never from a public address.
 func (c *ProviderConfig) mayUseHTTP() bool {
 	if !c.AllowPrivate || !c.overHTTP() {
 		return false
@@ -57,7 +57,7 @@ func (c *ProviderConfig) mayUseHTTP() bool {
 		return false
 	}
 	ip, err := netip.ParseAddr(u.Hostname())
-	return err != nil || isInside(ip) // a name is looked at when it is resolved
+	return err != nil || isInside(ip) // a name is checked when it is resolved
 }
 
 // refusePrivate is a [net.Dialer.Control].
@@ -69,8 +69,8 @@ func refusePrivate(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// refuseOutside is a [net.Dialer.Control] for http, by which keys come from
-// inside the operator's network alone.
+// refuseOutside is a [net.Dialer.Control] for http. It allows only addresses inside the
+// operator's network.
 func refuseOutside(_, address string, _ syscall.RawConn) error {
 	peer, err := netip.ParseAddrPort(address)
 	if err != nil || !isInside(peer.Addr()) {
@@ -79,9 +79,8 @@ func refuseOutside(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// isInside reports whether an address is of a private network, a provider's
-// shared one, or this machine. Link-local ones, where clouds keep credentials,
-// are not.
+// isInside reports whether an address is in a private network, in a provider's shared network, or
+// this machine. Link-local addresses, where clouds keep credentials, are not inside.
 func isInside(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
 	return ip.IsPrivate() || ip.IsLoopback() || sharedNetwork.Contains(ip)
@@ -89,8 +88,8 @@ func isInside(ip netip.Addr) bool {
 
 var sharedNetwork = netip.MustParsePrefix("100.64.0.0/10")
 
-// notPublic are the networks that are not on the Internet or represent IPv4
-// addresses, beside those that net/netip knows (RFC 6890).
+// notPublic are networks that are not on the Internet or represent IPv4 addresses, in addition to
+// those that net/netip knows (RFC 6890).
 var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),
 	sharedNetwork, // some providers keep metadata there

@@ -26,8 +26,7 @@ import (
 	"github.com/usher-auth/usher/internal/jwk"
 )
 
-// rawJWK is a key as a provider could write it: the usual members, changed; nil
-// takes one away.
+// rawJWK returns a key in a provider's form: the usual members, with changes. nil removes a member.
 func rawJWK(t testing.TB, key identitytest.Key, changes m) m {
 	t.Helper()
 	text, err := json.Marshal(key.JWK())
@@ -52,8 +51,8 @@ func jwks(t testing.TB, keys ...m) []byte {
 	return text
 }
 
-// A key is found by the token's kid and alg. Keys that are there twice are one,
-// and where nothing names a key, there must be only one that fits.
+// A key is found by the token's kid and alg. Equal keys count as one. If the token names no key,
+// there must be only one that fits.
 func TestKeyOfAToken(t *testing.T) {
 	t.Parallel()
 	ed, other := identitytest.NewKey(jwk.EdDSA, "k"), identitytest.NewKey(jwk.EdDSA, "k")
@@ -130,8 +129,7 @@ func TestKeyOfAToken(t *testing.T) {
 	}
 }
 
-// Every algorithm that a provider may use, by keys that name it and by those
-// that leave it out.
+// Every algorithm that a provider may use, with keys that name it and with keys that do not.
 func TestProviderAlgorithms(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{jwk.EdDSA, jwk.Ed25519, jwk.ES256, jwk.ES384, jwk.ES512, jwk.RS256, jwk.RS384, jwk.RS512, jwk.PS256} {
@@ -145,7 +143,7 @@ func TestProviderAlgorithms(t *testing.T) {
 					usual := alg != jwk.Ed25519 && !regexp.MustCompile("^(RS384|RS512|PS256)$").MatchString(alg)
 					want := ""
 					if changes != nil && line == plain && !usual {
-						want = codes.AlgorithmMismatch // nobody says that the key is for this one
+						want = codes.AlgorithmMismatch // nothing says that the key is for this algorithm
 					}
 					_, err := verifier(t, p, line).Verify(t.Context(), p.TokenBy(key, nil, m{"aud": "usher"}))
 					if got := reasonOf(t, err); got != want {
@@ -162,8 +160,8 @@ func TestProviderAlgorithms(t *testing.T) {
 	}
 }
 
-// The log says of each key of a set why it is of no use, and of a token, why its
-// key is not there.
+// The log says for each unusable key of a set why it is unusable, and for a token, why its key is
+// missing.
 func TestWhyNoKey(t *testing.T) {
 	t.Parallel()
 	ed := identitytest.NewKey(jwk.EdDSA, "k")
@@ -199,8 +197,8 @@ func TestWhyNoKey(t *testing.T) {
 	}
 }
 
-// keys-file is a JWK Set, one JWK, or PEM. What has no public key, or shows a
-// private one, is refused at the start.
+// keys-file is a JWK Set, one JWK, or PEM. A file without a public key, or with a private key, is
+// refused at the start.
 func TestKeysFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -52,7 +52,7 @@ func TestParseProviders(t *testing.T) {
 	}
 }
 
-// Each fault names its issuer and its setting, and all come at once.
+// Each fault names its issuer and its setting, and all faults are reported at once.
 func TestParseProvidersFaults(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -177,8 +177,7 @@ func TestNewProvidersFaults(t *testing.T) {
 	}
 }
 
-// W-12: whatever a name resolves to, keys do not come from inside of usher's
-// own network.
+// W-12: keys are never fetched from inside usher's own network, whatever a name resolves to.
 func TestPrivateAddresses(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{
@@ -231,14 +230,14 @@ func TestKeysAtAPrivateAddress(t *testing.T) {
 	}
 }
 
-// Keys come over http from inside the operator's network, where private=yes says
-// so, and never from a public address or from where clouds keep credentials.
+// With private=yes, keys may be fetched over http from inside the operator's network, but never
+// from a public address or from an address where clouds keep credentials.
 func TestKeysOverHTTPFromInside(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New("", "")
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)
-	// Upper case, so that only resolving it shows that it is this machine.
+	// In upper case, so that only resolving it shows that it is this machine.
 	named := strings.Replace(server.URL, "127.0.0.1", "LOCALHOST", 1)
 	p.Issuer, p.KeysURL = named, named+"/jwks"
 	for _, line := range []string{"oidc aud=usher private=yes issuer=" + named, "oidc aud=usher private=yes issuer=" + named + " jwks=" + named + "/jwks"} {
@@ -285,15 +284,14 @@ func TestKeysOverHTTPFromInside(t *testing.T) {
 			t.Errorf("%s: %v, want inside %t", address, err, inside)
 		}
 	}
-	// https with private=yes is as before, without a warning.
+	// https with private=yes still works, without a warning.
 	configs, err := identity.ParseProviders([]string{"oidc aud=usher private=yes issuer=https://keycloak:8443"})
 	if err != nil || len(configs[0].Warnings()) > 0 {
 		t.Errorf("over https: %v, warnings %q", err, configs[0].Warnings())
 	}
 }
 
-// Over real connections: loopback by its own name, an answer without an end,
-// and a redirect.
+// Over real connections: loopback by its own name, an endless answer, and a redirect.
 func TestKeysOverHTTP(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New("", "")
@@ -332,12 +330,12 @@ func FuzzParseProviders(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		issuers, err := identity.ParseProviders([]string{strings.ReplaceAll(line, "-file", "")}) // opens no files
 		if err == nil && len(issuers) > 0 && len(issuers[0].Audiences)+len(issuers[0].Parties) == 0 && !issuers[0].AnyAudience {
-			t.Fatalf("%q makes an issuer whose tokens may be for anybody", line)
+			t.Fatalf("%q makes an issuer whose tokens may be for any application", line)
 		}
 	})
 }
 
-// Whatever a bearer sends: no panic, and no claims without a signature.
+// Any token: no panic, and no claims without a signature.
 func FuzzProviderToken(f *testing.F) {
 	p := identitytest.New(issuerURL, keysURL)
 	key := identitytest.NewKey(session.EdDSA, "key-1")

@@ -36,8 +36,7 @@ const (
 	plain     = "oidc issuer=" + issuerURL + " jwks=" + keysURL + " aud=usher"
 )
 
-// verifier reads lines and has the provider, or another transport, behind every
-// address.
+// verifier reads the lines. Every address leads to the provider, or to another transport.
 func verifier(t testing.TB, keys http.RoundTripper, lines ...string) *identity.Providers {
 	t.Helper()
 	issuers, err := identity.ParseProviders(lines)
@@ -52,8 +51,7 @@ func verifier(t testing.TB, keys http.RoundTripper, lines ...string) *identity.P
 	return u
 }
 
-// reasonOf returns the slug of a refusal, "unavailable" for a fault, and "" for
-// none.
+// reasonOf returns the code of a refusal, "unavailable" for a fault, and "" for no error.
 func reasonOf(t testing.TB, err error) string {
 	t.Helper()
 	if e, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
@@ -70,8 +68,8 @@ func reasonOf(t testing.TB, err error) string {
 
 type m = map[string]any
 
-// Whatever is wrong with a token, a reason of its own says so; that it has
-// expired, of one alone that is right otherwise.
+// Each fault of a token has its own reason. Only a token without another fault is refused as
+// expired.
 func TestProviderTokenRefusals(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
@@ -185,7 +183,7 @@ func TestProviderTokenRefusals(t *testing.T) {
 	}
 }
 
-// Claims in their several forms: what counts as there, as required, as a list.
+// The forms of claims: what counts as present, as required, and as a list.
 func TestClaimForms(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
@@ -233,8 +231,8 @@ func TestClaimForms(t *testing.T) {
 	}
 }
 
-// Of a list that is too long, the first 500 are read, always the same; the rest
-// is not forgotten, so that nothing of it is ended.
+// From a list that is too long, always the same first 500 ids are read. The others are reported, so
+// that their memberships are not ended.
 func TestLongLists(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
@@ -273,8 +271,8 @@ func TestLongLists(t *testing.T) {
 	}
 }
 
-// Lists that are no arrays: Keycloak writes organizations as an object, with what
-// it knows of each. Nothing else is read as one.
+// Lists that are not arrays: Keycloak writes organizations as an object, with details for each. No
+// other value is read as a list.
 func TestListsInObjects(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
@@ -314,8 +312,8 @@ func TestListsInObjects(t *testing.T) {
 	}
 }
 
-// A list that the provider says it keeps elsewhere is not an empty one: to take it
-// for that would end the memberships that the provider made.
+// A list that the provider keeps elsewhere is not an empty list: reading it as empty would end the
+// memberships that the provider created.
 func TestListsElsewhere(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
@@ -371,7 +369,7 @@ func forUsher(t testing.TB, text string) m {
 	return claims
 }
 
-// What only says has one of its values, or is not there.
+// A claim listed in only has one of its values, or is missing.
 func TestOnly(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
@@ -399,7 +397,7 @@ func TestOnly(t *testing.T) {
 	}
 }
 
-// azp=optional accepts a token without azp, and none with another.
+// azp=optional accepts a token without azp, but not a token with another azp.
 func TestOptionalParty(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
@@ -429,8 +427,7 @@ func TestOptionalParty(t *testing.T) {
 	}
 }
 
-// A key that the provider publishes is of no use for an algorithm that its
-// operator did not list.
+// A published key cannot be used for an algorithm that the operator did not list.
 func TestAlgorithmsOfAnIssuer(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
@@ -445,7 +442,7 @@ func TestAlgorithmsOfAnIssuer(t *testing.T) {
 	}
 }
 
-// The log's text says which issuer's rule it was, and which.
+// The log says which rule refused a token, and which issuer's rule it is.
 func TestProviderTokenErrorText(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(issuerURL, keysURL)
@@ -464,8 +461,8 @@ func TestProviderTokenErrorText(t *testing.T) {
 	}
 }
 
-// UPS-03, J-11: a kid is one issuer's own. Two that use the same one do not
-// verify each other's tokens, and their users are not each other's.
+// UPS-03, J-11: a kid belongs to one issuer. Two issuers with the same kid do not verify each
+// other's tokens, and their users are different.
 func TestProvidersAreApart(t *testing.T) {
 	t.Parallel()
 	a, b := identitytest.New("https://a.example.com", "https://a.example.com/jwks"), identitytest.New("https://b.example.com", "https://b.example.com/jwks")
@@ -495,8 +492,8 @@ type hosts map[string]http.RoundTripper
 
 func (h hosts) RoundTrip(r *http.Request) (*http.Response, error) { return h[r.URL.Host].RoundTrip(r) }
 
-// UPS-05: tokens with made-up kids cost one fetch in 30 s, harm no others, and
-// are told to come back: the kid may be a new key's.
+// UPS-05: tokens with invented kids cause one fetch in 30 s and do not affect others. The answer is
+// to try again, because the kid may be that of a new key.
 func TestUnknownKeysFlood(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -532,12 +529,12 @@ func TestUnknownKeysFlood(t *testing.T) {
 		if most := int(time.Since(start)/(30*time.Second)) + 1; len(fetches) > most {
 			t.Errorf("%d fetches, want at most %d", len(fetches), most)
 		}
-		// Those that a fetch was made for are refused, all others told to wait.
+		// Tokens for which a fetch was made are refused. All others must wait.
 		if got, want := reasons[codes.KeyUnknown], len(fetches); got != want || reasons["unavailable"] != 10_000-want {
 			t.Errorf("reasons %v, want %d unknown keys", reasons, want)
 		}
 
-		// A key that is new is found with the next fetch.
+		// A new key is found with the next fetch.
 		fresh := identitytest.NewKey(session.EdDSA, "key-2")
 		p.SetKeys(fresh, key)
 		time.Sleep(30 * time.Second)
@@ -549,8 +546,8 @@ func TestUnknownKeysFlood(t *testing.T) {
 	})
 }
 
-// UPS-06: a key that the provider withdrew is gone within 10 minutes, though it
-// is in use all the time.
+// UPS-06: a key that the provider removed is no longer accepted after 10 minutes, even if it is used
+// all the time.
 func TestWithdrawnKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -578,8 +575,8 @@ func TestWithdrawnKey(t *testing.T) {
 	})
 }
 
-// UPS-07, UPS-08: whatever a provider answers, its last good keys serve on and
-// nobody waits; without any, its tokens are a fault, and nobody else's are.
+// UPS-07, UPS-08: whatever a provider answers, its last good keys are still used and no request
+// waits. Without keys, only its own tokens are answered with a fault.
 func TestBadKeySources(t *testing.T) {
 	t.Parallel()
 	good := string(identitytest.JWKS(identitytest.NewKey(session.EdDSA, "key-9")))
@@ -635,8 +632,8 @@ func TestBadKeySources(t *testing.T) {
 					}
 					return u
 				}
-				// For one process the provider goes bad after its start, for the
-				// other it was never good.
+				// For one process, the provider fails after the start. For the
+				// other, it never worked.
 				var failedLater, failedFirst atomic.Int32
 				warm := start(&failedLater)
 				if _, err := warm.Verify(t.Context(), p.Token(m{"aud": "usher"})); err != nil {
@@ -644,7 +641,7 @@ func TestBadKeySources(t *testing.T) {
 				}
 				p.Answer(handler)
 				cold := start(&failedFirst)
-				for range 200 { // over 16 minutes, hence some refreshes
+				for range 200 { // more than 16 minutes, so there are some refreshes
 					time.Sleep(5 * time.Second)
 					before := time.Now()
 					if _, err := warm.Verify(t.Context(), p.Token(m{"aud": "usher"})); err != nil || time.Since(before) > 0 {
@@ -685,8 +682,7 @@ func TestBadKeySources(t *testing.T) {
 	}
 }
 
-// While a fetch hangs, few are kept waiting for it, and those with known keys
-// not at all.
+// While a fetch hangs, only a few requests wait for it, and none with a known key.
 func TestHangingFetchKeepsFewWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -735,13 +731,13 @@ func TestHangingFetchKeepsFewWaiting(t *testing.T) {
 	})
 }
 
-// The tokens that our own verifier must refuse are refused here too, but for
-// those that only our own tokens may not be.
+// Tokens that our own verifier must refuse are refused here too, except for faults that only
+// usher's own tokens must not have.
 func TestAttackVectorsOfProviders(t *testing.T) {
 	t.Parallel()
-	// What providers may do and usher does not: other claims of the same names,
-	// a kid of any characters or none, a header that changes nothing, a key twice
-	// or with padding. And there is no leeway after exp.
+	// Providers may do what usher does not: other claims with the same names, a kid of any
+	// characters or no kid, a header that changes nothing, a key twice or with padding. And
+	// exp has no leeway.
 	lawful := regexp.MustCompile(`^(own-|jti-|kid-path$|kid-missing$|hdr-(refuse-|jku|x5u|x5c|x5t|cty|foo|$)|key-1[12]-same-twice$|key-14-x-padded$)`)
 	stricter := regexp.MustCompile(`^exp-in-leeway`)
 	for _, name := range []string{"jwt_attacks.json", "jwt_attacks_more.json"} {

@@ -11,16 +11,15 @@ import (
 	"github.com/usher-auth/usher/internal/principal"
 )
 
-// Why a user that a proxy names is refused: a 401.
+// Reasons for refusing a user that a proxy names, with a 401.
 var (
-	// ErrUntrustedProxy never goes unseen: either somebody impersonates the proxy,
-	// or the proxy's address is missing from the list.
+	// ErrUntrustedProxy means that someone impersonates the proxy, or that the proxy's
+	// address is missing from the list. It is always reported.
 	ErrUntrustedProxy = errors.New("identity: the proxy's user header from an address that is not a trusted proxy")
-	ErrBadProxyUser   = errors.New("identity: the proxy's user or organization header is there twice, or is not an id")
+	ErrBadProxyUser   = errors.New("identity: the proxy's user or organization header is repeated, or is not an id")
 )
 
-// ProxyConfig is about the proxies in front of usher. The zero ProxyConfig
-// trusts none.
+// ProxyConfig describes the proxies in front of usher. The zero ProxyConfig trusts no proxy.
 type ProxyConfig struct {
 	// Trusted lists the addresses and networks (10.0.0.7, 10.1.0.0/16,
 	// fd00::/8) whose headers are trusted: only the proxies themselves, nothing
@@ -45,7 +44,7 @@ type ProxyUser struct {
 	Proxy        netip.Addr
 }
 
-// proxies is a ProxyConfig that was checked.
+// proxies is a checked ProxyConfig.
 type proxies struct {
 	trusted                                       []netip.Prefix
 	userHeader, organizationHeader, addressHeader string
@@ -172,12 +171,12 @@ func (r *Reader) ClientAddr(req *http.Request) netip.Addr {
 	return client
 }
 
-// proxyHeaders begin the names of headers in which proxies say who their users
-// and clients are.
+// proxyHeaders are the first parts of names of headers in which proxies name their users and
+// clients.
 var proxyHeaders = []string{"x-auth-request-", "x-forwarded-", "x-real-", "x-remote-", "x-webauth-", "forwarded", "remote-", "proxy-", "cf-connecting-", "true-client-"}
 
-// IsProxyHeader reports whether proxies, and no pages, set the header of that
-// name, in lower case: one of the configuration, or one that is common.
+// IsProxyHeader reports whether a header is set by proxies and never by pages: a configured one
+// or a common one. name is in lower case.
 func (r *Reader) IsProxyHeader(name string) bool {
 	for _, own := range []string{r.proxies.userHeader, r.proxies.organizationHeader, r.proxies.addressHeader} {
 		if strings.EqualFold(own, name) {
@@ -190,8 +189,8 @@ func (r *Reader) IsProxyHeader(name string) bool {
 // TrustedProxies returns the networks of the trusted proxies.
 func (r *Reader) TrustedProxies() []netip.Prefix { return r.proxies.trusted }
 
-// FromProxy reports whether the peer is a trusted proxy, which sends requests of
-// many clients.
+// FromProxy reports whether the peer is a trusted proxy, which sends the requests of many
+// clients.
 func (r *Reader) FromProxy(req *http.Request) bool { return r.proxies.trusts(PeerAddr(req)) }
 
 // PeerAddr returns the address at the other end of the connection, which no

@@ -102,7 +102,7 @@ func TestProxyUser(t *testing.T) {
 	}
 }
 
-// Where no header is configured, none names anybody, whoever sends it.
+// If no header is configured, no header names a user, whoever sends it.
 func TestProxyUserIsOffByDefault(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
@@ -159,7 +159,7 @@ func TestClientAddr(t *testing.T) {
 			t.Parallel()
 			r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
 			r.RemoteAddr = test.peer
-			// The one that is not configured is the client's own to write.
+			// The header that is not configured may come from the client.
 			r.Header = http.Header{"X-Forwarded-For": {"6.6.6.6"}, "Forwarded": {"for=6.6.6.6"}, "X-Real-Ip": {"6.6.6.6"}}
 			read := "X-Forwarded-For"
 			if test.header != "" {
@@ -173,7 +173,7 @@ func TestClientAddr(t *testing.T) {
 	}
 }
 
-// Whatever a client writes, what the proxy appends decides.
+// The address that the proxy appends counts, whatever a client writes.
 func TestClientAddrIsTheProxysWord(t *testing.T) {
 	t.Parallel()
 	for header, appended := range map[string]string{"X-Forwarded-For": "198.51.100.1", "Forwarded": `for=198.51.100.1;host="a.example"`} {

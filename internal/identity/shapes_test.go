@@ -21,8 +21,8 @@ import (
 	"github.com/usher-auth/usher/internal/principal"
 )
 
-// A shape is a token as a provider writes it: what is recorded of its header and
-// claims, with other names. What it gives, the table in docs/identity.md says.
+// A shape is a provider's token: its recorded header and claims, with other names. The table in
+// docs/identity.md says what each shape gives.
 type shape struct {
 	name           string
 	line           string // of [identity.ParseProviders]
@@ -32,7 +32,7 @@ type shape struct {
 	life           time.Duration
 }
 
-// A source is where a provider's keys are, and what they are.
+// A source is a provider's keys and where they are.
 type source struct{ issuer, keysURL, algorithm, kid string }
 
 var sources = map[string]source{
@@ -171,8 +171,8 @@ func shapes(secretFile string) []shape {
 	}
 }
 
-// members reads JSON members, of which a later one of the same name counts; null
-// takes one away.
+// members reads JSON members. A later member with the same name replaces the earlier one, and null
+// removes it.
 func members(t testing.TB, text string) m {
 	t.Helper()
 	all := m{}
@@ -247,7 +247,7 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// TestShapesGuide holds the table in docs/identity.md to the shapes.
+// TestShapesGuide compares the table in docs/identity.md with the shapes.
 func TestShapesGuide(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join("..", "..", "docs", "identity.md")
@@ -272,7 +272,7 @@ func TestShapesGuide(t *testing.T) {
 	}
 }
 
-// gives says what a token of the shape gives, in a table's cell.
+// gives returns what a token of the shape gives, for a cell of the table.
 func (s *shape) gives() string {
 	if s.refused != "" {
 		return "refused: `" + s.refused + "`"

@@ -21,8 +21,8 @@ const (
 	goodSet = `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a"}]}`
 )
 
-// documents answers by URL; what has no document is not found, and "hang" waits
-// for its request's end.
+// documents answers by URL. A URL without a document is not found, and "hang" waits until its
+// request ends.
 type documents map[string]string
 
 func (d documents) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -58,7 +58,7 @@ func look(ctx context.Context, keys *jwk.Fetcher[jwk.Set], kid string) error {
 	})
 }
 
-// closing stops fetching at the end of a bubble's test.
+// closing stops fetching at the end of a test in a synctest bubble.
 func closing(t *testing.T, keys *jwk.Fetcher[jwk.Set], err error) *jwk.Fetcher[jwk.Set] {
 	t.Helper()
 	if err != nil {
@@ -71,7 +71,7 @@ func closing(t *testing.T, keys *jwk.Fetcher[jwk.Set], err error) *jwk.Fetcher[j
 	return keys
 }
 
-// While no fetch may begin, the answer about an unknown key says when one may.
+// While no fetch may start, the error for an unknown key says when one may.
 func TestFetcherRetry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestFetcherRetry(t *testing.T) {
 	})
 }
 
-// Of those that wait for a fetch that hangs, only so many are kept waiting.
+// Only a limited number of callers wait for a fetch that hangs.
 func TestFetcherMaxWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -172,8 +172,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Firewalls block Go's default name: each request says who makes it, that for
-// the discovery document too.
+// Some firewalls block Go's default name, so each request names usher, also the one for the
+// discovery document.
 func TestUserAgent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -64,8 +64,8 @@ func text(t testing.TB, v any) []byte {
 	return data
 }
 
-// Providers write numbers with zero bytes before them, padding, and keys
-// without a kid. Nothing else is read that the exact profile refuses.
+// Providers write numbers with leading zero bytes, padding, and keys without a kid. Everything else
+// that the exact profile refuses is refused here too.
 func TestLenient(t *testing.T) {
 	t.Parallel()
 	n := rsaKey().N.Bytes()
@@ -130,8 +130,8 @@ func TestLenient(t *testing.T) {
 	}
 }
 
-// Each algorithm: what go-jose signs is verified, by a key as go-jose writes it,
-// and by one that we write; and by no other algorithm.
+// For each algorithm, a signature of go-jose verifies with a key in go-jose's form and with a key in
+// ours, and with no other algorithm.
 func TestAlgorithms(t *testing.T) {
 	t.Parallel()
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
@@ -185,7 +185,7 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// The zero key is no key, not even the same one.
+// The zero key verifies nothing, and is not even equal to itself.
 func TestZeroKey(t *testing.T) {
 	t.Parallel()
 	if zero := (jwk.Key{}); zero.Equal(zero) || zero.Verify("", nil) {
@@ -196,8 +196,8 @@ func TestZeroKey(t *testing.T) {
 	}
 }
 
-// A signature over another hash than the curve's is refused: RFC 7518 ties the
-// two.
+// A signature with another hash than the curve's is refused, because RFC 7518 fixes the hash for
+// each curve.
 func TestWrongHash(t *testing.T) {
 	t.Parallel()
 	input := "a.b"
@@ -224,7 +224,7 @@ func TestWrongHash(t *testing.T) {
 	}
 }
 
-// A key without an alg is for the only one of the profile's that fits it.
+// A key without an alg is for the only algorithm of the profile that fits it.
 func TestAlgorithmOfAKeyWithoutOne(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -236,7 +236,7 @@ func TestAlgorithmOfAKeyWithoutOne(t *testing.T) {
 		{[]string{"RS512", "ES256"}, "RS512"},
 		{[]string{"PS256"}, "PS256"},
 		{[]string{"RS256", "RS512"}, "RS256"},
-		{[]string{"RS384", "RS512"}, ""}, // which of the two, nobody says
+		{[]string{"RS384", "RS512"}, ""}, // nothing says which of the two
 		{[]string{"ES256"}, ""},
 	} {
 		got, err := jwk.Profile{Algorithms: test.algorithms, Lenient: true}.Parse(text(t, rsaMembers(members{"kid": "k"})))

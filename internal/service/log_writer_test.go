@@ -49,12 +49,12 @@ func TestLogWriterStalled(t *testing.T) {
 			}
 		})
 	}
-	writing.Wait() // which ends though nobody reads
+	writing.Wait() // ends although the reader has stalled
 	dropped := int(testutil.ToFloat64(l))
 	if dropped < lines-9_000 || dropped >= lines {
 		t.Errorf("dropped %d of %d lines", dropped, lines)
 	}
-	l.Close(time.Millisecond) // returns though nobody reads
+	l.Close(time.Millisecond) // returns although the reader has stalled
 	close(r.let)
 	l.Close(time.Minute)
 	if got := strings.Count(r.String(), "a line\n"); got != lines-dropped {

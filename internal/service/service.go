@@ -116,9 +116,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	if _, err := keyring.Signing(cfg.Issuer.Algorithm, time.Now()); err != nil {
 		if len(unusable) > 0 {
-			return nil, fmt.Errorf("none of the key encryption keys decrypts the signing keys (%w): give the one that encrypted them as --key-encryption-key, beside the new one if there is one", unusable[0])
+			return nil, fmt.Errorf("none of the key encryption keys decrypts the signing keys (%w): set the one that encrypted them with --key-encryption-key, in addition to the new one if there is one", unusable[0])
 		}
-		return nil, fmt.Errorf("%w for %s: make one with usher key create --alg %[2]s", err, cfg.Issuer.Algorithm)
+		return nil, fmt.Errorf("%w for %s: create one with usher key create --alg %[2]s", err, cfg.Issuer.Algorithm)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -1,4 +1,4 @@
-// What verifying costs, beside jose alone and beside the signature check alone.
+// The cost of verifying, compared with jose only and with only the signature check.
 // Prints medians of short interleaved rounds in µs per verification, and the
 // median of the rounds' ratios, which is what to read: a busy machine slows both
 // halves of a round alike. Run with: npm run bench

@@ -1,6 +1,6 @@
 /**
  * An issuer for the tests of a sync backend: tokens in usher's format
- * (docs/token.md), signed with a key of its own, by a clock that the test moves.
+ * (docs/token.md), signed with its own key and with a clock that the test moves.
  * It needs no usher, no network and no database.
  *
  *     const usher = await createTestIssuer({ audience: 'livestore' });
@@ -22,8 +22,8 @@ export interface TestIssuerOptions {
   /** The signature algorithm (default: EdDSA). */
   alg?: 'EdDSA' | 'ES256' | undefined;
   /**
-   * The clock, in milliseconds (default: stands still at the time of the call).
-   * `advance` moves it on in either case.
+   * The clock, in milliseconds (default: stopped at the time of the call).
+   * `advance` moves it forward in both cases.
    */
   now?: (() => number) | undefined;
 }
@@ -50,7 +50,7 @@ export interface TestToken {
   session?: string | undefined;
   /** Claims to add or replace; `undefined` removes one. */
   claims?: Readonly<Record<string, unknown>> | undefined;
-  /** Header members beside `alg` to add or replace, such as another issuer's `kid`; `undefined` removes one. */
+  /** Header members other than `alg` to add or replace, such as another issuer's `kid`; `undefined` removes one. */
   header?: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -66,13 +66,13 @@ export interface TestIssuer {
   readonly jwks: { readonly keys: readonly JWK[] };
   /** Issues a token that the verifier accepts, unless the options say otherwise. */
   issue(token?: TestToken): Promise<string>;
-  /** Issues the same with a forged signature: by another key, under this issuer's key id. */
+  /** Issues the same token with a forged signature: by another key, but with this issuer's key id. */
   forge(token?: TestToken): Promise<string>;
   /** Signs with a new key from now on. The old one stays published, so its tokens stay valid. */
   rotate(): Promise<void>;
   /** The time of the clock, in milliseconds. */
   now(): number;
-  /** Moves the clock on by seconds. */
+  /** Moves the clock forward by seconds. */
   advance(seconds: number): void;
 }
 

@@ -194,9 +194,9 @@ test('only the token of a request’s headers is forwarded', () => {
 });
 
 /**
- * Stands in for a Durable Object of LiveStore 0.4, with the habits that the
- * guard is there for: it assigns its handlers, registers who asks for a pull
- * before it asks whether they may, and stops sending where a send throws.
+ * Simulates a Durable Object of LiveStore 0.4, with the behavior that the guard
+ * is for: it assigns its handlers, registers a socket that requests a pull
+ * before it checks access, and stops sending when a send throws.
  */
 async function newObject(auth, sockets = [], stored = new Map()) {
   const alarms = [];

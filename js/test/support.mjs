@@ -10,7 +10,7 @@ export const packageDir = fileURLToPath(new URL('..', import.meta.url));
 /** A path in the checkout. */
 export const inCheckout = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-/** A path among the shared test vectors, which lie beside the checkout. */
+/** A path in the shared test vectors, which are elsewhere in the repository. */
 export const inVectors = (path) => inCheckout(`../shared/vectors/${path}`);
 
 /** For node:test's `skip`: false, or why a test of the shared vectors cannot run. */

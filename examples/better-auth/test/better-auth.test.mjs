@@ -184,8 +184,8 @@ test('sign-out when sessions are also in secondary storage', async (t) => {
     assert.equal((await usher.ask(url, cookies)).status, 200);
     await ada.post('sign-out');
     const answer = await usher.ask(url, cookies);
-    // Before 1.7.2 a preserved row does not change at sign-out, so nobody who
-    // reads the table can see it: docs/identity.md warns of this.
+    // Before 1.7.2, a preserved row does not change at sign-out, so the table does not
+    // show the sign-out. docs/identity.md warns about this.
     assert.equal(answer.status, preserveSessionInDatabase && version.startsWith('1.6.') ? 200 : 401);
   }
 });

@@ -1,5 +1,5 @@
-// Package identitytest has a stand-in for identity providers: it publishes keys
-// and signs tokens, right ones and wrong ones.
+// Package identitytest simulates identity providers: it publishes keys and signs valid and invalid
+// tokens.
 //
 //	p := identitytest.New("https://id.example.com", "https://id.example.com/jwks")
 //	providers, err := identity.NewProviders(identity.ProvidersConfig{Providers: configs, Transport: p})
@@ -44,12 +44,12 @@ type Provider struct {
 	fetches []time.Time
 }
 
-// New returns a provider with one key, an Ed25519 one of kid "key-1".
+// New returns a provider with one Ed25519 key, whose kid is "key-1".
 func New(issuer, keysURL string) *Provider {
 	return &Provider{Issuer: issuer, KeysURL: keysURL, keys: []Key{NewKey(jwk.EdDSA, "key-1")}}
 }
 
-// A Key signs.
+// A Key signs tokens.
 type Key struct {
 	Algorithm string
 	ID        string
@@ -65,7 +65,7 @@ var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return key
 })
 
-// NewKey makes a key; of RSA, whose making takes long, all are the same one.
+// NewKey returns a key. All RSA keys are the same one, because creating one takes long.
 func NewKey(alg, id string) Key {
 	k := Key{Algorithm: alg, ID: id}
 	var err error
@@ -87,10 +87,10 @@ func NewKey(alg, id string) Key {
 	return k
 }
 
-// SecretKey is a key of HS256, without an ID.
+// SecretKey returns a key for HS256, without an ID.
 func SecretKey(secret string) Key { return Key{Algorithm: "HS256", secret: []byte(secret)} }
 
-// KeyOf makes a Key of a private key that is at hand.
+// KeyOf returns a Key for a private key.
 func KeyOf(alg, id string, private crypto.Signer) Key {
 	return Key{Algorithm: alg, ID: id, private: private}
 }
@@ -120,22 +120,21 @@ func JWKS(keys ...Key) []byte {
 	return text
 }
 
-// SetKeys publishes these keys, of which the first signs, in place of those
-// before.
+// SetKeys publishes these keys instead of the previous ones. The first key signs.
 func (p *Provider) SetKeys(keys ...Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.keys = keys
 }
 
-// Answer has the handler answer all requests from now on; nil ends it.
+// Answer makes the handler answer all requests from now on. nil ends this.
 func (p *Provider) Answer(handler http.Handler) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.handler = handler
 }
 
-// Fetches returns when the keys were asked for.
+// Fetches returns the times when the keys were fetched.
 func (p *Provider) Fetches() []time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -161,9 +160,8 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// RoundTrip answers without a network. It makes the provider a transport that
-// finds it at every host, and a handler that waits for its request's context
-// one that hangs.
+// RoundTrip answers without a network, so the provider is a transport that answers at every host.
+// With a handler that waits for its request's context, the transport hangs.
 func (p *Provider) RoundTrip(r *http.Request) (*http.Response, error) {
 	recorder := httptest.NewRecorder()
 	r.Host = r.URL.Host
@@ -174,8 +172,8 @@ func (p *Provider) RoundTrip(r *http.Request) (*http.Response, error) {
 	return recorder.Result(), nil
 }
 
-// Token signs claims with the provider's key: a user "user_1" and times that
-// are right now, changed; nil takes a claim away.
+// Token signs claims with the provider's key: a user "user_1" and valid times, with changes. A nil
+// value removes a claim.
 func (p *Provider) Token(changes map[string]any) secret.Text {
 	p.mu.Lock()
 	key := p.keys[0]
@@ -183,8 +181,8 @@ func (p *Provider) Token(changes map[string]any) secret.Text {
 	return p.TokenBy(key, nil, changes)
 }
 
-// TokenBy is Token with a key that need not be the provider's, and changes of
-// the header: alg and kid, which are the key's, and typ, which is JWT.
+// TokenBy is Token with any key, and with changes to the header. The header has the key's alg and
+// kid, and typ JWT.
 func (p *Provider) TokenBy(key Key, header, changes map[string]any) secret.Text {
 	now := time.Now
 	if p.Now != nil {
