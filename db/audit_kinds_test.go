@@ -85,6 +85,62 @@ func TestReportsAgreeWithWhatCan(t *testing.T) {
 	}
 }
 
+// unused_grants, which takes all users at once, agrees with what_can of each. The ids
+// hold separators and placeholders.
+func TestUnusedGrantsAgreesWithWhatCan(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	exec(t, pg, `INSERT INTO usher.users (id, created_by) SELECT u, 't' FROM unnest(ARRAY['ada', 'b.c', 'x{group}y', '{user}', 'd_e', 'eve']) u;
+		INSERT INTO usher.organizations (id, created_by) SELECT o, 't' FROM unnest(ARRAY['o1', 'o{user}', 'p:q']) o;
+		INSERT INTO usher.groups (id, organization_id, created_by) SELECT 'g' || o.id, o.id, 't' FROM usher.organizations o UNION ALL SELECT 'g', NULL, 't';
+		INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by)
+			SELECT u.id, 'organization', o.id, 't' FROM usher.users u, usher.organizations o WHERE hashtext(u.id || o.id) % 3 <> 0
+			UNION ALL SELECT u.id, 'group', g.id, 't' FROM usher.users u, usher.groups g WHERE hashtext(u.id || g.id || 'x') % 3 <> 0;
+		UPDATE usher.users SET disabled_at = now() WHERE id = 'eve';
+		INSERT INTO usher.grants (subject_kind, subject_id, organization_id, resource_kind, pattern, access, created_by)
+			SELECT s.kind, s.id, c.id, p.kind, p.pattern, a, 't'
+			  FROM (SELECT 'everyone' AS kind, '' AS id UNION ALL SELECT 'user', id FROM usher.users UNION ALL SELECT 'organization', id FROM usher.organizations
+			        UNION ALL SELECT 'group', id FROM usher.groups) s,
+			       (SELECT NULL AS id UNION ALL SELECT id FROM usher.organizations) c,
+			       (VALUES ('room', 'a'), ('room', 'a:*'), ('room', '{user}:*'), ('room', '{organization}:{group}'), ('room', 'in:{group}:{user}*'), ('room', 'a{b'),
+			               ('room', 'a**'), ('store', '{user}_*'), ('store', 'a*'), ('store', 'a:b')) p (kind, pattern),
+			       unnest(ARRAY['read', 'full']) a
+			 WHERE hashtext(concat(s.kind, s.id, c.id, p.pattern, a)) % 3 = 0`)
+	since := time.Now()
+	exec(t, pg, `INSERT INTO usher.decisions (issued_at, recorded_at, token_kind, result, caller_kind, user_id, organization_id, audience, patterns, jti, kid, expires_at, request_id, replica, personal_digest, digest)
+		SELECT clock_timestamp(), clock_timestamp(), 'access', 'issued', 'session', u.id, o.id, 'sync',
+		       (SELECT coalesce(jsonb_object_agg(k.kinds, k.patterns), '{}')
+		          FROM (SELECT r.resource_kind || 's' AS kinds, jsonb_object_agg(CASE WHEN hashtext(r.pattern) % 2 = 0 THEN r.pattern ELSE rtrim(r.pattern, '*') || 'z' END, r.access) AS patterns
+		                  FROM audit.what_can(u.id) r WHERE hashtext(u.id || r.pattern || r.access) % 4 = 0 GROUP BY 1) k),
+		       u.id || coalesce(o.id, ''), 'k', now() + interval '5 minutes', 'R', 'r', sha256(''), sha256('')
+		  FROM usher.users u, (SELECT NULL AS id UNION ALL SELECT id FROM usher.organizations) o`)
+	want := linesOf(t, pg, `SELECT g.id::text FROM audit.grants g WHERE NOT EXISTS (
+		SELECT FROM usher.decisions t
+		 CROSS JOIN LATERAL audit.what_can(t.user_id) r
+		 CROSS JOIN LATERAL jsonb_each_text(t.patterns -> (r.resource_kind || 's')) p
+		 WHERE r.grant_id = g.id AND p.value = r.access AND audit.pattern_covers(r.pattern, p.key)
+		   AND (g.organization_id IS NULL OR g.organization_id = t.organization_id)) ORDER BY g.id`)
+	unused, err := openURL(t, pg.AuditorURL).UnusedGrants(t.Context(), since)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, g := range unused {
+		got = append(got, fmt.Sprint(g.ID))
+	}
+	var grants int
+	if err := pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM usher.grants").Scan(&grants); err != nil {
+		t.Fatal(err)
+	}
+	if len(want) < 20 || grants-len(want) < 20 {
+		t.Fatalf("%d of %d grants are unused: too few of one kind to compare", len(want), grants)
+	}
+	slices.SortFunc(got, func(a, b string) int { return 1000*(len(a)-len(b)) + strings.Compare(a, b) })
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("UnusedGrants() (-what_can +got):\n%s", diff)
+	}
+}
+
 func linesOf(t *testing.T, pg *dbtest.DB, sql string) []string {
 	t.Helper()
 	rows, err := pg.Pool.Query(t.Context(), sql)

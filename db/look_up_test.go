@@ -3,8 +3,10 @@ package db_test
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -492,5 +494,63 @@ func TestTokensEndWithTheirGrants(t *testing.T) {
 	token, err := s.Authorize()
 	if err != nil || !token.ExpiresAt.Equal(end.Truncate(time.Second)) {
 		t.Errorf("the token expires at %s, %v; want %s", token.ExpiresAt, err, end.Truncate(time.Second))
+	}
+}
+
+// Right after an import, without statistics, the look-up finds the grants of each
+// subject by index: it does not compare all grants with all subjects.
+func TestLookUpWithoutStatistics(t *testing.T) {
+	t.Parallel()
+	const n = 3_000
+	pg := dbtest.New(t)
+	exec(t, pg, fmt.Sprintf(`
+		ALTER TABLE usher.grants SET (autovacuum_enabled = false);
+		ALTER TABLE usher.memberships SET (autovacuum_enabled = false);
+		ALTER TABLE usher.groups SET (autovacuum_enabled = false);
+		INSERT INTO usher.users (id, created_by) VALUES ('ada', 't');
+		INSERT INTO usher.groups (id, created_by) SELECT 'g' || i, 't' FROM generate_series(1, %[1]d) i;
+		INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) SELECT 'ada', 'group', 'g' || i, 't' FROM generate_series(1, %[1]d) i;
+		INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by)
+			SELECT 'group', 'g' || i, 'room', 'room:' || i, 'read', 't' FROM generate_series(1, %[1]d) i`, n))
+	sql, err := os.ReadFile("queries/look_up.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := connect(t, pg.ServiceURL)
+	for _, set := range []string{"SET search_path = pg_catalog, pg_temp", "SET plan_cache_mode = force_generic_plan", "PREPARE look_up AS " + string(sql)} {
+		if _, err := conn.Exec(t.Context(), set); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var text string
+	if err := conn.QueryRow(t.Context(), "EXPLAIN (ANALYZE, FORMAT JSON, TIMING OFF) EXECUTE look_up(ARRAY[NULL], ARRAY['ada'], ARRAY[NULL])").Scan(&text); err != nil {
+		t.Fatal(err)
+	}
+	type node struct {
+		Type    string  `json:"Node Type"`
+		Rows    float64 `json:"Actual Rows"`
+		Loops   float64 `json:"Actual Loops"`
+		Removed float64 `json:"Rows Removed by Join Filter"`
+		Plans   []json.RawMessage
+	}
+	var most float64
+	var walk func(json.RawMessage)
+	walk = func(raw json.RawMessage) {
+		var p node
+		if err := json.Unmarshal(raw, &p); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, (p.Rows+p.Removed)*p.Loops)
+		for _, inner := range p.Plans {
+			walk(inner)
+		}
+	}
+	var plans []struct{ Plan json.RawMessage }
+	if err := json.Unmarshal([]byte(text), &plans); err != nil {
+		t.Fatal(err)
+	}
+	walk(plans[0].Plan)
+	if most < n || most > 5*n {
+		t.Errorf("one step of the plan handles %v rows, want from %d to %d:\n%s", most, n, 5*n, text)
 	}
 }

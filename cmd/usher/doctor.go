@@ -372,8 +372,8 @@ func (e *examination) kept(h db.Health) {
 		e.ok("statistics", "Postgres keeps them up to date")
 	}
 	if h.LogsParameters {
-		e.warn("statement log", "set log_statement to none or ddl and log_min_duration_statement above 0, or log_parameter_max_length to 0",
-			"Postgres may log the parameters of every statement, session cookies among them")
+		e.warn("statement log", "set log_parameter_max_length and log_parameter_max_length_on_error to 0; or log_statement to none or ddl, and log_min_duration_statement to 1s or more",
+			"Postgres may log the parameters of statements: the session cookies of an application's directory, and what the audit records of clients")
 	}
 }
 

@@ -83,5 +83,8 @@ SELECT ARRAY(SELECT relname::text
               WHERE schemaname = 'usher' AND n_live_tup > 10000 AND last_analyze IS NULL AND last_autoanalyze IS NULL
               ORDER BY relname) AS never_analyzed,
        current_setting('autovacuum') = 'off' AS no_autovacuum,
-       current_setting('log_statement') IN ('all', 'mod')
-           OR current_setting('log_min_duration_statement') = '0' AS logs_parameters
+       -- Of statements that end in time: a look-up takes less than a second.
+       (current_setting('log_statement') IN ('all', 'mod')
+        OR (SELECT bool_or(s.setting::integer BETWEEN 0 AND 999) FROM pg_settings s WHERE s.name IN ('log_min_duration_statement', 'log_min_duration_sample')))
+           AND current_setting('log_parameter_max_length') <> '0'
+           OR current_setting('log_parameter_max_length_on_error') <> '0' AS logs_parameters

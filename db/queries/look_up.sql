@@ -54,10 +54,17 @@ SELECT asked.n, p.*
                coalesce(array_agg(g.access), '{}') AS grant_access,
                coalesce(array_agg(g.valid_until), '{}') AS grant_untils
           FROM subject
-          JOIN usher.grants g ON g.subject_kind = subject.kind AND g.subject_id = subject.id
-         WHERE g.revoked_at IS NULL
-           AND g.valid_from <= now()
-           AND (g.valid_until IS NULL OR g.valid_until > now())
-           AND (g.organization_id IS NULL OR g.organization_id = a.organization_id)
+         -- OFFSET 0: the grants of each subject by the index. With statistics that are
+         -- older than an import, Postgres would compare each grant with each subject.
+         CROSS JOIN LATERAL (
+            SELECT *
+              FROM usher.grants g
+             WHERE g.subject_kind = subject.kind AND g.subject_id = subject.id
+               AND g.revoked_at IS NULL
+               AND g.valid_from <= now()
+               AND (g.valid_until IS NULL OR g.valid_until > now())
+               AND (g.organization_id IS NULL OR g.organization_id = a.organization_id)
+            OFFSET 0
+         ) g
      ) g
  ) p

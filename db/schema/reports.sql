@@ -1,6 +1,14 @@
+-- What a placeholder becomes, by the rules of audit.expand; null for a value that
+-- does not fit. '{' becomes another character, so that no part of a value is taken
+-- for a placeholder.
+CREATE OR REPLACE FUNCTION usher.filling(kind text, value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN audit.is_id(kind, value) AND value !~ CASE kind WHEN 'room' THEN '[:/.]' ELSE '_' END THEN translate(value, '{', chr(1)) END;
+
 CREATE OR REPLACE FUNCTION audit.unused_grants(since timestamptz) RETURNS SETOF audit.grants
 LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp SET jit = off SET work_mem = '128MB'
+SET enable_sort = off SET enable_mergejoin = off SET enable_nestloop = off SET enable_memoize = off AS $$
 BEGIN
     IF since IS NULL OR since > clock_timestamp() THEN
         RAISE invalid_parameter_value USING
@@ -9,95 +17,106 @@ BEGIN
     END IF;
     PERFORM usher.check_known(since);
     RETURN QUERY
-    -- Only joins, not usher.reach for each user, which would be slow. Most tokens of
-    -- a user contain the same patterns, so they are grouped before they are split.
+    -- Only joins, not usher.reach for each user, which would be slow. The settings
+    -- above make them hash joins, whatever the statistics say. First those of equal
+    -- patterns, then those of wildcards for the grants that are left.
     WITH held AS MATERIALIZED (
-        SELECT g.id, g.subject_kind, g.subject_id COLLATE "default" AS subject_id, g.organization_id COLLATE "default" AS confined_to,
-               g.resource_kind, g.pattern, g.access,
-               strpos(g.pattern, '{') > 0 AS is_template
+        SELECT g.id, g.subject_kind, g.subject_id COLLATE "C" AS subject_id, g.organization_id COLLATE "C" AS confined_to,
+               g.resource_kind || 's' AS resource_kind, g.pattern COLLATE "C" AS pattern, g.access, right(g.pattern, 1) = '*' AS is_prefix,
+               strpos(g.pattern, '{') > 0 AS is_template, strpos(g.pattern, '{user}') > 0 AS of_user,
+               strpos(g.pattern, '{organization}') > 0 AS of_organization, strpos(g.pattern, '{group}') > 0 AS of_group
           FROM audit.grants g
          WHERE g.revoked_at IS NULL AND g.holds_from <= unused_grants.since AND (g.holds_until IS NULL OR g.holds_until > now())
-    ), issued AS MATERIALIZED (
-        SELECT t.user_id COLLATE "default" AS user_id, t.organization_id COLLATE "default" AS organization_id, t.patterns
-          FROM usher.decisions t
-         WHERE t.result = 'issued' AND t.issued_at >= unused_grants.since
-         GROUP BY 1, 2, 3
-    ), active AS MATERIALIZED (
-        SELECT u.id COLLATE "default" AS id
-          FROM usher.directory_users u
-         WHERE NOT u.disabled AND u.id COLLATE "default" IN (SELECT i.user_id FROM issued i)
     ), carried AS MATERIALIZED (
-        SELECT DISTINCT i.user_id, i.organization_id, k.resource_kind, p.key AS pattern, p.value AS access
-          FROM issued i
-          JOIN active a ON a.id = i.user_id
-         CROSS JOIN LATERAL (VALUES ('room', i.patterns -> 'rooms'), ('store', i.patterns -> 'stores')) k (resource_kind, patterns)
-         CROSS JOIN LATERAL jsonb_each_text(k.patterns) p
+        SELECT DISTINCT t.user_id COLLATE "C" AS user_id, t.organization_id COLLATE "C" AS organization_id,
+               k.key AS resource_kind, p.key COLLATE "C" AS pattern, p.value AS access
+          FROM usher.decisions t
+         CROSS JOIN LATERAL jsonb_each(t.patterns) k
+         CROSS JOIN LATERAL jsonb_each_text(k.value) p
+         WHERE t.result = 'issued' AND t.issued_at >= unused_grants.since
+    ), active AS MATERIALIZED (
+        SELECT u.id COLLATE "C" AS id, usher.filling('room', u.id) AS in_rooms, usher.filling('store', u.id) AS in_stores
+          FROM usher.directory_users u
+         WHERE NOT u.disabled AND u.id COLLATE "C" IN (SELECT c.user_id FROM carried c)
     ), listed AS MATERIALIZED (
-        SELECT DISTINCT m.user_id COLLATE "default" AS user_id, m.kind, m.id COLLATE "default" AS id, m.organization_id COLLATE "default" AS organization_id
+        SELECT DISTINCT m.user_id COLLATE "C" AS user_id, m.kind, m.id COLLATE "C" AS id, m.organization_id COLLATE "C" AS organization_id,
+               usher.filling('room', m.id) AS in_rooms, usher.filling('store', m.id) AS in_stores
           FROM usher.directory_members m
-          JOIN active a ON a.id = m.user_id COLLATE "default"
+          JOIN active a ON a.id = m.user_id COLLATE "C"
     ), subject AS (
         SELECT 'user' AS kind, a.id, a.id AS user_id, NULL AS organization_id FROM active a
         UNION ALL SELECT l.kind, l.id, l.user_id, l.organization_id FROM listed l
-    ), reached AS MATERIALIZED (
+    ), reached AS (
         -- The users of each grant. A grant to everyone without a placeholder is for
         -- all users: see used.
-        SELECT s.user_id, h.id
+        SELECT s.user_id, h.*
           FROM held h
           JOIN subject s ON s.kind = h.subject_kind AND s.id = h.subject_id
          WHERE h.confined_to IS NULL OR h.subject_kind = 'user' OR s.organization_id = h.confined_to
-        UNION
-        SELECT a.id, h.id
+        UNION ALL
+        SELECT a.id, h.*
           FROM held h
          CROSS JOIN active a
          WHERE h.subject_kind = 'everyone' AND h.confined_to IS NULL AND h.is_template
-        UNION
-        SELECT l.user_id, h.id
+        UNION ALL
+        SELECT l.user_id, h.*
           FROM held h
           JOIN listed l ON l.kind = 'organization' AND l.id = h.confined_to
          WHERE h.subject_kind = 'everyone'
+    ), member AS (
+        -- A confined grant only applies to members of its organization.
+        SELECT r.*
+          FROM reached r
+         WHERE r.confined_to IS NULL OR (r.user_id, r.confined_to) IN (SELECT l.user_id, l.id FROM listed l WHERE l.kind = 'organization')
     ), filled AS MATERIALIZED (
         -- The patterns that they get. The values of a template are those that count
         -- in the session.
-        SELECT r.user_id, r.id, p.pattern
-          FROM reached r
-          JOIN held h ON h.id = r.id AND h.is_template
-          LEFT JOIN (SELECT l.user_id, l.kind, array_agg(l.id) AS ids FROM listed l GROUP BY 1, 2) o
-                 ON o.user_id = r.user_id AND o.kind = 'organization' AND h.confined_to IS NULL
-          LEFT JOIN (SELECT l.user_id, l.kind, array_agg(l.id) AS ids FROM listed l GROUP BY 1, 2) n
-                 ON n.user_id = r.user_id AND n.kind = 'group' AND h.confined_to IS NULL
-          LEFT JOIN (SELECT l.user_id, l.organization_id, array_agg(l.id) AS ids FROM listed l WHERE l.kind = 'group' GROUP BY 1, 2) c
-                 ON c.user_id = r.user_id AND c.organization_id = h.confined_to
-         CROSS JOIN LATERAL audit.expand(h.resource_kind, h.pattern, r.user_id,
-            CASE WHEN h.subject_kind = 'organization' THEN ARRAY[h.subject_id]
-                 WHEN h.confined_to IS NOT NULL THEN ARRAY[h.confined_to] ELSE o.ids END,
-            CASE WHEN h.subject_kind = 'group' THEN ARRAY[h.subject_id]
-                 WHEN h.confined_to IS NOT NULL THEN c.ids ELSE n.ids END) p (pattern)
+        SELECT r.user_id, r.id, r.resource_kind, r.access, r.confined_to, r.is_prefix,
+               replace(replace(replace(replace(r.pattern,
+                   '{user}', CASE WHEN NOT r.of_user THEN '' WHEN r.resource_kind = 'rooms' THEN a.in_rooms ELSE a.in_stores END),
+                   '{organization}', CASE WHEN NOT r.of_organization THEN '' WHEN r.resource_kind = 'rooms' THEN o.in_rooms ELSE o.in_stores END),
+                   '{group}', CASE WHEN NOT r.of_group THEN '' WHEN r.resource_kind = 'rooms' THEN n.in_rooms ELSE n.in_stores END),
+                   chr(1), '{') AS pattern
+          FROM member r
+          LEFT JOIN active a ON r.of_user AND a.id = r.user_id
+          LEFT JOIN listed o ON r.of_organization AND o.user_id = r.user_id AND o.kind = 'organization'
+                            AND o.id = coalesce(CASE WHEN r.subject_kind = 'organization' THEN r.subject_id END, r.confined_to, o.id)
+          LEFT JOIN listed n ON r.of_group AND n.user_id = r.user_id AND n.kind = 'group'
+                            AND CASE WHEN r.subject_kind = 'group' THEN n.id = r.subject_id ELSE r.confined_to IS NULL OR n.organization_id = r.confined_to END
+         WHERE r.is_template
         UNION ALL
-        SELECT r.user_id, r.id, h.pattern
-          FROM reached r
-          JOIN held h ON h.id = r.id AND NOT h.is_template
-         WHERE audit.is_template(h.resource_kind, h.pattern)
-    ), used AS MATERIALIZED (
+        SELECT r.user_id, r.id, r.resource_kind, r.access, r.confined_to, r.is_prefix, r.pattern
+          FROM member r
+         WHERE NOT r.is_template
+    ), exact AS MATERIALIZED (
         SELECT DISTINCT f.id
           FROM filled f
-          JOIN held h ON h.id = f.id
-          JOIN carried c ON c.user_id = f.user_id AND c.resource_kind = h.resource_kind AND c.access = h.access
-         WHERE audit.pattern_covers(f.pattern, c.pattern)
-           AND (h.confined_to IS NULL OR h.confined_to = c.organization_id)
-           -- A confined grant counts only for members, whatever its subject is.
-           AND (h.confined_to IS NULL OR EXISTS (SELECT FROM listed l WHERE l.user_id = f.user_id AND l.kind = 'organization' AND l.id = h.confined_to))
-        UNION
+          JOIN carried c ON c.user_id = f.user_id AND c.resource_kind = f.resource_kind AND c.access = f.access AND c.pattern = f.pattern
+         WHERE f.confined_to IS NULL OR f.confined_to = c.organization_id
+    ), used AS (
+        SELECT e.id FROM exact e
+        UNION ALL
+        SELECT f.id
+          FROM filled f
+          JOIN carried c ON c.user_id = f.user_id AND c.resource_kind = f.resource_kind AND c.access = f.access
+                        AND starts_with(c.pattern, left(f.pattern, -1))
+         WHERE f.is_prefix AND f.id NOT IN (SELECT e.id FROM exact e)
+           AND (f.confined_to IS NULL OR f.confined_to = c.organization_id)
+        UNION ALL
         SELECT h.id
           FROM held h
-          JOIN (SELECT DISTINCT c.resource_kind, c.pattern, c.access FROM carried c) c ON c.resource_kind = h.resource_kind AND c.access = h.access
+          JOIN carried c ON c.resource_kind = h.resource_kind AND c.access = h.access AND c.pattern = h.pattern
          WHERE h.subject_kind = 'everyone' AND h.confined_to IS NULL AND NOT h.is_template
-           AND audit.is_template(h.resource_kind, h.pattern) AND audit.pattern_covers(h.pattern, c.pattern)
+        UNION ALL
+        SELECT h.id
+          FROM held h
+          JOIN carried c ON c.resource_kind = h.resource_kind AND c.access = h.access AND starts_with(c.pattern, left(h.pattern, -1))
+         WHERE h.subject_kind = 'everyone' AND h.confined_to IS NULL AND NOT h.is_template AND h.is_prefix
     )
     SELECT g.*
       FROM held h
       JOIN audit.grants g ON g.id = h.id
-     WHERE h.id NOT IN (SELECT u.id FROM used u);
+     WHERE h.id NOT IN (SELECT u.id FROM used u) OR NOT audit.is_template(g.resource_kind, g.pattern);
 END
 $$;
 COMMENT ON FUNCTION audit.unused_grants(timestamptz) IS 'Grants that were active since a time, are active now, and were used by no token since then. A grant was used if it applies to a user now, and that user got a token with its pattern, or with a pattern within it, at exactly its access. If the grant is confined to an organization, the token must be of a session of that organization. So a grant is also unused if another one always gives more. Reads all tokens since then. Fails if some of them were pruned.';
