@@ -12,7 +12,9 @@ import (
 // how to write instead.
 var dialect = regexp.MustCompile(`(?i)\b(` + strings.Join([]string{
 	"who" + "m", "for" + " ever", "looks? " + "whether", "none" + " that", "he" + " likes", "be" + "ars", "de" + "ar",
-	"all" + " the same", "of" + " such", "is" + " had", "in the way" + " of",
+	"all" + " the same", "of" + " such", "is" + " had", "be" + " had", "in the way" + " of",
+	"is" + " none", "are none" + " of", "is no" + " member", "(stands?|stood)" + " in", "of that" + " very", "of its own" + " accord",
+	"hen" + "ce", "there" + "by", "an" + "ew", "in the" + " clear",
 }, "|") + `)\b`)
 
 func TestPlainEnglish(t *testing.T) {

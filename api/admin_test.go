@@ -601,7 +601,7 @@ func TestAdminPagination(t *testing.T) {
 	for _, c := range []struct {
 		path, id string
 		during   string // what happens between two pages
-		known    string // lists what must come; empty: as many as stand in count
+		known    string // lists the rows that must come; empty: count rows must come
 		count    int
 		removes  bool // what happens takes rows away that are still to come
 	}{

@@ -243,7 +243,7 @@ func TestOrganizationSwitch(t *testing.T) {
 			if _, err := pg.Pool.Exec(t.Context(), `UPDATE usher.deployment SET directory = $1`, test.directory); err != nil {
 				t.Fatal(err)
 			}
-			for _, table := range []string{"users", "organizations", "groups", "memberships", "sessions"} { // which stand in for the application's
+			for _, table := range []string{"users", "organizations", "groups", "memberships", "sessions"} { // in place of the application's
 				if _, err := pg.Pool.Exec(t.Context(), "ALTER TABLE usher."+table+" DISABLE TRIGGER own_directory"); err != nil {
 					t.Fatal(err)
 				}

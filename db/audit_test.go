@@ -352,7 +352,7 @@ func TestUnusedGrants(t *testing.T) {
 		('user', 'ada', NULL, 'room', 'acme:1', 'read', 'unused: outdone', 't'),
 		('user', 'ada', NULL, 'store', 'acme', 'full', 'unused: another kind', 't'),
 		('user', 'bob', NULL, 'room', 'acme:1', 'full', 'unused: another user', 't'),
-		('user', 'ada', NULL, 'room', 'big:*', 'read', 'a token stood in for it with one id', 't'),
+		('user', 'ada', NULL, 'room', 'big:*', 'read', 'a token had one id of it', 't'),
 		('everyone', '', NULL, 'room', '{organization}:*', 'read', 'carried, filled in', 't'),
 		('everyone', '', NULL, 'room', 'lobby', 'read', 'carried by anybody', 't'),
 		('everyone', '', 'acme', 'room', 'in-acme', 'read', 'carried in acme', 't'),

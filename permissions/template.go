@@ -83,8 +83,8 @@ func templateFault(kind Kind, text string) string {
 	return ""
 }
 
-// cutPlaceholder cuts text around its first placeholder. If there is none, or if another
-// brace comes first, it returns text, "" and "".
+// cutPlaceholder cuts text around its first placeholder. If there is no placeholder, or
+// if another brace comes first, it returns text, "" and "".
 func cutPlaceholder(text string) (literal string, p Placeholder, after string) {
 	literal, rest, _ := strings.Cut(text, "{")
 	name, after, closed := strings.Cut(rest, "}")

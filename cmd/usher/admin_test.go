@@ -309,7 +309,7 @@ func TestAdminErrors(t *testing.T) {
 		"grant add --user ada --room acme:1 --access full":                         "grant 1 is the same",
 		"grant add --user bob --room acme:1 --access full":                         `there is no user "bob"`,
 		"grant add --user ada --room a*b --access full":                            "holds a '*'",
-		"grant add --user ada --room acme* --access full":                          "asked for by name: --open-prefix",
+		"grant add --user ada --room acme* --access full":                          "allowed explicitly: --open-prefix",
 		"grant add --user ada --store a:b --access full":                           "no store id has",
 		"grant add --everyone --room a --access read --in-org x":                   `there is no organization "x"`,
 		"grant add --everyone --room a --access read --until 2020-01-01T00:00:00Z": "before it begins",

@@ -44,7 +44,7 @@ ID  NAME  ROLE  CREATED  BY  EXPIRES  LAST USED  REVOKED
 		part := strings.Split(key, "_")[3]
 		const everywhere = "SELECT (SELECT count(*) FROM usher.admin_keys k WHERE k::text LIKE '%' || $1 || '%') + (SELECT count(*) FROM audit.changes c WHERE c::text LIKE '%' || $1 || '%')"
 		if err := pg.Pool.QueryRow(t.Context(), everywhere, part).Scan(&rows); err != nil || rows != 0 {
-			t.Errorf("the secret stands in %d rows, %v", rows, err)
+			t.Errorf("the secret is in %d rows, %v", rows, err)
 		}
 	}
 	var actions string

@@ -26,7 +26,7 @@ type apiKeyCreateCmd struct {
 	changeFlags
 	Name   string        `arg:"" help:"Name, such as the purpose. Two active keys may have the same name, for rotation."`
 	Env    string        `default:"live" help:"Label inside the key: sk_live_…"`
-	Routes []string      `default:"auth,authorize-user" enum:"auth,authorize-user,identify-user" help:"Routes that it may call: ${enum} (default: ${default})."`
+	Routes []string      `default:"auth,authorize-user" enum:"auth,authorize-user,identify-user" help:"Routes that it may call: auth, authorize-user or identify-user."`
 	Room   []string      `sep:"none" placeholder:"PATTERN=read|full" help:"Rooms that it may give access to, and the maximum access. Repeatable."`
 	Store  []string      `sep:"none" placeholder:"PATTERN=read|full" help:"Stores that it may give access to, and the maximum access. Repeatable."`
 	Org    []string      `placeholder:"ID" help:"Restrict the key to members of these organizations. Each request must then name one."`

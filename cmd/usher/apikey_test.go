@@ -41,7 +41,7 @@ ID  NAME  ROUTES  MAY GRANT  ORGS  CREATED  EXPIRES  LAST USED  REVOKED
 		var rows int
 		part := strings.Split(key, "_")[3]
 		if err := pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM usher.api_keys k WHERE k::text LIKE '%' || $1 || '%'", part).Scan(&rows); err != nil || rows != 0 {
-			t.Errorf("the secret stands in %d rows, %v", rows, err)
+			t.Errorf("the secret is in %d rows, %v", rows, err)
 		}
 	}
 }

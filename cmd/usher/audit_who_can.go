@@ -13,7 +13,7 @@ import (
 type auditWhoCanCmd struct {
 	askFlags
 	resourceFlags
-	Access string   `default:"read" enum:"read,full" help:"Minimum access: ${enum}."`
+	Access string   `default:"read" enum:"read,full" help:"Minimum access: read or full."`
 	At     *instant `placeholder:"TIME" help:"At this time in the past (default: now)."`
 }
 

@@ -168,6 +168,9 @@ func TestHelpSaysDefaults(t *testing.T) {
 			if flag.HasDefault && flag.Default != "" && !flag.IsBool() && !strings.Contains(text, "(default: "+flag.Default) {
 				t.Errorf("%s --%s: %q does not say its default %s", command.FullPath(), flag.Name, text, flag.Default)
 			}
+			if strings.Count(text, "(default: ") > 1 {
+				t.Errorf("%s --%s: %q says its default twice", command.FullPath(), flag.Name, text)
+			}
 			if !strings.HasSuffix(text, ".") {
 				t.Errorf("%s --%s: %q is not a sentence", command.FullPath(), flag.Name, text)
 			}

@@ -9,7 +9,7 @@ import (
 )
 
 type completionCmd struct {
-	Shell string `arg:"" enum:"bash,zsh,fish" help:"Shell: ${enum}. Load the script with: source <(usher completion bash)."`
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"Shell: bash, zsh or fish. Load the script with: source <(usher completion bash)."`
 }
 
 // A completion lists the words that can follow a command.

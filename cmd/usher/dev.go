@@ -272,7 +272,7 @@ func (c *devCmd) checkGivenDatabase(ctx context.Context, out *console, last devF
 	return err
 }
 
-// readDevJSON returns the dev.json of a folder, or nothing if there is none.
+// readDevJSON returns the dev.json of a folder, or nothing if it does not exist.
 func readDevJSON(dir string) (dev devFile, err error) {
 	file := filepath.Join(dir, "dev.json")
 	content, err := os.ReadFile(file)

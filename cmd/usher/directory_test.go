@@ -189,7 +189,7 @@ func TestServeApplicationsDirectory(t *testing.T) {
 		CREATE TABLE app.session (token text PRIMARY KEY, "userId" text, "expiresAt" timestamptz)`)
 	p.run(t, "directory", "use", "better-auth", "--schema", "app", "--database-url", p.owner)
 	refused := startUsher(t, p.env, "serve", "--url", url, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
-	if code := refused.exit(t); code != 1 || !strings.Contains(refused.log.String(), "(BETTER_AUTH_SECRET) as --session-cookie-secret") {
+	if code := refused.exit(t); code != 1 || !strings.Contains(refused.log.String(), "(BETTER_AUTH_SECRET) with --session-cookie-secret") {
 		t.Errorf("serve without the secret: exit %d, %s", code, refused.log)
 	}
 	short := startUsher(t, append(p.env, "USHER_SESSION_COOKIE_SECRET=canary"), "serve", "--url", url, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")

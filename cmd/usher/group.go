@@ -20,7 +20,7 @@ type groupCmd struct {
 type groupAddCmd struct {
 	changeFlags
 	ID   string `arg:"" help:"Group ID ({group} in grants), at most 128 UTF-16 code units."`
-	Org  string `placeholder:"ID" help:"Organization that the group belongs to. Its grants then count only in sessions of that organization."`
+	Org  string `placeholder:"ID" help:"Organization that the group belongs to. The group's grants do not count in sessions where another organization is active."`
 	Name string `help:"Display name."`
 }
 

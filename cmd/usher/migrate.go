@@ -18,7 +18,7 @@ type migrateCmd struct {
 type migrateUpCmd struct {
 	databaseFlags
 	keyEncryptionFlags
-	SigningAlg          string      `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"Algorithm of the first signing key. It is created if there is none and a key encryption key is given."`
+	SigningAlg          string      `env:"USHER_SIGNING_ALG" default:"EdDSA" enum:"EdDSA,ES256" help:"Algorithm of the first signing key. It is created if it is missing and a key encryption key is given."`
 	ServiceUser         string      `env:"USHER_SERVICE_USER" default:"usher" help:"Login role for usher serve, created if a password is given."`
 	ServicePassword     secret.Text `env:"USHER_SERVICE_PASSWORD" placeholder:"TEXT" help:"Password of that login role."`
 	ServicePasswordFile string      `env:"USHER_SERVICE_PASSWORD_FILE" placeholder:"FILE" help:"File that holds the password."`

@@ -28,7 +28,7 @@ const (
 type place struct {
 	dir       string              // absolute, without symbolic links
 	user      *syscall.Credential // the user to run as; nil: the current one
-	data      string              // without symbolic links; "" if there is none yet
+	data      string              // without symbolic links; "" if it does not exist
 	socketDir string
 }
 

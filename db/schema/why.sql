@@ -17,7 +17,7 @@ COMMENT ON COLUMN audit.explanation.subject_kind IS 'The subject of the grant: u
 COMMENT ON COLUMN audit.explanation.subject_id IS 'Id of that subject. Empty for everyone.';
 COMMENT ON COLUMN audit.explanation.organization_id IS 'If not null, the grant counts only in sessions whose active organization is this one.';
 COMMENT ON COLUMN audit.explanation.pattern IS 'The pattern as it was granted, with its placeholders.';
-COMMENT ON COLUMN audit.explanation.access IS 'Access that the grant gives. In the row of the result: the user''s access in the session that gives most, which is none, read or full.';
+COMMENT ON COLUMN audit.explanation.access IS 'Access that the grant gives. In the row of the result: the user''s access (none, read or full) in the session that gives most.';
 COMMENT ON COLUMN audit.explanation.holds_from IS 'Start of the grant.';
 COMMENT ON COLUMN audit.explanation.holds_until IS 'End of the grant, exclusive. Null: no end.';
 COMMENT ON COLUMN audit.explanation.matches IS 'True if the pattern matches the id, for this user or for others.';

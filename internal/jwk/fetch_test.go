@@ -147,7 +147,7 @@ func TestFetchFromIssuer(t *testing.T) {
 		"of one without a slash":  {"https://id.test/", `{"issuer":"https://id.test","jwks_uri":"https://keys.test/jwks"}`, jwk.ErrUnavailable},
 		"of another":              {"https://id.test", `{"issuer":"https://evil.test","jwks_uri":"https://keys.test/jwks"}`, jwk.ErrUnavailable},
 		"of nobody":               {"https://id.test", `{"jwks_uri":"https://keys.test/jwks"}`, jwk.ErrUnavailable},
-		"with keys in the clear":  {"https://id.test", `{"issuer":"https://id.test","jwks_uri":"http://keys.test/jwks"}`, jwk.ErrUnavailable},
+		"with keys without TLS":   {"https://id.test", `{"issuer":"https://id.test","jwks_uri":"http://keys.test/jwks"}`, jwk.ErrUnavailable},
 		"with keys in a file":     {"https://id.test", `{"issuer":"https://id.test","jwks_uri":"file:///etc/passwd"}`, jwk.ErrUnavailable},
 		"without keys":            {"https://id.test", `{"issuer":"https://id.test"}`, jwk.ErrUnavailable},
 		"with keys at no address": {"https://id.test", `{"issuer":"https://id.test","jwks_uri":"https://keys.test/none"}`, jwk.ErrUnavailable},
