@@ -50,7 +50,8 @@ const (
 type Directory struct {
 	db      *DB
 	salt    []byte
-	foreign atomic.Bool // an application's: see PrincipalByClaims
+	foreign atomic.Bool  // an application's: see PrincipalByClaims
+	asked   atomic.Int64 // when becameForeign last asked the database, in nanoseconds
 	lookUps batcher[*pendingLookUp]
 }
 
@@ -58,6 +59,7 @@ type Directory struct {
 // an organization, which counts like a session's active one.
 type pendingLookUp struct {
 	token, user, organization *string
+	tokenHash                 []byte // instead of token, in usher's own directory
 
 	result lookUpResult
 	found  chan lookUpResult // with capacity 1: the worker never waits for a reader
@@ -84,13 +86,49 @@ func (db *DB) Directory(ctx context.Context) (*Directory, error) {
 // or [principal.ErrSessionUnknown]. It caches nothing: a grant revoked before the
 // call is not in the answer. Concurrent calls share a statement.
 func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (*principal.Principal, error) {
-	text := token.Reveal()
-	p, err := d.await(ctx, &pendingLookUp{token: &text})
+	p, err := d.await(ctx, d.bySession(token))
+	if errors.Is(err, principal.ErrSessionUnknown) && !d.foreign.Load() && d.becameForeign(ctx) {
+		p, err = d.await(ctx, d.bySession(token))
+	}
 	if err != nil {
 		return nil, err
 	}
 	p.User.Session = d.sessionID(token)
 	return p, nil
+}
+
+// bySession names a session of usher's own directory by the hash of its token, because
+// Postgres may log the parameters of statements. An application's tables contain the
+// token itself.
+func (d *Directory) bySession(token secret.Text) *pendingLookUp {
+	text := token.Reveal()
+	if d.foreign.Load() {
+		return &pendingLookUp{token: &text}
+	}
+	hash := sha256.Sum256([]byte(text))
+	return &pendingLookUp{tokenHash: hash[:]}
+}
+
+// becameForeign reports whether usher directory use has replaced usher's own
+// directory. It asks the database at most once a second.
+func (d *Directory) becameForeign(ctx context.Context) bool {
+	now, last := time.Now().UnixNano(), d.asked.Load()
+	if now-last < int64(time.Second) || !d.asked.CompareAndSwap(last, now) {
+		return d.foreign.Load()
+	}
+	return d.notice(ctx) == nil && d.foreign.Load()
+}
+
+// notice reads whether the directory is usher's own.
+func (d *Directory) notice(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	var own bool
+	if err := d.db.pool.QueryRow(ctx, statement("own_directory")).Scan(&own); err != nil {
+		return unavailable("look up", err)
+	}
+	d.foreign.Store(!own)
+	return nil
 }
 
 // PrincipalByUser is [Directory.PrincipalBySession] for a user that somebody else
@@ -103,6 +141,9 @@ func (d *Directory) PrincipalByUser(ctx context.Context, user, organization stri
 // Ready looks up a session and a user that do not exist. An error says why look-ups
 // fail now; [DB.Ping] alone would not show it.
 func (d *Directory) Ready(ctx context.Context) error {
+	if err := d.notice(ctx); err != nil {
+		return err
+	}
 	nobody := "usher:readiness"
 	if _, err := d.await(ctx, &pendingLookUp{token: &nobody}); err != nil && !errors.Is(err, principal.ErrSessionUnknown) {
 		return err
@@ -144,10 +185,11 @@ func (d *Directory) query(batch []*pendingLookUp) error {
 	defer cancel()
 	columns := make([]*string, 3*len(batch))
 	tokens, users, organizations := columns[:len(batch)], columns[len(batch):2*len(batch)], columns[2*len(batch):]
+	hashes := make([][]byte, len(batch))
 	for i, l := range batch {
-		tokens[i], users[i], organizations[i] = l.token, l.user, l.organization
+		tokens[i], users[i], organizations[i], hashes[i] = l.token, l.user, l.organization, l.tokenHash
 	}
-	rows, err := d.db.pool.Query(ctx, statement("look_up_principals"), tokens, users, organizations)
+	rows, err := d.db.pool.Query(ctx, statement("look_up_principals"), tokens, users, organizations, hashes)
 	if err != nil {
 		return err
 	}

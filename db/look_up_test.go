@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/db/pglocal"
 	"github.com/usher-auth/usher/internal/principal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
@@ -304,6 +306,7 @@ func TestMalformedTokenFailsAlone(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
 	exec(t, pg, tenants)
+	exec(t, pg, "UPDATE usher.deployment SET directory = 'another'")
 	exec(t, pg, `CREATE OR REPLACE FUNCTION usher.directory_session(token text)
 		RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)
 		LANGUAGE plpgsql STABLE ROWS 1 AS $$
@@ -404,6 +407,7 @@ func TestFailingUserFailsAlone(t *testing.T) {
 func TestLookUpOfAnAmbiguousSession(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
+	exec(t, pg, "UPDATE usher.deployment SET directory = 'another'")
 	exec(t, pg, `CREATE OR REPLACE FUNCTION usher.directory_session(token text) RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)
 		LANGUAGE sql STABLE ROWS 1 AS $$ VALUES ('ada', NULL, now() + interval '1 day'), ('bob', NULL, now() + interval '1 day') $$`)
 	directory, err := open(t, pg).Directory(t.Context())
@@ -523,7 +527,7 @@ func TestLookUpWithoutStatistics(t *testing.T) {
 		}
 	}
 	var text string
-	if err := conn.QueryRow(t.Context(), "EXPLAIN (ANALYZE, FORMAT JSON, TIMING OFF) EXECUTE look_up(ARRAY[NULL], ARRAY['ada'], ARRAY[NULL])").Scan(&text); err != nil {
+	if err := conn.QueryRow(t.Context(), "EXPLAIN (ANALYZE, FORMAT JSON, TIMING OFF) EXECUTE look_up(ARRAY[NULL], ARRAY['ada'], ARRAY[NULL], ARRAY[NULL]::bytea[])").Scan(&text); err != nil {
 		t.Fatal(err)
 	}
 	type node struct {
@@ -552,5 +556,80 @@ func TestLookUpWithoutStatistics(t *testing.T) {
 	walk(plans[0].Plan)
 	if most < n || most > 5*n {
 		t.Errorf("one step of the plan handles %v rows, want from %d to %d:\n%s", most, n, 5*n, text)
+	}
+}
+
+// Postgres' log never has the tokens of usher's own sessions. When another directory
+// is put to use, a running usher sends what that one needs.
+func TestSessionTokensAreNotLogged(t *testing.T) {
+	t.Parallel()
+	dir := dbtest.Dir(t)
+	server, err := pglocal.Start(t.Context(), pglocal.Config{Dir: dir, Settings: map[string]string{
+		"fsync": "off", "log_statement": "all", "log_parameter_max_length": "-1", "log_parameter_max_length_on_error": "-1",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := db.EnsureDatabase(t.Context(), secret.New(server.URL("postgres")), "usher"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Migrate(t.Context(), secret.New(server.URL("usher")), db.Production); err != nil {
+		t.Fatal(err)
+	}
+	database := openURL(t, server.URL("usher"))
+	if _, err := database.AddUser(t.Context(), "ada-of-the-log", nil, "t"); err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := database.AddSession(t.Context(), "ada-of-the-log", "", time.Hour, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	directory, err := database.Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := directory.PrincipalBySession(t.Context(), token); err != nil || p.User.ID != "ada-of-the-log" {
+		t.Fatalf("PrincipalBySession() = %+v, %v", p, err)
+	}
+	const unknown = "a-token-that-nobody-has"
+	if _, err := directory.PrincipalBySession(t.Context(), secret.New(unknown)); !errors.Is(err, principal.ErrSessionUnknown) {
+		t.Fatalf("PrincipalBySession() = %v", err)
+	}
+	log, err := os.ReadFile(filepath.Join(dir, "postgres.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(log), "ada-of-the-log") || !strings.Contains(string(log), "usher.directory_session(asked.token)") {
+		t.Fatal("the log has no statements with their parameters")
+	}
+	for _, s := range []string{token.Reveal(), unknown} {
+		if strings.Contains(string(log), s) {
+			t.Errorf("the log has the session token %s", s)
+		}
+	}
+
+	conn := connect(t, server.URL("usher"))
+	for _, sql := range []string{
+		"UPDATE usher.deployment SET directory = 'another'",
+		`CREATE OR REPLACE FUNCTION usher.directory_session(token text) RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)
+			LANGUAGE sql STABLE ROWS 1 AS $$ SELECT 'ada-of-the-log', NULL, now() + interval '1 day' WHERE token = 'of-the-application' $$`,
+	} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := directory.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := directory.PrincipalBySession(t.Context(), secret.New("of-the-application")); err != nil || p.User.ID != "ada-of-the-log" {
+		t.Errorf("in another directory: PrincipalBySession() = %+v, %v", p, err)
+	}
+	if _, err := directory.PrincipalBySession(t.Context(), token); !errors.Is(err, principal.ErrSessionUnknown) {
+		t.Errorf("a session of the former directory: %v, want %v", err, principal.ErrSessionUnknown)
 	}
 }
