@@ -230,7 +230,7 @@ func TestActiveOrganizationOnlyAdds(t *testing.T) {
 			t.Errorf("in %q: listed %q, patterns %q, changes %v; want %q, %q, %d", step.organization, p.User.Organization, patterns(p), changes, step.listed, step.patterns, step.changes)
 		}
 		if rules, _ := p.Rules(); step.listed == "" && len(rules) != 1 {
-			t.Errorf("in %q: %v, want the lobby alone", step.organization, rules)
+			t.Errorf("in %q: %v, want only the lobby", step.organization, rules)
 		}
 	}
 }

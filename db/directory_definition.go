@@ -107,7 +107,7 @@ type directoryObject struct {
 	Definer    bool
 	Rows       int
 	SearchPath string
-	Privileges bool // usher_service's alone
+	Privileges bool // only usher_service has them
 	Definition string
 }
 

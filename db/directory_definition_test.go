@@ -357,7 +357,7 @@ func TestUseDirectoryRefuses(t *testing.T) {
 			"usher.directory_user returns TABLE(info jsonb, disabled text), not TABLE(info jsonb, disabled boolean)",
 		},
 		"DROP, which loses REVOKE":   {"", "DROP FUNCTION usher.directory_user(text);" + goodDirectory, "usher.directory_user has other privileges"},
-		"DROP alone":                 {"", goodDirectory + "DROP FUNCTION usher.directory_user(text)", "there is no usher.directory_user with the arguments"},
+		"only DROP":                  {"", goodDirectory + "DROP FUNCTION usher.directory_user(text)", "there is no usher.directory_user with the arguments"},
 		"GRANT to PUBLIC":            {"", goodDirectory + "GRANT EXECUTE ON FUNCTION usher.directory_user TO PUBLIC", "usher.directory_user has other privileges"},
 		"another view":               {"", swap(`NULL::jsonb AS info, false AS disabled FROM public.people;`, `'x' AS info, false AS disabled FROM public.people;`), "cannot change data type of view column"},
 		"one more column":            {"", swap(`false AS disabled FROM public.people;`, `false AS disabled, token FROM public.people;`), "usher.directory_users returns id text, info jsonb, disabled boolean, token text"},
@@ -382,7 +382,7 @@ func TestUseDirectoryRefuses(t *testing.T) {
 		},
 		"a cast that hides the index": {"", swap("p.id = directory_user.id", "upper(p.id) = upper(directory_user.id)"), "usher.directory_user reads all of public.people"},
 		"an error for a malformed id": {"", swap("p.id = directory_memberships.user_id", "p.id = directory_memberships.user_id::uuid::text"), `usher.directory_memberships("`},
-		"everybody for nobody":        {"", swap("p.id = directory_user.id", "p.id = 'p1'"), "usher.directory_user"},
+		"a user for every id":         {"", swap("p.id = directory_user.id", "p.id = 'p1'"), "usher.directory_user"},
 		"an id in another case": {
 			"CREATE INDEX ON people (upper(id))",
 			swap("p.id = directory_user.id", "upper(p.id) = upper(directory_user.id)"), `usher.directory_user("P1") returns a row, and nobody has exactly this id`,
@@ -482,7 +482,7 @@ CREATE OR REPLACE VIEW usher.directory_members AS SELECT 'VERSION' COLLATE "C" A
 			for ctx.Err() == nil {
 				p, err := directory.PrincipalBySession(t.Context(), secret.New("s"))
 				if err != nil {
-					t.Errorf("a look-up meanwhile: %v", err)
+					t.Errorf("a concurrent look-up: %v", err)
 					return
 				}
 				version := p.User.ID
@@ -684,7 +684,7 @@ func TestSweep(t *testing.T) {
 	sweep("p1 usher user gone, p2 usher user gone, p3 usher user gone, p4 usher user gone")
 	exec(t, pg, `INSERT INTO people VALUES ('p1', 'again', NULL), ('p2', 'again2', 'team')`) // reused
 	if p, err := lookUp(t, pg, "again2"); err != nil || len(p.Grants) != 1 {
-		t.Errorf("a reused id: %+v, %v; want the grant of the team alone", p, err)
+		t.Errorf("a reused id: %+v, %v; want only the grant of the team", p, err)
 	}
 
 	exec(t, pg, `DELETE FROM people WHERE id > 'p1'`)

@@ -40,10 +40,10 @@ func TestAddGrant(t *testing.T) {
 	}
 	plain := addGrant(t, database, room(everyone, "*"))
 	if !plain.ValidFrom.Equal(plain.CreatedAt) || plain.ValidUntil != nil {
-		t.Errorf("plain = %+v, want it to hold at once and without end", plain)
+		t.Errorf("plain = %+v, want it active at once and never to expire", plain)
 	}
 	if p := principalOf(t, database, "ada"); len(p.Grants) != 1 || p.Grants[0].ID != plain.ID {
-		t.Errorf("grants in force = %+v, want that of everyone alone", p.Grants)
+		t.Errorf("grants in force = %+v, want only that of everyone", p.Grants)
 	}
 }
 
@@ -61,7 +61,7 @@ func TestAddGrantErrors(t *testing.T) {
 		{"everyone with an id", func(g *admin.NewGrant) { g.Subject = admin.Subject{Kind: admin.EveryoneKind, ID: "x"} }, admin.ErrInvalid, "everyone has no id"},
 		{"no access", func(g *admin.NewGrant) { g.Access = permissions.None }, admin.ErrInvalid, "neither read nor full"},
 		{"access beyond", func(g *admin.NewGrant) { g.Access = 9 }, admin.ErrInvalid, "neither read nor full"},
-		{"over at once", func(g *admin.NewGrant) { g.Until = time.Now().Add(-time.Minute) }, admin.ErrInvalid, "before it begins"},
+		{"already expired", func(g *admin.NewGrant) { g.Until = time.Now().Add(-time.Minute) }, admin.ErrInvalid, "before it begins"},
 		{"ends before it begins", func(g *admin.NewGrant) {
 			g.From, g.Until = time.Now().Add(2*time.Hour), time.Now().Add(time.Hour)
 		}, admin.ErrInvalid, "before it begins"},
@@ -109,7 +109,7 @@ func TestOpenPrefix(t *testing.T) {
 	database, _ := newTenant(t)
 	g := room(ada, "acme*")
 	_, _, err := database.AddGrant(t.Context(), g, actor)
-	wantError(t, err, admin.ErrOpenPrefix, "asked for by name")
+	wantError(t, err, admin.ErrOpenPrefix, "allowed explicitly")
 	if _, ok := errors.AsType[*permissions.PatternError](err); !ok {
 		t.Errorf("error = %v, want a PatternError too", err)
 	}
@@ -190,7 +190,7 @@ func TestTemplateConflictsAtTheSameTime(t *testing.T) {
 		refused := 0
 		for _, err := range errs {
 			if err != nil {
-				wantError(t, err, admin.ErrExists, "is refused")
+				wantError(t, err, admin.ErrExists, "conflicts: grant ")
 				refused++
 			}
 		}

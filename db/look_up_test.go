@@ -484,7 +484,7 @@ func TestTokensEndWithTheirGrants(t *testing.T) {
 		ends[g.Template.String()] = g.Until.Equal(end)
 	}
 	if !ends["a"] || ends["b"] || len(ends) != 2 {
-		t.Errorf("grants that end at %s: %v, want a alone", end, ends)
+		t.Errorf("grants that end at %s: %v, want only a", end, ends)
 	}
 	key, err := session.GenerateKey(session.EdDSA, session.KeyTimes{})
 	if err != nil {

@@ -52,7 +52,7 @@ type devFile struct {
 	URL         string            `json:"url"`
 	OpsURL      string            `json:"opsUrl"`
 	DatabaseURL string            `json:"databaseUrl"`
-	Private     bool              `json:"privateDatabase"` // of usher dev alone
+	Private     bool              `json:"privateDatabase"` // true: only usher dev uses it
 	Issuer      string            `json:"issuer"`
 	Audience    string            `json:"audience"`
 	JWKSURL     string            `json:"jwksUrl"`
