@@ -102,7 +102,7 @@ func (b *auditBench) setUp(ctx context.Context) (stop func(), err error) {
 	if err := db.EnsureDatabase(ctx, secret.New(b.postgres.URL("postgres")), database); err != nil {
 		return nil, err
 	}
-	if _, err := db.Migrate(ctx, owner, db.Production); err != nil {
+	if _, err := db.Migrate(ctx, owner, db.MigrateConfig{Mode: db.Production}); err != nil {
 		return nil, err
 	}
 	if err := db.MakeServiceLogin(ctx, owner, serviceUser, secret.New("bench")); err != nil {

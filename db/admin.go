@@ -17,8 +17,6 @@ import (
 // for it, and deleting an organization may end many grants.
 const adminTimeout = 30 * time.Second
 
-const insufficientPrivilege = "42501" // PostgreSQL, appendix A
-
 func refuse(kind error, format string, args ...any) error {
 	return admin.Refuse(kind, format, args...)
 }
@@ -38,13 +36,14 @@ func failed(operation string, err error) error {
 	if _, ok := errors.AsType[*admin.Refusal](err); ok || err == nil {
 		return err
 	}
+	if _, ok := errors.AsType[*PrivilegeError](err); ok {
+		return err
+	}
 	switch {
 	case hasCode(err, undefinedTable, undefinedSchema):
 		return ErrNotMigrated
 	case violates(err, checkViolation, "own_directory"):
 		return refuse(admin.ErrInvalid, "%s", message(err))
-	case hasCode(err, insufficientPrivilege):
-		return fmt.Errorf("db: %s: the role in the database URL may not do that: %w", operation, inFull(err))
 	case isDataError(err):
 		return refuse(admin.ErrInvalid, "%s: Postgres refuses the values: %s", operation, err)
 	}

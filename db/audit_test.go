@@ -48,10 +48,10 @@ func TestAuditIsDocumentedAndClosed(t *testing.T) {
 			   AND has_function_privilege('public', p.oid, 'EXECUTE')`},
 		{"cannot be called by auditors", `
 			SELECT p.oid::regprocedure::text FROM pg_proc p
-			 WHERE p.pronamespace = 'audit'::regnamespace AND NOT has_function_privilege('usher_auditor', p.oid, 'EXECUTE')`},
+			 WHERE p.pronamespace = 'audit'::regnamespace AND NOT has_function_privilege('usher_auditor_test', p.oid, 'EXECUTE')`},
 		{"cannot be called by the service", `
 			SELECT p.oid::regprocedure::text FROM pg_proc p
-			 WHERE p.pronamespace = 'audit'::regnamespace AND NOT has_function_privilege('usher_service', p.oid, 'EXECUTE')`},
+			 WHERE p.pronamespace = 'audit'::regnamespace AND NOT has_function_privilege('usher_service_test', p.oid, 'EXECUTE')`},
 		{"is open to everybody", `
 			SELECT c.oid::regclass::text FROM pg_class c
 			 WHERE c.relnamespace = 'audit'::regnamespace AND has_table_privilege('public', c.oid, 'SELECT')`},

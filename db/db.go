@@ -151,6 +151,9 @@ func (db *DB) Ping(ctx context.Context) (clockAhead time.Duration, err error) {
 // unavailable wraps a database fault. On the issuing path, every database error is
 // one: a missing column or a lost privilege is not the caller's fault either.
 func unavailable(operation string, err error) error {
+	if hasCode(err, insufficientPrivilege) {
+		return &PrivilegeError{operation: operation, cause: err}
+	}
 	return fmt.Errorf("db: %s: %w: %w", operation, principal.ErrUnavailable, inFull(err))
 }
 

@@ -107,7 +107,7 @@ type directoryObject struct {
 	Definer    bool
 	Rows       int
 	SearchPath string
-	Privileges bool // only usher_service has them
+	Privileges bool // only the service role has them
 	Definition string
 }
 
@@ -232,7 +232,7 @@ func (d *DirectoryDefinition) fault(o *directoryObject, columns string) string {
 	case o.Columns != columns:
 		return "returns " + o.Columns + ", not " + columns
 	case !o.Privileges:
-		return "has other privileges: use CREATE OR REPLACE, which keeps them, instead of DROP and CREATE; only usher_service may use it"
+		return "has other privileges: use CREATE OR REPLACE, which keeps them, instead of DROP and CREATE; only usher's service role may use it"
 	case !o.IsFunction:
 		return ""
 	case !o.Stable:

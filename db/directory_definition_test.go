@@ -221,21 +221,21 @@ func TestServiceCannotReadTheApplication(t *testing.T) {
 		`SELECT token FROM public.session`, `SELECT email FROM public."user"`, `SELECT id FROM public.member`, `SELECT id FROM usher.directory_users`,
 	} {
 		if _, err := conn.Exec(t.Context(), sql); err == nil {
-			t.Errorf("usher_service may %s", sql)
+			t.Errorf("usher_service_test may %s", sql)
 		}
 	}
 	auditor := connect(t, pg.AuditorURL)
 	for _, sql := range []string{`SELECT usher.directory_session('x')`, `SELECT usher.directory_user('x')`, `SELECT usher.directory_memberships('x')`} {
 		if _, err := conn.Exec(t.Context(), sql); err != nil {
-			t.Errorf("usher_service may not %s: %v", sql, err)
+			t.Errorf("usher_service_test may not %s: %v", sql, err)
 		}
 		if _, err := auditor.Exec(t.Context(), sql); err == nil {
-			t.Errorf("usher_auditor may %s", sql)
+			t.Errorf("usher_auditor_test may %s", sql)
 		}
 	}
 	// Only the audit uses the views, and reads them as their owner.
 	exec(t, pg, `CREATE VIEW audit.test AS SELECT u.id, m.id AS member_of FROM usher.directory_users u LEFT JOIN usher.directory_members m ON m.user_id = u.id;
-		GRANT SELECT ON audit.test TO usher_auditor`)
+		GRANT SELECT ON audit.test TO usher_auditor_test`)
 	var listed string
 	err := auditor.QueryRow(t.Context(), `SELECT string_agg(id || '=' || coalesce(member_of, ''), ' ' ORDER BY id, member_of) FROM audit.test`).Scan(&listed)
 	if want := "Ada1=org1 Ada1=team1 bob2=org2 cyd3= dan4="; err != nil || listed != want {
@@ -416,7 +416,7 @@ func TestUseDirectoryRefuses(t *testing.T) {
 	}
 	_, err := open(t, pg).UseDirectory(t.Context(), file(t, goodDirectory), actor)
 	if err == nil || !strings.Contains(err.Error(), "the role in the database URL may not do that") {
-		t.Errorf("by usher_service: %v", err)
+		t.Errorf("by usher_service_test: %v", err)
 	}
 	_, err = owner.UseDirectory(t.Context(), file(t, goodDirectory), "")
 	wantError(t, err, admin.ErrInvalid, "the actor is empty")

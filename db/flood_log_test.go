@@ -110,7 +110,7 @@ func TestFloodCountsSurviveAFault(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exec(t, s.pg, "REVOKE INSERT ON usher.decisions FROM usher_service")
+	exec(t, s.pg, "REVOKE INSERT ON usher.decisions FROM usher_service_test")
 	for i := range 100 {
 		if err := floods.Record(ctx, unknown("192.0.2.1", "no_credential")); err != nil {
 			t.Fatalf("refusal %d, while nothing can be written: %v", i, err)
@@ -125,7 +125,7 @@ func TestFloodCountsSurviveAFault(t *testing.T) {
 	if n := watch.metric(t, "usher_audit_unwritten_denials"); n != 100 {
 		t.Errorf("usher_audit_unwritten_denials = %v, want 100", n)
 	}
-	exec(t, s.pg, "GRANT INSERT ON usher.decisions TO usher_service")
+	exec(t, s.pg, "GRANT INSERT ON usher.decisions TO usher_service_test")
 	if err := floods.Close(); err != nil {
 		t.Error(err)
 	}

@@ -426,7 +426,7 @@ func TestReady(t *testing.T) {
 		"directory_session(text)":     "CREATE OR REPLACE FUNCTION usher.directory_session(token text) RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz) LANGUAGE plpgsql STABLE ROWS 1 AS $$ BEGIN RAISE 'broken'; END $$",
 		"directory_user(text)":        "CREATE OR REPLACE FUNCTION usher.directory_user(id text) RETURNS TABLE (info jsonb, disabled boolean) LANGUAGE plpgsql STABLE ROWS 1 AS $$ BEGIN RAISE 'broken'; END $$",
 		"directory_memberships(text)": "CREATE OR REPLACE FUNCTION usher.directory_memberships(user_id text) RETURNS TABLE (kind text, id text, organization_id text) LANGUAGE plpgsql STABLE ROWS 1 AS $$ BEGIN RAISE 'broken'; END $$",
-		"its privilege":               "REVOKE SELECT ON usher.grants FROM usher_service",
+		"its privilege":               "REVOKE SELECT ON usher.grants FROM usher_service_test",
 	} {
 		pg := dbtest.New(t)
 		directory, err := open(t, pg).Directory(t.Context())
@@ -578,7 +578,7 @@ func TestSessionTokensAreNotLogged(t *testing.T) {
 	if err := db.EnsureDatabase(t.Context(), secret.New(server.URL("postgres")), "usher"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Migrate(t.Context(), secret.New(server.URL("usher")), db.Production); err != nil {
+	if _, err := db.Migrate(t.Context(), secret.New(server.URL("usher")), db.MigrateConfig{Mode: db.Production}); err != nil {
 		t.Fatal(err)
 	}
 	database := openURL(t, server.URL("usher"))

@@ -18,15 +18,8 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-var (
-	//go:embed migrations/*.sql
-	migrations embed.FS
-
-	// RolesSQL is the script that creates the roles, for a role with CREATEROLE.
-	//
-	//go:embed roles.sql
-	RolesSQL string
-)
+//go:embed migrations/*.sql
+var migrations embed.FS
 
 // Mode is the purpose of a database. The first migration stores it, and it never
 // changes.
@@ -58,11 +51,30 @@ type Migration struct {
 	Applied bool   `json:"applied"`
 }
 
+// MigrateConfig is what [Migrate] is told. The mode is required.
+type MigrateConfig struct {
+	Mode Mode
+	// RoleSuffix ends the names of [Roles]. If it is empty, a database keeps those that
+	// it has, and a new one gets its name as the suffix. Another suffix than the
+	// database's moves all privileges to other roles.
+	RoleSuffix string
+}
+
+// Migrated is what [Migrate] did and found.
+type Migrated struct {
+	Applied []Migration
+	Roles   Roles
+	// SharedWith are other databases of the server in which these roles have
+	// privileges, as where one database is a copy of another. A login of one can then
+	// read the other.
+	SharedWith []string
+}
+
 // Migrate brings the schema up to this binary's version and marks a new database
-// with mode, all in one transaction: if a step fails, the database stays as it was.
-// Concurrent calls wait for each other. It returns the applied steps. The URL's role
-// must own the database. It needs CREATEROLE, unless the two roles already exist.
-func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, error) {
+// with the mode, all in one transaction: if a step fails, the database stays as it was.
+// Concurrent calls wait for each other. The URL's role must own the database. It needs
+// CREATEROLE, unless the two roles already exist.
+func Migrate(ctx context.Context, url secret.Text, cfg MigrateConfig) (*Migrated, error) {
 	conn, err := connect(ctx, url)
 	if err != nil {
 		return nil, err
@@ -71,7 +83,7 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 	if encoding := conn.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
 		return nil, fmt.Errorf("db: migrate: the database has encoding %s, but ids are Unicode: create it with ENCODING 'UTF8'", encoding)
 	}
-	if mode == Dev {
+	if cfg.Mode == Dev {
 		var foreign bool
 		if err := conn.QueryRow(ctx, statement("has_foreign_tables")).Scan(&foreign); err != nil {
 			return nil, fmt.Errorf("db: migrate: %w", inFull(err))
@@ -81,20 +93,30 @@ func Migrate(ctx context.Context, url secret.Text, mode Mode) ([]Migration, erro
 		}
 	}
 	if err := checkSchemas(ctx, conn); err != nil {
-		return nil, err
+		return nil, nameRoles(ctx, conn, err)
 	}
 	if err := makeMigrationsTable(ctx, conn); err != nil {
-		return nil, fmt.Errorf("db: migrate: %w", inFull(err))
+		return nil, migrateFailed(ctx, conn, err)
 	}
-	var applied []Migration
+	var done *Migrated
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
-		applied, err = migrate(ctx, tx, mode)
+		done, err = migrate(ctx, tx, cfg)
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("db: migrate: %w", inFull(err))
+	if _, refused := errors.AsType[*admin.Refusal](err); refused {
+		return nil, err
 	}
-	return applied, nil
+	if err != nil {
+		return nil, migrateFailed(ctx, conn, err)
+	}
+	return done, nil
+}
+
+func migrateFailed(ctx context.Context, conn *pgx.Conn, err error) error {
+	if hasCode(err, insufficientPrivilege) {
+		return nameRoles(ctx, conn, &PrivilegeError{operation: "migrate", cause: err})
+	}
+	return fmt.Errorf("db: migrate: %w", inFull(err))
 }
 
 // checkSchemas refuses a schema that has one of usher's names and is used by the
@@ -129,7 +151,7 @@ func makeMigrationsTable(ctx context.Context, conn *pgx.Conn) (err error) {
 	return err
 }
 
-func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
+func migrate(ctx context.Context, tx pgx.Tx, cfg MigrateConfig) (*Migrated, error) {
 	if _, err := tx.Exec(ctx, statement("lock_migrations")); err != nil {
 		return nil, err
 	}
@@ -137,20 +159,18 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 	if err != nil {
 		return nil, err
 	}
+	var roles Roles
 	if len(done) > 0 {
 		// Check before changing anything in a database of the other program.
 		var d Deployment
 		if err := tx.QueryRow(ctx, statement("deployment")).Scan(d.columns()...); err != nil {
 			return nil, err
 		}
-		if d.Mode != mode {
-			return nil, &WrongModeError{Got: d.Mode, Want: mode}
+		if d.Mode != cfg.Mode {
+			return nil, &WrongModeError{Got: d.Mode, Want: cfg.Mode}
 		}
-	} else if _, err := tx.Exec(ctx, RolesSQL); err != nil {
-		if hasCode(err, insufficientPrivilege) {
-			return nil, errors.New("the roles usher_service and usher_auditor are missing, and this role may not create them: " +
-				"ask somebody who may to run the SQL that usher migrate roles prints, then run usher migrate up again")
-		}
+		roles = d.Roles
+	} else if roles, err = makeRoles(ctx, tx, cfg.RoleSuffix); err != nil {
 		return nil, err
 	}
 	var applied []Migration
@@ -162,7 +182,7 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := tx.Exec(ctx, string(text)); err != nil {
+		if _, err := tx.Exec(ctx, roles.in(string(text))); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.Name, err)
 		}
 		if _, err := tx.Exec(ctx, statement("add_migration"), pgx.StrictNamedArgs{"version": m.Version, "name": m.Name}); err != nil {
@@ -174,11 +194,23 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 	if len(done) == 0 {
 		salt := make([]byte, 32)
 		_, _ = rand.Read(salt) // never fails
-		if _, err := tx.Exec(ctx, statement("mark_deployment"), pgx.StrictNamedArgs{"mode": mode, "salt": salt}); err != nil {
+		if _, err := tx.Exec(ctx, statement("mark_deployment"), pgx.StrictNamedArgs{"mode": cfg.Mode, "salt": salt}); err != nil {
 			return nil, err
 		}
 	}
-	changed, err := applySchema(ctx, tx)
+	if cfg.RoleSuffix != "" && roles.Service != serviceRole+"_"+cfg.RoleSuffix {
+		old := roles
+		if roles, err = makeRoles(ctx, tx, cfg.RoleSuffix); err != nil {
+			return nil, err
+		}
+		if err := old.move(ctx, tx, roles); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := tx.Exec(ctx, statement("set_roles"), pgx.StrictNamedArgs{"service": roles.Service, "auditor": roles.Auditor}); err != nil {
+		return nil, err
+	}
+	changed, err := applySchema(ctx, tx, roles)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +222,26 @@ func migrate(ctx context.Context, tx pgx.Tx, mode Mode) ([]Migration, error) {
 			return nil, err
 		}
 	}
-	return applied, nil
+	shared, err := roles.otherDatabases(ctx, tx)
+	return &Migrated{Applied: applied, Roles: roles, SharedWith: shared}, err
+}
+
+// makeRoles creates the roles of a new database.
+func makeRoles(ctx context.Context, tx pgx.Tx, suffix string) (roles Roles, err error) {
+	if suffix == "" {
+		if err := tx.QueryRow(ctx, "SELECT current_database()").Scan(&suffix); err != nil {
+			return roles, err
+		}
+	}
+	if roles, err = rolesNamed(suffix); err != nil {
+		return roles, err
+	}
+	_, err = tx.Exec(ctx, roles.SQL())
+	if hasCode(err, insufficientPrivilege) {
+		return roles, refuse(admin.ErrInvalid, "the roles %s and %s are missing, and this role may not create them. No part of the schema was applied: "+
+			"have a role with CREATEROLE run what usher migrate roles prints, then run usher migrate up again", roles.Service, roles.Auditor)
+	}
+	return roles, err
 }
 
 // appliedMigrations returns the versions that were applied to the database.
@@ -215,6 +266,9 @@ func MigrationStatus(ctx context.Context, url secret.Text) ([]Migration, error) 
 	}
 	defer conn.Close(ctx)
 	applied, err := appliedMigrations(ctx, conn)
+	if hasCode(err, insufficientPrivilege) {
+		return nil, nameRoles(ctx, conn, &PrivilegeError{operation: "migration status", cause: err})
+	}
 	if err != nil && !hasCode(err, undefinedTable, undefinedSchema) {
 		return nil, fmt.Errorf("db: migration status: %w", err)
 	}
@@ -299,13 +353,16 @@ type Deployment struct {
 	// not, usher migrate up replaces them.
 	SchemaCurrent bool
 
+	// Roles are those that have privileges in this database.
+	Roles Roles
+
 	salt       []byte
 	schemaHash string
 }
 
 // columns are the scan targets for a row of deployment.sql.
 func (d *Deployment) columns() []any {
-	return []any{&d.Mode, &d.SchemaVersion, &d.MayRewriteAudit, &d.MayCreateInPublic, &d.LosesCommits, &d.salt, &d.Directory, &d.schemaHash}
+	return []any{&d.Mode, &d.SchemaVersion, &d.MayRewriteAudit, &d.MayCreateInPublic, &d.LosesCommits, &d.salt, &d.Directory, &d.schemaHash, &d.Roles.Service, &d.Roles.Auditor}
 }
 
 // Deployment reads the database's mark, or returns [ErrNotMigrated].
@@ -316,7 +373,7 @@ func (db *DB) Deployment(ctx context.Context) (Deployment, error) {
 	case errors.Is(err, pgx.ErrNoRows), hasCode(err, undefinedTable, undefinedSchema, undefinedColumn):
 		return Deployment{}, ErrNotMigrated
 	case err != nil:
-		return Deployment{}, unavailable("deployment", err)
+		return Deployment{}, db.NameRoles(ctx, unavailable("deployment", err))
 	}
 	d.SchemaCurrent = d.schemaHash == schemaHash()
 	return d, nil

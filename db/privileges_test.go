@@ -119,8 +119,8 @@ func TestFunctionsArePinned(t *testing.T) {
 		   AND NOT 'search_path=pg_catalog, pg_temp' = ANY (coalesce(p.proconfig, '{}'))
 		   AND p.prosqlbody IS NULL
 		   AND (p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'sql')
-		        OR has_function_privilege('usher_auditor', p.oid, 'EXECUTE')
-		        OR has_function_privilege('usher_service', p.oid, 'EXECUTE') AND p.proname NOT LIKE 'directory\_%')`) {
+		        OR has_function_privilege('usher_auditor_test', p.oid, 'EXECUTE')
+		        OR has_function_privilege('usher_service_test', p.oid, 'EXECUTE') AND p.proname NOT LIKE 'directory\_%')`) {
 		t.Errorf("%s resolves names by its caller's search_path", f)
 	}
 }
@@ -172,7 +172,7 @@ func TestPlantedOperatorsAreNotCalled(t *testing.T) {
 		{"DeleteUser", func() error { _, err := owner.DeleteUser(ctx, "ada", "t"); return err }},
 		{"Migrate", func() error {
 			exec(t, pg, "UPDATE usher.applied_schema SET sha256 = 'old'")
-			_, err := db.Migrate(ctx, secret.New(pg.URL), db.Production)
+			_, err := db.Migrate(ctx, secret.New(pg.URL), db.MigrateConfig{Mode: db.Production})
 			return err
 		}},
 	} {

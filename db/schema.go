@@ -123,7 +123,7 @@ type placedObject struct {
 
 // applySchema replaces the views and functions by those of this binary, unless they
 // were the last ones applied. An application's directory stays as it is.
-func applySchema(ctx context.Context, tx pgx.Tx) (changed bool, err error) {
+func applySchema(ctx context.Context, tx pgx.Tx, roles Roles) (changed bool, err error) {
 	var hash string
 	var recorded []string
 	err = tx.QueryRow(ctx, statement("schema_applied")).Scan(&hash, &recorded)
@@ -142,7 +142,7 @@ func applySchema(ctx context.Context, tx pgx.Tx) (changed bool, err error) {
 	if err := tx.QueryRow(ctx, statement("directory_in_force")).Scan(&directory); err != nil {
 		return false, err
 	}
-	s := schemaUpdate{tx: tx, ours: map[string]bool{}, replaced: map[string]bool{}}
+	s := schemaUpdate{tx: tx, roles: roles, ours: map[string]bool{}, replaced: map[string]bool{}}
 	for _, o := range schemaObjects() {
 		if o.isDirectory() && directory != OwnDirectory {
 			continue
@@ -168,6 +168,7 @@ func applySchema(ctx context.Context, tx pgx.Tx) (changed bool, err error) {
 
 type schemaUpdate struct {
 	tx       pgx.Tx
+	roles    Roles
 	objects  []schemaObject
 	ours     map[string]bool // by key: of this binary, or applied by the last one
 	replaced map[string]bool // by key: dropped, since OR REPLACE could not change them
@@ -217,7 +218,7 @@ func (s *schemaUpdate) makeAll(ctx context.Context) (again bool, err error) {
 	for i := range s.objects {
 		o := &s.objects[i]
 		if o.kind == "" || o.kind == "TRIGGER" {
-			if _, err := s.tx.Exec(ctx, o.sql); err != nil {
+			if _, err := s.tx.Exec(ctx, s.roles.in(o.sql)); err != nil {
 				return false, fmt.Errorf("%.80s: %w", o.sql, err)
 			}
 			continue

@@ -22,9 +22,10 @@ import (
 const serviceLoginMark = "usher serve on database "
 
 // MakeServiceLogin creates the role of that name if it is missing, sets its password
-// and makes it a member of usher_service, as `usher serve` needs it. The URL's role
-// needs CREATEROLE. If the role is the login of another database on the same server,
-// the error is [admin.ErrExists].
+// and makes it a member of [Roles].Service, as `usher serve` needs it. The URL's role
+// needs CREATEROLE. A role that is not this database's login is left as it is: the error
+// is [admin.ErrExists]. So is one that could read another database, because both have
+// the same [Roles]: [admin.ErrInUse].
 func MakeServiceLogin(ctx context.Context, url secret.Text, name string, password secret.Text) error {
 	verifier, err := scramVerifier(password)
 	if err != nil {
@@ -35,39 +36,81 @@ func MakeServiceLogin(ctx context.Context, url secret.Text, name string, passwor
 		return err
 	}
 	defer conn.Close(ctx)
-	role := pgx.Identifier{name}.Sanitize()
+	l := serviceLogin{name: name}
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		// If two sessions change a role at the same time, Postgres fails one.
 		if _, err := tx.Exec(ctx, statement("lock_migrations")); err != nil {
 			return err
 		}
-		var exists bool
-		var database, madeFor string
-		if err := tx.QueryRow(ctx, statement("service_login"), pgx.StrictNamedArgs{"name": name}).Scan(&exists, &madeFor, &database); err != nil {
+		if err := l.check(ctx, tx); err != nil {
 			return err
 		}
-		mark := serviceLoginMark + database
-		if strings.HasPrefix(madeFor, serviceLoginMark) && madeFor != mark {
-			return refuse(admin.ErrExists, "role %q is the login of usher on another database of this server (%s), and is left as it is: give this one a name of its own with --service-user",
-				name, strings.TrimPrefix(madeFor, serviceLoginMark))
-		}
-		if !exists {
+		role := quote(name)
+		if !l.exists {
 			if _, err := tx.Exec(ctx, "CREATE ROLE "+role); err != nil {
 				return err
 			}
 		}
 		// Quotes in a database's name are doubled, as in the role's.
-		comment := "COMMENT ON ROLE " + role + " IS '" + strings.ReplaceAll(mark, "'", "''") + "'"
-		_, err := tx.Exec(ctx, "ALTER ROLE "+role+" LOGIN PASSWORD '"+verifier+"'; GRANT usher_service TO "+role+"; "+comment, pgx.QueryExecModeSimpleProtocol)
+		comment := "COMMENT ON ROLE " + role + " IS '" + strings.ReplaceAll(serviceLoginMark+l.database, "'", "''") + "'"
+		_, err := tx.Exec(ctx, "ALTER ROLE "+role+" LOGIN PASSWORD '"+verifier+"'; GRANT "+quote(l.service)+" TO "+role+"; "+comment, pgx.QueryExecModeSimpleProtocol)
 		return err
 	})
-	if _, refused := errors.AsType[*admin.Refusal](err); refused {
+	switch _, refused := errors.AsType[*admin.Refusal](err); {
+	case refused || err == nil:
+		return err
+	case hasCode(err, insufficientPrivilege):
+		return refuse(admin.ErrInvalid, "this role may not make the login %q: have a role with CREATEROLE run %s", name, l.sql())
+	}
+	return fmt.Errorf("db: make service login: %w", err)
+}
+
+// serviceLogin is a role that MakeServiceLogin makes or changes.
+type serviceLogin struct {
+	name     string
+	database string // this one
+	service  string // the group that it joins
+	exists   bool
+}
+
+// check refuses a role that is not this database's login.
+func (l *serviceLogin) check(ctx context.Context, tx pgx.Tx) error {
+	var d Deployment
+	if err := tx.QueryRow(ctx, statement("deployment")).Scan(d.columns()...); err != nil {
 		return err
 	}
+	l.service = d.Roles.Service
+	shared, err := d.Roles.otherDatabases(ctx, tx)
 	if err != nil {
-		return fmt.Errorf("db: make service login: %w", err)
+		return err
+	}
+	if len(shared) > 0 {
+		return refuse(admin.ErrInUse, "the role %s has privileges in other databases of this server too (%s), and usher's login would have them there: "+
+			"give this database its own with usher migrate up --role-suffix NAME", l.service, strings.Join(shared, ", "))
+	}
+	var madeFor string
+	var isMember bool
+	err = tx.QueryRow(ctx, statement("service_login"), pgx.StrictNamedArgs{"name": l.name, "mark": serviceLoginMark, "service": l.service}).
+		Scan(&l.exists, &l.database, &madeFor, &isMember)
+	switch {
+	case err != nil:
+		return err
+	case madeFor != "" && madeFor != l.database:
+		return refuse(admin.ErrExists, "role %q is the login of usher on another database of this server (%s), and is left as it is: give this one a name of its own with --service-user",
+			l.name, madeFor)
+	case l.exists && madeFor == "" && !isMember:
+		return refuse(admin.ErrExists, "role %q exists and was not made for this database, and is left as it is: give usher's login another name with --service-user, or run GRANT %s TO %s first",
+			l.name, quote(l.service), quote(l.name))
 	}
 	return nil
+}
+
+// sql is what makes the login by hand.
+func (l *serviceLogin) sql() string {
+	if l.exists {
+		return fmt.Sprintf("ALTER ROLE %s LOGIN PASSWORD '...'; GRANT %s TO %[1]s", quote(l.name), quote(l.service))
+	}
+	return fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '...' IN ROLE %s", quote(l.name), quote(l.service))
 }
 
 // scramVerifier computes the form in which Postgres stores a password (RFC 5803), so

@@ -73,7 +73,7 @@ func run(ctx context.Context, s size, samples int, out io.Writer) (err error) {
 	defer conn.Close(ctx)
 	fmt.Fprintf(out, "%d users, %d grants, %d tokens in %d months and the present one, made in %s; %s/%s, %d CPUs\n\n",
 		s.users, s.grants, s.tokens, s.months, time.Since(started).Round(time.Second), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-	if _, err := conn.Exec(ctx, "SET ROLE usher_auditor"); err != nil {
+	if _, err := conn.Exec(ctx, "SET ROLE usher_auditor_"+database); err != nil {
 		return err
 	}
 	return measure(ctx, conn, s, samples, out)
@@ -99,7 +99,7 @@ func fill(ctx context.Context, postgres *pglocal.Server, s size) (*pgx.Conn, err
 	if err := db.EnsureDatabase(ctx, secret.New(postgres.URL("postgres")), database); err != nil {
 		return nil, err
 	}
-	if _, err := db.Migrate(ctx, secret.New(postgres.URL(database)), db.Production); err != nil {
+	if _, err := db.Migrate(ctx, secret.New(postgres.URL(database)), db.MigrateConfig{Mode: db.Production}); err != nil {
 		return nil, err
 	}
 	conn, err := pgx.Connect(ctx, postgres.URL(database))

@@ -19,11 +19,10 @@ import (
 type adminFlags struct {
 	databaseFlags
 	JSON bool `xor:"format" help:"Print JSON."`
-
-	database *db.DB
 }
 
-// ProvideDB opens the database that the flags name, or that of a running usher dev.
+// ProvideDB opens the database that the flags name, or that of a running usher dev. It
+// is closed after the command.
 func (f *adminFlags) ProvideDB(out *console) (*db.DB, error) {
 	if f.DatabaseURL.IsEmpty() && f.DatabaseURLFile == "" {
 		if dev, dir := runningDev(); dir != "" {
@@ -35,16 +34,8 @@ func (f *adminFlags) ProvideDB(out *console) (*db.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.database, err = db.Open(url)
-	return f.database, err
-}
-
-// AfterRun closes the database if it was opened.
-func (f *adminFlags) AfterRun() error { //nolint:unparam // kong requires an error
-	if f.database != nil {
-		f.database.Close()
-	}
-	return nil
+	out.database, err = db.Open(url)
+	return out.database, err
 }
 
 // changeFlags are adminFlags for changes, which are recorded under an actor's name.

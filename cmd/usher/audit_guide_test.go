@@ -64,11 +64,11 @@ func TestAuditGuideReference(t *testing.T) {
 		       ARRAY(SELECT ARRAY[a.attname::text, format_type(a.atttypid, a.atttypmod), col_description(c.oid, a.attnum)]
 		               FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) AS columns
 		  FROM pg_class c
-		 WHERE c.relnamespace = 'audit'::regnamespace AND (c.relkind = 'c' OR has_table_privilege('usher_auditor', c.oid, 'SELECT'))
+		 WHERE c.relnamespace = 'audit'::regnamespace AND (c.relkind = 'c' OR has_table_privilege('usher_auditor_test', c.oid, 'SELECT'))
 		UNION ALL
 		SELECT format('audit.%s(%s)', p.proname, pg_get_function_arguments(p.oid)), obj_description(p.oid, 'pg_proc'), pg_get_function_result(p.oid), '{}'
 		  FROM pg_proc p
-		 WHERE p.pronamespace = 'audit'::regnamespace AND has_function_privilege('usher_auditor', p.oid, 'EXECUTE')`)
+		 WHERE p.pronamespace = 'audit'::regnamespace AND has_function_privilege('usher_auditor_test', p.oid, 'EXECUTE')`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -435,7 +435,7 @@ func TestAuditGuideAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Stop() })
-	if _, err := db.Migrate(ctx, secret.New(server.URL("postgres")), db.Production); err != nil {
+	if _, err := db.Migrate(ctx, secret.New(server.URL("postgres")), db.MigrateConfig{Mode: db.Production, RoleSuffix: "app"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.EnsureDatabase(ctx, secret.New(server.URL("postgres")), "copy"); err != nil {

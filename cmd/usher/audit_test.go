@@ -18,7 +18,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/db/dbtest"
-	"github.com/usher-auth/usher/db/pglocal"
 )
 
 // metric returns a metric without labels.
@@ -168,45 +167,6 @@ func TestFloodsAreInTheAudit(t *testing.T) {
 	}
 	if counted != sent || rows > 100 {
 		t.Errorf("the audit has %d rows of %d refusals, want at most 100 of %d", rows, counted, sent)
-	}
-}
-
-// If the database's owner may not create roles, somebody else can do it with the SQL that
-// usher prints.
-func TestMigrateRoles(t *testing.T) {
-	t.Parallel()
-	server, err := pglocal.Start(t.Context(), pglocal.Config{Dir: dbtest.Dir(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Stop() })
-	admin, err := pgx.Connect(t.Context(), server.URL("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer admin.Close(t.Context())
-	for _, sql := range []string{"CREATE ROLE app LOGIN", "CREATE DATABASE app OWNER app"} {
-		if _, err := admin.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	owner := "USHER_DATABASE_URL=" + strings.Replace(server.URL("app"), "postgres@", "app@", 1)
-	refused := startUsher(t, []string{owner}, "migrate", "up")
-	if code := refused.exit(t); code != 1 || !strings.Contains(refused.log.String(), "usher migrate roles") {
-		t.Errorf("usher migrate up without the roles: exit code %d, %s", code, refused.log)
-	}
-	script := startUsher(t, nil, "migrate", "roles")
-	if code := script.exit(t); code != 0 {
-		t.Fatalf("usher migrate roles: exit code %d, %s", code, script.log)
-	}
-	for range 2 {
-		if _, err := admin.Exec(t.Context(), script.out.String()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	done := startUsher(t, []string{owner}, "migrate", "up")
-	if code := done.exit(t); code != 0 {
-		t.Errorf("usher migrate up with the roles: exit code %d, %s", code, done.log)
 	}
 }
 

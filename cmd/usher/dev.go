@@ -112,7 +112,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	}
 	defer func() { err = errors.Join(err, stopPostgres()) }()
 
-	if _, err := db.Migrate(ctx, owner, db.Dev); err != nil {
+	if _, err := db.Migrate(ctx, owner, db.MigrateConfig{Mode: db.Dev}); err != nil {
 		return err
 	}
 	dev := devFile{

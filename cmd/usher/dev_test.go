@@ -156,7 +156,7 @@ func TestDevAndServeRefuseEachOthersDatabase(t *testing.T) {
 	}
 	running.signal(syscall.SIGINT)
 	running.exit(t)
-	serve := startUsher(t, append(prod.env, "USHER_DATABASE_URL="+strings.Replace(prod.pg.URL("demo"), "postgres@", "usher:hunter2@", 1)),
+	serve := startUsher(t, append(prod.env, "USHER_DATABASE_URL="+prod.pg.URL("demo")),
 		"serve", "--url", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
 	if code := serve.exit(t); code != 1 || !strings.Contains(serve.log.String(), "created by usher dev") {
 		t.Errorf("usher serve on a demo database: exit code %d, %s", code, serve.log)

@@ -247,11 +247,16 @@ func (e *examination) database(ctx context.Context) *session.SigningKey {
 	}
 	e.ok("database", "it answers in %s", time.Since(began).Round(10*time.Microsecond))
 	d, err := database.Deployment(ctx)
+	if _, lacks := errors.AsType[*db.PrivilegeError](err); lacks {
+		e.fault("role", "give the URL of a role that may read usher's schema", "%s", because(err))
+		return nil
+	}
 	if err != nil {
 		e.fault("schema", "run usher migrate up, as the owner", "%s", because(err))
 		return nil
 	}
 	e.deployment(d)
+	e.roles(ctx, database, d)
 	e.schema(ctx, database, d)
 	e.clock(ahead)
 	e.audit(ctx, database)
@@ -293,7 +298,7 @@ func (e *examination) deployment(d db.Deployment) {
 		e.warn("mode", "give usher serve its own database", "this is a database of usher dev, which usher serve refuses")
 	}
 	if d.MayRewriteAudit {
-		e.fault("role", "run usher serve with a role that is only a member of usher_service, not with the owner", "the role in the database URL may change audit rows")
+		e.fault("role", "run usher serve with a role that is only a member of "+d.Roles.Service+", not with the owner", "the role in the database URL may change audit rows")
 	} else {
 		e.ok("role", "it may not change audit rows")
 	}
@@ -312,6 +317,19 @@ func (e *examination) deployment(d db.Deployment) {
 		e.fault("commits", "turn synchronous_commit and fsync on", "Postgres may lose acknowledged commits, and a token would then have no audit row")
 	} else {
 		e.ok("commits", "an acknowledged commit is on disk")
+	}
+}
+
+// roles looks for other databases that this one's roles can read.
+func (e *examination) roles(ctx context.Context, database *db.DB, d db.Deployment) {
+	switch shared, err := database.SharedRoles(ctx, d.Roles); {
+	case err != nil:
+		e.fault("roles", "see what Postgres says", "%s", because(err))
+	case len(shared) > 0:
+		e.warn("roles", "run usher migrate up --role-suffix NAME on all but one of them, as the owner", "%s and %s have privileges in other databases of this server too: %s. A login of one can read the others",
+			d.Roles.Service, d.Roles.Auditor, strings.Join(shared, ", "))
+	default:
+		e.ok("roles", "%s and %s have privileges in this database alone", d.Roles.Service, d.Roles.Auditor)
 	}
 }
 

@@ -53,7 +53,7 @@ func TestDoctorCommand(t *testing.T) {
 		"all is well":         {},
 		"the owner serves":    {owner: true, check: "role", state: "fault", saying: "may change audit rows"},
 		"commits are lost":    {sql: "ALTER DATABASE %s SET synchronous_commit = off", check: "commits", state: "fault", saying: "may lose acknowledged commits"},
-		"no insert":           {sql: "REVOKE INSERT (issued_at) ON usher.decisions FROM usher_service", check: "audit", state: "fault", saying: "permission denied"},
+		"no insert":           {sql: "REVOKE INSERT (issued_at) ON usher.decisions FROM usher_service_test", check: "audit", state: "fault", saying: "permission denied"},
 		"a partition missing": {sql: "DROP TABLE usher.decisions_" + month(2), check: "partitions", state: "warning", saying: strings.ReplaceAll(month(2), "_", "-")},
 		"an old schema":       {sql: "DELETE FROM usher.migrations WHERE version > 1", check: "schema", state: "fault", saying: "this usher needs"},
 		"a database of dev":   {sql: "UPDATE usher.deployment SET mode = 'dev'", check: "mode", state: "warning", saying: "usher dev"},
@@ -110,6 +110,8 @@ func TestDoctorCommand(t *testing.T) {
 				switch {
 				case f.Check == test.check && f.State == test.state && strings.Contains(f.Says, test.saying) && f.Do != "":
 					found = true
+				case f.State == stateWarning && f.Check == "roles" && strings.Contains(f.Says, "usher_service_test and usher_auditor_test have privileges in other databases"):
+					// The databases of dbtest share theirs.
 				case f.State == stateWarning && f.Check == test.also:
 					also = true
 				case f.State != stateOK:

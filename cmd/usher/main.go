@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/usher-auth/usher/db"
 )
 
 // cli is the whole configuration: every flag of serve and dev has an
@@ -53,6 +55,8 @@ type console struct {
 	in  io.Reader
 	out io.Writer // results
 	err io.Writer // logs and errors
+
+	database *db.DB // that of adminFlags, if it was opened
 }
 
 func main() {
@@ -87,7 +91,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "usher: %s\n", err)
 		return 2
 	}
-	if err := command.Run(); errors.Is(err, errSaid) {
+	err = command.Run()
+	if out.database != nil {
+		err = out.database.NameRoles(ctx, err)
+		out.database.Close()
+	}
+	if errors.Is(err, errSaid) {
 		return 1
 	} else if err != nil {
 		fmt.Fprintf(stderr, "usher: %s\n", plain(err))

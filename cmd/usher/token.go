@@ -101,7 +101,7 @@ func (f *keySourceFlags) keys(ctx context.Context, issuer string) (from string, 
 		}
 		defer database.Close()
 		keys, err := database.PublishedKeys(ctx)
-		return "the database", keys, done, err
+		return "the database", keys, done, database.NameRoles(ctx, err)
 	}
 	return "", nil, done, nil
 }

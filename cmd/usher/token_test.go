@@ -110,7 +110,7 @@ func TestTokenIssueWithoutAudit(t *testing.T) {
 	t.Parallel()
 	pg, u, flags := newIssuing(t)
 	for _, sql := range []string{
-		"REVOKE INSERT (issued_at) ON usher.decisions FROM usher_service",
+		"REVOKE INSERT (issued_at) ON usher.decisions FROM usher_service_test",
 		"ALTER DATABASE " + pg.Pool.Config().ConnConfig.Database + " SET synchronous_commit = off",
 	} {
 		if _, err := pg.Pool.Exec(t.Context(), sql); err != nil {

@@ -35,6 +35,9 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
+// RoleSuffix ends the names of the roles, which all databases of New share.
+const RoleSuffix = "test"
+
 const (
 	serverEnv = "USHER_TEST_DATABASE_URL"
 	poolerEnv = "USHER_TEST_POOLER" // host:port, for the service's URL: see scripts/test-pgbouncer.sh
@@ -47,8 +50,8 @@ const (
 // production; none of them is a superuser.
 type DB struct {
 	URL        string        // as the owner, who migrates
-	ServiceURL string        // as a member of usher_service: what usher serve runs as
-	AuditorURL string        // as a member of usher_auditor
+	ServiceURL string        // as a member of usher_service_test: what usher serve runs as
+	AuditorURL string        // as a member of usher_auditor_test
 	Pool       *pgxpool.Pool // as the owner; closed with the test
 }
 
@@ -196,7 +199,7 @@ func (s *server) create(ctx context.Context, name string) error {
 			s.exec(ctx, ownerSQL),
 			s.exec(ctx, "CREATE DATABASE "+name+" OWNER usher_owner"),
 			func() error {
-				_, err := db.Migrate(ctx, secret.New(s.url("usher_owner", name)), db.Production)
+				_, err := db.Migrate(ctx, secret.New(s.url("usher_owner", name)), db.MigrateConfig{Mode: db.Production, RoleSuffix: RoleSuffix})
 				return err
 			},
 			s.exec(ctx, membersSQL),

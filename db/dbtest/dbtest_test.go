@@ -31,11 +31,11 @@ func TestRoles(t *testing.T) {
 		member string
 	}{
 		{pg.URL, "usher_owner"},
-		{pg.ServiceURL, "usher_service"},
-		{pg.AuditorURL, "usher_auditor"},
+		{pg.ServiceURL, "usher_service_test"},
+		{pg.AuditorURL, "usher_auditor_test"},
 	} {
 		conn := connect(t, c.url)
-		for _, role := range []string{"usher_owner", "usher_service", "usher_auditor"} {
+		for _, role := range []string{"usher_owner", "usher_service_test", "usher_auditor_test"} {
 			var super, usage bool
 			err := conn.QueryRow(t.Context(), `
 				SELECT rolsuper, pg_has_role(current_user, $1, 'USAGE') FROM pg_roles WHERE rolname = current_user`, role).Scan(&super, &usage)

@@ -3,7 +3,8 @@
 -- up applies those files after the migrations if they have changed.
 --
 -- Neither role can log in. The login role of usher serve is a member of
--- usher_service, and auditors' login roles are members of usher_auditor.
+-- usher_service, and auditors' login roles are members of usher_auditor. usher
+-- migrate up adds the database's suffix to both names.
 CREATE SCHEMA IF NOT EXISTS audit; -- the owner may have created it, empty
 GRANT USAGE ON SCHEMA usher TO usher_service; -- created by Migrate, for usher.migrations
 GRANT USAGE ON SCHEMA audit TO usher_auditor, usher_service;

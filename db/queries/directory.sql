@@ -21,7 +21,7 @@ SELECT wanted.name, true AS is_function,
        p.prosecdef AS definer,
        p.prorows::integer AS rows,
        coalesce((SELECT substr(c, 13) FROM unnest(p.proconfig) c WHERE c LIKE 'search\_path=%'), '') AS search_path,
-       has_function_privilege('usher_service', p.oid, 'EXECUTE')
+       has_function_privilege((SELECT service_role FROM usher.deployment), p.oid, 'EXECUTE')
        AND NOT EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) WHERE grantee = 0) AS privileges,
        pg_get_functiondef(p.oid) AS definition
   FROM unnest(ARRAY['directory_session', 'directory_user', 'directory_memberships'],
@@ -33,7 +33,7 @@ SELECT wanted.name, false,
        (SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
           FROM pg_attribute a WHERE a.attrelid = r.ev_class AND a.attnum > 0),
        true, true, 0, '',
-       wanted.name = 'directory_users' OR has_table_privilege('usher_service', r.ev_class, 'SELECT'),
+       wanted.name = 'directory_users' OR has_table_privilege((SELECT service_role FROM usher.deployment), r.ev_class, 'SELECT'),
        format(E'CREATE OR REPLACE VIEW usher.%I AS\n%s', wanted.name, pg_get_viewdef(r.ev_class))
   FROM unnest(ARRAY['directory_users', 'directory_members']) AS wanted (name)
   JOIN pg_rewrite r ON r.ev_class = to_regclass('usher.' || wanted.name) AND r.rulename = '_RETURN'

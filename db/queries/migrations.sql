@@ -38,6 +38,45 @@ SELECT to_regclass('usher.deployment') IS NULL
 -- name: mark_deployment
 INSERT INTO usher.deployment (mode, session_salt) VALUES (@mode, @salt)
 
+-- name: set_roles
+UPDATE usher.deployment SET service_role = @service, auditor_role = @auditor
+
+-- name: role_privileges
+-- A role's privileges in usher's schemas, as GRANT and REVOKE take them.
+SELECT a.privilege_type || o.columns AS privilege, o.object
+  FROM (
+    SELECT 'SCHEMA ' || n.oid::regnamespace AS object, '' AS columns, n.nspacl AS acl
+      FROM pg_namespace n
+     WHERE n.nspname IN ('usher', 'audit')
+    UNION ALL
+    SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass, '', c.relacl
+      FROM pg_class c
+     WHERE c.relnamespace IN ('usher'::regnamespace, 'audit'::regnamespace)
+    UNION ALL
+    SELECT 'TABLE ' || c.oid::regclass, format(' (%I)', t.attname), t.attacl
+      FROM pg_attribute t
+      JOIN pg_class c ON c.oid = t.attrelid
+     WHERE c.relnamespace IN ('usher'::regnamespace, 'audit'::regnamespace) AND NOT t.attisdropped
+    UNION ALL
+    SELECT 'FUNCTION ' || p.oid::regprocedure, '', p.proacl
+      FROM pg_proc p
+     WHERE p.pronamespace IN ('usher'::regnamespace, 'audit'::regnamespace)
+  ) o
+ CROSS JOIN LATERAL aclexplode(o.acl) a
+  JOIN pg_roles r ON r.oid = a.grantee
+ WHERE r.rolname = @role
+
+-- name: databases_of_roles
+-- The other databases of this server in which a role has privileges, or owns
+-- something.
+SELECT DISTINCT d.datname::text AS database
+  FROM pg_shdepend s
+  JOIN pg_database d ON d.oid = s.dbid
+  JOIN pg_roles r ON r.oid = s.refobjid
+ WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = ANY (@roles::text[]) AND d.datname <> current_database()
+ ORDER BY 1
+ LIMIT 5
+
 -- name: migrations_applied
 SELECT version FROM usher.migrations
 
@@ -49,7 +88,10 @@ SELECT d.mode,
        current_setting('synchronous_commit') IN ('off', 'local')
        OR current_setting('fsync') = 'off' AS loses_commits,
        d.session_salt, d.directory,
-       coalesce((SELECT a.sha256 FROM usher.applied_schema a), '') AS schema_sha256
+       coalesce((SELECT a.sha256 FROM usher.applied_schema a), '') AS schema_sha256,
+       -- A database from before these columns has the names without a suffix.
+       coalesce(nullif(to_jsonb(d) ->> 'service_role', ''), 'usher_service') AS service_role,
+       coalesce(nullif(to_jsonb(d) ->> 'auditor_role', ''), 'usher_auditor') AS auditor_role
   FROM usher.deployment d
 
 -- name: search_path
@@ -64,7 +106,11 @@ SELECT current_setting('search_path') AS path,
                                AND a.grantee <> (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user))) AS writable
 
 -- name: service_login
--- Whether a role exists, its comment, and the name of this database.
-SELECT r.oid IS NOT NULL AS exists, coalesce(shobj_description(r.oid, 'pg_authid'), '') AS comment, current_database()::text AS database
+-- Whether a role exists; the database for which it was created according to its
+-- comment, if that database exists; and whether it is a member of the service's role.
+-- Since PostgreSQL 16, the creator of that role is a member too, with the admin option.
+SELECT r.oid IS NOT NULL AS exists, current_database()::text AS database,
+       coalesce((SELECT d.datname::text FROM pg_database d WHERE shobj_description(r.oid, 'pg_authid') = @mark || d.datname), '') AS made_for,
+       EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles s ON s.oid = m.roleid WHERE m.member = r.oid AND s.rolname = @service AND NOT m.admin_option) AS is_member
   FROM (SELECT @name::text AS name) wanted
   LEFT JOIN pg_roles r ON r.rolname = wanted.name

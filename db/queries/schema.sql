@@ -81,7 +81,24 @@ SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, o.id,
  CROSS JOIN LATERAL aclexplode(o.acl) a
  WHERE a.grantee <> o.owner
    AND NOT (a.grantee = 0 AND o.id LIKE 'FUNCTION %')
-   AND (a.grantee = 0 OR a.grantee::regrole::text NOT IN ('usher_service', 'usher_auditor'))
+   AND NOT EXISTS (SELECT FROM usher.deployment d JOIN pg_roles r ON r.rolname IN (d.service_role, d.auditor_role) WHERE r.oid = a.grantee)
+
+-- name: roles_with_rights
+-- Who asks, which of usher's schemas they may use, and who else may. Of a database
+-- without them, who owns it.
+SELECT current_user::regrole::text AS role,
+       coalesce(u.nspowner, d.datdba)::regrole::text AS owner,
+       coalesce(has_schema_privilege(u.oid, 'USAGE'), false) AS serves,
+       coalesce(has_schema_privilege(a.oid, 'USAGE'), false) AS audits,
+       ARRAY(SELECT x.grantee::regrole::text FROM aclexplode(u.nspacl) x
+              WHERE x.privilege_type = 'USAGE' AND x.grantee NOT IN (0, u.nspowner) ORDER BY 1) AS service,
+       ARRAY(SELECT x.grantee::regrole::text FROM aclexplode(a.nspacl) x
+              WHERE x.privilege_type = 'USAGE' AND x.grantee NOT IN (0, a.nspowner)
+                AND NOT EXISTS (SELECT FROM aclexplode(u.nspacl) y WHERE y.grantee = x.grantee) ORDER BY 1) AS auditor
+  FROM pg_database d
+  LEFT JOIN pg_namespace u ON u.nspname = 'usher'
+  LEFT JOIN pg_namespace a ON a.nspname = 'audit'
+ WHERE d.datname = current_database()
 
 -- name: type_columns
 -- The columns of a composite type as text. Empty if the type does not exist.

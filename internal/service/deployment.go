@@ -23,7 +23,7 @@ func checkDeployment(ctx context.Context, database *db.DB, mode db.Mode, cookies
 	}
 	switch {
 	case d.MayRewriteAudit:
-		return errors.New("the database role may change audit rows: serve with a role that is a member of usher_service only, not with the owner")
+		return fmt.Errorf("the database role may change audit rows: serve with a role that is a member of %s only, not with the owner", d.Roles.Service)
 	case d.MayCreateInPublic:
 		return errors.New("the database role may create objects in schema public, where they could replace Postgres' own: run REVOKE CREATE ON SCHEMA public FROM PUBLIC as the owner of the schema")
 	case d.Directory == db.BetterAuthDirectory && !cookiesSigned: // every cookie would be refused
