@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -560,7 +561,8 @@ func TestLookUpWithoutStatistics(t *testing.T) {
 }
 
 // Postgres' log never has the tokens of usher's own sessions. When another directory
-// is put to use, a running usher sends what that one needs.
+// is put to use, a running usher sends what that one needs. Doctor finds a log that
+// would have them.
 func TestSessionTokensAreNotLogged(t *testing.T) {
 	t.Parallel()
 	dir := dbtest.Dir(t)
@@ -610,6 +612,28 @@ func TestSessionTokensAreNotLogged(t *testing.T) {
 	for _, s := range []string{token.Reveal(), unknown} {
 		if strings.Contains(string(log), s) {
 			t.Errorf("the log has the session token %s", s)
+		}
+	}
+
+	for settings, want := range map[string]bool{
+		"log_statement=all": true, "log_statement=all log_parameter_max_length=100": true, "log_statement=all log_parameter_max_length=0": false,
+		"log_statement=ddl": false, "log_statement=ddl log_min_duration_statement=0": true, "log_statement=ddl log_min_duration_statement=250": true,
+		"log_statement=ddl log_min_duration_statement=1s": false, "log_statement=ddl log_min_duration_sample=10": true,
+		"log_statement=none log_parameter_max_length_on_error=50": true,
+	} {
+		if !strings.Contains(settings, "on_error") {
+			settings += " log_parameter_max_length_on_error=0"
+		}
+		at, err := url.Parse(server.URL("usher"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		query := at.Query()
+		query.Set("options", "-c "+strings.ReplaceAll(settings, " ", " -c "))
+		at.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // which pgx reads
+		health, err := openURL(t, at.String()).Health(t.Context())
+		if err != nil || health.LogsParameters != want {
+			t.Errorf("with %s, LogsParameters is %t, %v; want %t", settings, health.LogsParameters, err, want)
 		}
 	}
 
