@@ -57,6 +57,8 @@ type Health struct {
 	NeverAnalyzed  []string // large tables whose statistics are missing
 	NoAutovacuum   bool
 	LogsParameters bool // the server's log holds the parameters of statements
+	DatabaseSize   string
+	LargestMonth   string // size of the audit's largest partition
 }
 
 // Health checks the maintenance of the database.

@@ -389,6 +389,8 @@ func (e *examination) kept(h db.Health) {
 	} else {
 		e.ok("statistics", "Postgres keeps them up to date")
 	}
+	// A role of usher cannot ask Postgres for the free space.
+	e.ok("disk", "the database has %s, the audit's largest month %s; usher cannot see the free space: watch it on the database's machine", h.DatabaseSize, h.LargestMonth)
 	if h.LogsParameters {
 		e.warn("statement log", "set log_parameter_max_length and log_parameter_max_length_on_error to 0; or log_statement to none or ddl, and log_min_duration_statement to 1s or more",
 			"Postgres may log the parameters of statements: the session cookies of an application's directory, and what the audit records of clients")

@@ -7,6 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +75,11 @@ func TestDoctorCommand(t *testing.T) {
 		"a URL with a path":        {flags: " --url http://127.0.0.1:1/", check: "configuration", state: "fault", saying: "slash at the end"},
 		"a proxy of every address": {flags: " --trusted-proxies ::/0", check: "configuration", state: "fault", saying: "is every address"},
 		"half of TLS":              {flags: " --tls-cert nothing.pem", check: "configuration", state: "fault", saying: "belong together"},
+		"seals are late": {
+			sql: `INSERT INTO usher.decisions (issued_at, recorded_at, result, reason, caller_kind, user_id, ip, request_id, replica, salt, personal_digest, digest)
+				VALUES (now() - interval '5 minutes', now() - interval '5 minutes', 'denied', 'no_grant', 'session', 'ada', '192.0.2.1', 'r', 'test', substring(sha256('') FOR 16), sha256(''), sha256(''))`,
+			check: "seals", state: "warning", saying: "has waited 5m",
+		},
 		"a provider's keys": {
 			flags: " --issuer oidc·issuer=http://127.0.0.1:1·aud=usher",
 			check: "identity providers", state: "fault", saying: "connection refused",
@@ -216,17 +225,57 @@ func TestDoctorListsUnknownVariables(t *testing.T) {
 
 func TestDoctorOnHealth(t *testing.T) {
 	t.Parallel()
-	for want, h := range map[string]db.Health{
-		"ok statistics":            {},
-		"warning statistics usher": {NeverAnalyzed: []string{"grants"}, NoAutovacuum: true},
-		"warning statistics":       {NoAutovacuum: true},
-		"warning statement log":    {LogsParameters: true},
+	for name, test := range map[string]struct {
+		health db.Health
+		want   []string // state and check, in order
+	}{
+		"all is well":     {want: []string{"ok statistics", "ok disk"}},
+		"never analyzed":  {health: db.Health{NeverAnalyzed: []string{"grants"}, NoAutovacuum: true}, want: []string{"warning statistics", "ok disk"}},
+		"no autovacuum":   {health: db.Health{NoAutovacuum: true}, want: []string{"warning statistics", "ok disk"}},
+		"logs parameters": {health: db.Health{LogsParameters: true}, want: []string{"ok statistics", "ok disk", "warning statement log"}},
 	} {
 		var e examination
-		e.kept(h)
-		last := e.findings[len(e.findings)-1]
-		if got := last.State + " " + last.Check; !strings.HasPrefix(want, got) {
-			t.Errorf("of %+v it says %s, want %s", h, got, want)
+		e.kept(test.health)
+		var got []string
+		for _, f := range e.findings {
+			got = append(got, f.State+" "+f.Check)
 		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// The size of the database and of a month of the audit are as Postgres says.
+func TestDoctorOnDisk(t *testing.T) {
+	t.Parallel()
+	pg, u, flags := newIssuing(t)
+	_, findings := u.examine(strings.Fields("doctor --json" + strings.Replace(flags, testIssuer, serveKeys(t, pg).URL, 1)))
+	for _, f := range findings {
+		if f.Check == "disk" {
+			if ok, err := regexp.MatchString(`^the database has \d+ [kMG]B, the audit's largest month \d+ [kMG]B; usher cannot see the free space`, f.Says); err != nil || !ok {
+				t.Errorf("found %+v", f)
+			}
+			return
+		}
+	}
+	t.Errorf("found %+v, want the disk", findings)
+}
+
+func TestDoctorWarnsOfTheCertificatesEnd(t *testing.T) {
+	t.Parallel()
+	cert, key := selfSigned(t, 1)
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{"cert.pem": cert, "key.pem": key} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, findings := terminal{t, "postgres://127.0.0.1:1/nothing"}.examine([]string{
+		"doctor", "--json", "--url", "http://127.0.0.1:1", "--session-cookie", "__Host-session",
+		"--tls-cert", filepath.Join(dir, "cert.pem"), "--tls-key", filepath.Join(dir, "key.pem"),
+	})
+	if f := findings[0]; f.State != stateWarning || f.Check != "configuration" || !strings.Contains(f.Says, "the TLS certificate expires at ") {
+		t.Errorf("found %+v", findings)
 	}
 }

@@ -87,4 +87,6 @@ SELECT ARRAY(SELECT relname::text
        (current_setting('log_statement') IN ('all', 'mod')
         OR (SELECT bool_or(s.setting::integer BETWEEN 0 AND 999) FROM pg_settings s WHERE s.name IN ('log_min_duration_statement', 'log_min_duration_sample')))
            AND current_setting('log_parameter_max_length') <> '0'
-           OR current_setting('log_parameter_max_length_on_error') <> '0' AS logs_parameters
+           OR current_setting('log_parameter_max_length_on_error') <> '0' AS logs_parameters,
+       pg_size_pretty(pg_database_size(current_database())) AS database_size,
+       (SELECT pg_size_pretty(max(pg_total_relation_size(inhrelid))) FROM pg_inherits WHERE inhparent = 'usher.decisions'::regclass) AS largest_month
