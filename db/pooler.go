@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 )
 
 // A connection pooler in transaction mode may give each transaction a different
@@ -51,6 +52,11 @@ func isPooler(ctx context.Context, cfg *pgx.ConnConfig) (bool, error) {
 func usePooler(cfg *pgx.ConnConfig) {
 	cfg.RuntimeParams = withoutSearchPath(cfg.RuntimeParams)
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	// A cancel request may end pgbouncer itself (its issues 801 and 904), so a
+	// statement whose context ends loses its connection instead.
+	cfg.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn()}
+	}
 }
 
 func withoutSearchPath(params map[string]string) map[string]string {

@@ -4,15 +4,11 @@
 # go to go test, for example: scripts/test-pgbouncer.sh -run LookUp
 . "$(dirname "$0")/lib.sh"
 scripts/postgres.sh
-if ! command -v pgbouncer >/dev/null && ! [ -x /usr/sbin/pgbouncer ]; then
-	may_install || die "install pgbouncer: it cannot be installed without a password here"
-	install_packages pgbouncer
-fi
-pgbouncer=$(command -v pgbouncer || echo /usr/sbin/pgbouncer)
+pgbouncer=$(unpack_package pgbouncer pgbouncer)
 bin=$(dirname "$(readlink -f "$(bin/findpostgres)/postgres")") # psql and pg_isready are in the same folder as the program itself
 go build -o bin/usher ./cmd/usher
 
-dir=$(mktemp -d)
+dir=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) # in memory: the tests create many databases
 as= # both programs refuse to run as root
 if [ "$(id -u)" = 0 ]; then
 	as="setpriv --reuid=nobody --regid=nogroup --clear-groups"
@@ -55,7 +51,7 @@ log_connections = 0
 log_disconnections = 0
 log_pooler_errors = 0
 INI
-(cd "$dir" && exec $as "$pgbouncer" -q "$dir/pgbouncer.ini") &
+(cd "$dir" && exec $as "$pgbouncer" "$dir/pgbouncer.ini" 2>"$dir/pgbouncer.log") &
 pids+=($!)
 until "$bin/pg_isready" -q -U postgres -h 127.0.0.1 -p "$server" && "$bin/pg_isready" -q -U postgres -h 127.0.0.1 -p "$pooler"; do
 	kill -0 "${pids[0]}" && kill -0 "${pids[1]}" || die "a server ended"
