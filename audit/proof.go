@@ -55,7 +55,7 @@ func (p *InclusionProof) Check(keys note.Verifiers) (Checkpoint, error) {
 		path[i] = tlog.Hash(hash)
 	}
 	if p.Decision.IP != nil || p.Decision.UserAgent != nil || p.Decision.Origin != nil {
-		return Checkpoint{}, errors.New("the proof holds an ip, user agent or origin, which it cannot show")
+		return Checkpoint{}, errors.New("the proof contains an ip, user agent or origin, which it cannot prove")
 	}
 	digest := p.Decision.Digest(p.PersonalDigest)
 	if err := tlog.CheckRecord(path, c.Size, c.Root, p.Leaf, DecisionLeaf(p.ID, p.Decision.RecordedAt, digest[:])); err != nil {

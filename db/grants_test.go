@@ -24,7 +24,7 @@ func TestAddGrant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "holds '-'") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "contains '-'") {
 		t.Errorf("warnings = %q, want one about '-'", warnings)
 	}
 	if !added.ValidFrom.Equal(from) || !added.ValidUntil.Equal(until) {

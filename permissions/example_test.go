@@ -52,7 +52,7 @@ func ExampleIDError() {
 	if e, ok := errors.AsType[*permissions.IDError](err); ok {
 		fmt.Println(e.Kind, e.Reason)
 	}
-	// Output: room holds a '*', which only the end of a pattern may
+	// Output: room contains a '*', which is allowed only at the end of a pattern
 }
 
 func ExamplePattern() {
@@ -80,7 +80,7 @@ func ExamplePatternError() {
 	if e, ok := errors.AsType[*permissions.PatternError](err); ok {
 		fmt.Println(e.Text, e.Reason)
 	}
-	// Output: acme:*:1 holds a '*', which only the end of a pattern may
+	// Output: acme:*:1 contains a '*', which is allowed only at the end of a pattern
 }
 
 func ExampleRule() {
@@ -202,7 +202,7 @@ func ExampleTemplate_Lint() {
 	fmt.Println(warnings[0])
 	fmt.Println(err)
 	// Output:
-	// store pattern "acme-*" holds '-': some backends keep stores such as a-b and a_b in the same table
+	// store pattern "acme-*" contains '-': some backends keep stores such as a-b and a_b in the same table
 	// permissions: pattern "acme-*" is an open prefix: without '_' before its '*', it also matches longer names, as acme* matches acme-evil
 }
 
@@ -233,5 +233,5 @@ func ExampleTemplateError() {
 	if e, ok := errors.AsType[*permissions.TemplateError](err); ok {
 		fmt.Printf("{%s} %s\n", e.Placeholder, e.Reason)
 	}
-	// Output: {organization} holds ':', which separates segments
+	// Output: {organization} contains ':', which separates segments
 }

@@ -20,11 +20,11 @@ func TestParsePatternErrors(t *testing.T) {
 		message    string
 	}{
 		{"empty", "", permissions.RoomKind, `permissions: pattern "" is empty`},
-		{"inner wildcard", "a*b", permissions.RoomKind, `permissions: pattern "a*b" holds a '*', which only the end of a pattern may`},
-		{"two wildcards", "a**", permissions.RoomKind, `permissions: pattern "a**" holds a '*', which only the end of a pattern may`},
+		{"inner wildcard", "a*b", permissions.RoomKind, `permissions: pattern "a*b" contains a '*', which is allowed only at the end of a pattern`},
+		{"two wildcards", "a**", permissions.RoomKind, `permissions: pattern "a**" contains a '*', which is allowed only at the end of a pattern`},
 		{"no UTF-8", "a\xff*", permissions.RoomKind, `permissions: pattern "a\xff*" is not valid UTF-8`},
-		{"line of a log", "a\nb", permissions.RoomKind, `permissions: pattern "a\nb" holds a control character`},
-		{"store with a colon", "acme:*", permissions.StoreKind, `permissions: pattern "acme:*" holds a character that no store id has: those are A-Z, a-z, 0-9, '_' and '-'`},
+		{"line of a log", "a\nb", permissions.RoomKind, `permissions: pattern "a\nb" contains a control character`},
+		{"store with a colon", "acme:*", permissions.StoreKind, `permissions: pattern "acme:*" contains a character that store ids cannot have: use A-Z, a-z, 0-9, '_' and '-'`},
 		{"no kind", "acme", 0, `permissions: pattern "acme" is of no known kind`},
 		{"long", strings.Repeat("x", 1000), permissions.RoomKind, `permissions: pattern "` + strings.Repeat("x", 64) + `"... is longer than 128 UTF-16 units`},
 	} {

@@ -118,11 +118,11 @@ func measure(kind Kind, text string) (units int, fault string) {
 	for _, r := range text {
 		switch {
 		case r == '*':
-			return 0, "holds a '*', which only the end of a pattern may"
+			return 0, "contains a '*', which is allowed only at the end of a pattern"
 		case unicode.IsControl(r):
-			return 0, "holds a control character"
+			return 0, "contains a control character"
 		case kind == StoreKind && !inStoreID(r):
-			return 0, "holds a character that no store id has: those are A-Z, a-z, 0-9, '_' and '-'"
+			return 0, "contains a character that store ids cannot have: use A-Z, a-z, 0-9, '_' and '-'"
 		}
 		units += utf16.RuneLen(r)
 	}

@@ -325,7 +325,7 @@ func TestSelect(t *testing.T) {
 			true,
 		},
 		{
-			"and without an id the broadest that stands alone", rules, "",
+			"without an id, the broadest one that fits", rules, "",
 			permissions.Limit{Patterns: 6, Bytes: -1, Cost: textLength},
 			[]string{"b:* full"},
 			true,
@@ -414,10 +414,10 @@ func TestRulesOrder(t *testing.T) {
 			switch {
 			case a.IsWildcard() != b.IsWildcard():
 				if a.IsWildcard() {
-					t.Fatalf("%q stands before %q", a, b)
+					t.Fatalf("%q is before %q", a, b)
 				}
 			case aUnits < bUnits, aUnits == bUnits && a.String() >= b.String():
-				t.Fatalf("%q stands before %q", a, b)
+				t.Fatalf("%q is before %q", a, b)
 			}
 		}
 	})

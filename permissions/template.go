@@ -61,7 +61,7 @@ func templateFault(kind Kind, text string) string {
 	for {
 		literal, p, after := cutPlaceholder(rest)
 		if strings.ContainsAny(literal, "{}") {
-			return "holds a '{' or '}' that belongs to none of {user}, {organization} and {group}"
+			return "contains a '{' or '}' that is not part of {user}, {organization} or {group}"
 		}
 		units, fault := measure(kind, literal)
 		if fault != "" {
@@ -160,7 +160,7 @@ func valueFault(kind Kind, value string) string {
 		return fault
 	}
 	if i := strings.IndexAny(value, kind.separators()); i >= 0 {
-		return fmt.Sprintf("holds %q, which separates segments", value[i])
+		return fmt.Sprintf("contains %q, which separates segments", value[i])
 	}
 	return ""
 }
@@ -172,7 +172,7 @@ func valueFault(kind Kind, value string) string {
 func (t Template) Lint() (warnings []string, err error) {
 	if t.kind == StoreKind && strings.Contains(t.text, "-") {
 		warnings = append(warnings, fmt.Sprintf(
-			"store pattern %s holds '-': some backends keep stores such as a-b and a_b in the same table", quote(t.text)))
+			"store pattern %s contains '-': some backends keep stores such as a-b and a_b in the same table", quote(t.text)))
 	}
 	if isOpenPrefix(t.kind, t.text) {
 		return warnings, &PatternError{t.text, fmt.Sprintf(

@@ -26,10 +26,10 @@ func template(t testing.TB, kind permissions.Kind, text string) permissions.Temp
 func TestParseTemplate(t *testing.T) {
 	t.Parallel()
 	const (
-		braces   = "holds a '{' or '}' that belongs to none of {user}, {organization} and {group}"
-		inner    = "holds a '*', which only the end of a pattern may"
+		braces   = "contains a '{' or '}' that is not part of {user}, {organization} or {group}"
+		inner    = "contains a '*', which is allowed only at the end of a pattern"
 		tooLong  = "is longer than 128 UTF-16 units"
-		storeSet = "holds a character that no store id has: those are A-Z, a-z, 0-9, '_' and '-'"
+		storeSet = "contains a character that store ids cannot have: use A-Z, a-z, 0-9, '_' and '-'"
 	)
 	type check struct {
 		kind         permissions.Kind
@@ -55,7 +55,7 @@ func TestParseTemplate(t *testing.T) {
 		rooms("**", inner),
 		rooms("*{user}", inner),
 		rooms("{user}:*:{group}", inner),
-		rooms("a\n{user}", "holds a control character"),
+		rooms("a\n{user}", "contains a control character"),
 		rooms("{user}:\xff", "is not valid UTF-8"),
 		rooms("{organization}*", "needs ':', '/' or '.' or the end after {organization}"),
 		rooms("{user}{group}", "needs ':', '/' or '.' or the end after {user}"),
@@ -128,7 +128,7 @@ func TestExpand(t *testing.T) {
 	const (
 		roomKind  = permissions.RoomKind
 		storeKind = permissions.StoreKind
-		colon     = `holds ':', which separates segments`
+		colon     = `contains ':', which separates segments`
 	)
 	org := func(id string) permissions.Values { return permissions.Values{Organization: id} }
 	user := func(id string) permissions.Values { return permissions.Values{User: id} }
@@ -150,29 +150,29 @@ func TestExpand(t *testing.T) {
 		{"store, at the end", storeKind, "notes_{user}", user("user-2x"), "notes_user-2x", ""},
 
 		{"empty", roomKind, "{organization}:*", user("ada"), "", "is empty"},
-		{"wildcard", roomKind, "{organization}:*", org("*"), "", "holds a '*', which only the end of a pattern may"},
-		{"wildcard at the end", roomKind, "user:{user}", user("*"), "", "holds a '*', which only the end of a pattern may"},
-		{"ends in a wildcard", roomKind, "user:{user}", user("ada*"), "", "holds a '*', which only the end of a pattern may"},
+		{"wildcard", roomKind, "{organization}:*", org("*"), "", "contains a '*', which is allowed only at the end of a pattern"},
+		{"wildcard at the end", roomKind, "user:{user}", user("*"), "", "contains a '*', which is allowed only at the end of a pattern"},
+		{"ends in a wildcard", roomKind, "user:{user}", user("ada*"), "", "contains a '*', which is allowed only at the end of a pattern"},
 		{"separator", roomKind, "{organization}:*", org("acme:design"), "", colon},
 		{"separator alone", roomKind, "{organization}:*", org(":"), "", colon},
 		{"separator at the value's end", roomKind, "{organization}:*", org("acme:"), "", colon},
 		{"separator between two", roomKind, "{organization}:{user}", permissions.Values{User: "ada", Organization: "acme:bob"}, "", colon},
-		{"another separator than the one that follows", roomKind, "{organization}:*", org("acme/evil"), "", `holds '/', which separates segments`},
-		{"a dot", roomKind, "{user}:*", user("ada@acme.example"), "", `holds '.', which separates segments`},
-		{"separator at the template's end", roomKind, "home.{user}", user("bob.smith"), "", `holds '.', which separates segments`},
+		{"another separator than the one that follows", roomKind, "{organization}:*", org("acme/evil"), "", `contains '/', which separates segments`},
+		{"a dot", roomKind, "{user}:*", user("ada@acme.example"), "", `contains '.', which separates segments`},
+		{"separator at the template's end", roomKind, "home.{user}", user("bob.smith"), "", `contains '.', which separates segments`},
 		{"any separator at the template's end", roomKind, "user:{user}", user("a:b"), "", colon},
-		{"store separator at the template's end", storeKind, "notes_{user}", user("user_2x"), "", `holds '_', which separates segments`},
-		{"a store does not allow a room's separators", storeKind, "notes_{user}", user("a:b"), "", "holds a character that no store id has: those are A-Z, a-z, 0-9, '_' and '-'"},
+		{"store separator at the template's end", storeKind, "notes_{user}", user("user_2x"), "", `contains '_', which separates segments`},
+		{"a store does not allow a room's separators", storeKind, "notes_{user}", user("a:b"), "", "contains a character that store ids cannot have: use A-Z, a-z, 0-9, '_' and '-'"},
 		{"a store's separator is not special in rooms", roomKind, "user:{user}", user("user_2x"), "user:user_2x", ""},
-		{"control character", roomKind, "{organization}:*", org("acme\x00"), "", "holds a control character"},
-		{"newline", roomKind, "{user}", user("ada\n"), "", "holds a control character"},
+		{"control character", roomKind, "{organization}:*", org("acme\x00"), "", "contains a control character"},
+		{"newline", roomKind, "{user}", user("ada\n"), "", "contains a control character"},
 		{"no UTF-8", roomKind, "{organization}:*", org("acme\xff"), "", "is not valid UTF-8"},
 		{"two halves of a rune", roomKind, "{user}.{user}", user("日"[:1]), "", "is not valid UTF-8"},
 		{"just short enough", roomKind, "{organization}:*", org(strings.Repeat("a", 127)), strings.Repeat("a", 127) + ":*", ""},
 		{"too long with what follows", roomKind, "{organization}:*", org(strings.Repeat("a", 128)), "", "makes a pattern that is longer than 128 UTF-16 units"},
 		{"too long", roomKind, "{organization}:*", org(strings.Repeat("😀", 65)), "", "is longer than 128 UTF-16 units"},
-		{"store separator", storeKind, "{organization}_*", org("acme_evil"), "", `holds '_', which separates segments`},
-		{"not in store ids", storeKind, "{organization}_*", org("acme.example"), "", "holds a character that no store id has: those are A-Z, a-z, 0-9, '_' and '-'"},
+		{"store separator", storeKind, "{organization}_*", org("acme_evil"), "", `contains '_', which separates segments`},
+		{"not in store ids", storeKind, "{organization}_*", org("acme.example"), "", "contains a character that store ids cannot have: use A-Z, a-z, 0-9, '_' and '-'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -201,7 +201,7 @@ func TestTemplateError(t *testing.T) {
 	t.Parallel()
 	_, err := template(t, permissions.RoomKind, "{organization}:{group}:*").
 		Expand(permissions.Values{Organization: "acme", Group: "secret:name"})
-	want := `permissions: template "{organization}:{group}:*": the value of {group} holds ':', which separates segments`
+	want := `permissions: template "{organization}:{group}:*": the value of {group} contains ':', which separates segments`
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -254,7 +254,7 @@ func TestLintMessages(t *testing.T) {
 	if patternErr, ok := errors.AsType[*permissions.PatternError](err); !ok || patternErr.Error() != wantErr {
 		t.Errorf("got  %v\nwant %s", err, wantErr)
 	}
-	want := []string{`store pattern "acme-*" holds '-': some backends keep stores such as a-b and a_b in the same table`}
+	want := []string{`store pattern "acme-*" contains '-': some backends keep stores such as a-b and a_b in the same table`}
 	if diff := cmp.Diff(want, warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}

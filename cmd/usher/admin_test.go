@@ -308,9 +308,9 @@ func TestAdminErrors(t *testing.T) {
 
 		"grant add --user ada --room acme:1 --access full":                         "grant 1 is the same",
 		"grant add --user bob --room acme:1 --access full":                         `there is no user "bob"`,
-		"grant add --user ada --room a*b --access full":                            "holds a '*'",
+		"grant add --user ada --room a*b --access full":                            "contains a '*'",
 		"grant add --user ada --room acme* --access full":                          "allowed explicitly: --open-prefix",
-		"grant add --user ada --store a:b --access full":                           "no store id has",
+		"grant add --user ada --store a:b --access full":                           "store ids cannot have",
 		"grant add --everyone --room a --access read --in-org x":                   `there is no organization "x"`,
 		"grant add --everyone --room a --access read --until 2020-01-01T00:00:00Z": "before it begins",
 	} {
@@ -352,7 +352,7 @@ func TestWarnings(t *testing.T) {
 	t.Parallel()
 	u := terminal{t, dbtest.New(t).ServiceURL}
 	for line, part := range map[string]string{
-		"grant add --everyone --store acme-notes --access read":    "usher: warning: store pattern \"acme-notes\" holds '-'",
+		"grant add --everyone --store acme-notes --access read":    "usher: warning: store pattern \"acme-notes\" contains '-'",
 		"user add verbose --name " + strings.Repeat("x", 1_024-10): "has 1025 characters, over the limit of 1024",
 		"user add wide --name " + strings.Repeat("😀", 600):         "has 1211 characters",
 	} {

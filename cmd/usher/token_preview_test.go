@@ -119,7 +119,7 @@ Active grants:
 GRANT  SUBJECT  KIND  PATTERN  ACCESS  GIVES  MATCHES  IN THE TOKEN
 12  everyone  room  {organization}:*  read  -  -  no: no value for the placeholder
 18  everyone  store  team_{group}  read  -  -  no: no value for the placeholder
-19  everyone  room  home:{user}:*  full  -  -  skipped: template "home:{user}:*": the value of {user} holds ':', which separates segments
+19  everyone  room  home:{user}:*  full  -  -  skipped: template "home:{user}:*": the value of {user} contains ':', which separates segments
 `)
 	u.shows("token preview eve --room acme:x", "eve would be refused (user_disabled): user is disabled.")
 	u.shows("token preview zoe", "zoe would be refused (user_unknown): no such user.")

@@ -18,7 +18,7 @@ import (
 	"github.com/usher-auth/usher/internal/secret"
 )
 
-// HS256 is for providers that share a secret with usher, and for them alone.
+// HS256 is only for providers that share a secret with usher.
 const HS256 = "HS256"
 
 const (
@@ -244,9 +244,9 @@ func (c *ProviderConfig) sentence(setting string, f validator.FieldError) string
 	case "alg algorithm":
 		return fmt.Sprintf("%q is not one of %s, which these keys can verify", f.Value(), strings.Join(c.knownAlgorithms(), ", "))
 	case "aud required":
-		return "neither aud nor azp is given, so a token for any other application would be accepted: list what is for usher, or say any-audience=yes"
+		return "neither aud nor azp is given, so a token for any other application would be accepted: list the audience for usher, or set any-audience=yes"
 	case "any-audience alone":
-		return "aud or azp is given too: leave one of the two out"
+		return "aud or azp is also given: leave out one of the two"
 	case "typ min":
 		return "no typ is accepted: list one, or none for tokens without"
 	case "id id_template":

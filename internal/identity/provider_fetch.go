@@ -74,7 +74,7 @@ func refusePrivate(_, address string, _ syscall.RawConn) error {
 func refuseOutside(_, address string, _ syscall.RawConn) error {
 	peer, err := netip.ParseAddrPort(address)
 	if err != nil || !isInside(peer.Addr()) {
-		return fmt.Errorf("%s is not an address inside a private network: over http, keys are fetched from there alone, use https", address)
+		return fmt.Errorf("%s is not an address inside a private network. Keys are fetched over http only from there: use https", address)
 	}
 	return nil
 }

@@ -172,7 +172,7 @@ func (c *ProviderConfig) parsePEM(data []byte, path string) (KeySet, error) {
 		data = rest
 		public, err := parsePEMBlock(block)
 		if errors.Is(err, jwk.ErrPrivateKey) {
-			return KeySet{}, fmt.Errorf("%s: %w: give usher the public half alone", path, err)
+			return KeySet{}, fmt.Errorf("%s: %w: give usher only the public half", path, err)
 		}
 		var key jwk.Key
 		if err == nil {

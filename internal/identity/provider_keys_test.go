@@ -243,7 +243,7 @@ func TestKeysFile(t *testing.T) {
 		"PEM with CRLF":       {strings.ReplaceAll(spki(key), "\n", "\r\n"), ""},
 		"PEM, twice the same": {spki(key) + "\n" + spki(key), ""},
 		"a certificate":       {certificate, ""},
-		"a private key":       {privatePEM, "private key in public: give usher the public half alone"},
+		"a private key":       {privatePEM, "private key in public: give usher only the public half"},
 		"an EC private key":   {ecPEM, "private key in public"},
 		"a private key after": {spki(key) + privatePEM, "private key in public"},
 		"a private JWK":       {strings.Replace(string(one), `{`, `{"d":"AQAB",`, 1), "private key in public"},

@@ -16,14 +16,14 @@ import (
 )
 
 // A preset is what is known of a provider's tokens, as settings that a line can
-// override. {issuer} stands for the first issuer without a slash at its end.
+// override. {issuer} is replaced by the first issuer, without a slash at its end.
 type preset struct {
 	settings string
 	needs    string // a setting without which the provider's tokens say too little
 	why      string
 	// ownApplication says that an issuer of this provider belongs to one
-	// application, so that azp=optional alone accepts no other application's
-	// tokens.
+	// application, so that azp=optional is safe without aud: no other
+	// application's tokens are accepted.
 	ownApplication bool
 }
 
@@ -112,7 +112,7 @@ var keySettings = []string{"jwks", "discovery", "keys-file", "secret-file"}
 //	clerk issuer=https://clerk.example.com azp=https://app.example.com id=clerk:{sub}
 //
 // A setting is a name, "=" and a value, which is in quotes (as in Go) where it
-// holds a blank. One that accepts several is repeated. A setting replaces all of
+// contains a blank. One that accepts several is repeated. A setting replaces all of
 // the preset's values; with no value, it removes them. Secrets and keys are
 // read from the files that are named. docs/identity.md lists the settings.
 func ParseProviders(lines []string) ([]ProviderConfig, error) {

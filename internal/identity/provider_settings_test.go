@@ -250,7 +250,7 @@ func TestKeysOverHTTPFromInside(t *testing.T) {
 		"http://10.1.2.3/jwks private=yes":               "",
 		"http://[fd00::1]/jwks private=yes":              "",
 		"http://100.64.0.1/jwks private=yes":             "",
-		"http://keycloak:8080/jwks":                      "or private=yes where it is at a private address",
+		"http://keycloak:8080/jwks":                      "or private=yes if it is at a private address",
 		"http://keycloak:8080/jwks private=no":           "URL is http to another host",
 		"http://10.1.2.3/jwks":                           "URL is http to another host",
 		"http://1.1.1.1/jwks private=yes":                "URL is http to another host",

@@ -108,7 +108,7 @@ func (p *Providers) keysOf(c *ProviderConfig, cfg *ProvidersConfig) (keySource, 
 	}
 	switch {
 	case err != nil && c.overHTTP():
-		return nil, fmt.Errorf("bad key URL: %w: use https, or private=yes where it is at a private address", err)
+		return nil, fmt.Errorf("bad key URL: %w: use https, or private=yes if it is at a private address", err)
 	case err != nil:
 		return nil, fmt.Errorf("bad key URL: %w", err)
 	}
