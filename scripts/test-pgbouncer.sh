@@ -29,9 +29,9 @@ trap finish EXIT
 pids+=($!)
 cat >"$dir/users.txt" <<USERS
 "postgres" "usher"
-"usher_owner" "usher"
-"usher_test_service" "usher"
-"usher_test_auditor" "usher"
+"usher_owner" "hunter2"
+"usher_test_service" "hunter2"
+"usher_test_auditor" "hunter2"
 "usher" "usher"
 USERS
 cat >"$dir/pgbouncer.ini" <<INI

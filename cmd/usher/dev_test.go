@@ -144,7 +144,7 @@ func checkStatus(t testing.TB, url string, want int) {
 // usher dev and usher serve keep their databases apart.
 func TestDevAndServeRefuseEachOthersDatabase(t *testing.T) {
 	t.Parallel()
-	prod := newProduction(t)
+	prod := newProductionServer(t)
 	dev := startUsher(t, nil, "dev", "--dir", filepath.Join(dbtest.Dir(t), ".usher"), "--listen", "127.0.0.1:0", "--database-url", prod.owner)
 	if code := dev.exit(t); code != 1 || !strings.Contains(dev.log.String(), "this is a production database") {
 		t.Errorf("usher dev on a production database: exit code %d, %s", code, dev.log)

@@ -175,7 +175,8 @@ func TestServeApplicationsDirectory(t *testing.T) {
 	if got := []int{cookie(p.session), cookie("ada-is-here")}; got[0] != 200 || got[1] != 401 {
 		t.Errorf("over usher's own directory: %d, want 200, 401", got)
 	}
-	p.run(t, "directory", "use", "authjs", "--database-url", p.owner)
+	owner := terminal{t, p.owner}
+	owner.run("directory", "use", "authjs")
 	// usher asks for the directory in use at most once a second.
 	until(t, "usher accepts Auth.js' sessions", func() bool { return cookie("ada-is-here") == 200 })
 	if got := cookie(p.session); got != 401 {
@@ -189,7 +190,7 @@ func TestServeApplicationsDirectory(t *testing.T) {
 	// Better Auth signs its cookies: without the secret nobody could sign in.
 	p.exec(t, p.owner, `CREATE SCHEMA app; CREATE TABLE app."user" (id text PRIMARY KEY, name text, image text);
 		CREATE TABLE app.session (token text PRIMARY KEY, "userId" text, "expiresAt" timestamptz)`)
-	p.run(t, "directory", "use", "better-auth", "--schema", "app", "--database-url", p.owner)
+	owner.run("directory", "use", "better-auth", "--schema", "app")
 	refused := startUsher(t, p.env, "serve", "--url", url, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
 	if code := refused.exit(t); code != 1 || !strings.Contains(refused.log.String(), "(BETTER_AUTH_SECRET) with --session-cookie-secret") {
 		t.Errorf("serve without the secret: exit %d, %s", code, refused.log)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/alecthomas/kong"
 )
@@ -56,7 +57,7 @@ func warnOfUnknownVariables(ctx context.Context, logger *slog.Logger) {
 }
 
 // knownVariables returns all variables that flags read, and the other known ones.
-func knownVariables() map[string]bool {
+var knownVariables = sync.OnceValue(func() map[string]bool {
 	known := map[string]bool{}
 	for _, name := range otherVariables {
 		known[name] = true
@@ -70,7 +71,7 @@ func knownVariables() map[string]bool {
 		return next(nil)
 	})
 	return known
-}
+})
 
 // nearest returns the known name with the smallest edit distance, if that is small.
 func nearest(name string, known map[string]bool) string {

@@ -61,40 +61,49 @@ type console struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := newProgram().run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
+// program is the command line: the flags, and the parser that sets them. It runs
+// one command at a time.
+type program struct {
+	cli    cli
+	parser *kong.Kong
+	out    console
+	exited int // the code that --help ended with, or -1
+}
+
+func newProgram() *program {
+	p := new(program)
+	p.parser = newParser(&p.cli, kong.Exit(func(code int) { p.exited = code }), kong.Bind(&p.out))
+	return p
+}
+
 // run is main without the process around it. It returns the exit code: 0; 1 if
 // the command failed, 2 if the command line is wrong.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func (p *program) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	unsetEmpty()
-	exited := -1
-	var c cli
-	out := &console{in: os.Stdin, out: stdout, err: stderr}
-	parser := newParser(&c,
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exited = code }), // after --help
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(out),
-	)
+	p.exited, p.out = -1, console{in: os.Stdin, out: stdout, err: stderr}
+	p.parser.Stdout, p.parser.Stderr = stdout, stderr
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	command, err := parser.Parse(args)
-	if exited >= 0 {
-		return exited
+	command, err := p.parser.Parse(args)
+	if p.exited >= 0 {
+		return p.exited
 	}
 	if err != nil {
 		usage(stderr, err)
 		fmt.Fprintf(stderr, "usher: %s\n", err)
 		return 2
 	}
+	command.BindTo(ctx, (*context.Context)(nil))
 	err = command.Run()
-	if out.database != nil {
-		err = out.database.NameRoles(ctx, err)
-		out.database.Close()
+	if p.out.database != nil {
+		err = p.out.database.NameRoles(ctx, err)
+		p.out.database.Close()
 	}
 	if errors.Is(err, errSaid) {
 		return 1

@@ -194,10 +194,10 @@ func TestBehindNginx(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the test of nginx is a long one, and may download it")
 	}
-	prod := newProduction(t)
+	prod := newProductionServer(t)
 	prod.run(t, "grant", "add", "--user", "ada", "--store", "any_1", "--access", "read")
 	const limit = 30
-	n := startNginx(t, prod, fmt.Sprintf("USHER_RATE_LIMIT=%d", limit))
+	n := startNginx(t, prod.production, fmt.Sprintf("USHER_RATE_LIMIT=%d", limit))
 	browser := n.browser()
 	const page = "https://app.example.com"
 	from := http.Header{"Origin": {page}, "Sec-Fetch-Site": {"same-site"}}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/usher-auth/usher/db/dbtest"
@@ -32,6 +33,43 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// programs are those that no test uses now. Making the parser is most of what a
+// command costs, and above all with the race detector.
+var programs struct {
+	mu   sync.Mutex
+	idle []*program
+}
+
+// run runs usher in this process, with the environment of the tests.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	programs.mu.Lock()
+	var p *program
+	if n := len(programs.idle); n > 0 {
+		p, programs.idle = programs.idle[n-1], programs.idle[:n-1]
+	}
+	programs.mu.Unlock()
+	if p == nil {
+		p = newProgram()
+	}
+	code := p.run(ctx, args, stdout, stderr)
+	// The parser resets the values, but not what it notes about them.
+	_ = kong.Visit(p.parser.Model, func(node kong.Visitable, next kong.Next) error {
+		switch node := node.(type) {
+		case *kong.Node:
+			node.Active = false
+		case *kong.Flag:
+			node.Set = false
+		case *kong.Value:
+			node.Set = false
+		}
+		return next(nil)
+	})
+	programs.mu.Lock()
+	programs.idle = append(programs.idle, p)
+	programs.mu.Unlock()
+	return code
 }
 
 // process is a running usher.
@@ -181,44 +219,56 @@ func ask(ctx context.Context, url, cookie, body string) (status int, header http
 	return res.StatusCode, res.Header, answer, nil
 }
 
-// production is a private Postgres with a migrated production database, a user
-// ada who may read every room, and her session.
+// production is a production database with a user ada who may read every room,
+// and her session.
 type production struct {
-	dir     string
-	pg      *pglocal.Server
-	owner   string // URL
-	env     []string
-	session string
+	owner, service string   // URLs
+	key            string   // file of the key encryption key
+	env            []string // of usher serve
+	session        string
 }
 
-func newProduction(t testing.TB) *production {
+// newProduction returns one on the server that the tests share.
+func newProduction(t *testing.T) *production {
 	t.Helper()
-	p := &production{dir: dbtest.Dir(t)}
-	p.startPostgres(t)
-	p.owner = p.pg.URL("prod")
-	p.exec(t, p.pg.URL("postgres"), "CREATE DATABASE prod")
-	key := filepath.Join(dbtest.Dir(t), "kek")
-	if err := os.WriteFile(key, []byte("m3Qx0f9mV1vJc7tB0b5Zk2yqC4n8oXhWl6uR1sTzE9A=\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p.env = []string{"USHER_KEY_ENCRYPTION_KEY_FILE=" + key, "USHER_DATABASE_URL=" + p.owner, "USHER_SERVICE_PASSWORD=hunter2"}
-	p.run(t, "migrate", "up")
-	p.run(t, "user", "add", "ada")
-	p.run(t, "grant", "add", "--everyone", "--room", "*", "--access", "read", "--yes")
-	p.session = strings.TrimSpace(p.run(t, "session", "add", "ada", "--json"))
-	var created struct{ Token string }
-	if err := json.Unmarshal([]byte(p.session), &created); err != nil || created.Token == "" {
-		t.Fatalf("usher session add --json printed %q", p.session)
-	}
-	p.session = created.Token
-	p.env = []string{
-		"USHER_KEY_ENCRYPTION_KEY_FILE=" + key, "USHER_DATABASE_URL=" + strings.Replace(p.owner, "postgres@", "usher:hunter2@", 1),
-		"USHER_RATE_LIMIT=0", // the tests send many requests with one session
-	}
+	pg := dbtest.New(t)
+	p := &production{owner: pg.URL, service: pg.ServiceURL}
+	p.setUp(t, func(args ...string) string {
+		code, stdout, stderr := terminal{t, p.owner}.run(args...)
+		if code != 0 {
+			t.Fatalf("usher %s: exit code %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
+		}
+		return stdout
+	})
 	return p
 }
 
-func (p *production) startPostgres(t testing.TB) {
+// productionServer is a production with a Postgres of its own, set up by processes
+// as an operator does it.
+type productionServer struct {
+	*production
+	dir string
+	pg  *pglocal.Server
+}
+
+func newProductionServer(t *testing.T) *productionServer {
+	t.Helper()
+	p := &productionServer{production: new(production), dir: dbtest.Dir(t)}
+	p.startPostgres(t)
+	p.owner = p.pg.URL("prod")
+	p.service = strings.Replace(p.owner, "postgres@", "usher:hunter2@", 1)
+	p.exec(t, p.pg.URL("postgres"), "CREATE DATABASE prod")
+	p.setUp(t, func(args ...string) string {
+		u := startUsher(t, []string{"USHER_DATABASE_URL=" + p.owner, "USHER_SERVICE_PASSWORD=hunter2"}, args...)
+		if code := u.exit(t); code != 0 {
+			t.Fatalf("usher %s: exit code %d\n%s%s", strings.Join(args, " "), code, u.out, u.log)
+		}
+		return u.out.String()
+	})
+	return p
+}
+
+func (p *productionServer) startPostgres(t *testing.T) {
 	t.Helper()
 	server, err := pglocal.Start(context.Background(), pglocal.Config{Dir: p.dir})
 	if err != nil {
@@ -228,6 +278,27 @@ func (p *production) startPostgres(t testing.TB) {
 		t.Cleanup(func() { _ = p.pg.Stop() })
 	}
 	p.pg = server
+}
+
+// setUp fills the database by usher's commands. run runs one as the owner.
+func (p *production) setUp(t *testing.T, run func(args ...string) string) {
+	t.Helper()
+	p.key = filepath.Join(t.TempDir(), "kek")
+	if err := os.WriteFile(p.key, []byte("m3Qx0f9mV1vJc7tB0b5Zk2yqC4n8oXhWl6uR1sTzE9A=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("migrate", "up", "--key-encryption-key-file", p.key)
+	run("user", "add", "ada")
+	run("grant", "add", "--everyone", "--room", "*", "--access", "read", "--yes")
+	var created struct{ Token string }
+	if added := run("session", "add", "ada", "--json"); json.Unmarshal([]byte(added), &created) != nil || created.Token == "" {
+		t.Fatalf("usher session add --json printed %q", added)
+	}
+	p.session = created.Token
+	p.env = []string{
+		"USHER_KEY_ENCRYPTION_KEY_FILE=" + p.key, "USHER_DATABASE_URL=" + p.service,
+		"USHER_RATE_LIMIT=0", // tests make load with one session
+	}
 }
 
 func (p *production) exec(t testing.TB, url, sql string) {
@@ -242,14 +313,14 @@ func (p *production) exec(t testing.TB, url, sql string) {
 	}
 }
 
-// run runs a subcommand as the owner and returns what it printed.
-func (p *production) run(t testing.TB, args ...string) string {
+// run runs a command as the service and returns what it printed.
+func (p *production) run(t *testing.T, args ...string) string {
 	t.Helper()
-	u := startUsher(t, p.env, args...)
-	if code := u.exit(t); code != 0 {
-		t.Fatalf("usher %s: exit code %d\n%s%s", strings.Join(args, " "), code, u.out, u.log)
+	code, stdout, stderr := terminal{t, p.service}.run(args...)
+	if code != 0 {
+		t.Fatalf("usher %s: exit code %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
 	}
-	return u.out.String()
+	return stdout
 }
 
 // serve starts usher serve and returns where it listens.

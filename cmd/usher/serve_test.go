@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -8,8 +9,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +25,7 @@ import (
 
 func TestServe(t *testing.T) {
 	t.Parallel()
-	prod := newProduction(t)
+	prod := newProductionServer(t)
 	u, url, ops := prod.serve(t)
 	status, header, answer, err := ask(t.Context(), url, prod.session, `{"room":"any:1"}`)
 	if err != nil || status != 200 {
@@ -79,47 +82,61 @@ func get(t testing.TB, url string) string {
 func TestServeRefuses(t *testing.T) {
 	t.Parallel()
 	prod := newProduction(t)
-	with := func(env ...string) []string { return append(append([]string{}, prod.env...), env...) }
-	flags := func(url string, more ...string) []string {
-		return append([]string{"serve", "--url", url, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"}, more...)
+	empty, err := url.Parse(prod.service)
+	if err != nil {
+		t.Fatal(err)
 	}
+	password, _ := empty.User.Password()
+	empty.Path = "/postgres"
 	const good = "https://auth.example.com"
-	prod.exec(t, prod.pg.URL("postgres"), "CREATE DATABASE empty")
+	inOrder := []string{
+		"--url=" + good, "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0",
+		"--database-url=" + prod.service, "--key-encryption-key-file=" + prod.key,
+	}
 	for name, test := range map[string]struct {
-		env  []string
-		args []string
+		no   string   // flag to leave out
+		args []string // in place of the same flags, or beside them
 		code int
 		want string
 	}{
-		"without a URL":              {prod.env, []string{"serve"}, 2, "--url"},
-		"without a database":         {with("USHER_DATABASE_URL="), flags(good), 1, "--database-url is missing"},
-		"without a key":              {with("USHER_KEY_ENCRYPTION_KEY_FILE="), flags(good), 1, "--key-encryption-key is missing"},
-		"with an example key":        {with("USHER_KEY_ENCRYPTION_KEY_FILE=", "USHER_KEY_ENCRYPTION_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="), flags(good), 1, "openssl rand -base64 32"},
-		"with another key":           {with("USHER_KEY_ENCRYPTION_KEY_FILE=", "USHER_KEY_ENCRYPTION_KEY=DEb4AKStnkwgurArl0nb1jZcVB4cfPnsnabEr94EIzE="), flags(good), 1, "none of the key encryption keys decrypts the signing keys"},
-		"as the owner":               {with("USHER_DATABASE_URL=" + prod.owner), flags(good), 1, "may change audit rows"},
-		"on a database without it":   {with("USHER_DATABASE_URL=" + prod.pg.URL("empty")), flags(good), 1, "usher migrate up"},
-		"without TLS":                {prod.env, flags("http://auth.example.com"), 1, "must start with https"},
-		"with a slash at the end":    {prod.env, flags(good + "/"), 1, "slash"},
-		"with a life of a day":       {prod.env, flags(good, "--token-ttl", "24h"), 1, "TTL"},
-		"with audiences of no kind":  {prod.env, flags(good, "--audiences", "liveblocks"), 1, "name=rooms"},
-		"with an origin of anything": {prod.env, flags(good, "--origins", "*"), 1, "origin"},
-		"with everybody as a proxy":  {prod.env, flags(good, "--trusted-proxies", "10.0.0.7,::/0"), 1, "is every address"},
-		"with a proxy from anywhere": {prod.env, flags(good, "--proxy-user-header", "X-User"), 1, "list the proxies"},
-		"with another's domain":      {prod.env, flags(good, "--token-cookie-domain", "example.org"), 1, "not a parent"},
-		"with an issuer for anybody": {prod.env, flags(good, "--issuer", "oidc issuer=https://id.example.com"), 1, "usher: issuer https://id.example.com: aud: neither aud nor azp is given"},
-		"with two faulty issuers":    {with("USHER_ISSUERS=okta x=y\nclerk issuer=https://id.example.com"), flags(good), 1, "issuer 1: preset: \"okta\" is not one of"},
-		"with itself as an issuer":   {prod.env, flags(good, "--issuer", "oidc issuer="+good+" aud=livestore"), 1, "usher's own --url"},
-		"with keys without TLS":      {prod.env, flags(good, "--issuer", "oidc issuer=https://id.example.com aud=a jwks=http://id.example.com"), 1, "jwks: bad key URL: URL is http"},
-		"with both key and file":     {with("USHER_KEY_ENCRYPTION_KEY=x"), flags(good), 1, "give one"},
-		"where commits may be lost":  {with("PGOPTIONS=-csynchronous_commit=off"), flags(good), 1, "acknowledged commits"},
+		"without a URL":              {"--url", nil, 2, "--url"},
+		"without a database":         {"--database-url", nil, 1, "--database-url is missing"},
+		"without a key":              {"--key-encryption-key-file", nil, 1, "--key-encryption-key is missing"},
+		"with an example key":        {"--key-encryption-key-file", []string{"--key-encryption-key=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, 1, "openssl rand -base64 32"},
+		"with another key":           {"--key-encryption-key-file", []string{"--key-encryption-key=DEb4AKStnkwgurArl0nb1jZcVB4cfPnsnabEr94EIzE="}, 1, "none of the key encryption keys decrypts the signing keys"},
+		"as the owner":               {"", []string{"--database-url=" + prod.owner}, 1, "may change audit rows"},
+		"on a database without it":   {"", []string{"--database-url=" + empty.String()}, 1, "usher migrate up"},
+		"without TLS":                {"", []string{"--url=http://auth.example.com"}, 1, "must start with https"},
+		"with a slash at the end":    {"", []string{"--url=" + good + "/"}, 1, "slash"},
+		"with a life of a day":       {"", []string{"--token-ttl=24h"}, 1, "TTL"},
+		"with audiences of no kind":  {"", []string{"--audiences=liveblocks"}, 1, "name=rooms"},
+		"with an origin of anything": {"", []string{"--origins=*"}, 1, "origin"},
+		"with everybody as a proxy":  {"", []string{"--trusted-proxies=10.0.0.7,::/0"}, 1, "is every address"},
+		"with a proxy from anywhere": {"", []string{"--proxy-user-header=X-User"}, 1, "list the proxies"},
+		"with another's domain":      {"", []string{"--token-cookie-domain=example.org"}, 1, "not a parent"},
+		"with an issuer for anybody": {"", []string{"--issuer=oidc issuer=https://id.example.com"}, 1, "usher: issuer https://id.example.com: aud: neither aud nor azp is given"},
+		"with two faulty issuers":    {"", []string{"--issuer=okta x=y", "--issuer=clerk issuer=https://id.example.com"}, 1, "issuer 1: preset: \"okta\" is not one of"},
+		"with itself as an issuer":   {"", []string{"--issuer=oidc issuer=" + good + " aud=livestore"}, 1, "usher's own --url"},
+		"with keys without TLS":      {"", []string{"--issuer=oidc issuer=https://id.example.com aud=a jwks=http://id.example.com"}, 1, "jwks: bad key URL: URL is http"},
+		"with both key and file":     {"", []string{"--key-encryption-key=x"}, 1, "give one"},
+		"where commits may be lost":  {"", []string{"--database-url=" + prod.service + "&options=-csynchronous_commit%3Doff"}, 1, "acknowledged commits"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			u := startUsher(t, test.env, test.args...)
-			if code := u.exit(t); code != test.code || !strings.Contains(u.log.String(), test.want) {
-				t.Errorf("exit code %d and %q, want %d and %q", code, u.log, test.code, test.want)
+			args := []string{"serve"}
+			for _, arg := range inOrder {
+				flag, _, _ := strings.Cut(arg, "=")
+				if flag != test.no && !slices.ContainsFunc(test.args, func(a string) bool { return strings.HasPrefix(a, flag+"=") }) {
+					args = append(args, arg)
+				}
 			}
-			if strings.Contains(u.log.String(), "hunter2") {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // in case it serves
+			defer cancel()
+			var out, errs bytes.Buffer
+			if code := run(ctx, append(args, test.args...), &out, &errs); code != test.code || !strings.Contains(errs.String(), test.want) {
+				t.Errorf("exit code %d and %q, want %d and %q", code, &errs, test.code, test.want)
+			}
+			if strings.Contains(out.String()+errs.String(), password) {
 				t.Error("the error repeats the password")
 			}
 		})
@@ -174,7 +191,7 @@ func TestServeDrains(t *testing.T) {
 // recovers by itself.
 func TestPostgresHangs(t *testing.T) {
 	t.Parallel()
-	prod := newProduction(t)
+	prod := newProductionServer(t)
 	_, url, ops := prod.serve(t)
 	if status, _, _, err := ask(t.Context(), url, prod.session, `{}`); err != nil || status != 200 {
 		t.Fatalf("before: %d %v", status, err)
@@ -241,7 +258,7 @@ func TestNoTokenWithoutItsRow(t *testing.T) {
 	if testing.Short() {
 		kills = 6
 	}
-	prod := newProduction(t)
+	prod := newProductionServer(t)
 	var mu sync.Mutex
 	u, url, _ := prod.serve(t)
 	target := func() string {

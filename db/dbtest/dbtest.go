@@ -41,7 +41,7 @@ const RoleSuffix = "test"
 const (
 	serverEnv = "USHER_TEST_DATABASE_URL"
 	poolerEnv = "USHER_TEST_POOLER" // host:port, for the service's URL: see scripts/test-pgbouncer.sh
-	password  = "usher"             // only a given server asks for it
+	password  = "hunter2"           // only a given server asks for it; tests look for it in logs
 	timeout   = time.Minute
 )
 

@@ -3,7 +3,7 @@
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'usher_owner') THEN
-        CREATE ROLE usher_owner LOGIN CREATEROLE PASSWORD 'usher';
+        CREATE ROLE usher_owner LOGIN CREATEROLE PASSWORD 'hunter2';
     END IF;
 END
 $$;
