@@ -4,12 +4,12 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 
 import { parseStrictJSON } from '../dist/json.js';
-import { inVectors, without } from './support.mjs';
+import { inCheckout } from './support.mjs';
 
 const parse = (text) => parseStrictJSON(Buffer.from(text));
-const suite = inVectors('json-testsuite/test_parsing');
+const suite = inCheckout('internal/strictjson/testdata/json-testsuite');
 
-test('JSONTestSuite', { skip: without(suite) }, () => {
+test('JSONTestSuite', () => {
   // Valid JSON that is refused because parsers read it differently.
   const stricter = {
     'y_object_duplicated_key.json': 'duplicate name',

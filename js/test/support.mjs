@@ -1,7 +1,7 @@
 // Shared by the tests: paths and a signer of tokens.
 
 import { createPrivateKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** The package's directory. */
@@ -9,12 +9,6 @@ export const packageDir = fileURLToPath(new URL('..', import.meta.url));
 
 /** A path in the checkout. */
 export const inCheckout = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
-
-/** A path in the shared test vectors, which are elsewhere in the repository. */
-export const inVectors = (path) => inCheckout(`../shared/vectors/${path}`);
-
-/** For node:test's `skip`: false, or why a test of the shared vectors cannot run. */
-export const without = (path) => !existsSync(path) && `skipped: ${path} is not there`;
 
 export const readJSON = (path) => JSON.parse(readFileSync(path, 'utf8'));
 
