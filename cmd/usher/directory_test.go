@@ -176,7 +176,9 @@ func TestServeApplicationsDirectory(t *testing.T) {
 		t.Errorf("over usher's own directory: %d, want 200, 401", got)
 	}
 	owner := terminal{t, p.owner}
-	owner.run("directory", "use", "authjs")
+	if code, _, stderr := owner.run("directory", "use", "authjs"); code != 0 {
+		t.Fatal(stderr)
+	}
 	// usher asks for the directory in use at most once a second.
 	until(t, "usher accepts Auth.js' sessions", func() bool { return cookie("ada-is-here") == 200 })
 	if got := cookie(p.session); got != 401 {
@@ -190,7 +192,9 @@ func TestServeApplicationsDirectory(t *testing.T) {
 	// Better Auth signs its cookies: without the secret nobody could sign in.
 	p.exec(t, p.owner, `CREATE SCHEMA app; CREATE TABLE app."user" (id text PRIMARY KEY, name text, image text);
 		CREATE TABLE app.session (token text PRIMARY KEY, "userId" text, "expiresAt" timestamptz)`)
-	owner.run("directory", "use", "better-auth", "--schema", "app")
+	if code, _, stderr := owner.run("directory", "use", "better-auth", "--schema", "app"); code != 0 {
+		t.Fatal(stderr)
+	}
 	refused := startUsher(t, p.env, "serve", "--url", url, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
 	if code := refused.exit(t); code != 1 || !strings.Contains(refused.log.String(), "(BETTER_AUTH_SECRET) with --session-cookie-secret") {
 		t.Errorf("serve without the secret: exit %d, %s", code, refused.log)
