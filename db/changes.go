@@ -26,33 +26,41 @@ type actingTx struct {
 	actor admin.Actor
 }
 
-// record writes the audit row of a change in the transaction that makes it, which
-// must be an actingTx. details is the new object, or what was deleted with the
-// target. It must not contain a secret.
-func record(ctx context.Context, tx pgx.Tx, action, target string, details any) error {
-	changes := new(pgx.Batch)
-	if err := queueRecord(changes, tx, action, target, details); err != nil {
-		return err
-	}
-	return tx.SendBatch(ctx, changes).Close()
+// A change is what record writes. Details is the new object, or what was deleted with
+// the target. It must not contain a secret.
+type change struct {
+	action, target string
+	details        any
 }
 
-// queueRecord is record for one of many changes that are sent together.
-func queueRecord(changes *pgx.Batch, tx pgx.Tx, action, target string, details any) error {
+// record writes the audit row of a change in the transaction that makes it, which
+// must be an actingTx.
+func record(ctx context.Context, tx pgx.Tx, action, target string, details any) error {
+	return recordAll(ctx, tx, []change{{action, target, details}})
+}
+
+// recordAll is record for several changes, in one statement.
+func recordAll(ctx context.Context, tx pgx.Tx, changes []change) error {
 	acting, ok := tx.(actingTx)
 	if !ok {
 		return errors.New("db: a change is recorded outside of transactAs")
 	}
-	encoded, err := json.Marshal(details)
-	if err != nil {
-		return err
+	var actions, targets, details []string
+	var digests [][]byte
+	for _, c := range changes {
+		encoded, err := json.Marshal(c.details)
+		if err != nil {
+			return err
+		}
+		row := audit.Change{Actor: string(acting.actor), Action: c.action, Target: c.target, Details: encoded}
+		digest := row.Digest()
+		actions, targets = append(actions, c.action), append(targets, c.target)
+		details, digests = append(details, string(encoded)), append(digests, digest[:])
 	}
-	change := audit.Change{Actor: string(acting.actor), Action: action, Target: target, Details: encoded}
-	digest := change.Digest()
-	changes.Queue(statement("record_change"), pgx.StrictNamedArgs{
-		"actor": acting.actor, "action": action, "target": target, "details": string(encoded), "digest": digest[:],
+	_, err := tx.Exec(ctx, statement("record_changes"), pgx.StrictNamedArgs{
+		"actor": acting.actor, "actions": actions, "targets": targets, "details": details, "digests": digests,
 	})
-	return nil
+	return err
 }
 
 // RecordKeyFailure records that the keys of an identity provider could not be

@@ -186,17 +186,11 @@ func (d *Directory) writeClaims(ctx context.Context, c *principal.ProviderClaims
 		if err != nil {
 			return err
 		}
-		for _, of := range add {
-			if err := writeMembership(ctx, tx, c, of); err != nil {
-				return err
-			}
+		if err := addMemberships(ctx, tx, c, add); err != nil || len(end) == 0 {
+			return err
 		}
-		for _, of := range end {
-			if _, err := endMembership(ctx, tx, of, c.UserID, actorOf(c)); err != nil && !errors.Is(err, admin.ErrNotFound) {
-				return err // otherwise it ended with the membership in its organization
-			}
-		}
-		return nil
+		_, err = endMemberships(ctx, tx, end, c.UserID, actorOf(c))
+		return err
 	})
 }
 
@@ -227,29 +221,45 @@ func writeUser(ctx context.Context, tx pgx.Tx, c *principal.ProviderClaims) (dis
 	return false, recordUser(ctx, tx, "user.update", user)
 }
 
-// writeMembership creates the membership, and before it the organization or group
-// if that is new. A new group belongs to no organization.
-func writeMembership(ctx context.Context, tx pgx.Tx, c *principal.ProviderClaims, of admin.Subject) error {
-	var made any
-	var err error
-	args := pgx.StrictNamedArgs{"id": of.ID, "actor": actorOf(c)}
-	if of.Kind == admin.OrganizationKind {
-		made, err = queryRow[admin.Organization](ctx, tx, statement("add_organization_if_new"), args)
-	} else {
-		made, err = queryRow[admin.Group](ctx, tx, statement("add_group_if_new"), args)
+// addMemberships creates memberships, and before them the organizations and groups
+// that are new. A new group belongs to no organization.
+func addMemberships(ctx context.Context, tx pgx.Tx, c *principal.ProviderClaims, add []admin.Subject) error {
+	if len(add) == 0 {
+		return nil
 	}
-	if err == nil {
-		err = record(ctx, tx, of.Kind+".add", of.ID, made)
-	}
-	if ignoreNoRows(err) != nil {
+	organizations, groups := idsOf(add, admin.OrganizationKind), idsOf(add, admin.GroupKind)
+	newOrganizations, err := list[admin.Organization](ctx, tx, "add organizations", statement("add_organizations_if_new"),
+		pgx.StrictNamedArgs{"ids": organizations, "actor": actorOf(c)})
+	if err != nil {
 		return err
 	}
-	membership, err := queryRow[admin.Membership](ctx, tx, statement("add_membership_if_new"),
-		pgx.StrictNamedArgs{"user_id": c.UserID, "kind": of.Kind, "id": of.ID, "actor": actorOf(c)})
+	newGroups, err := list[admin.Group](ctx, tx, "add groups", statement("add_groups_if_new"), pgx.StrictNamedArgs{"ids": groups, "actor": actorOf(c)})
 	if err != nil {
-		return ignoreNoRows(err)
+		return err
 	}
-	return record(ctx, tx, "member.add", of.ID, membership)
+	memberships, err := list[admin.Membership](ctx, tx, "add memberships", statement("add_memberships_if_new"),
+		pgx.StrictNamedArgs{"user_id": c.UserID, "organizations": organizations, "groups": groups, "actor": actorOf(c)})
+	if err != nil {
+		return err
+	}
+	made := map[admin.Subject][]change{}
+	for _, o := range newOrganizations {
+		of := admin.Subject{Kind: admin.OrganizationKind, ID: o.ID}
+		made[of] = append(made[of], change{"organization.add", o.ID, o})
+	}
+	for _, g := range newGroups {
+		of := admin.Subject{Kind: admin.GroupKind, ID: g.ID}
+		made[of] = append(made[of], change{"group.add", g.ID, g})
+	}
+	for _, m := range memberships {
+		of := admin.Subject{Kind: m.MemberOfKind, ID: m.MemberOfID}
+		made[of] = append(made[of], change{"member.add", m.MemberOfID, m})
+	}
+	var changes []change
+	for _, of := range add {
+		changes = append(changes, made[of]...)
+	}
+	return recordAll(ctx, tx, changes)
 }
 
 // ignoreNoRows is for statements that may have nothing to do.

@@ -473,3 +473,48 @@ func TestLeftOutMembershipsStay(t *testing.T) {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}
 }
+
+// The number of statements does not grow with the number of groups, and each change
+// has its row.
+func TestManyGroupsTakeFewStatements(t *testing.T) {
+	t.Parallel()
+	s := newSighted(t, `
+		CREATE TABLE public.statements (n bigint GENERATED ALWAYS AS IDENTITY, text text);
+		CREATE FUNCTION public.count_statement() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+			BEGIN INSERT INTO public.statements (text) VALUES (TG_OP || ' ' || TG_TABLE_NAME); RETURN NULL; END $$;
+		CREATE TRIGGER count_statement AFTER INSERT OR UPDATE ON usher.groups FOR EACH STATEMENT EXECUTE FUNCTION public.count_statement();
+		CREATE TRIGGER count_statement AFTER INSERT OR UPDATE ON usher.memberships FOR EACH STATEMENT EXECUTE FUNCTION public.count_statement();
+		CREATE TRIGGER count_statement AFTER INSERT OR UPDATE ON usher.changes FOR EACH STATEMENT EXECUTE FUNCTION public.count_statement()`)
+	by := " by issuer " + idp
+	for _, n := range []int{3, 500} {
+		user := fmt.Sprint("user-", n)
+		groups := make([]string, n)
+		added, removed := []string{"user.add " + user + by}, []string{}
+		for i := range groups {
+			groups[i] = fmt.Sprintf("group-%d-%03d", n, i)
+			added = append(added, "group.add "+groups[i]+by, "member.add "+groups[i]+by)
+			removed = append(removed, "member.remove "+groups[i]+by)
+		}
+		for _, step := range []struct {
+			groups              []string
+			changes, statements []string
+		}{
+			{groups, added, []string{"INSERT changes", "INSERT groups", "INSERT memberships", "INSERT changes"}},
+			{groups, nil, []string{}},
+			{[]string{}, removed, []string{"UPDATE memberships", "INSERT changes"}},
+		} {
+			exec(t, s.pg, "TRUNCATE public.statements")
+			p, changes := s.see(t, principal.ProviderClaims{UserID: user, Groups: step.groups})
+			if len(step.groups) == 0 {
+				slices.Sort(changes)
+			}
+			if diff := cmp.Diff(step.changes, changes); diff != "" || len(p.MemberOf.Groups) != len(step.groups) {
+				t.Errorf("%d groups: member of %d; changes (-want +got):\n%s", len(step.groups), len(p.MemberOf.Groups), diff)
+			}
+			statements := linesOf(t, s.pg, "SELECT text FROM public.statements ORDER BY n")
+			if diff := cmp.Diff(step.statements, statements); diff != "" {
+				t.Errorf("%d groups: statements (-want +got):\n%s", len(step.groups), diff)
+			}
+		}
+	}
+}

@@ -45,18 +45,16 @@ func (db *DB) AddGrants(ctx context.Context, grants []admin.NewGrant, actor admi
 		}
 	}
 	err := db.transactAs(ctx, actor, "add grants", func(ctx context.Context, tx pgx.Tx) (err error) {
-		locked, changes := map[admin.Subject]string{}, new(pgx.Batch)
+		locked, changes := map[admin.Subject]string{}, make([]change, len(grants))
 		for i := range grants {
 			var unlisted []string
 			if added[i].Grant, unlisted, err = addGrant(ctx, tx, &grants[i], templates[i], locked, actor); err != nil {
 				return &admin.IndexError{Index: i, Err: failed("add grant", err)}
 			}
 			added[i].Warnings = append(added[i].Warnings, unlisted...)
-			if err := queueRecord(changes, tx, "grant.add", strconv.FormatInt(added[i].ID, 10), added[i].Grant); err != nil {
-				return err
-			}
+			changes[i] = change{"grant.add", strconv.FormatInt(added[i].ID, 10), added[i].Grant}
 		}
-		return tx.SendBatch(ctx, changes).Close()
+		return recordAll(ctx, tx, changes)
 	})
 	if err != nil {
 		return nil, err

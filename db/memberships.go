@@ -64,26 +64,52 @@ func (db *DB) RemoveMember(ctx context.Context, of admin.Subject, user string, a
 	if err := checkMemberOf(of); err != nil {
 		return 0, err
 	}
-	err = db.transactAs(ctx, actor, "remove member", func(ctx context.Context, tx pgx.Tx) (err error) {
-		groupsLeft, err = endMembership(ctx, tx, of, user, actor)
+	err = db.transactAs(ctx, actor, "remove member", func(ctx context.Context, tx pgx.Tx) error {
+		ended, err := endMemberships(ctx, tx, []admin.Subject{of}, user, actor)
+		if err == nil && len(ended) == 0 {
+			err = refuse(admin.ErrNotFound, "user %q is not a member of %s", user, of)
+		}
+		if err == nil {
+			groupsLeft = ended[0].GroupsLeft
+		}
 		return err
 	})
 	return groupsLeft, err
 }
 
-// endMembership is RemoveMember in a transaction of the actor's.
-func endMembership(ctx context.Context, tx pgx.Tx, of admin.Subject, user string, actor admin.Actor) (groupsLeft int64, err error) {
-	var ended int64
-	args := pgx.StrictNamedArgs{"user_id": user, "kind": of.Kind, "id": of.ID, "actor": actor}
-	if err := tx.QueryRow(ctx, statement("end_membership"), args).Scan(&ended, &groupsLeft); err != nil {
-		return 0, err
+// An endedMembership is one that was ended by itself, not with the membership in its
+// organization.
+type endedMembership struct {
+	UserID       string `json:"userId"`
+	MemberOfKind string `json:"memberOfKind"`
+	MemberOfID   string `json:"memberOfId"`
+	GroupsLeft   int64  `json:"groupsLeft"`
+}
+
+// endMemberships ends and records those of the memberships that the user has, in a
+// transaction of the actor's.
+func endMemberships(ctx context.Context, tx pgx.Tx, of []admin.Subject, user string, actor admin.Actor) ([]endedMembership, error) {
+	args := pgx.StrictNamedArgs{"user_id": user, "organizations": idsOf(of, admin.OrganizationKind), "groups": idsOf(of, admin.GroupKind), "actor": actor}
+	ended, err := list[endedMembership](ctx, tx, "end memberships", statement("end_memberships"), args)
+	if err != nil {
+		return nil, err
 	}
-	if ended == 0 {
-		return 0, refuse(admin.ErrNotFound, "user %q is not a member of %s", user, of)
+	changes := make([]change, len(ended))
+	for i, m := range ended {
+		changes[i] = change{"member.remove", m.MemberOfID, m}
 	}
-	return groupsLeft, record(ctx, tx, "member.remove", of.ID, map[string]any{
-		"userId": user, "memberOfKind": of.Kind, "memberOfId": of.ID, "groupsLeft": groupsLeft,
-	})
+	return ended, recordAll(ctx, tx, changes)
+}
+
+// idsOf returns the ids of the subjects of a kind.
+func idsOf(subjects []admin.Subject, kind string) []string {
+	ids := []string{}
+	for _, s := range subjects {
+		if s.Kind == kind {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
 }
 
 func checkMemberOf(of admin.Subject) error {

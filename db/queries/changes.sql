@@ -1,6 +1,8 @@
--- name: record_change
+-- name: record_changes
+-- Several changes of one actor, in order.
 INSERT INTO usher.changes (actor, action, target, details, digest)
-VALUES (@actor, @action, @target, @details::json, @digest)
+SELECT @actor, c.action, c.target, c.details::json, c.digest
+  FROM unnest(@actions::text[], @targets::text[], @details::text[], @digests::bytea[]) AS c (action, target, details, digest)
 
 -- name: list_changes
 SELECT id, changed_at, actor, action, target, details

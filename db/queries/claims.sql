@@ -49,21 +49,23 @@ SELECT member_of_kind, member_of_id, created_by = @actor AS own
   FROM usher.memberships
  WHERE user_id = @user_id::text AND ended_at IS NULL
 
--- name: add_organization_if_new
+-- name: add_organizations_if_new
 INSERT INTO usher.organizations (id, created_by)
-VALUES (@id::text, @actor)
+SELECT id, @actor FROM unnest(@ids::text[]) AS id
 ON CONFLICT (id) DO NOTHING
 RETURNING id, coalesce(name, '') AS name, created_at, created_by
 
--- name: add_group_if_new
+-- name: add_groups_if_new
 INSERT INTO usher.groups (id, created_by)
-VALUES (@id::text, @actor)
+SELECT id, @actor FROM unnest(@ids::text[]) AS id
 ON CONFLICT (id) DO NOTHING
 RETURNING id, coalesce(organization_id, '') AS organization_id, coalesce(name, '') AS name, created_at, created_by
 
--- name: add_membership_if_new
+-- name: add_memberships_if_new
 -- A concurrent transaction may have added the same membership.
 INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by)
-VALUES (@user_id::text, @kind, @id::text, @actor)
+SELECT @user_id::text, 'organization', id, @actor FROM unnest(@organizations::text[]) AS id
+UNION ALL
+SELECT @user_id::text, 'group', id, @actor FROM unnest(@groups::text[]) AS id
 ON CONFLICT (user_id, member_of_kind, member_of_id) WHERE ended_at IS NULL DO NOTHING
 RETURNING user_id, member_of_kind, member_of_id, created_at, created_by

@@ -11,21 +11,24 @@ SELECT user_id, member_of_kind, member_of_id, created_at, created_by
  ORDER BY user_id
  LIMIT nullif(@limit::integer, 0)
 
--- name: end_membership
+-- name: end_memberships
 -- Leaving an organization ends the memberships in its groups. greatest(), because a
 -- row can be younger than this transaction.
-WITH ended AS (
+WITH of_organizations AS (
     UPDATE usher.memberships
        SET ended_at = greatest(now(), created_at), ended_by = @actor
-     WHERE user_id = @user_id::text AND member_of_kind = @kind AND member_of_id = @id::text AND ended_at IS NULL
+     WHERE user_id = @user_id::text AND member_of_kind = 'organization' AND member_of_id = ANY (@organizations::text[]) AND ended_at IS NULL
     RETURNING user_id, member_of_kind, member_of_id
 ), of_groups AS (
-    UPDATE usher.memberships m
-       SET ended_at = greatest(now(), m.created_at), ended_by = @actor
-      FROM ended
-     WHERE ended.member_of_kind = 'organization' AND m.organization_id = ended.member_of_id
-       AND m.user_id = ended.user_id AND m.member_of_kind = 'group' AND m.ended_at IS NULL
-    RETURNING m.id
+    UPDATE usher.memberships
+       SET ended_at = greatest(now(), created_at), ended_by = @actor
+     WHERE user_id = @user_id::text AND member_of_kind = 'group' AND ended_at IS NULL
+       AND (member_of_id = ANY (@groups::text[]) OR organization_id IN (SELECT o.member_of_id FROM of_organizations o))
+    RETURNING user_id, member_of_kind, member_of_id, organization_id
 )
-SELECT (SELECT count(*) FROM ended) AS ended,
-       (SELECT count(*) FROM of_groups) AS groups_left
+SELECT o.user_id, o.member_of_kind, o.member_of_id, (SELECT count(*) FROM of_groups g WHERE g.organization_id = o.member_of_id) AS groups_left
+  FROM of_organizations o
+UNION ALL
+SELECT g.user_id, g.member_of_kind, g.member_of_id, 0
+  FROM of_groups g
+ WHERE NOT EXISTS (SELECT FROM of_organizations o WHERE o.member_of_id = g.organization_id)
