@@ -74,7 +74,7 @@ unpack_package() {
 	fi
 	cat >"$target/$command" <<-RUN
 		#!/bin/sh
-		LD_LIBRARY_PATH=$(echo "$target"/usr/lib/*-linux-gnu) exec $target/usr/sbin/$command "\$@"
+		LD_LIBRARY_PATH=$(echo "$target"/usr/lib/*-linux-gnu) exec $(ls "$target"/usr/{s,}bin/"$command" 2>/dev/null) "\$@"
 	RUN
 	chmod 755 "$target/$command"
 	echo "$target/$command"

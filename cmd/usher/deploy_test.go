@@ -55,7 +55,7 @@ func makeSecrets(t testing.TB) string {
 func TestCompose(t *testing.T) {
 	t.Parallel()
 	dir := makeSecrets(t)
-	options, err := composecli.NewProjectOptions([]string{filepath.Join(dir, "docker-compose.yml")}, composecli.WithProfiles([]string{"admin"}))
+	options, err := composecli.NewProjectOptions([]string{filepath.Join(dir, "docker-compose.yml")}, composecli.WithProfiles([]string{"admin", "metrics"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +102,12 @@ func TestCompose(t *testing.T) {
 	}
 	if major, _ := strconv.Atoi(version[1]); major < 16 {
 		t.Errorf("postgres is of version %d, want 16 or newer", major)
+	}
+	mounted := project.Services["prometheus"].Volumes
+	if len(mounted) == 0 || mounted[0].Target != "/etc/prometheus" || !mounted[0].ReadOnly {
+		t.Errorf("prometheus has the volumes %v", mounted)
+	} else if below, err := filepath.Rel(dir, mounted[0].Source); err != nil || below != "deploy/prometheus" {
+		t.Errorf("prometheus reads %s, %v", mounted[0].Source, err)
 	}
 	serve := project.Services["usher"]
 	for _, name := range []string{"postgres", "usher"} {
