@@ -29,11 +29,7 @@ func (a *Admin) apiKeys(ctx context.Context, c *adminCall) (any, error) {
 	}, &q)
 }
 
-// createdAPIKey is the only answer that contains a key's text.
-type createdAPIKey struct {
-	Key string `json:"key"`
-	admin.APIKey
-}
+type createdAPIKey admin.CreatedAPIKey
 
 // later implements shownOnce: usher does not store the key's text.
 func (k createdAPIKey) later() any {

@@ -4,6 +4,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -84,9 +85,7 @@ const (
 	// answerWithin bounds the work of one request: if the database hangs, the answer
 	// is a 503 within 2 s.
 	answerWithin = 1_800 * time.Millisecond
-	// maxInFlight bounds the requests that wait for the database. At most a quarter of
-	// them may come from one network. Further requests are refused at once instead
-	// of queued.
+	// maxInFlight is the default of [Limits.InFlight].
 	maxInFlight = 1_024
 )
 
@@ -119,12 +118,13 @@ func New(cfg Config) (*API, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	inFlight := cmp.Or(cfg.Limits.InFlight, maxInFlight)
 	a := &API{
 		cfg:      cfg,
 		origins:  map[string]bool{},
 		headers:  maps.Clone(commonHeaders),
 		validate: newValidator(),
-		slots:    newSlots(maxInFlight, maxInFlight/4),
+		slots:    newSlots(inFlight, max(inFlight/4, 1)),
 		limiter:  newLimiter(cfg.Limits),
 	}
 	var faults []error
@@ -166,7 +166,7 @@ func New(cfg Config) (*API, error) {
 			faults = append(faults, fmt.Errorf("required field %s is missing", field.name))
 		}
 	}
-	if min(cfg.Limits.Session, cfg.Limits.APIKey, cfg.Limits.Failures) < 0 {
+	if min(cfg.Limits.Session, cfg.Limits.APIKey, cfg.Limits.Failures, cfg.Limits.InFlight) < 0 {
 		faults = append(faults, errors.New("a limit is negative; 0 means no limit"))
 	}
 	if err := errors.Join(faults...); err != nil {

@@ -314,6 +314,39 @@ func TestLimitOfFirstRequests(t *testing.T) {
 	}
 }
 
+// One network holds at most a quarter of the slots, so that others have the rest.
+func TestOneNetworkHoldsItsShareOfTheSlots(t *testing.T) {
+	t.Parallel()
+	const inFlight = 16
+	g := newGated(t, api.Limits{Failures: 120, InFlight: inFlight})
+	g.wait = make(chan struct{})
+	statuses := make(chan int, inFlight)
+	ask := func(peer string) { go func() { statuses <- g.ask(t, peer, "/api/auth", "ada", `{}`).status }() }
+	holds := func(requests int) {
+		t.Helper()
+		until(t, func() bool { lookUps, _ := g.counts(); return lookUps == requests })
+	}
+	for range inFlight / 4 {
+		ask("192.0.2.1")
+	}
+	holds(inFlight / 4)
+	g.wants(t, 503, "192.0.2.1", "ada")
+	for peer := range 3 { // the other three quarters
+		for range inFlight / 4 {
+			ask(fmt.Sprintf("198.51.100.%d", peer))
+		}
+	}
+	holds(inFlight)
+	g.wants(t, 503, "203.0.113.1", "ada")
+	close(g.wait)
+	for range inFlight {
+		if got := <-statuses; got != 200 {
+			t.Errorf("a request that had a slot = %d, want 200", got)
+		}
+	}
+	g.wants(t, 200, "192.0.2.1", "ada")
+}
+
 func until(t testing.TB, met func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !met(); time.Sleep(time.Millisecond) {

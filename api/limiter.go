@@ -18,7 +18,7 @@ import (
 )
 
 // Limits are maximum numbers of requests per minute, sent all at once or spread over the
-// minute. Each process counts separately. 0 means no limit.
+// minute. Each process counts separately. 0 means no limit, except for InFlight.
 type Limits struct {
 	// Session bounds one browser session, and APIKey one API key. Both are callers
 	// that the directory knows, never addresses.
@@ -31,6 +31,10 @@ type Limits struct {
 	// [identity.ProxyConfig] trusts. They are exempt from Failures, because one of
 	// their callers could otherwise lock out the others.
 	Proxies []netip.Prefix
+	// InFlight bounds the requests that wait for the database at one time (default:
+	// 1,024). At most a quarter of them may come from one network. Further requests
+	// are refused at once instead of queued.
+	InFlight int
 }
 
 const (

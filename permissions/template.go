@@ -36,8 +36,9 @@ func (v Values) of(p Placeholder) string {
 // Template is the pattern of a grant. It may contain {user}, {organization} and {group}, which
 // are replaced by ids when a token is issued. The zero Template expands to nothing.
 type Template struct {
-	text string
-	kind Kind
+	text  string
+	kind  Kind
+	fixed Pattern // zero if there is a placeholder
 }
 
 // ParseTemplate reads a pattern with any number of placeholders. After each placeholder must
@@ -49,7 +50,14 @@ func ParseTemplate(kind Kind, text string) (Template, error) {
 	if fault := templateFault(kind, text); fault != "" {
 		return Template{}, &PatternError{text, fault}
 	}
-	return Template{text, kind}, nil
+	t := Template{text: text, kind: kind}
+	if !strings.Contains(text, "{") {
+		var err error
+		if t.fixed, err = ParsePattern(kind, text); err != nil {
+			return Template{}, err
+		}
+	}
+	return t, nil
 }
 
 func templateFault(kind Kind, text string) string {
@@ -129,8 +137,8 @@ func (e *TemplateError) Error() string {
 // are [*TemplateError]: the grant then gives nothing, because no pattern would be a safe
 // guess.
 func (t Template) Expand(v Values) (Pattern, error) {
-	if !strings.Contains(t.text, "{") {
-		return ParsePattern(t.kind, t.text)
+	if t.fixed.text != "" {
+		return t.fixed, nil
 	}
 	var last Placeholder
 	text := make([]byte, 0, 2*maxUnits)

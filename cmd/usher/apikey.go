@@ -33,12 +33,6 @@ type apiKeyCreateCmd struct {
 	TTL    time.Duration `name:"ttl" placeholder:"DURATION" help:"Lifetime, for example 90d (default: never expires)."`
 }
 
-// createdAPIKey is the only output with a key's text.
-type createdAPIKey struct {
-	Key string `json:"key"`
-	admin.APIKey
-}
-
 // Run prints only the key on stdout, for scripts, and a sentence on stderr.
 func (c *apiKeyCreateCmd) Run(ctx context.Context, out *console, database *db.DB) error {
 	scope, err := parseScope(c.Room, c.Store)
@@ -62,7 +56,7 @@ func (c *apiKeyCreateCmd) Run(ctx context.Context, out *console, database *db.DB
 	if !c.JSON {
 		fmt.Fprintf(out.err, "created API key %s (%s); it is not shown again:\n", added.ID, added.Name)
 	}
-	return c.done(out, createdAPIKey{text.Reveal(), added}, "%s", text.Reveal())
+	return c.done(out, admin.CreatedAPIKey{Key: text.Reveal(), APIKey: added}, "%s", text.Reveal())
 }
 
 // parseScope reads rules of the form pattern=access.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/admin"
 )
 
 func TestAPIKeyCommands(t *testing.T) {
@@ -16,7 +17,7 @@ func TestAPIKeyCommands(t *testing.T) {
 		t.Fatalf("exit %d, printed %q and %q", code, first, stderr)
 	}
 	id := strings.Split(first, "_")[2]
-	second := decode[createdAPIKey](u, "apikey create jobs --room *=full --env test --ttl 24h --json")
+	second := decode[admin.CreatedAPIKey](u, "apikey create jobs --room *=full --env test --ttl 24h --json")
 	if !strings.HasPrefix(second.Key, "sk_test_") || second.ExpiresAt == nil {
 		t.Errorf("created %+v", second.APIKey)
 	}

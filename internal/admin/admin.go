@@ -219,6 +219,12 @@ type APIKey struct {
 	LastUsedAt    *time.Time       `json:"lastUsedAt,omitempty"` // to the minute
 }
 
+// A CreatedAPIKey is the only record that contains a key's text.
+type CreatedAPIKey struct {
+	Key string `json:"key"`
+	APIKey
+}
+
 // A NewAPIKey is an API key to add. The caller makes its ID and the hash of its secret.
 type NewAPIKey struct {
 	ID            string
