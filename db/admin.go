@@ -102,7 +102,7 @@ func (db *DB) transact(ctx context.Context, operation string, fn func(context.Co
 	if tx, ok := ctx.Value(txKey{db}).(pgx.Tx); ok {
 		return failed(operation, fn(ctx, tx))
 	}
-	return failed(operation, pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return fn(ctx, tx) }))
+	return failed(operation, db.begin(ctx, func(tx pgx.Tx) error { return fn(ctx, tx) }))
 }
 
 // transactAs is transact for what the tables and their triggers record under

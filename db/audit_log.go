@@ -221,9 +221,9 @@ func (a *AuditLog) write(batch []*pendingRow) {
 	halve(batch, func(rows []*pendingRow) error {
 		ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 		defer cancel()
-		err := a.insert(ctx, a.db.pool, rows)
+		err := a.insert(ctx, a.db.execDurable, rows)
 		if a.restamp(ctx, rows, err) {
-			err = a.insert(ctx, a.db.pool, rows)
+			err = a.insert(ctx, a.db.execDurable, rows)
 		}
 		if err == nil || len(rows) == 1 || !isStatementFault(err) {
 			a.batches.Observe(float64(len(rows)))
@@ -267,11 +267,6 @@ func isDataError(err error) bool {
 	return ok && (strings.HasPrefix(pgErr.Code, "22") || strings.HasPrefix(pgErr.Code, "23"))
 }
 
-// execer is a pool or a transaction.
-type execer interface {
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-}
-
 // textColumns are the columns of text that insertDecisionsSQL takes, in the
 // order of (*pendingRow).texts. Empty strings stand for null.
 var textColumns = [...]string{
@@ -294,7 +289,7 @@ func (row *pendingRow) texts() [len(textColumns)]string {
 }
 
 // insert writes the rows by one statement.
-func (a *AuditLog) insert(ctx context.Context, q execer, batch []*pendingRow) error {
+func (a *AuditLog) insert(ctx context.Context, exec func(ctx context.Context, sql string, args ...any) error, batch []*pendingRow) error {
 	n := len(batch)
 	cells := make([]string, len(textColumns)*n) // one allocation for all columns of text
 	issuedAt, expiresAt, partial, count := make([]time.Time, n), make([]*time.Time, n), make([]bool, n), make([]int64, n)
@@ -316,6 +311,5 @@ func (a *AuditLog) insert(ctx context.Context, q execer, batch []*pendingRow) er
 	for c, name := range textColumns {
 		args[name] = cells[c*n : (c+1)*n]
 	}
-	_, err := q.Exec(ctx, statement("insert_decisions"), args)
-	return err
+	return exec(ctx, statement("insert_decisions"), args)
 }

@@ -35,6 +35,8 @@ const (
 type DB struct {
 	pool   *pgxpool.Pool
 	pooled atomic.Bool // connections go through a pooler: see open
+
+	clockAhead atomic.Int64 // see ClockAhead
 }
 
 // Open returns a pool for a libpq URL. It connects lazily: if the database is down,
@@ -65,9 +67,14 @@ func open(url secret.Text, change func(*pgxpool.Config)) (*DB, error) {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	db := new(DB)
+	connecting := new(reconnector)
+	connecting.install(cfg)
 	var found sync.Mutex
 	known := false
 	cfg.BeforeConnect = func(ctx context.Context, conn *pgx.ConnConfig) error {
+		if err := connecting.allow(); err != nil {
+			return err
+		}
 		found.Lock()
 		defer found.Unlock()
 		if !known {
@@ -88,12 +95,13 @@ func open(url secret.Text, change func(*pgxpool.Config)) (*DB, error) {
 		conn.TypeMap().RegisterType(&pgtype.Type{
 			Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
 		})
-		return nil
+		return connected(conn)
 	}
 	db.pool, err = pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
 		return nil, fmt.Errorf("db: open: %w", err)
 	}
+	connecting.use(db.pool)
 	return db, nil
 }
 
@@ -136,7 +144,7 @@ func (db *DB) Connections() Connections {
 }
 
 // Ping checks that the database answers, and returns how far its clock is ahead of
-// this process's, corrected by half the round trip.
+// this machine's, corrected by half the round trip.
 func (db *DB) Ping(ctx context.Context) (clockAhead time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -186,6 +194,7 @@ const (
 	checkViolation      = "23514"
 	lockNotAvailable    = "55P03"
 	notInPrerequisite   = "55000"
+	readOnlyTransaction = "25006"
 	undefinedTable      = "42P01"
 	undefinedSchema     = "3F000"
 	undefinedColumn     = "42703"

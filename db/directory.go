@@ -189,6 +189,7 @@ func (d *Directory) query(batch []*pendingLookUp) error {
 	for i, l := range batch {
 		tokens[i], users[i], organizations[i], hashes[i] = l.token, l.user, l.organization, l.tokenHash
 	}
+	sent := time.Now()
 	rows, err := d.db.pool.Query(ctx, statement("look_up_principals"), tokens, users, organizations, hashes)
 	if err != nil {
 		return err
@@ -197,6 +198,7 @@ func (d *Directory) query(batch []*pendingLookUp) error {
 	if err != nil {
 		return err
 	}
+	received := time.Now()
 	for _, l := range batch {
 		l.result = lookUpResult{err: principal.ErrSessionUnknown} // unless a row replaces it
 	}
@@ -205,6 +207,9 @@ func (d *Directory) query(batch []*pendingLookUp) error {
 		principal, err := found[i].principal()
 		if l.result.principal != nil {
 			principal, err = nil, errListedTwice
+		}
+		if clockErr := d.db.checkClock(found[i].At, sent, received); clockErr != nil {
+			principal, err = nil, clockErr
 		}
 		if err != nil {
 			err = unavailable("look up", err)

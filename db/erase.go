@@ -82,7 +82,7 @@ func (db *DB) pruneMonth(ctx context.Context, month time.Time, actor admin.Actor
 	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
 	defer cancel()
 	p := Pruning{Month: month.Format("2006-01")}
-	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+	err := db.begin(ctx, func(tx pgx.Tx) error {
 		args := pgx.StrictNamedArgs{"month": month, "tries": dropTries}
 		var first, last *int64 // null: the month had no rows
 		if err := tx.QueryRow(ctx, statement("drop_decisions"), args).Scan(&p.Rows, &first, &last, &p.Staying); err != nil {

@@ -3,6 +3,7 @@ package db
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -55,6 +56,9 @@ type FloodLog struct {
 	narrower map[floodKey]int
 	second   time.Time // when the current second began
 	kept     int       // in that second
+
+	flushing time.Time // when the flush under way began; zero: none is
+	failed   error     // of the last flush
 }
 
 type floodKey struct {
@@ -106,16 +110,19 @@ func StartFloodLog(cfg FloodLogConfig) *FloodLog {
 }
 
 // Record is [AuditLog.Record], but returns at once for a refusal that is only
-// counted: no token depends on its row.
+// counted: no token depends on its row. While counts cannot be written, it returns
+// [principal.ErrUnavailable]: the count would be lost with this process.
 func (f *FloodLog) Record(ctx context.Context, d *audit.Decision) error {
-	if (d.CallerUnknown || d.CallerFormer) && d.Token == nil && f.count(d, time.Now()) {
-		return nil
+	if (d.CallerUnknown || d.CallerFormer) && d.Token == nil {
+		if counted, err := f.count(d, time.Now()); counted {
+			return err
+		}
 	}
 	return f.log.Record(ctx, d)
 }
 
 // count counts a refusal that is beyond the limits, and reports whether it did.
-func (f *FloodLog) count(d *audit.Decision, now time.Time) bool {
+func (f *FloodLog) count(d *audit.Decision, now time.Time) (counted bool, err error) {
 	key := floodKey{prefix: network.Of(d.IP), reason: d.Reason}
 	if d.CallerFormer && d.CallerID != "" {
 		key = floodKey{reason: d.Reason, callerKind: d.CallerKind, callerID: d.CallerID}
@@ -132,13 +139,21 @@ func (f *FloodLog) count(d *audit.Decision, now time.Time) bool {
 	if !key.shared && of.kept < keptPerMinute && f.kept < keptPerSecond {
 		of.kept++
 		f.kept++
-		return false
+		return false, nil
 	}
 	if of.counted.n == 0 {
 		of.counted = tally{at: d.At, requestID: d.RequestID}
 	}
 	of.counted.n++
-	return true
+	return true, f.failure(now)
+}
+
+// failure reports why the counts cannot be written now.
+func (f *FloodLog) failure(now time.Time) error {
+	if f.failed == nil && !f.flushing.IsZero() && now.Sub(f.flushing) > 2*queryTimeout {
+		return unavailable("record floods", errors.New("the database does not answer"))
+	}
+	return f.failed
 }
 
 // flood returns the flood that a refusal belongs to: by its own key, or by a shared
@@ -184,6 +199,11 @@ func (f *FloodLog) nest(key floodKey, n int) {
 
 func (f *FloodLog) run() {
 	defer close(f.stopped)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-f.stop
+		cancel()
+	}()
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	for {
@@ -191,7 +211,7 @@ func (f *FloodLog) run() {
 		case <-f.stop:
 			return
 		case now := <-tick.C:
-			_ = f.flush(now, flushTimeout) // counted as a failure; the next flush tries again
+			_ = f.flush(ctx, now, flushTimeout) // counted as a failure; the next flush tries again
 		}
 	}
 }
@@ -202,7 +222,7 @@ func (f *FloodLog) Close() error {
 	close(f.stop)
 	<-f.stopped
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		err := f.flush(time.Now(), 2*queryTimeout)
+		err := f.flush(context.Background(), time.Now(), 2*queryTimeout)
 		if err == nil {
 			return nil
 		}
@@ -215,7 +235,15 @@ func (f *FloodLog) Close() error {
 // flush writes a row for each flood. The next flush retries rows that failed. If
 // only the answer to a commit was lost, they are written twice, which is better
 // than not at all.
-func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
+func (f *FloodLog) flush(ctx context.Context, now time.Time, timeout time.Duration) (err error) {
+	f.mu.Lock()
+	f.flushing = now
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.flushing, f.failed = time.Time{}, err
+		f.mu.Unlock()
+	}()
 	var rows []*pendingRow
 	var floods []*flood
 	f.mu.Lock()
@@ -243,7 +271,7 @@ func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 	f.mu.Unlock()
 	for len(rows) > 0 {
 		n := min(len(rows), maxBatch)
-		if err := f.write(rows[:n], timeout); err != nil {
+		if err := f.write(ctx, rows[:n], timeout); err != nil {
 			f.failures.Inc()
 			return unavailable("record floods", err)
 		}
@@ -259,8 +287,8 @@ func (f *FloodLog) flush(now time.Time, timeout time.Duration) error {
 
 // write sets a shorter timeout in Postgres than here: a statement whose client has
 // given up could still be committed, and would then be repeated.
-func (f *FloodLog) write(rows []*pendingRow, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func (f *FloodLog) write(ctx context.Context, rows []*pendingRow, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := f.insert(ctx, rows, timeout)
 	if f.log.restamp(ctx, rows, err) {
@@ -270,11 +298,14 @@ func (f *FloodLog) write(rows []*pendingRow, timeout time.Duration) error {
 }
 
 func (f *FloodLog) insert(ctx context.Context, rows []*pendingRow, timeout time.Duration) error {
-	return pgx.BeginFunc(ctx, f.log.db.pool, func(tx pgx.Tx) error {
+	return f.log.db.begin(ctx, func(tx pgx.Tx) error {
 		if err := setLocal(ctx, tx, "statement_timeout", strconv.FormatInt((timeout/2).Milliseconds(), 10)); err != nil {
 			return err
 		}
-		return f.log.insert(ctx, tx, rows)
+		return f.log.insert(ctx, func(ctx context.Context, sql string, args ...any) error {
+			_, err := tx.Exec(ctx, sql, args...)
+			return err
+		}, rows)
 	})
 }
 

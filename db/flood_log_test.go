@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/usher-auth/usher/audit"
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/principal"
 )
 
 func unknown(ip, reason string) *audit.Decision {
@@ -225,5 +227,49 @@ func TestFloodsOfEveryKindLeaveFewRows(t *testing.T) {
 				t.Errorf("%d rows of %d requests, %d of them counts by %q, %v; want at most %d in full, and counts by %q", rows, sum, counts, kind, err, test.most, test.kind)
 			}
 		})
+	}
+}
+
+// A refusal that is only counted is one that has a row soon. While counts cannot be
+// written, the caller hears that usher is unavailable, and nothing is lost of what
+// was counted before.
+func TestFloodWhileTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	server, pg := dbtest.NewServer(t, nil)
+	log := openURL(t, pg.ServiceURL).StartAuditLog(db.AuditLogConfig{Replica: "replica-1", Registry: prometheus.NewRegistry()})
+	defer log.Close()
+	floods := db.StartFloodLog(db.FloodLogConfig{Log: log, Registry: prometheus.NewRegistry()})
+	var refused int64
+	send := func() error {
+		err := floods.Record(t.Context(), unknown("192.0.2.1", "no_credential"))
+		if err == nil {
+			refused++
+		} else if !errors.Is(err, principal.ErrUnavailable) {
+			t.Errorf("Record() = %v, want ErrUnavailable", err)
+		}
+		return err
+	}
+	for range 100 {
+		if err := send(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "refusals are unavailable", func() error {
+		if send() == nil {
+			return errors.New("Record() = nil")
+		}
+		return nil
+	})
+	server.Start(t)
+	eventually(t, "refusals are counted again", send)
+	if err := floods.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var sum int64
+	if err := pg.Pool.QueryRow(t.Context(), "SELECT sum(count)::bigint FROM audit.denials").Scan(&sum); err != nil || sum < refused {
+		t.Errorf("%d refusals are on record, %v; want at least %d", sum, err, refused)
 	}
 }

@@ -18,6 +18,8 @@ SELECT issued_at, CASE WHEN jti = '' THEN 'denied' ELSE 'issued' END, nullif(rea
     @origin::text[], @request_id::text[], @count::bigint[], @salt::bytea[], @personal_digest::bytea[], @digest::bytea[])
     AS d (issued_at, reason, caller_kind, caller_id, user_id, organization_id, requested_organization_id, audience, room, store,
           token_kind, patterns, claims, partial, skipped_grants, warnings, jti, kid, expires_at, ip, user_agent, origin, request_id, count, salt, personal_digest, digest)
+ -- See durable.go. Evaluated once, before the commit.
+ WHERE (SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)) IS NOT NULL
 
 -- name: clock
 SELECT clock_timestamp()
@@ -68,6 +70,13 @@ SELECT to_char(month, 'YYYY-MM')
      WHERE i.inhparent = 'usher.decisions'::regclass
        AND c.relname = 'decisions_' || to_char(month, 'YYYY_MM'))
  ORDER BY month
+
+-- name: ready
+-- The message makes the transaction one that Postgres must write to disk, and to
+-- a synchronous standby.
+SELECT clock_timestamp(), current_setting('fsync') = 'on'
+  FROM pg_logical_emit_message(true, 'usher', 'ready'),
+       set_config('lock_timeout', '500ms', true)
 
 -- name: probe_audit
 -- Always rolled back. It only checks that a row can be written.

@@ -67,7 +67,7 @@ SELECT asked.n, p.*
               FROM usher.grants g
              WHERE g.subject_kind = subject.kind AND g.subject_id = subject.id
                AND g.revoked_at IS NULL
-               AND g.valid_from <= now()
+               AND g.valid_from <= greatest(now(), g.created_at) -- by default from its commit on, even if a clock was set back
                AND (g.valid_until IS NULL OR g.valid_until > now())
                AND (g.organization_id IS NULL OR g.organization_id = a.organization_id)
             OFFSET 0
