@@ -42,8 +42,7 @@ var errTakeBack = errors.New("db: rolled back")
 func (db *DB) Unsealed(ctx context.Context) (time.Duration, error) {
 	var rows int64
 	var oldest *time.Time
-	var resting bool
-	if err := db.pool.QueryRow(ctx, statement("unsealed")).Scan(&rows, &oldest, &resting); err != nil {
+	if err := db.pool.QueryRow(ctx, statement("unsealed")).Scan(&rows, &oldest, nil, nil); err != nil {
 		return 0, failed("unsealed", err)
 	}
 	if oldest == nil {

@@ -29,6 +29,10 @@ const (
 
 	// maxOthersTurn is how long others may seal before this is an error.
 	maxOthersTurn = 10 * time.Second
+
+	// sealsLate is how long sealing may fail before [Sealer.Problem] says so: a
+	// failover takes less.
+	sealsLate = 30 * time.Second
 )
 
 // A Sealer appends the rows of the audit to its Merkle tree and signs checkpoints.
@@ -47,6 +51,16 @@ type Sealer struct {
 	waitingSince time.Time // since when others sealed every time; zero: the last turn was this one's
 
 	oldest atomic.Int64 // time of the oldest unsealed row in microseconds; 0: all are sealed
+
+	// known is the last checkpoint that this process signed or was given. What it
+	// seals must extend it.
+	known   audit.Checkpoint
+	problem atomic.Pointer[sealingProblem] // nil: none
+}
+
+type sealingProblem struct {
+	since time.Time
+	err   error
 }
 
 // A SealerConfig configures a [Sealer].
@@ -54,9 +68,15 @@ type SealerConfig struct {
 	Encryption *keyencryption.Ring // opens the key that signs checkpoints
 	// Out also receives each checkpoint of this Sealer, outside of the database
 	// (default: only the database stores them).
-	Out      io.Writer
-	Registry prometheus.Registerer
-	Now      func() time.Time // default: time.Now
+	Out io.Writer
+	// Last is the last signed checkpoint that was written to Out, if any. The Sealer
+	// refuses to seal a database that was set back behind it.
+	Last string
+	// AcceptRollback lets the Sealer go on although the database was set back behind
+	// Last, if that has at most so many leaves (default: it does not).
+	AcceptRollback int64
+	Registry       prometheus.Registerer
+	Now            func() time.Time // default: time.Now
 }
 
 // NewSealer decrypts the key that signs checkpoints. With [ErrNoCheckpointKey], or if
@@ -78,17 +98,95 @@ func (db *DB) NewSealer(ctx context.Context, cfg SealerConfig) (*Sealer, error) 
 	if s.now == nil {
 		s.now = time.Now
 	}
+	if err == nil {
+		err = s.remember(ctx, &cfg)
+	}
+	if err != nil {
+		s.signer = nil
+		s.problem.Store(&sealingProblem{since: s.now(), err: err})
+	}
 	cfg.Registry.MustRegister(s.rows, s.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "usher_audit_unsealed_seconds",
 		Help: "Age of the audit's oldest unsealed row. Above a minute, sealing has stopped.",
 	}, func() float64 {
-		oldest := s.oldest.Load()
-		if oldest == 0 {
-			return 0
+		now := s.now()
+		since := now
+		if oldest := s.oldest.Load(); oldest != 0 {
+			since = time.UnixMicro(oldest)
+		} else if p := s.problem.Load(); p != nil {
+			since = p.since // there may be rows that it could not see
 		}
-		return math.Max(0, time.Since(time.UnixMicro(oldest)).Seconds())
+		return math.Max(0, now.Sub(since).Seconds())
 	}))
 	return s, err
+}
+
+// remember reads the last checkpoint that was kept outside of the database.
+func (s *Sealer) remember(ctx context.Context, cfg *SealerConfig) error {
+	if cfg.Last == "" {
+		return nil
+	}
+	keys, err := s.db.verifiers(ctx, s.db.pool)
+	if err != nil {
+		return err
+	}
+	last, err := audit.OpenCheckpoint(cfg.Last, keys)
+	if err != nil {
+		return fmt.Errorf("db: seal: the last kept checkpoint is not of this database (%w): keep this database's checkpoints in a file of their own", err)
+	}
+	if last.Size > cfg.AcceptRollback {
+		s.known = last
+		return nil
+	}
+	return s.db.transactAs(ctx, "usher", "accept rollback", func(ctx context.Context, tx pgx.Tx) error {
+		return record(ctx, tx, "audit.accept_rollback", last.Origin, map[string]int64{"checkpoint_size": last.Size})
+	})
+}
+
+// Problem reports why rows are not sealed, or nil if they are, or will be soon. It
+// is safe for concurrent use.
+func (s *Sealer) Problem() error {
+	p := s.problem.Load()
+	if p == nil {
+		return nil
+	}
+	failing := s.now().Sub(p.since)
+	if s.signer != nil && failing < sealsLate && !errors.Is(p.err, ErrRolledBack) {
+		return nil
+	}
+	return fmt.Errorf("the audit has not been sealed for %s: %w", failing.Round(time.Second), p.err)
+}
+
+// ErrRolledBack says that the database has lost rows that were sealed: it was
+// restored, or a failover to an asynchronous standby lost its last transactions.
+var ErrRolledBack = errors.New("the database was set back")
+
+func (s *Sealer) rolledBack(sealed int64) error {
+	return fmt.Errorf("%w: its audit has %d sealed rows, and usher has signed %d. What was written after them is lost, revocations too. "+
+		"Check what is missing, then restart usher with --accept-rollback=%[3]d", ErrRolledBack, sealed, s.known.Size)
+}
+
+// extends checks that the stored tree continues the last known checkpoint. Signing
+// another one would vouch for a history without the lost rows.
+func (s *Sealer) extends(ctx context.Context, tx pgx.Tx, t *audit.Tree) error {
+	if s.known.Size == 0 {
+		return nil
+	}
+	if t.Size() < s.known.Size {
+		return s.rolledBack(t.Size())
+	}
+	root := t.Root()
+	if t.Size() > s.known.Size {
+		var err error
+		if root, err = tlog.TreeHash(s.known.Size, storedHashes(ctx, tx)); err != nil {
+			return err
+		}
+	}
+	if root != s.known.Root {
+		return fmt.Errorf("%w: its first %d sealed rows are not those that usher has signed. Run usher audit verify. "+
+			"If the database was restored, check what is missing, then restart usher with --accept-rollback=%[2]d", ErrRolledBack, s.known.Size)
+	}
+	return nil
 }
 
 // Seal seals all settled rows and returns how many it sealed itself. Call it every
@@ -101,8 +199,16 @@ func (s *Sealer) SealNow(ctx context.Context) (sealed int, err error) { return s
 
 func (s *Sealer) seal(ctx context.Context, mayRest bool) (sealed int, err error) {
 	defer func() {
-		if err != nil {
+		switch {
+		case err != nil:
 			s.failures.Inc()
+			problem := &sealingProblem{s.now(), err}
+			if before := s.problem.Load(); before != nil {
+				problem.since = before.since
+			}
+			s.problem.Store(problem)
+		case s.signer != nil:
+			s.problem.Store(nil)
 		}
 	}()
 	rows, resting, err := s.measure(ctx)
@@ -129,8 +235,12 @@ func (s *Sealer) measure(ctx context.Context) (rows int64, resting bool, err err
 	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
 	defer cancel()
 	var oldest *time.Time
-	if err := s.db.pool.QueryRow(ctx, statement("unsealed")).Scan(&rows, &oldest, &resting); err != nil {
+	var sealed int64
+	if err := s.db.pool.QueryRow(ctx, statement("unsealed")).Scan(&rows, &oldest, &resting, &sealed); err != nil {
 		return 0, false, unavailable("seal", err)
+	}
+	if sealed < s.known.Size {
+		return 0, false, s.rolledBack(sealed)
 	}
 	if oldest == nil { // some ids may have no row
 		s.oldest.Store(0)
@@ -173,7 +283,8 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
 	defer cancel()
 	var signed string
-	err = pgx.BeginFunc(ctx, s.db.pool, func(tx pgx.Tx) error {
+	var next audit.Checkpoint
+	err = s.db.begin(ctx, func(tx pgx.Tx) error {
 		locked, err := tx.Exec(ctx, statement("lock_seals"))
 		if err != nil {
 			return err
@@ -190,6 +301,9 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 		if err != nil {
 			return err
 		}
+		if err := s.extends(ctx, tx, t); err != nil {
+			return err
+		}
 		decisions, decisionsThrough, err := unsealed(ctx, tx, statement("unsealed_decisions"), last.DecisionsThrough, decisionsSettled, maxSealed)
 		if err != nil {
 			return err
@@ -204,7 +318,7 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 		hashes := make([]byte, 0, 2*sealed*tlog.HashSize)
 		decisionIDs, hashes := appendLeaves(t, audit.DecisionLeaf, decisions, hashes)
 		changeIDs, hashes := appendLeaves(t, audit.ChangeLeaf, changes, hashes)
-		next := audit.Checkpoint{Origin: s.signer.Name(), Size: t.Size(), Root: t.Root()}
+		next = audit.Checkpoint{Origin: s.signer.Name(), Size: t.Size(), Root: t.Root()}
 		if signed, err = next.Sign(s.signer); err != nil {
 			return err
 		}
@@ -217,6 +331,9 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 	})
 	if err != nil {
 		return 0, unavailable("seal", err)
+	}
+	if signed != "" {
+		s.known = next
 	}
 	if signed != "" && s.out != nil {
 		if _, err := io.WriteString(s.out, signed+"\n"); err != nil {

@@ -35,18 +35,24 @@ type sealed struct {
 
 func newSealed(t *testing.T) *sealed {
 	t.Helper()
-	s := &sealed{pg: dbtest.New(t), registry: prometheus.NewRegistry(), kept: new(strings.Builder)}
+	s := &sealed{pg: dbtest.New(t), kept: new(strings.Builder)}
 	s.service, s.log = open(t, s.pg), newAuditLog(t, s.pg)
-	encryption := newKeyEncryption(t)
-	s.encryption = encryption
-	if err := openURL(t, s.pg.URL).EnsureCheckpointKey(t.Context(), encryption, "test"); err != nil {
+	s.encryption = newKeyEncryption(t)
+	if err := openURL(t, s.pg.URL).EnsureCheckpointKey(t.Context(), s.encryption, "test"); err != nil {
 		t.Fatal(err)
 	}
-	var err error
-	if s.sealer, err = s.service.NewSealer(t.Context(), db.SealerConfig{Encryption: encryption, Out: s.kept, Registry: s.registry}); err != nil {
-		t.Fatal(err)
-	}
+	s.restart(t)
 	return s
+}
+
+// restart replaces the sealer by one that remembers nothing.
+func (s *sealed) restart(t *testing.T) {
+	t.Helper()
+	s.registry = prometheus.NewRegistry()
+	var err error
+	if s.sealer, err = s.service.NewSealer(t.Context(), db.SealerConfig{Encryption: s.encryption, Out: s.kept, Registry: s.registry}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *sealed) record(t *testing.T, decisions ...*audit.Decision) {
@@ -489,6 +495,7 @@ func TestVerifyAgainstKeptCheckpoints(t *testing.T) {
 			kept := audit.SplitCheckpoints(s.kept.String())
 			s.asMaster(t, test.sql)
 			if test.reseal {
+				s.restart(t) // a sealer that remembers more would refuse
 				s.seal(t)
 			}
 			if report := s.verify(t); report.Found != 0 {
@@ -649,5 +656,90 @@ func TestSealersTakeTurns(t *testing.T) {
 	report := s.verify(t)
 	if report.Found != 0 || report.Unsealed != 0 || report.Decisions != 4*128 || report.Changes != 1 {
 		t.Errorf("VerifyAudit() = %+v", report)
+	}
+}
+
+// A sealer does not seal over a database that was set back: neither one whose
+// process remembers more, nor one that finds a later checkpoint in its file.
+func TestSealerOfADatabaseThatWasSetBack(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := newSealed(t)
+	s.record(t, issued("kept"))
+	s.seal(t)
+	s.record(t, issued("lost-1"), issued("lost-2"))
+	s.seal(t)
+	checkpoints := audit.SplitCheckpoints(s.kept.String())
+	last := checkpoints[len(checkpoints)-1]
+	// What a restore leaves: neither the rows nor their seal.
+	s.asMaster(t, "DELETE FROM usher.seals WHERE first_leaf > 0; DELETE FROM usher.decisions WHERE jti LIKE 'lost-%'")
+	if _, err := s.sealer.Seal(ctx); !errors.Is(err, db.ErrRolledBack) || !strings.Contains(err.Error(), "--accept-rollback=") {
+		t.Errorf("Seal() of a database that was set back = %v, want ErrRolledBack", err)
+	}
+	if err := s.sealer.Problem(); !errors.Is(err, db.ErrRolledBack) {
+		t.Errorf("Problem() = %v", err)
+	}
+	// Not even when there are as many rows again.
+	s.record(t, issued("other-1"), issued("other-2"), issued("other-3"))
+	open := func(cfg db.SealerConfig) *db.Sealer {
+		cfg.Encryption, cfg.Registry = s.encryption, prometheus.NewRegistry()
+		sealer, err := s.service.NewSealer(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sealer
+	}
+	if _, err := open(db.SealerConfig{Last: last}).Seal(ctx); !errors.Is(err, db.ErrRolledBack) {
+		t.Errorf("Seal() after a later checkpoint = %v, want ErrRolledBack", err)
+	}
+	// A replica that knows of nothing seals, and the others see another history.
+	if n, err := open(db.SealerConfig{}).SealNow(ctx); err != nil || n == 0 {
+		t.Errorf("Seal() = %d, %v", n, err)
+	}
+	for name, sealer := range map[string]*db.Sealer{"memory": s.sealer, "file": open(db.SealerConfig{Last: last})} {
+		s.record(t, issued("more-"+name))
+		if _, err := sealer.SealNow(ctx); !errors.Is(err, db.ErrRolledBack) {
+			t.Errorf("%s: Seal() of another history = %v, want ErrRolledBack", name, err)
+		}
+	}
+	if n, err := open(db.SealerConfig{Last: last, AcceptRollback: 1 << 30}).SealNow(ctx); err != nil || n == 0 {
+		t.Errorf("Seal() of an accepted rollback = %d, %v", n, err)
+	}
+	if got := texts(t, s.pg, "SELECT action FROM audit.changes WHERE action = 'audit.accept_rollback'"); len(got) != 1 {
+		t.Errorf("changes on record: %v", got)
+	}
+}
+
+// While sealing fails, the age of what is not sealed rises, whatever the cause.
+func TestSealingFails(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t)
+	now := time.Now()
+	s.registry = prometheus.NewRegistry()
+	sealer, err := s.service.NewSealer(t.Context(), db.SealerConfig{
+		Encryption: s.encryption, Registry: s.registry, Now: func() time.Time { return now },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sealer.SealNow(t.Context()); err != nil || sealer.Problem() != nil {
+		t.Fatalf("Seal() = %v, Problem() = %v", err, sealer.Problem())
+	}
+	exec(t, s.pg, "REVOKE SELECT ON usher.seals FROM usher_service_test")
+	for range 2 {
+		if _, err := sealer.SealNow(t.Context()); err == nil {
+			t.Fatal("Seal() succeeds without its privilege")
+		}
+		now = now.Add(time.Minute)
+	}
+	if err := sealer.Problem(); err == nil || !strings.Contains(err.Error(), "permission denied") {
+		t.Errorf("Problem() after two minutes = %v", err)
+	}
+	if age := s.metric(t, "usher_audit_unsealed_seconds"); age < 60 {
+		t.Errorf("usher_audit_unsealed_seconds = %v, want at least 60", age)
+	}
+	exec(t, s.pg, "GRANT SELECT ON usher.seals TO usher_service_test")
+	if _, err := sealer.SealNow(t.Context()); err != nil || sealer.Problem() != nil {
+		t.Errorf("mended: Seal() = %v, Problem() = %v", err, sealer.Problem())
 	}
 }

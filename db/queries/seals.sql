@@ -21,7 +21,8 @@ SELECT tree_size, checkpoint
 
 -- name: unsealed
 -- The unsealed rows: an upper bound of their number, because an id may have no row;
--- the time of the oldest one; and whether a seal was made just now.
+-- the time of the oldest one; whether a seal was made just now; and the number of
+-- sealed rows.
 WITH last AS (
     SELECT tree_size, decisions_through, changes_through, sealed_at
       FROM usher.seals
@@ -33,7 +34,8 @@ WITH last AS (
 SELECT (SELECT last_value FROM usher.decisions_id_seq) - t.decisions + (SELECT last_value FROM usher.changes_id_seq) - t.changes AS rows,
        least((SELECT d.recorded_at FROM usher.decisions d WHERE d.id > t.decisions ORDER BY d.id LIMIT 1),
              (SELECT c.changed_at FROM usher.changes c WHERE c.id > t.changes ORDER BY c.id LIMIT 1)) AS oldest,
-       coalesce((SELECT sealed_at > clock_timestamp() - interval '0.9 s' FROM last), false) AS resting
+       coalesce((SELECT sealed_at > clock_timestamp() - interval '0.9 s' FROM last), false) AS resting,
+       coalesce((SELECT tree_size FROM last), 0) AS tree_size
   FROM through t
 
 -- name: settled_decisions
