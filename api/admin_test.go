@@ -39,7 +39,7 @@ func newOps(t testing.TB, public *api.API, store api.AdminStore, users api.UserD
 	if err != nil {
 		t.Fatal(err)
 	}
-	return api.NewOps(prometheus.NewRegistry(), adminAPI, func(context.Context) error { return nil })
+	return api.NewOps(prometheus.NewRegistry(), adminAPI, func(context.Context) (string, error) { return "", nil })
 }
 
 // adminRig is the second listener on a real Postgres with the demo data, and an admin

@@ -143,7 +143,7 @@ func newAsked(t *testing.T) *asked {
 	if err := owner.EnsureCheckpointKey(ctx, encryption, "cli:lin@ops"); err != nil {
 		t.Fatal(err)
 	}
-	checkpoints, err := (&checkpointFlags{filepath.Join(a.dir, "checkpoints")}).openCheckpoints(nil)
+	checkpoints, _, err := (&checkpointFlags{filepath.Join(a.dir, "checkpoints")}).openCheckpoints(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

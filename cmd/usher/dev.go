@@ -144,7 +144,7 @@ func (c *devCmd) Run(ctx context.Context, out *console) (err error) {
 	if cfg.DatabaseURL, err = c.serviceURL(ctx, owner); err != nil {
 		return err
 	}
-	if cfg.Checkpoints, err = c.openCheckpoints(out.out); err != nil {
+	if cfg.Checkpoints, cfg.LastCheckpoint, err = c.openCheckpoints(out.out); err != nil {
 		return err
 	}
 	s, err := service.New(ctx, cfg)

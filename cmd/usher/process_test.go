@@ -297,7 +297,8 @@ func (p *production) setUp(t *testing.T, run func(args ...string) string) {
 	p.session = created.Token
 	p.env = []string{
 		"USHER_KEY_ENCRYPTION_KEY_FILE=" + p.key, "USHER_DATABASE_URL=" + p.service,
-		"USHER_RATE_LIMIT=0", // tests make load with one session
+		"USHER_RATE_LIMIT=0", // the tests send many requests with one session
+		"USHER_DRAIN_DELAY=0s",
 	}
 }
 

@@ -21,10 +21,12 @@ type serveCmd struct {
 	serviceFlags
 	keyEncryptionFlags
 	tlsFlags
-	URL       string        `required:"" env:"USHER_URL" placeholder:"URL" help:"Public address and iss claim, for example https://auth.example.com."`
-	Listen    string        `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Give --tls-cert and --tls-key, or put a proxy with TLS in front."`
-	OpsListen string        `env:"USHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Listener for /livez, /readyz, /metrics, /debug/pprof and /v1/admin. Keep it private."`
-	Drain     time.Duration `env:"USHER_DRAIN" default:"10s" help:"Maximum time that shutdown waits for requests in flight."`
+	URL            string        `required:"" env:"USHER_URL" placeholder:"URL" help:"Public address and iss claim, for example https://auth.example.com."`
+	Listen         string        `env:"USHER_LISTEN" default:"127.0.0.1:8080" help:"Public listener. Give --tls-cert and --tls-key, or put a proxy with TLS in front."`
+	OpsListen      string        `env:"USHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Listener for /livez, /readyz, /metrics, /debug/pprof and /v1/admin. Keep it private."`
+	DrainDelay     time.Duration `env:"USHER_DRAIN_DELAY" default:"3s" help:"Time at shutdown in which /readyz already fails and usher still serves. Make it longer than the load balancer's interval of health checks."`
+	Drain          time.Duration `env:"USHER_DRAIN" default:"10s" help:"Maximum time that shutdown then waits for requests in flight."`
+	AcceptRollback int64         `env:"USHER_ACCEPT_ROLLBACK" placeholder:"ROWS" help:"Seal the audit again after the database lost sealed rows. Use the number in the log message."`
 }
 
 func (c *serveCmd) Run(ctx context.Context, out *console) error {
@@ -41,7 +43,8 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 	if err != nil {
 		return err
 	}
-	cfg.Mode, cfg.Drain, cfg.Logger, cfg.Version = db.Production, c.Drain, logger, readBuild().Version
+	cfg.Mode, cfg.Drain, cfg.DrainDelay, cfg.Logger, cfg.Version = db.Production, c.Drain, c.DrainDelay, logger, readBuild().Version
+	cfg.AcceptRollback = c.AcceptRollback
 	cfg.Metrics = append(cfg.Metrics, log)
 	if cfg.DatabaseURL, err = c.url(); err != nil {
 		return err
@@ -51,7 +54,7 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 	}
 	stdout := service.NewLogWriter(out.out)
 	defer stdout.Close(time.Second)
-	if cfg.Checkpoints, err = c.openCheckpoints(stdout); err != nil {
+	if cfg.Checkpoints, cfg.LastCheckpoint, err = c.openCheckpoints(stdout); err != nil {
 		return err
 	}
 	if cfg.Public, err = listen(ctx, "listen", c.Listen); err != nil {

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -10,15 +9,11 @@ import (
 
 // checkDeployment refuses a database that does not belong to this usher, or with which
 // usher's promises would not hold.
-func checkDeployment(ctx context.Context, database *db.DB, mode db.Mode, cookiesSigned bool) error {
-	d, err := database.Deployment(ctx)
-	if err != nil {
-		return err
-	}
+func checkDeployment(d *db.Deployment, mode db.Mode, cookiesSigned bool) error {
 	if d.Mode != mode {
 		return &db.WrongModeError{Got: d.Mode, Want: mode}
 	}
-	if err := CheckDatabase(d); err != nil {
+	if err := CheckDatabase(*d); err != nil {
 		return err
 	}
 	switch {

@@ -23,7 +23,8 @@ var (
 		[]string{"pool"}, nil)
 	keyExpiry = prometheus.NewDesc("usher_signing_key_expiry_timestamp_seconds", "When the current signing key stops signing. Absent if it has no end, or if no key signs.",
 		[]string{"alg"}, nil)
-	keyActive = prometheus.NewDesc("usher_signing_key_active", "1 if a key can sign now, else 0.", []string{"alg"}, nil)
+	clockAhead = prometheus.NewDesc("usher_db_clock_ahead_seconds", "How far the database's clock is ahead of this machine's, less what the network may explain. Beyond 5 either way no token is issued.", nil, nil)
+	keyActive  = prometheus.NewDesc("usher_signing_key_active", "1 if a key can sign now, else 0.", []string{"alg"}, nil)
 )
 
 // state is a collector of values that are read at each scrape.
@@ -54,6 +55,7 @@ func (s *state) Collect(metrics chan<- prometheus.Metric) {
 		counter(poolWaits, float64(c.Waits), name)
 		counter(poolWaited, c.Waited.Seconds(), name)
 	}
+	gauge(clockAhead, s.pools["issuing"].ClockAhead().Seconds())
 	key, err := s.keys.Signing(s.algorithm, time.Now())
 	if err != nil {
 		gauge(keyActive, 0, s.algorithm)

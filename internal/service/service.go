@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -44,11 +43,16 @@ type Config struct {
 	TokenCookieDomain string
 	Limits            api.Limits
 
-	Checkpoints io.Writer // where checkpoints are written in addition to the database; nil: only the database
+	Checkpoints    io.Writer // where checkpoints are written in addition to the database; nil: only the database
+	LastCheckpoint string    // the last one that was written there; empty: none
+	AcceptRollback int64     // see db.SealerConfig
 
 	// Public and Ops are the listeners. Run closes them.
 	Public, Ops net.Listener
-	// Drain is the maximum time for requests in flight at shutdown.
+	// DrainDelay is the time at shutdown in which /readyz already fails and usher still
+	// serves, so that load balancers notice.
+	DrainDelay time.Duration
+	// Drain is the maximum time for requests in flight after that.
 	Drain  time.Duration
 	Logger *slog.Logger
 
@@ -66,13 +70,16 @@ type Service struct {
 	providers *identity.Providers
 	sealer    *db.Sealer
 	stray     prometheus.Gauge
-	public    *http.Server
-	ops       *http.Server
+	public    *front
+	ops       *front
 	opsAPI    *api.Ops
+	failed    chan error // why a server ended
 }
 
 // New connects the parts. If a setting or the database is unsafe, it returns an error that
 // says what to change.
+// While the database is away, New waits, and the listeners answer that
+// usher is not ready.
 func New(ctx context.Context, cfg Config) (*Service, error) {
 	credentials, err := identity.NewReader(cfg.Credentials)
 	if err != nil {
@@ -87,14 +94,26 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		database.Close()
 		return nil, err
 	}
-	s := &Service{db: database, adminDB: adminDB, cfg: cfg}
+	s := &Service{db: database, adminDB: adminDB, cfg: cfg, failed: make(chan error, 2)}
+	s.public, s.ops = newFront(cfg.Public, cfg.Logger), newFront(cfg.Ops, cfg.Logger)
 	started := false
 	defer func() {
 		if !started {
+			_ = s.public.server.Close()
+			_ = s.ops.server.Close()
 			_ = s.close(ctx) // err has the reason
 		}
 	}()
-	if err := checkDeployment(ctx, database, cfg.Mode, len(cfg.Credentials.CookieSecrets) > 0); err != nil {
+	registry := prometheus.NewRegistry()
+	publicLimit, opsLimit := connectionLimits(maxFiles())
+	shared := slices.Concat(credentials.TrustedProxies(), cfg.Limits.Proxies)
+	s.public.server.ConnState = newConnections("public", publicLimit, shared, registry).track
+	s.ops.server.ConnState = newConnections("ops", opsLimit, shared, registry).track
+	deployment, err := s.awaitDatabase(ctx, registry)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDeployment(&deployment, cfg.Mode, len(cfg.Credentials.CookieSecrets) > 0); err != nil {
 		return nil, err
 	}
 	directory, err := database.Directory(ctx)
@@ -120,11 +139,12 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		}
 		return nil, fmt.Errorf("%w for %s: create one with usher key create --alg %[2]s", err, cfg.Issuer.Algorithm)
 	}
-	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&state{cfg.Version, cfg.Issuer.Algorithm, keyring, map[string]*db.DB{"issuing": database, "admin": adminDB}})
 	registry.MustRegister(cfg.Metrics...)
-	if s.sealer, err = database.NewSealer(ctx, db.SealerConfig{Encryption: cfg.KeyEncryption, Out: cfg.Checkpoints, Registry: registry}); errors.Is(err, principal.ErrUnavailable) {
+	if s.sealer, err = database.NewSealer(ctx, db.SealerConfig{
+		Encryption: cfg.KeyEncryption, Out: cfg.Checkpoints, Last: cfg.LastCheckpoint, AcceptRollback: cfg.AcceptRollback, Registry: registry,
+	}); errors.Is(err, principal.ErrUnavailable) {
 		return nil, err
 	} else if err != nil {
 		cfg.Logger.ErrorContext(ctx, "the audit is kept but not sealed: changes to it would not be detected", "error", err.Error())
@@ -161,17 +181,10 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.opsAPI = api.NewOps(registry, adminAPI, func(ctx context.Context) error {
-		if _, err := keyring.Signing(cfg.Issuer.Algorithm, time.Now()); err != nil {
-			return err
-		}
-		return directory.Ready(ctx)
-	})
-	s.public, s.ops = NewServer(public, cfg.Logger), NewServer(s.opsAPI, cfg.Logger)
-	publicLimit, opsLimit := connectionLimits(maxFiles())
-	shared := slices.Concat(credentials.TrustedProxies(), cfg.Limits.Proxies)
-	s.public.ConnState = newConnections("public", publicLimit, shared, registry).track
-	s.ops.ConnState = newConnections("ops", opsLimit, shared, registry).track
+	ready := &readiness{keyring: keyring, algorithm: cfg.Issuer.Algorithm, directory: directory, db: database, sealer: s.sealer}
+	s.opsAPI = api.NewOps(registry, adminAPI, ready.check)
+	s.public.answerWith(public)
+	s.ops.answerWith(s.opsAPI)
 	started = true
 	return s, nil
 }
@@ -212,13 +225,13 @@ func newAdmin(ctx context.Context, public *api.API, store *db.DB) (*api.Admin, e
 	return public.Admin(store, users, cursorKey)
 }
 
-// Run serves until ctx ends, and then drains: readiness fails first, requests in flight are
-// answered, and waiting audit rows are written.
+// Run serves until ctx ends, and then drains: readiness fails first, requests are accepted
+// until load balancers have noticed, requests in flight are answered, and waiting audit
+// rows are written.
 func (s *Service) Run(ctx context.Context) error {
 	RelaxGC()
-	failed := make(chan error, 2)
-	go func() { failed <- s.public.Serve(s.cfg.Public) }()
-	go func() { failed <- s.ops.Serve(s.cfg.Ops) }()
+	s.public.serve(s.failed)
+	s.ops.serve(s.failed)
 	background, stop := context.WithCancel(ctx)
 	defer stop()
 	go s.watch(background)
@@ -228,18 +241,25 @@ func (s *Service) Run(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-s.failed:
 	}
-	s.cfg.Logger.InfoContext(ctx, "draining", "at_most", s.cfg.Drain.String())
+	s.cfg.Logger.InfoContext(ctx, "draining", "at_most", (s.cfg.DrainDelay + s.cfg.Drain).String())
 	s.opsAPI.Drain()
+	s.public.closing.Store(true)
+	if err == nil {
+		select {
+		case <-time.After(s.cfg.DrainDelay):
+		case err = <-s.failed:
+		}
+	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Drain)
 	defer cancel()
-	if shutdownErr := s.public.Shutdown(ending); shutdownErr != nil {
+	if shutdownErr := s.public.server.Shutdown(ending); shutdownErr != nil {
 		err = errors.Join(err, fmt.Errorf("requests were cut off after %s: %w", s.cfg.Drain, shutdownErr))
-		_ = s.public.Close()
+		_ = s.public.server.Close()
 	}
-	if s.ops.Shutdown(ending) != nil { // for example, a profile is still running
-		_ = s.ops.Close()
+	if s.ops.server.Shutdown(ending) != nil { // for example, a profile is still running
+		_ = s.ops.server.Close()
 	}
 	stop()
 	sealing.Wait()

@@ -11,10 +11,10 @@ import (
 // partitions, revokes the grants of users that the application has deleted, and deletes old
 // answers to idempotency keys.
 func (s *Service) watch(ctx context.Context) {
-	const every, toleratedSkew = time.Minute, 5 * time.Second
+	const every = time.Minute
 	for tick := time.NewTicker(every); ; {
-		if ahead, err := s.db.Ping(ctx); err == nil && ahead.Abs() > toleratedSkew {
-			s.cfg.Logger.WarnContext(ctx, "this machine's clock and the database's differ", "database_ahead", ahead.String())
+		if ahead, err := s.db.Ping(ctx); err == nil && ahead.Abs() > db.MaxClockDifference {
+			s.cfg.Logger.ErrorContext(ctx, "this machine's clock and the database's differ: no token is issued", "database_ahead", ahead.String())
 		}
 		if p, err := s.db.MakePartitions(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Logger.ErrorContext(ctx, "audit partitions could not be created", "error", err.Error())
