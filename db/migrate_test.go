@@ -72,7 +72,7 @@ func TestMigrateKeepsModesApart(t *testing.T) {
 func TestDeploymentSaysThatCommitsMayBeLost(t *testing.T) {
 	t.Parallel()
 	pg := dbtest.New(t)
-	d, err := db.Open(secret.New(pg.ServiceURL + "&options=-csynchronous_commit%3Doff"))
+	d, err := db.Open(secret.New(dbtest.With(t, pg.ServiceURL, "options", "-csynchronous_commit=off")))
 	if err != nil {
 		t.Fatal(err)
 	}

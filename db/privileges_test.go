@@ -154,7 +154,7 @@ func TestPlantedOperatorsAreNotCalled(t *testing.T) {
 		GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC`); err != nil {
 		t.Fatal(err)
 	}
-	owner, err := db.Open(secret.New(pg.URL + "&search_path=public,pg_catalog"))
+	owner, err := db.Open(secret.New(dbtest.With(t, pg.URL, "search_path", "public,pg_catalog")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/usher-auth/usher/db/dbtest"
 )
 
 func TestServe(t *testing.T) {
@@ -119,7 +121,7 @@ func TestServeRefuses(t *testing.T) {
 		"with itself as an issuer":   {"", []string{"--issuer=oidc issuer=" + good + " aud=livestore"}, 1, "usher's own --url"},
 		"with keys without TLS":      {"", []string{"--issuer=oidc issuer=https://id.example.com aud=a jwks=http://id.example.com"}, 1, "jwks: bad key URL: URL is http"},
 		"with both key and file":     {"", []string{"--key-encryption-key=x"}, 1, "give one"},
-		"where commits may be lost":  {"", []string{"--database-url=" + prod.service + "&options=-csynchronous_commit%3Doff"}, 1, "acknowledged commits"},
+		"where commits may be lost":  {"", []string{"--database-url=" + dbtest.With(t, prod.service, "options", "-csynchronous_commit=off")}, 1, "acknowledged commits"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -89,6 +89,19 @@ func New(t testing.TB) *DB {
 	return d
 }
 
+// With returns a database URL with one more parameter.
+func With(t testing.TB, address, name, value string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatalf("dbtest: %v", err)
+	}
+	query := u.Query()
+	query.Set(name, value)
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
 // Dir returns a folder for a server that one test starts, removed with the test.
 // Like the shared server's, it is in memory if there is room and TMPDIR is unset:
 // a copy of a database is hundreds of files.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,6 +120,47 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited 30 s for %s", what)
+		}
+	}
+}
+
+// A test that was renamed or removed has no place in the list of those that get the
+// server's own address beside a pooler.
+func TestDirectNamesTests(t *testing.T) {
+	t.Parallel()
+	var source strings.Builder
+	for _, pattern := range []string{"../*_test.go", "../../api/*_test.go"} { // what scripts/test-pgbouncer.sh runs
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source.Write(text)
+		}
+	}
+	for name, reason := range dbtest.Direct {
+		if !strings.Contains(source.String(), "\nfunc "+name+"(t *testing.T)") {
+			t.Errorf("%s, which is listed with %q, is not a test of db or api: remove it from the list", name, reason)
+		}
+		if reason == "" {
+			t.Errorf("%s is listed without a reason", name)
+		}
+	}
+}
+
+func TestWith(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ address, want string }{
+		{"postgres://u:p@127.0.0.1:5432/db", "postgres://u:p@127.0.0.1:5432/db?options=-cfsync%3Doff"},
+		{"postgres://u:p@127.0.0.1:5432/db?sslmode=disable", "postgres://u:p@127.0.0.1:5432/db?options=-cfsync%3Doff&sslmode=disable"},
+		{"postgres://u:p@127.0.0.1:5432/db?options=-cx", "postgres://u:p@127.0.0.1:5432/db?options=-cfsync%3Doff"},
+	} {
+		if got := dbtest.With(t, c.address, "options", "-cfsync=off"); got != c.want {
+			t.Errorf("With(%s) = %s, want %s", c.address, got, c.want)
 		}
 	}
 }

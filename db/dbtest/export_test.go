@@ -1,0 +1,3 @@
+package dbtest
+
+var Direct = direct
