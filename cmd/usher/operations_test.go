@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/db/pglocal"
 )
 
 // These tests compare docs/operations.md and deploy with a running usher.
@@ -657,4 +659,153 @@ func TestPrometheus(t *testing.T) {
 		}
 		return evaluated == len(alerts)
 	})
+}
+
+// The steps of docs/operations.md after a restore: usher says that the database was set
+// back and does not seal over it, usher audit verify names what was lost, and after
+// --accept-rollback the audit is sealed again.
+func TestRestoreDrill(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("the drill needs a server of its own, pg_dump and five starts of usher")
+	}
+	prod := newProductionServer(t)
+	dir := t.TempDir()
+	checkpoints, publicKey, dump := filepath.Join(dir, "checkpoints"), filepath.Join(dir, "audit.pub"), filepath.Join(dir, "dump")
+	prod.env = append(prod.env, "USHER_AUDIT_CHECKPOINTS="+checkpoints)
+	programs, err := pglocal.FindPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := filepath.EvalSymlinks(filepath.Join(programs, "postgres")) // pg_dump is beside it
+	if err != nil {
+		t.Fatal(err)
+	}
+	postgres := func(program string, args ...string) {
+		t.Helper()
+		if out, err := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(server), program), args...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", program, err, out)
+		}
+	}
+	stop := func(u *process) {
+		t.Helper()
+		u.signal(syscall.SIGTERM)
+		if code := u.exit(t); code != 0 {
+			t.Fatalf("exit code %d\n%s", code, u.log)
+		}
+	}
+	issue := func(url string) {
+		t.Helper()
+		for range 5 {
+			if status, _, answer, err := ask(t.Context(), url, prod.session, `{"room":"any:1"}`); err != nil || status != http.StatusOK {
+				t.Fatalf("POST /api/auth = %d %v, %v", status, answer, err)
+			}
+		}
+	}
+	verify := func(file string) (code int, printed string) {
+		t.Helper()
+		u := startUsher(t, []string{"USHER_DATABASE_URL=" + prod.service}, "audit", "verify", "--public-key", publicKey, "--checkpoint", file)
+		code = u.exit(t)
+		return code, u.out.String() + u.log.String()
+	}
+	readiness := func(ops string) (state struct{ Status, Reason string }) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(get(t, ops+"/readyz")), &state); err != nil {
+			t.Fatal(err)
+		}
+		return state
+	}
+	number := func(sql string) (n int64) {
+		t.Helper()
+		conn, err := pgx.Connect(t.Context(), prod.owner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(context.WithoutCancel(t.Context()))
+		if err := conn.QueryRow(t.Context(), sql).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	const sealed, active = "SELECT coalesce(max(tree_size), 0) FROM usher.seals", "SELECT count(*) FROM audit.grants WHERE subject_kind = 'everyone' AND revoked_at IS NULL"
+
+	u, url, _ := prod.serve(t)
+	issue(url)
+	stop(u)
+	if err := os.WriteFile(publicKey, []byte(prod.run(t, "audit", "public-key")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	backedUp := number(sealed)
+	postgres("pg_dump", "-Fc", "-f", dump, prod.owner)
+	u, url, _ = prod.serve(t)
+	issue(url)
+	stop(u)
+	lost := number(sealed)
+	if backedUp == 0 || lost <= backedUp {
+		t.Fatalf("%d rows were sealed before the backup, and %d after it", backedUp, lost)
+	}
+	if code, printed := verify(checkpoints); code != 0 {
+		t.Fatalf("usher audit verify before the disaster: %s", printed)
+	}
+	revoked := startUsher(t, []string{"USHER_DATABASE_URL=" + prod.owner}, "grant", "revoke", "1")
+	if code := revoked.exit(t); code != 0 || number(active) != 0 {
+		t.Fatalf("usher grant revoke: %s%s", revoked.out, revoked.log)
+	}
+
+	prod.exec(t, prod.pg.URL("postgres"), "ALTER DATABASE prod RENAME TO lost")
+	prod.exec(t, prod.pg.URL("postgres"), "CREATE DATABASE prod")
+	postgres("pg_restore", "--exit-on-error", "-d", prod.owner, dump)
+	prod.exec(t, prod.owner, "ANALYZE")
+	migrated := startUsher(t, []string{"USHER_DATABASE_URL=" + prod.owner}, "migrate", "up")
+	if code := migrated.exit(t); code != 0 {
+		t.Fatalf("usher migrate up: %s%s", migrated.out, migrated.log)
+	}
+	if number(active) != 1 {
+		t.Error("the grant that was revoked after the backup is still revoked: docs/operations.md says otherwise")
+	}
+	code, printed := verify(checkpoints)
+	if want := fmt.Sprintf("checkpoint of %d leaves: the tree has only %d leaves: its end was cut off", lost, backedUp); code != 1 || !strings.Contains(printed, want) {
+		t.Errorf("usher audit verify of the restored database: exit code %d, %s; want %q", code, printed, want)
+	}
+
+	kept := readFile(t, checkpoints)
+	u, url, ops := prod.serve(t)
+	issue(url)
+	until(t, "usher has tried to seal", func() bool { return metric(t, ops, "usher_audit_seal_failures_total") >= 2 })
+	state := readiness(ops)
+	option := regexp.MustCompile(`--accept-rollback=(\d+)`).FindStringSubmatch(state.Reason)
+	if state.Status != "degraded" || !strings.Contains(state.Reason, "was set back") || option == nil || option[1] != fmt.Sprint(lost) {
+		t.Fatalf("/readyz of a database that was set back: %+v; want degraded, with --accept-rollback=%d", state, lost)
+	}
+	if !strings.Contains(u.log.String(), "was set back") {
+		t.Errorf("the log does not say that the database was set back:\n%s", u.log)
+	}
+	stop(u)
+	if n := number(sealed); n != backedUp || readFile(t, checkpoints) != kept {
+		t.Errorf("usher has sealed %d rows over a database that was set back, which had %d", n, backedUp)
+	}
+
+	usual := prod.env
+	prod.env = append(slices.Clone(usual), "USHER_ACCEPT_ROLLBACK="+option[1])
+	u, _, ops = prod.serve(t)
+	until(t, "the audit is sealed again", func() bool {
+		return readiness(ops).Status == "ok" && metric(t, ops, "usher_audit_unsealed_seconds") == 0 && number(sealed) > backedUp
+	})
+	stop(u)
+	prod.env = usual
+	if n := number("SELECT count(*) FROM audit.changes WHERE action = 'audit.accept_rollback'"); n != 1 {
+		t.Errorf("audit.changes has %d rows of the acceptance, want 1", n)
+	}
+	if code, printed := verify(checkpoints); code != 1 || !strings.Contains(printed, fmt.Sprintf("checkpoint of %d leaves: ", lost)) {
+		t.Errorf("usher audit verify with the lost checkpoints: exit code %d, %s", code, printed)
+	}
+	if err := os.Rename(checkpoints, checkpoints+".lost"); err != nil {
+		t.Fatal(err)
+	}
+	u, url, _ = prod.serve(t)
+	issue(url)
+	stop(u)
+	if code, printed := verify(checkpoints); code != 0 || !strings.Contains(printed, "kept checkpoints fit the tree") {
+		t.Errorf("usher audit verify with the checkpoints since then: exit code %d, %s", code, printed)
+	}
 }
