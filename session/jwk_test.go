@@ -187,7 +187,7 @@ func TestParseJWK(t *testing.T) {
 		{"largest exponent", with(rs, "e", number(big.NewInt(1<<31-1))), ""},
 
 		{"not an object", "[]", "not an object"},
-		{"a name twice", strings.Replace(ed25519Key, `{`, `{"kid":"x",`, 1), "a name twice"},
+		{"a name twice", strings.Replace(ed25519Key, `{`, `{"kid":"x",`, 1), "a repeated name"},
 		{"no kid", with(ed25519Key, "kid", ""), "kid"},
 		{"empty kid", with(ed25519Key, "kid", `""`), "kid"},
 		{"null kid", with(ed25519Key, "kid", "null"), "kid"},

@@ -239,8 +239,8 @@ func TestGetIsExact(t *testing.T) {
 
 // A JSON parser must accept these files, but the rules beyond RFC 8259 refuse them.
 var refusedByPolicy = map[string]string{
-	"y_object_duplicated_key.json":           "a name twice",
-	"y_object_duplicated_key_and_value.json": "a name twice",
+	"y_object_duplicated_key.json":           "a repeated name",
+	"y_object_duplicated_key_and_value.json": "a repeated name",
 	"y_object_escaped_null_in_key.json":      "NUL in a name",
 	"y_string_null_escape.json":              "NUL in a string",
 }
