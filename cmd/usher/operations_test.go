@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -404,35 +406,90 @@ func TestOperationsLog(t *testing.T) {
 	}
 }
 
-// After the steps for a leaked signing key, another key signs, and the key set does
-// not have the leaked one.
-func TestLeakedSigningKey(t *testing.T) {
+// After the steps for a leaked signing key, or for a lost key encryption key, another key
+// signs, and the key set does not have the old one.
+func TestReplaceSigningKey(t *testing.T) {
 	t.Parallel()
-	prod := newProduction(t)
 	_, code := blocks(shipped(t, "docs/operations.md"), "sql")
-	old := signingKeys(t, prod)
-	if len(old) != 1 {
-		t.Fatalf("the signing keys are %v", old)
+	for name, lost := range map[string]bool{"leaked signing key": false, "lost key encryption key": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			prod := newProduction(t)
+			old := signingKeys(t, prod)
+			if len(old) != 1 {
+				t.Fatalf("the signing keys are %v", old)
+			}
+			if lost {
+				key := make([]byte, 32)
+				_, _ = rand.Read(key)
+				if err := os.WriteFile(prod.key, []byte(base64.StdEncoding.EncodeToString(key)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				refused := startUsher(t, prod.env, "serve", "--url", "https://auth.example.com", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+				if refused.exit(t) != 1 || !strings.Contains(refused.log.String(), "none of the key encryption keys decrypts") {
+					t.Errorf("usher serve without the key: %s", refused.log)
+				}
+			}
+			prod.exec(t, prod.owner, strings.ReplaceAll(code["compromised"], ":'kid'", "'"+old[0]+"'"))
+			status, stdout, stderr := terminal{t, prod.owner}.run("key", "create", "--key-encryption-key-file", prod.key)
+			if status != 0 {
+				t.Fatalf("usher key create: %s%s", stdout, stderr)
+			}
+			u, url, ops := prod.serve(t)
+			keys := get(t, url+"/.well-known/jwks.json")
+			all := signingKeys(t, prod)
+			if len(all) != 2 {
+				t.Fatalf("the signing keys are %v, want 2", all)
+			}
+			for _, kid := range all {
+				if strings.Contains(keys, `"`+kid+`"`) == (kid == old[0]) {
+					t.Errorf("the key set of %q without %q: %s", all, old[0], keys)
+				}
+			}
+			got, _, answer, err := ask(t.Context(), url, prod.session, `{"room":"any:1"}`)
+			if err != nil || got != http.StatusOK || answer["token"] == "" {
+				t.Errorf("a token: %d %v, %v", got, answer, err)
+			}
+			if degraded := strings.Contains(get(t, ops+"/readyz"), `"degraded"`); degraded != lost || strings.Contains(u.log.String(), "kept but not sealed") != lost {
+				t.Errorf("degraded: %t, want %t\n%s", degraded, lost, u.log)
+			}
+		})
 	}
-	prod.exec(t, prod.owner, strings.ReplaceAll(code["compromised"], ":'kid'", "'"+old[0]+"'"))
-	status, stdout, stderr := terminal{t, prod.owner}.run("key", "create", "--key-encryption-key-file", prod.key)
-	if status != 0 {
-		t.Fatalf("usher key create: %s%s", stdout, stderr)
+}
+
+// A second login replaces the first one without an interruption.
+func TestSecondServiceLogin(t *testing.T) {
+	t.Parallel()
+	prod := newProductionServer(t)
+	added := startUsher(t, []string{"USHER_DATABASE_URL=" + prod.owner, "USHER_SERVICE_USER=usher2", "USHER_SERVICE_PASSWORD=hunter3"}, "migrate", "up")
+	if code := added.exit(t); code != 0 {
+		t.Fatalf("usher migrate up: %s%s", added.out, added.log)
 	}
+	prod.env = append(prod.env, "USHER_DATABASE_URL="+strings.Replace(prod.service, "usher:hunter2@", "usher2:hunter3@", 1))
 	_, url, _ := prod.serve(t)
-	keys := get(t, url+"/.well-known/jwks.json")
-	all := signingKeys(t, prod)
-	if len(all) != 2 {
-		t.Fatalf("the signing keys are %v, want 2", all)
+	prod.exec(t, prod.owner, "DROP ROLE usher")
+	if status, _, answer, err := ask(t.Context(), url, prod.session, `{"room":"any:1"}`); err != nil || status != http.StatusOK {
+		t.Errorf("a token: %d %v, %v", status, answer, err)
 	}
-	for _, kid := range all {
-		if strings.Contains(keys, `"`+kid+`"`) == (kid == old[0]) {
-			t.Errorf("the key set of %q after the leak of %q: %s", all, old[0], keys)
+}
+
+// Postgres runs every query of the page.
+func TestOperationsQueries(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	guide := shipped(t, "docs/operations.md")
+	_, code := blocks(guide, "sql")
+	queries := []string{code["refusals"]}
+	for _, m := range regexp.MustCompile("`(SELECT [^`]+ FROM [^`]+)`").FindAllStringSubmatch(guide, -1) {
+		queries = append(queries, m[1])
+	}
+	if len(queries) < 6 {
+		t.Fatalf("the page has only the queries %q", queries)
+	}
+	for _, query := range queries {
+		if _, err := pg.Pool.Exec(t.Context(), query); err != nil {
+			t.Errorf("%s: %v", query, err)
 		}
-	}
-	got, _, answer, err := ask(t.Context(), url, prod.session, `{"room":"any:1"}`)
-	if err != nil || got != http.StatusOK || answer["token"] == "" {
-		t.Errorf("a token after the leak: %d %v, %v", got, answer, err)
 	}
 }
 
@@ -667,7 +724,7 @@ func TestPrometheus(t *testing.T) {
 func TestRestoreDrill(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("the drill needs a server of its own, pg_dump and five starts of usher")
+		t.Skip("the drill needs two servers, pg_dump and five starts of usher")
 	}
 	prod := newProductionServer(t)
 	dir := t.TempDir()
@@ -752,11 +809,27 @@ func TestRestoreDrill(t *testing.T) {
 		t.Fatalf("usher grant revoke: %s%s", revoked.out, revoked.log)
 	}
 
-	prod.exec(t, prod.pg.URL("postgres"), "ALTER DATABASE prod RENAME TO lost")
-	prod.exec(t, prod.pg.URL("postgres"), "CREATE DATABASE prod")
+	// The server is lost, and another one takes its place.
+	if err := prod.pg.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	replacement, err := pglocal.Start(context.WithoutCancel(t.Context()), pglocal.Config{Dir: dbtest.Dir(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = replacement.Stop() })
+	prod.owner = replacement.URL("prod")
+	prod.service = strings.Replace(prod.owner, "postgres@", "usher:hunter2@", 1)
+	prod.env = append(prod.env, "USHER_DATABASE_URL="+prod.service)
+	roles := startUsher(t, []string{"USHER_DATABASE_URL=" + prod.owner}, "migrate", "roles")
+	if code := roles.exit(t); code != 0 {
+		t.Fatalf("usher migrate roles: %s", roles.log)
+	}
+	prod.exec(t, replacement.URL("postgres"), roles.out.String())
+	prod.exec(t, replacement.URL("postgres"), "CREATE DATABASE prod")
 	postgres("pg_restore", "--exit-on-error", "-d", prod.owner, dump)
 	prod.exec(t, prod.owner, "ANALYZE")
-	migrated := startUsher(t, []string{"USHER_DATABASE_URL=" + prod.owner}, "migrate", "up")
+	migrated := startUsher(t, []string{"USHER_DATABASE_URL=" + prod.owner, "USHER_SERVICE_PASSWORD=hunter2"}, "migrate", "up")
 	if code := migrated.exit(t); code != 0 {
 		t.Fatalf("usher migrate up: %s%s", migrated.out, migrated.log)
 	}
@@ -779,6 +852,9 @@ func TestRestoreDrill(t *testing.T) {
 	}
 	if !strings.Contains(u.log.String(), "was set back") {
 		t.Errorf("the log does not say that the database was set back:\n%s", u.log)
+	}
+	if metric(t, ops, "usher_audit_unsealed_seconds") == 0 {
+		t.Error("usher_audit_unsealed_seconds is 0 while nothing is sealed")
 	}
 	stop(u)
 	if n := number(sealed); n != backedUp || readFile(t, checkpoints) != kept {
