@@ -15,7 +15,7 @@ import (
 // not matter which page sent it, because a browser never sends it automatically.
 func (a *API) principalByToken(ctx context.Context, token secret.Text, t *attempt) (*principal.Principal, error) {
 	d := t.Decision
-	d.CallerKind = audit.CallerUpstream
+	d.CallerKind = audit.CallerProvider
 	claims, err := a.cfg.Providers.Verify(ctx, token)
 	if refused, ok := errors.AsType[*identity.ProviderTokenError](err); ok {
 		d.CallerID = refused.Issuer

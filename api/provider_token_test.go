@@ -93,7 +93,7 @@ const oidc = "oidc issuer=" + idp + " jwks=" + idp + "/jwks aud=usher"
 
 // A provider's token gives the same access as a session of the same user. usher's token
 // does not outlive it, and its row says which provider's token it was.
-func TestAuthorizeByUpstreamToken(t *testing.T) {
+func TestAuthorizeByProviderToken(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(idp, idp+"/jwks")
 	r := newRigWith(t, dbtest.New(t), providersOf(t, p, oidc+" organizations=orgs"))
@@ -118,8 +118,8 @@ func TestAuthorizeByUpstreamToken(t *testing.T) {
 	if err := r.pg.Pool.QueryRow(t.Context(), `SELECT caller_kind, caller_id FROM audit.tokens WHERE jti = $1`, claims.ID).Scan(&kind, &caller); err != nil {
 		t.Fatal(err)
 	}
-	if kind != "upstream" || caller != idp+" "+claims.SessionID {
-		t.Errorf("caller = %s %q, want upstream %q", kind, caller, idp+" "+claims.SessionID)
+	if kind != "provider" || caller != idp+" "+claims.SessionID {
+		t.Errorf("caller = %s %q, want provider %q", kind, caller, idp+" "+claims.SessionID)
 	}
 	if strings.Contains(r.log.String(), token.Reveal()) || strings.Contains(r.log.String(), "session-1") {
 		t.Error("the token or its session is in the log")
@@ -278,7 +278,7 @@ func TestOrganizationSwitch(t *testing.T) {
 
 // Each bad token has its status and its row. The answer says no more than what helps an
 // honest owner.
-func TestBadUpstreamTokens(t *testing.T) {
+func TestBadProviderTokens(t *testing.T) {
 	t.Parallel()
 	p := identitytest.New(idp, idp+"/jwks")
 	key, stranger := identitytest.NewKey(session.EdDSA, "key-1"), identitytest.NewKey(session.EdDSA, "key-1")
@@ -348,7 +348,7 @@ func TestBadUpstreamTokens(t *testing.T) {
 			}
 			d := r.denial(t, a)
 			caller, _, _ := strings.Cut(d.caller, " ")
-			if d.reason != test.reason || d.kind != "upstream" || caller != test.caller {
+			if d.reason != test.reason || d.kind != "provider" || caller != test.caller {
 				t.Errorf("row %+v, want %s of %q", d, test.reason, test.caller)
 			}
 			if strings.Contains(r.log.String(), test.token) {
@@ -360,7 +360,7 @@ func TestBadUpstreamTokens(t *testing.T) {
 
 // Without providers, the issuer of every token is unknown. On Liveblocks' routes, a token
 // does not count as a secret key.
-func TestUpstreamTokenWhereNoneIsTaken(t *testing.T) {
+func TestProviderTokenWhereNoneIsTaken(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	token := identitytest.New(idp, "").Token(nil)

@@ -15,7 +15,7 @@ import (
 const (
 	CallerNone     = "none" // refused before the caller was known
 	CallerSession  = "session"
-	CallerUpstream = "upstream" // an identity provider's token
+	CallerProvider = "provider" // an identity provider's token
 	CallerAPIKey   = "api_key"
 	CallerProxy    = "proxy" // the CallerID is the proxy's address
 	CallerAdminKey = "admin_key"

@@ -49,13 +49,13 @@ func (d *Directory) PrincipalByClaims(ctx context.Context, c *principal.Provider
 		}
 	}
 	p.User.Until = c.ExpiresAt
-	p.User.Session = d.upstreamID(c, c.SessionID)
-	p.SessionID = cmp.Or(p.User.Session, d.upstreamID(c, c.TokenID))
+	p.User.Session = d.providerID(c, c.SessionID)
+	p.SessionID = cmp.Or(p.User.Session, d.providerID(c, c.TokenID))
 	return p, nil
 }
 
-// upstreamID hashes one issuer's id of a session or a token.
-func (d *Directory) upstreamID(c *principal.ProviderClaims, id string) string {
+// providerID hashes one issuer's id of a session or a token.
+func (d *Directory) providerID(c *principal.ProviderClaims, id string) string {
 	if id == "" {
 		return ""
 	}

@@ -300,7 +300,7 @@ func TestConcurrentFirstTokens(t *testing.T) {
 }
 
 // Sessions with the same id at two providers are different sessions.
-func TestUpstreamSessionIDs(t *testing.T) {
+func TestProviderSessionIDs(t *testing.T) {
 	t.Parallel()
 	s := newSighted(t, ``)
 	a, _ := s.see(t, principal.ProviderClaims{UserID: "ada", SessionID: "1", TokenID: "x"})

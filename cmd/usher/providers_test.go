@@ -49,8 +49,8 @@ func TestServeIssuers(t *testing.T) {
 		t.Errorf("a token of one that is down: %d, want 503", got)
 	}
 	checkStatus(t, ops+"/readyz", 200)
-	if got := get(t, ops+"/metrics"); !strings.Contains(got, `usher_upstream_key_failures_total{issuer="http://127.0.0.1:1"}`) ||
-		!strings.Contains(got, `usher_upstream_key_failures_total{issuer="`+provider.URL+`"} 0`) {
+	if got := get(t, ops+"/metrics"); !strings.Contains(got, `usher_provider_key_failures_total{issuer="http://127.0.0.1:1"}`) ||
+		!strings.Contains(got, `usher_provider_key_failures_total{issuer="`+provider.URL+`"} 0`) {
 		t.Error("/metrics does not count the failed fetches of each issuer")
 	}
 	conn, err := pgx.Connect(t.Context(), prod.owner)

@@ -7,7 +7,7 @@ CREATE TABLE usher.decisions (
     recorded_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     result          text        NOT NULL CHECK (result IN ('issued', 'denied')),
     reason          text,
-    caller_kind     text        NOT NULL CHECK (caller_kind IN ('none', 'session', 'upstream', 'proxy', 'api_key', 'admin_key', 'operator')),
+    caller_kind     text        NOT NULL CHECK (caller_kind IN ('none', 'session', 'provider', 'proxy', 'api_key', 'admin_key', 'operator')),
     caller_id       text,
     user_id         text        COLLATE "C",
     organization_id text        COLLATE "C",

@@ -100,8 +100,8 @@ COMMENT ON COLUMN audit.tokens.claims IS 'What a backend chose, exactly as it wa
 COMMENT ON COLUMN audit.tokens.partial IS 'True if the user had more access than the token contains.';
 COMMENT ON COLUMN audit.tokens.skipped_grants IS 'Ids of grants that were left out because a value did not fit their template. Null without any.';
 COMMENT ON COLUMN audit.tokens.warnings IS 'Possible mistakes: open_prefix means that a backend chose a wildcard that does not end a segment, as in acme*, which also matches acme-evil. Null without any.';
-COMMENT ON COLUMN audit.tokens.caller_kind IS 'session, upstream, proxy, api_key or operator.';
-COMMENT ON COLUMN audit.tokens.caller_id IS 'For session: the sid, a salted hash. For upstream: the issuer, and a salted hash of its session or, without one, of its token. For api_key: the id of the key. For proxy: its address. For operator: who it was.';
+COMMENT ON COLUMN audit.tokens.caller_kind IS 'session, provider, proxy, api_key or operator.';
+COMMENT ON COLUMN audit.tokens.caller_id IS 'For session: the sid, a salted hash. For provider: the issuer, and a salted hash of its session or, without one, of its token. For api_key: the id of the key. For proxy: its address. For operator: who it was.';
 COMMENT ON COLUMN audit.tokens.kid IS 'The signing key.';
 COMMENT ON COLUMN audit.tokens.ip IS 'The client''s address, from the connection or a trusted proxy. Null if erased or unknown.';
 COMMENT ON COLUMN audit.tokens.user_agent IS 'The User-Agent header, at most 256 bytes of it. Null if erased or absent.';
@@ -126,7 +126,7 @@ COMMENT ON COLUMN audit.denials.requested_organization_id IS 'The organization t
 COMMENT ON COLUMN audit.denials.audience IS 'The sync backend for which a token was requested. Null if none was named.';
 COMMENT ON COLUMN audit.denials.room IS 'The room that was requested. Null if none was named.';
 COMMENT ON COLUMN audit.denials.store IS 'The store that was requested. Null if none was named.';
-COMMENT ON COLUMN audit.denials.caller_kind IS 'none, session, upstream, proxy, api_key, admin_key or operator.';
+COMMENT ON COLUMN audit.denials.caller_kind IS 'none, session, provider, proxy, api_key, admin_key or operator.';
 COMMENT ON COLUMN audit.denials.caller_id IS 'As in audit.tokens. For admin_key: the id of the key. Null if the caller was unknown.';
 COMMENT ON COLUMN audit.denials.ip IS 'The client''s address, from the connection or a trusted proxy. For a flood: its network, which is an IPv4 /32 or an IPv6 /56, or a wider one above many of these. Null if erased or unknown, or for a flood from many networks.';
 COMMENT ON COLUMN audit.denials.user_agent IS 'The User-Agent header, at most 256 bytes of it. Null if erased or absent.';

@@ -17,7 +17,7 @@ COMMENT ON COLUMN audit.holder.issued_at IS 'Time of issue by the database''s cl
 COMMENT ON COLUMN audit.holder.expires_at IS 'The exp claim. A verifier adds its leeway, 30 s by default.';
 COMMENT ON COLUMN audit.holder.organization_id IS 'The active organization of the session. Null without one.';
 COMMENT ON COLUMN audit.holder.audience IS 'The only sync backend that accepted the token.';
-COMMENT ON COLUMN audit.holder.caller_kind IS 'Kind of caller: session, upstream, proxy, api_key or operator.';
+COMMENT ON COLUMN audit.holder.caller_kind IS 'Kind of caller: session, provider, proxy, api_key or operator.';
 COMMENT ON COLUMN audit.holder.caller_id IS 'As in audit.tokens.';
 
 -- No token lives longer than an hour, so the query reads one hour by the index.

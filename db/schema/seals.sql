@@ -128,7 +128,7 @@ COMMENT ON COLUMN audit.decision_leaves.recorded_at IS 'When the row was written
 COMMENT ON COLUMN audit.decision_leaves.issued_at IS 'Time of the decision: issued_at of audit.tokens, denied_at of audit.denials.';
 COMMENT ON COLUMN audit.decision_leaves.result IS 'issued or denied.';
 COMMENT ON COLUMN audit.decision_leaves.reason IS 'Code of a denial. Null for a token.';
-COMMENT ON COLUMN audit.decision_leaves.caller_kind IS 'none, session, upstream, proxy, api_key, admin_key or operator.';
+COMMENT ON COLUMN audit.decision_leaves.caller_kind IS 'none, session, provider, proxy, api_key, admin_key or operator.';
 COMMENT ON COLUMN audit.decision_leaves.caller_id IS 'As in audit.tokens and audit.denials.';
 COMMENT ON COLUMN audit.decision_leaves.user_id IS 'The user of the token, or the user who was refused. Null if unknown.';
 COMMENT ON COLUMN audit.decision_leaves.organization_id IS 'The active organization of the session. Null without one.';

@@ -25,7 +25,7 @@ func newProviders(ctx context.Context, issuers []identity.ProviderConfig, foreig
 		}
 	}
 	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "usher_upstream_key_failures_total",
+		Name: "usher_provider_key_failures_total",
 		Help: "Failed fetches of an identity provider's keys. Keys that were fetched before are used for one more day.",
 	}, []string{"issuer"})
 	registry.MustRegister(failures)
