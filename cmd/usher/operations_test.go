@@ -125,8 +125,10 @@ type metricFamily struct {
 	labels map[string]map[string]bool // their values
 }
 
-var sample = regexp.MustCompile(`(?m)^(\w+)(?:\{(.*)\})? [^ ]+$`)
-var label = regexp.MustCompile(`(\w+)="((?:[^"\\]|\\.)*)"`)
+var (
+	sample = regexp.MustCompile(`(?m)^(\w+)(?:\{(.*)\})? [^ ]+$`)
+	label  = regexp.MustCompile(`(\w+)="((?:[^"\\]|\\.)*)"`)
+)
 
 // scrape reads the metrics, and the series that belong to each.
 func scrape(t testing.TB, ops string) (metrics, series map[string]*metricFamily) {
