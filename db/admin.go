@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/usher-auth/usher/internal/admin"
 	"github.com/usher-auth/usher/internal/principal"
@@ -56,9 +58,10 @@ func violates(err error, code, constraint string) bool {
 	return ok && pgErr.Code == code && pgErr.ConstraintName == constraint
 }
 
-// querier is a pool or a transaction.
+// querier is a pool, a connection or a transaction.
 type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // queryRow returns the only row of a query, or [pgx.ErrNoRows].
@@ -70,11 +73,42 @@ func queryRow[T any](ctx context.Context, q querier, sql string, args pgx.Strict
 	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[T])
 }
 
+// read runs fn with a connection. Through a pooler, usher sends no cancel requests, so
+// that a statement whose context has ended would go on in Postgres: fn is then run in a
+// transaction in which Postgres ends it.
+func (db *DB) read(ctx context.Context, fn func(querier) error) error {
+	return db.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		if !db.pooled.Load() {
+			return fn(conn)
+		}
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			if err := endWith(ctx, tx); err != nil {
+				return err
+			}
+			return fn(tx)
+		})
+	})
+}
+
+// endWith bounds each statement of a transaction, in Postgres, by the time that is left
+// to ctx now.
+func endWith(ctx context.Context, tx pgx.Tx) error {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return nil
+	}
+	left := max(time.Until(deadline), time.Millisecond) // 0 would mean no bound
+	return setLocal(ctx, tx, "statement_timeout", strconv.FormatInt(left.Milliseconds(), 10))
+}
+
 // get returns the row of a subject of usher's own directory, or [admin.ErrNotFound].
-func get[T any](ctx context.Context, q querier, s admin.Subject, sql string) (T, error) {
+func get[T any](ctx context.Context, db *DB, s admin.Subject, sql string) (found T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	found, err := queryRow[T](ctx, q, sql, pgx.StrictNamedArgs{"id": s.ID})
+	err = db.read(ctx, func(q querier) error {
+		found, err = queryRow[T](ctx, q, sql, pgx.StrictNamedArgs{"id": s.ID})
+		return err
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return found, refuseMissing(s)
 	}

@@ -35,7 +35,7 @@ func (db *DB) AddAdminKey(ctx context.Context, k admin.NewKey, actor admin.Actor
 
 // AdminKeys lists the keys by name. all includes the revoked ones.
 func (db *DB) AdminKeys(ctx context.Context, all bool) ([]admin.Key, error) {
-	return list[admin.Key](ctx, db.pool, "list admin keys", statement("list_admin_keys"), pgx.StrictNamedArgs{"all": all})
+	return ask[admin.Key](ctx, db, "list admin keys", statement("list_admin_keys"), pgx.StrictNamedArgs{"all": all})
 }
 
 // RevokeAdminKey revokes a key, from the next request on. If the key does not

@@ -38,7 +38,7 @@ func (db *DB) AddAPIKey(ctx context.Context, k admin.NewAPIKey, actor admin.Acto
 
 // APIKeys lists the keys by name. all includes the revoked ones.
 func (db *DB) APIKeys(ctx context.Context, all bool, page admin.Page[admin.KeyPlace]) ([]admin.APIKey, error) {
-	return list[admin.APIKey](ctx, db.pool, "list API keys", statement("list_api_keys"), pgx.StrictNamedArgs{
+	return ask[admin.APIKey](ctx, db, "list API keys", statement("list_api_keys"), pgx.StrictNamedArgs{
 		"all": all, "after_name": page.After.Name, "after": page.After.CreatedAt, "after_id": page.After.ID, "limit": page.Limit,
 	})
 }

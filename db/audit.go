@@ -103,21 +103,24 @@ func (db *DB) MembershipHistory(ctx context.Context, of admin.Subject) ([]audit.
 // reportTimeout bounds a query that reads the whole audit or all grants.
 const reportTimeout = 10 * time.Minute
 
-// ask returns the rows of an auditor's query that uses an index.
+// ask returns the rows of an administrator's or auditor's query that uses an index.
 func ask[T any](ctx context.Context, db *DB, operation, sql string, args pgx.StrictNamedArgs) ([]T, error) {
 	return askWithin[T](ctx, adminTimeout, db, operation, sql, args)
 }
 
 // askWithin is ask with a time limit. The audit's functions report invalid
 // arguments themselves.
-func askWithin[T any](ctx context.Context, limit time.Duration, db *DB, operation, sql string, args pgx.StrictNamedArgs) ([]T, error) {
+func askWithin[T any](ctx context.Context, limit time.Duration, db *DB, operation, sql string, args pgx.StrictNamedArgs) (answers []T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	rows, err := db.pool.Query(ctx, sql, args)
-	if err != nil {
-		return nil, failed(operation, err)
-	}
-	answers, err := pgx.CollectRows(rows, pgx.RowToStructByName[T])
+	err = db.read(ctx, func(q querier) error {
+		rows, err := q.Query(ctx, sql, args)
+		if err != nil {
+			return err
+		}
+		answers, err = pgx.CollectRows(rows, pgx.RowToStructByName[T])
+		return err
+	})
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case ok && pgErr.Code == invalidParameterValue:

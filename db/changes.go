@@ -13,7 +13,7 @@ import (
 
 // Changes lists the recorded changes, newest first.
 func (db *DB) Changes(ctx context.Context, f admin.ChangeFilter, page admin.Page[int64]) ([]audit.Change, error) {
-	return list[audit.Change](ctx, db.pool, "list changes", statement("list_changes"), pgx.StrictNamedArgs{
+	return ask[audit.Change](ctx, db, "list changes", statement("list_changes"), pgx.StrictNamedArgs{
 		"actor": f.Actor, "action": f.Action, "target": f.Target, "since": nullableTime(f.Since), "until": nullableTime(f.Until),
 		"before": page.After, "limit": page.Limit,
 	})

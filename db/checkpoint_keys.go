@@ -30,7 +30,7 @@ type CheckpointKey struct {
 
 // CheckpointKeys lists the keys, newest first. The newest one signs.
 func (db *DB) CheckpointKeys(ctx context.Context) ([]CheckpointKey, error) {
-	return list[CheckpointKey](ctx, db.pool, "list checkpoint keys", statement("list_checkpoint_keys"), nil)
+	return ask[CheckpointKey](ctx, db, "list checkpoint keys", statement("list_checkpoint_keys"), nil)
 }
 
 // EnsureCheckpointKey creates the key that signs the audit's checkpoints if there

@@ -44,8 +44,8 @@ type DB struct {
 func Open(url secret.Text) (*DB, error) { return open(url, nil) }
 
 // OpenAdmin is [Open] for the admin API: the pool has at least 8 connections, and
-// a statement whose context ends is canceled in Postgres too, except through a
-// pooler.
+// a statement whose context ends is canceled in Postgres too. Through a pooler,
+// statement_timeout ends it instead.
 func OpenAdmin(url secret.Text) (*DB, error) {
 	return open(url, func(cfg *pgxpool.Config) {
 		cfg.MaxConns = max(cfg.MaxConns, 8)

@@ -11,7 +11,7 @@ import (
 
 // Decisions lists audit rows, newest first.
 func (db *DB) Decisions(ctx context.Context, f admin.DecisionFilter, page admin.Page[admin.DecisionPlace]) ([]audit.Record, error) {
-	return list[audit.Record](ctx, db.pool, "list decisions", statement("list_decisions"), pgx.StrictNamedArgs{
+	return ask[audit.Record](ctx, db, "list decisions", statement("list_decisions"), pgx.StrictNamedArgs{
 		"result": f.Result, "reason": f.Reason, "user_id": f.User, "room": f.Room, "store": f.Store, "caller_id": f.CallerID,
 		"since": nullableTime(f.Since), "until": nullableTime(f.Until),
 		"before": nullableTime(page.After.IssuedAt), "before_id": page.After.ID, "limit": page.Limit,

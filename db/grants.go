@@ -170,7 +170,7 @@ func refuseConflict(pattern string, cause error) error {
 
 // refuseTwin names the active grant that is the same as g.
 func refuseTwin(ctx context.Context, tx pgx.Tx, g *admin.NewGrant) error {
-	live, err := listGrants(ctx, tx, admin.GrantFilter{Subject: g.Subject, Kind: g.Kind, Pattern: g.Pattern}, admin.Page[int64]{})
+	live, err := listGrants(ctx, tx, admin.GrantFilter{Subject: g.Subject, Kind: g.Kind, Pattern: g.Pattern})
 	if err != nil {
 		return err
 	}
@@ -185,12 +185,12 @@ func refuseTwin(ctx context.Context, tx pgx.Tx, g *admin.NewGrant) error {
 
 // Grants lists grants in order of creation.
 func (db *DB) Grants(ctx context.Context, filter admin.GrantFilter, page admin.Page[int64]) ([]admin.Grant, error) {
-	return listGrants(ctx, db.pool, filter, page)
+	return ask[admin.Grant](ctx, db, "list grants", statement("list_grants"), grantArgs(filter, page))
 }
 
 // Grant returns a grant, active or not, or [admin.ErrNotFound].
 func (db *DB) Grant(ctx context.Context, id int64) (admin.Grant, error) {
-	found, err := listGrants(ctx, db.pool, admin.GrantFilter{ID: id, Ended: true}, admin.Page[int64]{})
+	found, err := db.Grants(ctx, admin.GrantFilter{ID: id, Ended: true}, admin.Page[int64]{})
 	if err == nil && len(found) == 0 {
 		err = refuseNoGrant(id)
 	}
@@ -204,16 +204,21 @@ func refuseNoGrant(id int64) error {
 	return refuse(admin.ErrNotFound, "there is no grant %d: list the grants to find its id", id)
 }
 
-func listGrants(ctx context.Context, q querier, filter admin.GrantFilter, page admin.Page[int64]) ([]admin.Grant, error) {
+// listGrants lists grants in a transaction that changes them.
+func listGrants(ctx context.Context, tx pgx.Tx, filter admin.GrantFilter) ([]admin.Grant, error) {
+	return list[admin.Grant](ctx, tx, "list grants", statement("list_grants"), grantArgs(filter, admin.Page[int64]{}))
+}
+
+func grantArgs(filter admin.GrantFilter, page admin.Page[int64]) pgx.StrictNamedArgs {
 	kind := ""
 	if filter.Kind != 0 {
 		kind = filter.Kind.String()
 	}
-	return list[admin.Grant](ctx, q, "list grants", statement("list_grants"), pgx.StrictNamedArgs{
+	return pgx.StrictNamedArgs{
 		"id": filter.ID, "subject_kind": filter.Subject.Kind, "subject_id": filter.Subject.ID,
 		"resource_kind": kind, "pattern": filter.Pattern, "ended": filter.Ended,
 		"after": page.After, "limit": page.Limit,
-	})
+	}
 }
 
 // RevokeGrant revokes a grant, from the next request on, and returns it. If the
@@ -228,7 +233,7 @@ func (db *DB) RevokeGrant(ctx context.Context, id int64, reason string, actor ad
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		before, err := listGrants(ctx, tx, admin.GrantFilter{ID: id, Ended: true}, admin.Page[int64]{})
+		before, err := listGrants(ctx, tx, admin.GrantFilter{ID: id, Ended: true})
 		switch {
 		case err != nil:
 			return err

@@ -39,7 +39,7 @@ func (db *DB) Group(ctx context.Context, id string) (admin.Group, error) {
 	if err := db.checkOwnDirectory(ctx, "get group"); err != nil {
 		return admin.Group{}, err
 	}
-	return get[admin.Group](ctx, db.pool, admin.Subject{Kind: admin.GroupKind, ID: id}, statement("group"))
+	return get[admin.Group](ctx, db, admin.Subject{Kind: admin.GroupKind, ID: id}, statement("group"))
 }
 
 // Groups lists the groups of usher's own directory by id.
@@ -47,7 +47,7 @@ func (db *DB) Groups(ctx context.Context, page admin.Page[string]) ([]admin.Grou
 	if err := db.checkOwnDirectory(ctx, "list groups"); err != nil {
 		return nil, err
 	}
-	return list[admin.Group](ctx, db.pool, "list groups", statement("list_groups"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
+	return ask[admin.Group](ctx, db, "list groups", statement("list_groups"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // RenameGroup changes the name of a group; an empty name removes it. A missing

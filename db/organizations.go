@@ -36,7 +36,7 @@ func (db *DB) Organization(ctx context.Context, id string) (admin.Organization, 
 	if err := db.checkOwnDirectory(ctx, "get organization"); err != nil {
 		return admin.Organization{}, err
 	}
-	return get[admin.Organization](ctx, db.pool, admin.Subject{Kind: admin.OrganizationKind, ID: id}, statement("organization"))
+	return get[admin.Organization](ctx, db, admin.Subject{Kind: admin.OrganizationKind, ID: id}, statement("organization"))
 }
 
 // Organizations lists the organizations of usher's own directory by id.
@@ -44,7 +44,7 @@ func (db *DB) Organizations(ctx context.Context, page admin.Page[string]) ([]adm
 	if err := db.checkOwnDirectory(ctx, "list organizations"); err != nil {
 		return nil, err
 	}
-	return list[admin.Organization](ctx, db.pool, "list organizations", statement("list_organizations"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
+	return ask[admin.Organization](ctx, db, "list organizations", statement("list_organizations"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // RenameOrganization changes the name of an organization; an empty name removes it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -57,7 +58,18 @@ func usePooler(cfg *pgx.ConnConfig) {
 	cfg.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn()}
 	}
+	// pgx also sends one when a connection is lost, by dialing once more.
+	connected, dial := false, cfg.DialFunc
+	cfg.AfterConnect = func(context.Context, *pgconn.PgConn) error { connected = true; return nil }
+	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if connected {
+			return nil, errNoCancel
+		}
+		return dial(ctx, network, address)
+	}
 }
+
+var errNoCancel = errors.New("db: usher sends no cancel requests through a connection pooler")
 
 func withoutSearchPath(params map[string]string) map[string]string {
 	without := map[string]string{}

@@ -18,7 +18,7 @@ type publicKeyRow struct {
 // PublishedKeys returns the public keys that usher serves now. It does not decrypt
 // private halves, so it needs no key ring.
 func (db *DB) PublishedKeys(ctx context.Context) (session.KeySet, error) {
-	rows, err := list[publicKeyRow](ctx, db.pool, "published keys", statement("published_keys"), pgx.StrictNamedArgs{})
+	rows, err := ask[publicKeyRow](ctx, db, "published keys", statement("published_keys"), pgx.StrictNamedArgs{})
 	if err != nil {
 		return session.KeySet{}, err
 	}

@@ -54,7 +54,7 @@ func (db *DB) Sessions(ctx context.Context, user string, page admin.Page[admin.S
 	if err := db.checkOwnDirectory(ctx, "list sessions"); err != nil {
 		return nil, err
 	}
-	return list[admin.Session](ctx, db.pool, "list sessions", statement("list_sessions"), pgx.StrictNamedArgs{
+	return ask[admin.Session](ctx, db, "list sessions", statement("list_sessions"), pgx.StrictNamedArgs{
 		"user_id": user, "after": nullableTime(page.After.CreatedAt), "after_hash": page.After.Hash, "limit": page.Limit,
 	})
 }

@@ -100,7 +100,7 @@ func (db *DB) EnsureSigningKey(ctx context.Context, alg string, encryption *keye
 // ListSigningKeys lists all keys, past ones too, in the order in which they started
 // to sign. It decrypts none of them.
 func (db *DB) ListSigningKeys(ctx context.Context, page admin.Page[admin.SigningKeyPlace]) ([]admin.SigningKeyTimes, error) {
-	return list[admin.SigningKeyTimes](ctx, db.pool, "list signing keys", statement("list_signing_keys"), pgx.StrictNamedArgs{
+	return ask[admin.SigningKeyTimes](ctx, db, "list signing keys", statement("list_signing_keys"), pgx.StrictNamedArgs{
 		"after": page.After.SignsFrom, "after_kid": page.After.ID, "limit": page.Limit,
 	})
 }

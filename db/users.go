@@ -76,7 +76,7 @@ func (db *DB) User(ctx context.Context, id string) (admin.User, error) {
 	if err := db.checkOwnDirectory(ctx, "get user"); err != nil {
 		return admin.User{}, err
 	}
-	return get[admin.User](ctx, db.pool, admin.Subject{Kind: admin.UserKind, ID: id}, statement("user"))
+	return get[admin.User](ctx, db, admin.Subject{Kind: admin.UserKind, ID: id}, statement("user"))
 }
 
 // recordUser records a change without the user's info, which is personal data and
@@ -91,7 +91,7 @@ func (db *DB) Users(ctx context.Context, page admin.Page[string]) ([]admin.User,
 	if err := db.checkOwnDirectory(ctx, "list users"); err != nil {
 		return nil, err
 	}
-	return list[admin.User](ctx, db.pool, "list users", statement("list_users"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
+	return ask[admin.User](ctx, db, "list users", statement("list_users"), pgx.StrictNamedArgs{"after": page.After, "limit": page.Limit})
 }
 
 // SetUserDisabled disables a user, or enables one again. A disabled user gets no

@@ -551,7 +551,7 @@ func (db *DB) erasures(ctx context.Context) (erasures, error) {
 		ID                      int64
 		Action, Target, Details string
 	}
-	found, err := list[erasure](ctx, db.pool, "verify audit", statement("erasures"), nil)
+	found, err := ask[erasure](ctx, db, "verify audit", statement("erasures"), nil)
 	if err != nil {
 		return erasures{}, err
 	}

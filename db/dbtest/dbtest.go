@@ -243,7 +243,6 @@ func (s *server) exec(ctx context.Context, sql string) func() error {
 var direct = map[string]string{
 	"TestPlantedOperatorsAreNotCalled":       "usher refuses a pooler when others may create objects in schema public",
 	"TestDeploymentSaysThatCommitsMayBeLost": "a pooler refuses the setting in the URL",
-	"TestSlowQuestionsKeepNothingWaiting":    "usher sends no cancel requests through a pooler",
 }
 
 // throughPooler replaces the address of a URL by that of a connection pooler,
