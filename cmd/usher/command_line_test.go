@@ -125,6 +125,29 @@ func TestDurationFlags(t *testing.T) {
 	}
 }
 
+// --keep takes whole days in any unit, and nothing else.
+func TestKeepFlag(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"1d": day, "400d": 400 * day, "52w": 364 * day, "9600h": 400 * day, "1w2d": 9 * day, "1d24h": 2 * day, "1440m": day,
+	} {
+		var c cli
+		if _, err := newParser(&c).Parse([]string{"audit", "prune", "--database-url", "postgres://u@h/d", "--keep", text}); err != nil || c.Audit.Prune.Keep != want {
+			t.Errorf("--keep %s = %s, %v; want %s", text, c.Audit.Prune.Keep, err, want)
+		}
+	}
+	const number, form = "--keep: give a whole number of days, for example 400d", "write it as 90d"
+	for text, want := range map[string]string{
+		"0": number, "0d": number, "12h": number, "25h": number, "1d1s": number, "-400d": number, "86399s": number,
+		"400": form, "d": form, "400 d": form, "1.5d": form, "400D": form, "1y": form, "400d!": form, "": form, "999999999w": "is too long",
+	} {
+		var c cli
+		if _, err := newParser(&c).Parse([]string{"audit", "prune", "--database-url", "postgres://u@h/d", "--keep=" + text}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("--keep=%s = %s, %v; want %q", text, c.Audit.Prune.Keep, err, want)
+		}
+	}
+}
+
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	shows := func(args []string, code int, parts ...string) {

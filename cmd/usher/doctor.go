@@ -236,7 +236,7 @@ func (e *examination) database(ctx context.Context) *session.SigningKey {
 	}
 	defer database.Close()
 	if _, err := database.Ping(ctx); err != nil { // the first one includes the time to connect
-		e.fault("database", "check that Postgres runs and accepts connections of this role", "it does not answer: %s", because(err))
+		e.fault("database", howToConnect(err), "it cannot be reached: %s", because(err))
 		return nil
 	}
 	began := time.Now()
@@ -262,6 +262,17 @@ func (e *examination) database(ctx context.Context) *session.SigningKey {
 	e.audit(ctx, database)
 	e.health(ctx, database)
 	return e.signingKeys(ctx, database)
+}
+
+// howToConnect is what to do about a failed connection, by the code of Postgres in it.
+func howToConnect(err error) string {
+	switch text := err.Error(); {
+	case strings.Contains(text, "SQLSTATE 28"): // invalid authorization
+		return "correct the role and the password in the database URL, or let this role connect from here in pg_hba.conf"
+	case strings.Contains(text, "SQLSTATE 3D000"):
+		return "correct the database's name in the database URL, or create the database and run usher migrate up"
+	}
+	return "check that Postgres runs, and correct the host and the port in the database URL"
 }
 
 // schema compares views, functions and triggers with those that usher creates.
@@ -329,7 +340,7 @@ func (e *examination) roles(ctx context.Context, database *db.DB, d db.Deploymen
 		e.warn("roles", "run usher migrate up --role-suffix NAME on all but one of them, as the owner", "%s and %s have privileges in other databases of this server too: %s. A login of one can read the others",
 			d.Roles.Service, d.Roles.Auditor, strings.Join(shared, ", "))
 	default:
-		e.ok("roles", "%s and %s have privileges in this database alone", d.Roles.Service, d.Roles.Auditor)
+		e.ok("roles", "%s and %s have privileges only in this database", d.Roles.Service, d.Roles.Auditor)
 	}
 }
 

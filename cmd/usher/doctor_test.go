@@ -15,8 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/db/pglocal"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/session"
 )
@@ -186,30 +189,62 @@ func TestDoctorClock(t *testing.T) {
 	}
 }
 
-// The finding for a failed connection contains its last cause.
+// The finding for a failed connection contains its last cause, and what to do about it.
 func TestDoctorSaysWhyItCannotConnect(t *testing.T) {
 	t.Parallel()
-	pg := dbtest.New(t)
-	stranger, err := url.Parse(pg.URL)
+	dir := dbtest.Dir(t)
+	server, err := pglocal.Start(t.Context(), pglocal.Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger.User = url.User("stranger")
-	for name, test := range map[string]struct{ url, want string }{
-		"no such database": {strings.Replace(pg.URL, "/"+pg.Pool.Config().ConnConfig.Database, "/nothing", 1), `database "nothing" does not exist`},
-		"no such role":     {stranger.String(), `role "stranger" does not exist`},
-		"nobody listens":   {"postgres://usher@127.0.0.1:1/usher", "connection refused"},
-		"no such host":     {"postgres://usher@db.invalid/usher", "db.invalid"},
+	t.Cleanup(func() { _ = server.Stop() })
+	admin, err := pgx.Connect(t.Context(), server.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	rules := "local all postgres trust\nlocal all all scram-sha-256\n"
+	if err := os.WriteFile(filepath.Join(dir, "data", "pg_hba.conf"), []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{"CREATE ROLE ada LOGIN PASSWORD 'hunter2'", "CREATE ROLE bob LOGIN", "SELECT pg_reload_conf()"} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	as := func(user *url.Userinfo, database string) string {
+		u, err := url.Parse(server.URL(database))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = user
+		return u.String()
+	}
+	ada := url.UserPassword("ada", "hunter2")
+	until(t, "the server asks for passwords", func() bool {
+		conn, err := pgx.Connect(t.Context(), as(url.User("bob"), "postgres"))
+		if err == nil {
+			conn.Close(t.Context())
+		}
+		return err != nil
+	})
+	const role, database, place = "correct the role and the password", "correct the database's name", "correct the host and the port"
+	for name, test := range map[string]struct{ url, says, do string }{
+		"a wrong password": {as(url.UserPassword("ada", "hunter3"), "postgres"), `password authentication failed for user "ada"`, role},
+		"a wrong role":     {as(url.UserPassword("stranger", "hunter3"), "postgres"), `password authentication failed for user "stranger"`, role},
+		"a wrong database": {as(ada, "nothing"), `database "nothing" does not exist`, database},
+		"a wrong port":     {"postgres://ada:hunter3@127.0.0.1:1/postgres", "connection refused", place},
+		"a wrong host":     {"postgres://ada:hunter3@db.invalid/postgres", "db.invalid", place},
 	} {
 		code, findings := terminal{t, test.url}.examine([]string{"doctor", "--json"})
-		var got string
+		var got finding
 		for _, f := range findings {
 			if f.Check == "database" {
-				got = f.Says
+				got = f
 			}
 		}
-		if code != 1 || !strings.Contains(got, test.want) {
-			t.Errorf("%s: exit %d, %q; want %q", name, code, got, test.want)
+		if code != 1 || got.State != stateFault || !strings.Contains(got.Says, test.says) || !strings.Contains(got.Do, test.do) || strings.Contains(got.Says, "hunter") {
+			t.Errorf("%s: exit %d, %+v; want %q and %q", name, code, got, test.says, test.do)
 		}
 	}
 }

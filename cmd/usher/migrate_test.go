@@ -101,7 +101,7 @@ roles: usher_service_app for usher serve, usher_auditor_app for auditors
 	}
 	copied.does("migrate up --role-suffix copy", strings.ReplaceAll(found, "_app", "_copy"))
 	_, findings := copied.examine([]string{"doctor", "--json"})
-	if !slices.Contains(findings, finding{State: stateOK, Check: "roles", Says: "usher_service_copy and usher_auditor_copy have privileges in this database alone"}) {
+	if !slices.Contains(findings, finding{State: stateOK, Check: "roles", Says: "usher_service_copy and usher_auditor_copy have privileges only in this database"}) {
 		t.Errorf("doctor found %+v", findings)
 	}
 }
