@@ -273,3 +273,52 @@ func TestFloodWhileTheDatabaseIsAway(t *testing.T) {
 		t.Errorf("%d refusals are on record, %v; want at least %d", sum, err, refused)
 	}
 }
+
+// However many networks and former credentials refusals come from, at most 500 are stored
+// one by one in a second. The others are counted, and none is lost.
+func TestFloodsFromManyNetworksAreCounted(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	log := newAuditLog(t, pg)
+	floods := db.StartFloodLog(db.FloodLogConfig{Log: log, Registry: prometheus.NewRegistry()})
+	began := time.Now().Add(-3 * time.Second) // no time below is in the future
+	n, counted := 0, int64(0)
+	for _, c := range []struct {
+		after        time.Duration
+		sent, stored int
+	}{
+		{0, 499, 499},
+		{500 * time.Millisecond, 101, 1},
+		{time.Second - 1, 50, 0},
+		{time.Second, 600, 500},
+		{2 * time.Second, 10, 10},
+		{2500 * time.Millisecond, 600, 490},
+	} {
+		stored := 0
+		for range c.sent {
+			n++
+			d := unknown(fmt.Sprintf("10.0.%d.%d", n/256, n%256), "no_credential")
+			if n%2 == 0 { // a credential that is no longer valid, from anywhere
+				d.CallerUnknown, d.CallerFormer, d.CallerKind, d.CallerID = false, true, audit.CallerAPIKey, fmt.Sprint("key-", n)
+			}
+			switch only, err := floods.CountAt(d, began.Add(c.after)); {
+			case err != nil:
+				t.Fatal(err)
+			case only:
+				counted++
+			default:
+				stored++
+			}
+		}
+		if stored != c.stored {
+			t.Errorf("after %s: %d of %d are stored one by one, want %d", c.after, stored, c.sent, c.stored)
+		}
+	}
+	if err := floods.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var rows int64
+	if err := pg.Pool.QueryRow(t.Context(), "SELECT coalesce(sum(count), 0) FROM audit.denials").Scan(&rows); err != nil || rows != counted {
+		t.Errorf("the audit counts %d refusals, %v; want %d", rows, err, counted)
+	}
+}
