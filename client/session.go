@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/usher-auth/usher/internal/liveblocks"
 	"github.com/usher-auth/usher/permissions"
 )
 
@@ -96,8 +97,7 @@ func (s *Session) Authorize(ctx context.Context) (Token, error) {
 }
 
 // rooms encodes as a JSON object from pattern to Liveblocks' permission names, in its own
-// order, because usher copies it into the token. All of Liveblocks' clients understand
-// these names.
+// order, because usher copies it into the token.
 type rooms []permissions.Rule
 
 func (r rooms) MarshalJSON() ([]byte, error) {
@@ -110,12 +110,7 @@ func (r rooms) MarshalJSON() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		b = append(b, pattern...)
-		if rule.Access == permissions.Full {
-			b = append(b, `:["room:write","comments:write"]`...)
-		} else {
-			b = append(b, `:["room:read","room:presence:write","comments:read"]`...)
-		}
+		b = liveblocks.AppendNames(append(append(b, pattern...), ':'), rule.Access)
 	}
 	return append(b, '}'), nil
 }

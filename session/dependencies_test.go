@@ -17,7 +17,7 @@ func TestDependencies(t *testing.T) {
 	const ours = "github.com/usher-auth/usher/"
 	lean := []string{
 		ours + "permissions", ours + "session", ours + "internal/codes", ours + "internal/jwk", ours + "internal/jws",
-		ours + "internal/loopback", ours + "internal/secret", ours + "internal/strictjson",
+		ours + "internal/liveblocks", ours + "internal/loopback", ours + "internal/secret", ours + "internal/strictjson",
 	}
 	for path := range strings.FieldsSeq(string(out)) {
 		if !slices.Contains(lean, path) && !strings.HasPrefix(path, "github.com/golang-jwt/jwt/v5") {

@@ -15,6 +15,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/usher-auth/usher/internal/liveblocks"
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
 )
@@ -656,14 +657,9 @@ func appendRules(b []byte, rules []permissions.Rule, entry func([]byte, permissi
 	return append(b, '}')
 }
 
-// appendRoom writes a rule with Liveblocks' permission names. All clients since 1.12
-// understand these names.
+// appendRoom writes a rule with Liveblocks' permission names.
 func appendRoom(b []byte, r permissions.Rule) []byte {
-	b = appendString(b, r.Pattern.String())
-	if r.Access == permissions.Full {
-		return append(b, `:["room:write","comments:write"]`...)
-	}
-	return append(b, `:["room:read","room:presence:write","comments:read"]`...)
+	return liveblocks.AppendNames(append(appendString(b, r.Pattern.String()), ':'), r.Access)
 }
 
 // appendStore writes a rule with the access read or full, as the audit does.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/usher-auth/usher/internal/secret"
 	"github.com/usher-auth/usher/permissions"
+	"github.com/usher-auth/usher/session"
 )
 
 // leaves returns every command that can run.
@@ -101,6 +104,90 @@ func TestParseDuration(t *testing.T) {
 	for _, text := range []string{"", "-", "d", "90", "90days", "1.5d", "1d2w", "9999999999d", "106751d24h", "12h1d", "--1d", "1d-1h", "-+1d", " 1d", "1d ", "soon"} {
 		if got, err := parseDuration(text); err == nil {
 			t.Errorf("parseDuration(%q) = %s, want an error", text, got)
+		}
+	}
+}
+
+// The flags' defaults issue the same tokens as package session's own, and the help shows
+// its limits of a lifetime.
+func TestTokenFlagDefaults(t *testing.T) {
+	t.Parallel()
+	var flags tokenFlags
+	parser, err := kong.New(&flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	help := ""
+	for _, flag := range parser.Model.Flags {
+		flag.Tag.Envs = nil // only the defaults
+		if flag.Name == "token-ttl" {
+			help = flag.Help
+		}
+	}
+	if _, err := parser.Parse(nil); err != nil {
+		t.Fatal(err)
+	}
+	limits := regexp.MustCompile(`(\S+) to (\S+)\.`).FindStringSubmatch(help)
+	if limits == nil {
+		t.Fatalf("the help of --token-ttl has no limits: %s", help)
+	}
+	for n, want := range []time.Duration{session.MinTTL, session.MaxTTL} {
+		if got, err := parseDuration(limits[n+1]); err != nil || got != want {
+			t.Errorf("limit in the help of --token-ttl = %s, want %s", limits[n+1], want)
+		}
+	}
+
+	const url = "https://auth.example.com"
+	fromFlags, err := flags.issuerConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := session.GenerateKey(session.EdDSA, session.KeyTimes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := session.GenerateKey(session.ES256, session.KeyTimes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := session.IssuerConfig{Issuer: url}
+	fromFlags.Keys = session.NewKeyring(key, other)
+	own.Keys = fromFlags.Keys
+	at := time.Now()
+	issue := func(cfg session.IssuerConfig, allow func(*session.Session)) (keyID string, claims map[string]any) {
+		issuer, err := session.NewIssuer(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := issuer.Prepare(session.User{ID: "ada"}).At(at)
+		allow(s)
+		token, err := s.Authorize()
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token.Text.Reveal(), ".")[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(payload, &claims); err != nil {
+			t.Fatal(err)
+		}
+		delete(claims, "jti")
+		return token.KeyID, claims
+	}
+	for kind, allow := range map[string]func(*session.Session){
+		"rooms": func(s *session.Session) { s.Allow("acme:*", permissions.Read) },
+		"stores": func(s *session.Session) {
+			s.For(session.Request{Store: "acme_notes"}).AllowStore("acme_*", permissions.Read)
+		},
+	} {
+		gotKey, got := issue(fromFlags, allow)
+		wantKey, want := issue(own, allow)
+		if gotKey != wantKey {
+			t.Errorf("%s: the flags sign with the key of another algorithm", kind)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-session's default +the flags'):\n%s", kind, diff)
 		}
 	}
 }

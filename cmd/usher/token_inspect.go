@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/internal/codes"
+	"github.com/usher-auth/usher/internal/liveblocks"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -244,11 +246,12 @@ func (i *inspection) print(w io.Writer) {
 // that another backend chose.
 func roomAccess(pattern string, names []string) string {
 	written := cell(strings.Join(names, " "))
+	list, _ := json.Marshal(names) // strings can always be encoded
 	r, err := session.ParseRoomPermissions(pattern, names)
 	switch {
 	case err != nil:
 		return "not understood: " + written
-	case written == "room:write comments:write" || written == "room:read room:presence:write comments:read":
+	case bytes.Equal(list, liveblocks.AppendNames(nil, r.Access())):
 		return r.Access().String()
 	}
 	return fmt.Sprintf("%s\t%s", r.Access(), written)
