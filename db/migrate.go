@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -98,11 +99,7 @@ func Migrate(ctx context.Context, url secret.Text, cfg MigrateConfig) (*Migrated
 	if err := makeMigrationsTable(ctx, conn); err != nil {
 		return nil, migrateFailed(ctx, conn, err)
 	}
-	var done *Migrated
-	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
-		done, err = migrate(ctx, tx, cfg)
-		return err
-	})
+	done, err := migrateUnlocked(ctx, conn, cfg)
 	if _, refused := errors.AsType[*admin.Refusal](err); refused {
 		return nil, err
 	}
@@ -110,6 +107,35 @@ func Migrate(ctx context.Context, url secret.Text, cfg MigrateConfig) (*Migrated
 		return nil, migrateFailed(ctx, conn, err)
 	}
 	return done, nil
+}
+
+// Requests queue behind a step that waits for a table, so a step waits only for
+// stepLockTimeout. Then all steps are rolled back and tried again, at most
+// migrateTries times.
+const (
+	stepLockTimeout = "200ms"
+	migrateTries    = 60
+	migrateRetry    = 500 * time.Millisecond
+)
+
+// migrateUnlocked runs the transaction of all steps. An open report of an auditor, for
+// example, may hold a table that a step changes.
+func migrateUnlocked(ctx context.Context, conn *pgx.Conn, cfg MigrateConfig) (done *Migrated, err error) {
+	for range migrateTries {
+		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
+			done, err = migrate(ctx, tx, cfg)
+			return err
+		})
+		if !hasCode(err, lockNotAvailable) {
+			return done, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(migrateRetry):
+		}
+	}
+	return nil, fmt.Errorf("other transactions hold usher's tables, and nothing has changed: end them (pg_stat_activity lists them), then run usher migrate up again: %w", err)
 }
 
 func migrateFailed(ctx context.Context, conn *pgx.Conn, err error) error {
@@ -153,6 +179,9 @@ func makeMigrationsTable(ctx context.Context, conn *pgx.Conn) (err error) {
 
 func migrate(ctx context.Context, tx pgx.Tx, cfg MigrateConfig) (*Migrated, error) {
 	if _, err := tx.Exec(ctx, statement("lock_migrations")); err != nil {
+		return nil, err
+	}
+	if err := setLocal(ctx, tx, "lock_timeout", stepLockTimeout); err != nil {
 		return nil, err
 	}
 	done, err := appliedMigrations(ctx, tx)

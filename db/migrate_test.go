@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -93,5 +94,50 @@ func TestOpenKeepsABadURLToItself(t *testing.T) {
 		} else if strings.Contains(err.Error(), "canary") {
 			t.Errorf("the error repeats the URL: %v", err)
 		}
+	}
+}
+
+// A migration that waits for a table lets requests pass, and goes on when the table is
+// free.
+func TestMigrateLetsRequestsPass(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	log := newAuditLog(t, pg)
+	exec(t, pg, "DELETE FROM usher.applied_schema")
+	report, err := pg.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := report.Exec(t.Context(), "LOCK TABLE usher.decisions IN ROW EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	migrated := make(chan error, 1)
+	go func() {
+		_, err := db.Migrate(t.Context(), secret.New(pg.URL), db.MigrateConfig{Mode: db.Production})
+		migrated <- err
+	}()
+	eventually(t, "the migration waits", func() error {
+		var waiting bool
+		err := pg.Pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'usher.decisions'::regclass)").Scan(&waiting)
+		if err == nil && !waiting {
+			err = errors.New("it does not")
+		}
+		return err
+	})
+	for n := range 5 {
+		if err := log.Record(t.Context(), issued(fmt.Sprint("jti-", n))); err != nil {
+			t.Errorf("Record() while a migration waits: %v", err)
+		}
+	}
+	select {
+	case err := <-migrated:
+		t.Fatalf("Migrate() = %v, although the table is held", err)
+	default:
+	}
+	if err := report.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-migrated; err != nil {
+		t.Errorf("Migrate() = %v", err)
 	}
 }

@@ -133,10 +133,8 @@ func applySchema(ctx context.Context, tx pgx.Tx, roles Roles) (changed bool, err
 	if hash == schemaHash() {
 		return false, nil
 	}
-	for name, value := range map[string]string{"search_path": ownPath, "lock_timeout": "5s"} {
-		if err := setLocal(ctx, tx, name, value); err != nil {
-			return false, err
-		}
+	if err := setLocal(ctx, tx, "search_path", ownPath); err != nil {
+		return false, err
 	}
 	var directory string
 	if err := tx.QueryRow(ctx, statement("directory_in_force")).Scan(&directory); err != nil {
@@ -157,9 +155,6 @@ func applySchema(ctx context.Context, tx pgx.Tx, roles Roles) (changed bool, err
 		s.ours[key] = true
 	}
 	if err := s.run(ctx, wanted); err != nil {
-		if hasCode(err, lockNotAvailable) {
-			return false, fmt.Errorf("a long query reads the views or functions to replace: run usher migrate up again when it has ended: %w", err)
-		}
 		return false, err
 	}
 	_, err = tx.Exec(ctx, statement("set_schema_applied"), pgx.StrictNamedArgs{"sha256": schemaHash(), "objects": wanted})
