@@ -17,6 +17,7 @@ dev: setup-postgres build
 test: setup-postgres
 	go test $(RACE) -shuffle=on -timeout 30m ./...
 	scripts/test-postgres18.sh
+	scripts/test-pgbouncer.sh -short
 	scripts/js.sh $(JS)
 
 # Only Go, without the race detector, the long tests, npm or a browser.

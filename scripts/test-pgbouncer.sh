@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs the tests of db and api with usher's connections through pgbouncer in
 # transaction mode, and usher serve and the command line through it. Arguments
-# go to go test, for example: scripts/test-pgbouncer.sh -run LookUp
+# go to go test; make test gives -short.
 . "$(dirname "$0")/lib.sh"
 scripts/postgres.sh
 pgbouncer=$(unpack_package pgbouncer pgbouncer)
-bin=$(dirname "$(readlink -f "$(bin/findpostgres)/postgres")") # psql and pg_isready are in the same folder as the program itself
+bin=$(dirname "$(readlink -f "$(bin/findpostgres)/postgres")")
 go build -o bin/usher ./cmd/usher
 
 dir=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) # in memory: the tests create many databases
@@ -14,8 +14,14 @@ if [ "$(id -u)" = 0 ]; then
 	as="setpriv --reuid=nobody --regid=nogroup --clear-groups"
 	chown nobody:nogroup "$dir"
 fi
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-server=$(free_port) pooler=$(free_port)
+port=$((10000 + RANDOM % 10000))
+# free_port NAME sets a variable to a port that nobody listens on.
+free_port() {
+	while port=$((port + 1)) && (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
+	printf -v "$1" %s "$port"
+}
+free_port server
+free_port pooler
 pids=()
 finish() {
 	for pid in "${pids[@]}"; do kill -INT "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
@@ -53,25 +59,25 @@ log_pooler_errors = 0
 INI
 (cd "$dir" && exec $as "$pgbouncer" "$dir/pgbouncer.ini" 2>"$dir/pgbouncer.log") &
 pids+=($!)
-until "$bin/pg_isready" -q -U postgres -h 127.0.0.1 -p "$server" && "$bin/pg_isready" -q -U postgres -h 127.0.0.1 -p "$pooler"; do
+until grep -q '^ready' "$dir/data/postmaster.pid" 2>/dev/null && (: <>"/dev/tcp/127.0.0.1/$pooler") 2>/dev/null; do
 	kill -0 "${pids[0]}" && kill -0 "${pids[1]}" || die "a server ended"
 	sleep 0.1
 done
 
 say "usher serve and the command line through pgbouncer"
 direct=postgres://postgres:usher@127.0.0.1:$server through=postgres://usher:usher@127.0.0.1:$pooler
-"$bin/psql" -q "$direct/postgres" -c 'CREATE DATABASE demo'
 key=$(head -c 32 /dev/urandom | base64)
-USHER_SERVICE_PASSWORD=usher USHER_KEY_ENCRYPTION_KEY=$key USHER_DATABASE_URL=$direct/demo bin/usher migrate up >/dev/null
-if USHER_DATABASE_URL=postgres://postgres:usher@127.0.0.1:$pooler/demo bin/usher migrate up 2>"$dir/refused"; then die "migrate took a pooler"; fi
+USHER_SERVICE_PASSWORD=usher USHER_KEY_ENCRYPTION_KEY=$key USHER_DATABASE_URL=$direct/postgres bin/usher migrate up >/dev/null
+if USHER_DATABASE_URL=postgres://postgres:usher@127.0.0.1:$pooler/postgres bin/usher migrate up 2>"$dir/refused"; then die "migrate took a pooler"; fi
 grep -q 'connection pooler' "$dir/refused" || die "migrate: $(cat "$dir/refused")"
-export USHER_DATABASE_URL=$through/demo USHER_KEY_ENCRYPTION_KEY=$key
+export USHER_DATABASE_URL=$through/postgres USHER_KEY_ENCRYPTION_KEY=$key
 bin/usher user add ada >/dev/null
 bin/usher org add acme >/dev/null
 bin/usher org add-member acme ada >/dev/null
 bin/usher grant add --org acme --room 'acme:*' --access full >/dev/null
 session=$(bin/usher session add ada 2>/dev/null)
-http=$(free_port) ops=$(free_port)
+free_port http
+free_port ops
 bin/usher serve --url "http://127.0.0.1:$http" --listen "127.0.0.1:$http" --ops-listen "127.0.0.1:$ops" --audiences liveblocks=rooms 2>"$dir/serve.log" &
 pids+=($!)
 until curl -fs "http://127.0.0.1:$ops/readyz" >/dev/null || ! kill -0 $! 2>/dev/null; do sleep 0.1; done
