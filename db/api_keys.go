@@ -84,7 +84,7 @@ func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash
 	batch := new(pgx.Batch)
 	batch.Queue(statement("api_key"), id)
 	if user != "" {
-		batch.Queue(statement("look_up_principals"), []*string{nil}, []*string{&user}, []*string{nullable(organization)}, [][]byte{nil})
+		batch.Queue(statement("look_up_principals"), []*string{nil}, []*string{&user}, []*string{nullable(organization)})
 	}
 	results := d.db.pool.SendBatch(ctx, batch)
 	defer results.Close()

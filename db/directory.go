@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"sync/atomic"
@@ -50,8 +51,7 @@ const (
 type Directory struct {
 	db      *DB
 	salt    []byte
-	foreign atomic.Bool  // an application's: see PrincipalByClaims
-	asked   atomic.Int64 // when becameForeign last asked the database, in nanoseconds
+	foreign atomic.Bool // an application's: see PrincipalByClaims
 	lookUps batcher[*pendingLookUp]
 }
 
@@ -59,7 +59,6 @@ type Directory struct {
 // an organization, which counts like a session's active one.
 type pendingLookUp struct {
 	token, user, organization *string
-	tokenHash                 []byte // instead of token, in usher's own directory
 
 	result lookUpResult
 	found  chan lookUpResult // with capacity 1: the worker never waits for a reader
@@ -86,37 +85,13 @@ func (db *DB) Directory(ctx context.Context) (*Directory, error) {
 // or [principal.ErrSessionUnknown]. It caches nothing: a grant revoked before the
 // call is not in the answer. Concurrent calls share a statement.
 func (d *Directory) PrincipalBySession(ctx context.Context, token secret.Text) (*principal.Principal, error) {
-	p, err := d.await(ctx, d.bySession(token))
-	if errors.Is(err, principal.ErrSessionUnknown) && !d.foreign.Load() && d.becameForeign(ctx) {
-		p, err = d.await(ctx, d.bySession(token))
-	}
+	text := token.Reveal()
+	p, err := d.await(ctx, &pendingLookUp{token: &text})
 	if err != nil {
 		return nil, err
 	}
 	p.User.Session = d.sessionID(token)
 	return p, nil
-}
-
-// bySession names a session of usher's own directory by the hash of its token, because
-// Postgres may log the parameters of statements. An application's tables contain the
-// token itself.
-func (d *Directory) bySession(token secret.Text) *pendingLookUp {
-	text := token.Reveal()
-	if d.foreign.Load() {
-		return &pendingLookUp{token: &text}
-	}
-	hash := sha256.Sum256([]byte(text))
-	return &pendingLookUp{tokenHash: hash[:]}
-}
-
-// becameForeign reports whether usher directory use has replaced usher's own
-// directory. It asks the database at most once a second.
-func (d *Directory) becameForeign(ctx context.Context) bool {
-	now, last := time.Now().UnixNano(), d.asked.Load()
-	if now-last < int64(time.Second) || !d.asked.CompareAndSwap(last, now) {
-		return d.foreign.Load()
-	}
-	return d.notice(ctx) == nil && d.foreign.Load()
 }
 
 // notice reads whether the directory is usher's own.
@@ -180,23 +155,46 @@ func (d *Directory) lookUp(batch []*pendingLookUp) {
 	})
 }
 
+// query looks a batch up in the directory that was in force at the last look. If a
+// session is not there, or Postgres refuses the statement, it asks whether usher
+// directory use has put another one to use meanwhile, and then tries again.
 func (d *Directory) query(batch []*pendingLookUp) error {
 	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()
+	for range 2 {
+		foreign := d.foreign.Load()
+		unknown, err := d.ask(ctx, batch, foreign)
+		if err == nil && !unknown || err != nil && !isStatementFault(err) {
+			return err
+		}
+		if err := d.notice(ctx); err != nil {
+			return err
+		}
+		if d.foreign.Load() == foreign {
+			return err
+		}
+	}
+	return errDirectoryChanged
+}
+
+// ask runs the statement for a batch, and reports whether a session was not found.
+func (d *Directory) ask(ctx context.Context, batch []*pendingLookUp, foreign bool) (unknown bool, err error) {
 	columns := make([]*string, 3*len(batch))
 	tokens, users, organizations := columns[:len(batch)], columns[len(batch):2*len(batch)], columns[2*len(batch):]
-	hashes := make([][]byte, len(batch))
 	for i, l := range batch {
-		tokens[i], users[i], organizations[i], hashes[i] = l.token, l.user, l.organization, l.tokenHash
+		tokens[i], users[i], organizations[i] = l.token, l.user, l.organization
+		if l.token != nil && !foreign {
+			tokens[i] = hashed(*l.token)
+		}
 	}
 	sent := time.Now()
-	rows, err := d.db.pool.Query(ctx, statement("look_up_principals"), tokens, users, organizations, hashes)
+	rows, err := d.db.pool.Query(ctx, statement("look_up_principals"), tokens, users, organizations)
 	if err != nil {
-		return err
+		return false, err
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[principalRow])
 	if err != nil {
-		return err
+		return false, err
 	}
 	received := time.Now()
 	for _, l := range batch {
@@ -216,8 +214,22 @@ func (d *Directory) query(batch []*pendingLookUp) error {
 		}
 		l.result = lookUpResult{principal, err}
 	}
-	return nil
+	for _, l := range batch {
+		unknown = unknown || errors.Is(l.result.err, principal.ErrSessionUnknown)
+	}
+	return unknown, nil
 }
+
+// hashed is what usher's own directory gets of a session token, because Postgres may
+// log the parameters of statements. An application's tables contain the token itself.
+func hashed(token string) *string {
+	hash := sha256.Sum256([]byte(token))
+	text := hex.EncodeToString(hash[:])
+	return &text
+}
+
+// errDirectoryChanged says that a look-up does not know which directory to ask.
+var errDirectoryChanged = errors.New("the directory was changed repeatedly during the look-up")
 
 // errListedTwice says that the caller could be either of two rows.
 var errListedTwice = errors.New("the directory has two rows of one session or user")

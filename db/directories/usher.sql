@@ -1,12 +1,14 @@
 -- usher's own tables, exactly as usher migrate up creates the directory (a test
 -- compares). Plain SQL, so that Postgres inlines it into the look-up of each token.
+-- directory_session gets the SHA-256 of a session's token, in hexadecimal: a log of
+-- statements with their parameters would contain the token itself.
 
 CREATE OR REPLACE FUNCTION usher.directory_session(token text)
     RETURNS TABLE (user_id text, organization_id text, expires_at timestamptz)
 LANGUAGE sql STABLE ROWS 1 AS $$
     SELECT s.user_id::text, s.organization_id::text, s.expires_at
       FROM usher.sessions s
-     WHERE s.token_hash = sha256(convert_to(directory_session.token, 'UTF8'))
+     WHERE s.token_hash = CASE WHEN directory_session.token ~ '^[0-9a-f]{64}$' THEN decode(directory_session.token, 'hex') END
 $$;
 
 CREATE OR REPLACE FUNCTION usher.directory_user(id text)

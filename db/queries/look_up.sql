@@ -7,24 +7,19 @@
 -- its groups and grants confined to it count. If the directory no longer lists the
 -- membership, no organization and no group counts.
 --
--- $1 are session tokens of an application's directory, and $4 the SHA-256 of those of
--- usher's own, which are then in no log of Postgres. If both are null, $2 and $3 are a
--- user that an API key, an identity provider or a proxy vouches for, and an
--- organization, which counts like a session's active one. Arguments have numbers, because named arguments are
--- parsed again for each call. They are in sub-selects, because Postgres would
--- otherwise see the length of the arrays, and plan again for each length.
+-- $1 are what the directory in force finds sessions by: session tokens, or their
+-- hashes in usher's own. If one is null, $2 and $3 are a user that an API key, an
+-- identity provider or a proxy vouches for, and an organization, which counts like a
+-- session's active one. Arguments have numbers, because named arguments are parsed
+-- again for each call. They are in sub-selects, because Postgres would otherwise see
+-- the length of the arrays, and plan again for each length.
 SELECT asked.n, p.*
-  FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[]), (SELECT $4::bytea[]))
-       WITH ORDINALITY AS asked (token, user_id, organization_id, token_hash, n)
+  FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[])) WITH ORDINALITY AS asked (token, user_id, organization_id, n)
  CROSS JOIN LATERAL (
     WITH session AS MATERIALIZED (
         SELECT user_id, organization_id, expires_at FROM usher.directory_session(asked.token) WHERE asked.token IS NOT NULL
         UNION ALL
-        SELECT o.user_id, o.organization_id, o.expires_at
-          FROM usher.sessions o
-         WHERE o.token_hash = asked.token_hash AND (SELECT d.directory = 'usher' FROM usher.deployment d)
-        UNION ALL
-        SELECT asked.user_id, asked.organization_id, NULL WHERE asked.token IS NULL AND asked.token_hash IS NULL
+        SELECT asked.user_id, asked.organization_id, NULL WHERE asked.token IS NULL
     ), listed AS MATERIALIZED (
         SELECT DISTINCT m.kind, m.id, m.organization_id -- an application may list a membership twice
           FROM session s, usher.directory_memberships(s.user_id) m
