@@ -43,6 +43,17 @@ type DB struct {
 // the first call fails, not Open. The caller must call Close.
 func Open(url secret.Text) (*DB, error) { return open(url, nil) }
 
+// OpenServing is [Open] for what every request needs. Its plans use an index wherever
+// there is one: Postgres keeps a plan that it made while a table was tiny, and would
+// read the whole table for each group of a user until the next ANALYZE. A pooler
+// accepts no such settings, but there each statement is planned again.
+func OpenServing(url secret.Text) (*DB, error) {
+	return open(url, func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
+		cfg.ConnConfig.RuntimeParams["jit"] = "off" // which a plan without an index would start
+	})
+}
+
 // OpenAdmin is [Open] for the admin API: the pool has at least 8 connections, and
 // a statement whose context ends is canceled in Postgres too. Through a pooler,
 // statement_timeout ends it instead.

@@ -560,6 +560,72 @@ func TestLookUpWithoutStatistics(t *testing.T) {
 	}
 }
 
+// A plan that Postgres made while the tables were tiny, and keeps after an import, reads
+// no whole table for each group.
+func TestLookUpWithPlansOfTinyTables(t *testing.T) {
+	t.Parallel()
+	const few, n = 3, 3_000
+	pg := dbtest.New(t)
+	add := func(from, to int) {
+		exec(t, pg, fmt.Sprintf(`
+			INSERT INTO usher.memberships (user_id, member_of_kind, member_of_id, created_by) SELECT 'ada', 'group', 'g' || i, 't' FROM generate_series(%[1]d, %[2]d) i;
+			INSERT INTO usher.grants (subject_kind, subject_id, resource_kind, pattern, access, created_by)
+				SELECT 'group', 'g' || i, 'room', 'room:' || i, 'read', 't' FROM generate_series(%[1]d, %[2]d) i`, from, to))
+	}
+	exec(t, pg, fmt.Sprintf(`
+		ALTER TABLE usher.grants SET (autovacuum_enabled = false);
+		ALTER TABLE usher.memberships SET (autovacuum_enabled = false);
+		INSERT INTO usher.users (id, created_by) VALUES ('ada', 't');
+		INSERT INTO usher.groups (id, created_by) SELECT 'g' || i, 't' FROM generate_series(1, %d) i`, n))
+	add(1, few)
+	exec(t, pg, "ANALYZE usher.grants, usher.memberships")
+	address, err := url.Parse(pg.ServiceURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := address.Query()
+	query.Set("pool_max_conns", "1")
+	address.RawQuery = query.Encode()
+	database, err := db.OpenServing(secret.New(address.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer database.Close()
+	directory, err := database.Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lookUp := func(want int) {
+		t.Helper()
+		p, err := directory.PrincipalByUser(t.Context(), "ada", "")
+		if err != nil || len(p.Grants) != want {
+			t.Fatalf("PrincipalByUser() = %+v, %v; want %d grants", p, err, want)
+		}
+	}
+	for range 10 { // the sixth makes the plan that is kept
+		lookUp(few)
+	}
+	add(few+1, n)
+	counted := func() (read, found int64) {
+		t.Helper()
+		const sql = "SELECT seq_tup_read, coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relid = 'usher.grants'::regclass"
+		if err := pg.Pool.QueryRow(t.Context(), sql).Scan(&read, &found); err != nil {
+			t.Fatal(err)
+		}
+		return read, found
+	}
+	readBefore, foundBefore := counted()
+	lookUp(n)
+	database.Close() // a connection reports what it has counted when it ends
+	read, found := counted()
+	for read+found < readBefore+foundBefore+n {
+		read, found = counted()
+	}
+	if read -= readBefore; read > 5*n {
+		t.Errorf("the look-up read %d rows of whole tables", read)
+	}
+}
+
 // Postgres' log never has the tokens of usher's own sessions. When another directory
 // is put to use, a running usher sends what that one needs. Doctor finds a log that
 // would have them.

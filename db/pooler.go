@@ -23,7 +23,7 @@ func isPooler(ctx context.Context, cfg *pgx.ConnConfig) (bool, error) {
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && strings.Contains(pgErr.Message, "unsupported startup parameter") {
-		cfg.RuntimeParams = withoutSearchPath(cfg.RuntimeParams)
+		cfg.RuntimeParams = withoutSettings(cfg.RuntimeParams)
 		conn, err = pgx.ConnectConfig(ctx, cfg)
 	}
 	if err != nil {
@@ -51,7 +51,7 @@ func isPooler(ctx context.Context, cfg *pgx.ConnConfig) (bool, error) {
 // usePooler sends each statement in one piece: the client caches the statement
 // descriptions, and the server stores nothing.
 func usePooler(cfg *pgx.ConnConfig) {
-	cfg.RuntimeParams = withoutSearchPath(cfg.RuntimeParams)
+	cfg.RuntimeParams = withoutSettings(cfg.RuntimeParams)
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	// A cancel request may end pgbouncer itself (its issues 801 and 904), so a
 	// statement whose context ends loses its connection instead.
@@ -71,10 +71,13 @@ func usePooler(cfg *pgx.ConnConfig) {
 
 var errNoCancel = errors.New("db: usher sends no cancel requests through a connection pooler")
 
-func withoutSearchPath(params map[string]string) map[string]string {
+// withoutSettings leaves out what a pooler refuses.
+func withoutSettings(params map[string]string) map[string]string {
 	without := map[string]string{}
 	for name, value := range params {
-		if name != "search_path" {
+		switch name {
+		case "search_path", "enable_seqscan", "jit":
+		default:
 			without[name] = value
 		}
 	}

@@ -3,7 +3,8 @@
 -- for a placeholder.
 CREATE OR REPLACE FUNCTION usher.filling(kind text, value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN audit.is_id(kind, value) AND value !~ CASE kind WHEN 'room' THEN '[:/.]' ELSE '_' END THEN translate(value, '{', chr(1)) END;
+RETURN CASE WHEN value ~ CASE kind WHEN 'room' THEN '^[^*:/.\u0001-\u001f\u007f-\u009f]+$' ELSE '^[A-Za-z0-9-]+$' END
+             AND (octet_length(value) <= 128 OR audit.utf16_units(value) <= 128) THEN translate(value, '{', chr(1)) END;
 
 CREATE OR REPLACE FUNCTION audit.unused_grants(since timestamptz) RETURNS SETOF audit.grants
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -20,39 +21,49 @@ BEGIN
     -- Only joins, not usher.reach for each user, which would be slow. The settings
     -- above make them hash joins, whatever the statistics say. First those of equal
     -- patterns, then those of wildcards for the grants that are left.
-    WITH held AS MATERIALIZED (
+    -- work_mem is the limit of one hash table, of which the report has about five.
+    WITH carried AS MATERIALIZED (
+        -- The patterns of tokens. Functions in the select list are several times faster
+        -- than jsonb_each in FROM, which stores its rows first.
+        SELECT DISTINCT t.user_id, t.organization_id, t.kind || ' ' || (t.given ->> t.pattern) AS gives, t.pattern COLLATE "C" AS pattern
+          FROM (SELECT t.user_id, t.organization_id, t.kind, t.patterns -> t.kind AS given, jsonb_object_keys(t.patterns -> t.kind) AS pattern
+                  FROM (SELECT t.user_id, t.organization_id, t.patterns, jsonb_object_keys(t.patterns) AS kind
+                          FROM usher.decisions t
+                         WHERE t.result = 'issued' AND t.issued_at >= unused_grants.since) t) t
+    ), held AS MATERIALIZED (
         SELECT g.id, g.subject_kind, g.subject_id COLLATE "C" AS subject_id, g.organization_id COLLATE "C" AS confined_to,
-               g.resource_kind || 's' AS resource_kind, g.pattern COLLATE "C" AS pattern, g.access, right(g.pattern, 1) = '*' AS is_prefix,
-               strpos(g.pattern, '{') > 0 AS is_template, strpos(g.pattern, '{user}') > 0 AS of_user,
-               strpos(g.pattern, '{organization}') > 0 AS of_organization, strpos(g.pattern, '{group}') > 0 AS of_group
+               g.resource_kind || 's ' || g.access AS gives, g.pattern COLLATE "C" AS pattern, strpos(g.pattern, '{') > 0 AS is_template
           FROM audit.grants g
          WHERE g.revoked_at IS NULL AND g.holds_from <= unused_grants.since AND (g.holds_until IS NULL OR g.holds_until > now())
-    ), carried AS MATERIALIZED (
-        SELECT DISTINCT t.user_id COLLATE "C" AS user_id, t.organization_id COLLATE "C" AS organization_id,
-               k.key AS resource_kind, p.key COLLATE "C" AS pattern, p.value AS access
-          FROM usher.decisions t
-         CROSS JOIN LATERAL jsonb_each(t.patterns) k
-         CROSS JOIN LATERAL jsonb_each_text(k.value) p
-         WHERE t.result = 'issued' AND t.issued_at >= unused_grants.since
+    ), placeholder AS MATERIALIZED (
+        -- The values to prepare.
+        SELECT DISTINCT p.name, starts_with(h.gives, 'rooms') AS in_rooms
+          FROM held h
+          JOIN (VALUES ('user'), ('organization'), ('group')) p (name) ON strpos(h.pattern, '{' || p.name || '}') > 0
+         WHERE h.is_template
     ), active AS MATERIALIZED (
-        SELECT u.id COLLATE "C" AS id, usher.filling('room', u.id) AS in_rooms, usher.filling('store', u.id) AS in_stores
+        SELECT u.id COLLATE "C" AS id,
+               CASE WHEN ('user', true) IN (SELECT p.name, p.in_rooms FROM placeholder p) THEN usher.filling('room', u.id) END AS in_rooms,
+               CASE WHEN ('user', false) IN (SELECT p.name, p.in_rooms FROM placeholder p) THEN usher.filling('store', u.id) END AS in_stores
           FROM usher.directory_users u
          WHERE NOT u.disabled AND u.id COLLATE "C" IN (SELECT c.user_id FROM carried c)
     ), listed AS MATERIALIZED (
         SELECT DISTINCT m.user_id COLLATE "C" AS user_id, m.kind, m.id COLLATE "C" AS id, m.organization_id COLLATE "C" AS organization_id,
-               usher.filling('room', m.id) AS in_rooms, usher.filling('store', m.id) AS in_stores
+               CASE WHEN (m.kind, true) IN (SELECT p.name, p.in_rooms FROM placeholder p) THEN usher.filling('room', m.id) END AS in_rooms,
+               CASE WHEN (m.kind, false) IN (SELECT p.name, p.in_rooms FROM placeholder p) THEN usher.filling('store', m.id) END AS in_stores
           FROM usher.directory_members m
           JOIN active a ON a.id = m.user_id COLLATE "C"
-    ), subject AS (
-        SELECT 'user' AS kind, a.id, a.id AS user_id, NULL AS organization_id FROM active a
-        UNION ALL SELECT l.kind, l.id, l.user_id, l.organization_id FROM listed l
     ), reached AS (
-        -- The users of each grant. A grant to everyone without a placeholder is for
-        -- all users: see used.
-        SELECT s.user_id, h.*
+        -- The users of each grant, except of those that need no list: to a user, and to
+        -- everyone, without a placeholder.
+        SELECT h.subject_id AS user_id, h.*
           FROM held h
-          JOIN subject s ON s.kind = h.subject_kind AND s.id = h.subject_id
-         WHERE h.confined_to IS NULL OR h.subject_kind = 'user' OR s.organization_id = h.confined_to
+         WHERE h.subject_kind = 'user' AND h.is_template
+        UNION ALL
+        SELECT l.user_id, h.*
+          FROM held h
+          JOIN listed l ON l.kind = h.subject_kind AND l.id = h.subject_id
+         WHERE h.subject_kind IN ('organization', 'group') AND (h.confined_to IS NULL OR l.organization_id = h.confined_to)
         UNION ALL
         SELECT a.id, h.*
           FROM held h
@@ -63,60 +74,58 @@ BEGIN
           FROM held h
           JOIN listed l ON l.kind = 'organization' AND l.id = h.confined_to
          WHERE h.subject_kind = 'everyone'
-    ), member AS (
-        -- A confined grant only applies to members of its organization.
-        SELECT r.*
-          FROM reached r
-         WHERE r.confined_to IS NULL OR (r.user_id, r.confined_to) IN (SELECT l.user_id, l.id FROM listed l WHERE l.kind = 'organization')
     ), filled AS MATERIALIZED (
         -- The patterns that they get. The values of a template are those that count
         -- in the session.
-        SELECT r.user_id, r.id, r.resource_kind, r.access, r.confined_to, r.is_prefix,
-               replace(replace(replace(replace(r.pattern,
-                   '{user}', CASE WHEN NOT r.of_user THEN '' WHEN r.resource_kind = 'rooms' THEN a.in_rooms ELSE a.in_stores END),
-                   '{organization}', CASE WHEN NOT r.of_organization THEN '' WHEN r.resource_kind = 'rooms' THEN o.in_rooms ELSE o.in_stores END),
-                   '{group}', CASE WHEN NOT r.of_group THEN '' WHEN r.resource_kind = 'rooms' THEN n.in_rooms ELSE n.in_stores END),
-                   chr(1), '{') AS pattern
-          FROM member r
+        SELECT r.user_id, r.id, r.gives, r.confined_to,
+               CASE WHEN NOT r.is_template THEN r.pattern ELSE replace(replace(replace(replace(r.pattern,
+                   '{user}', CASE WHEN NOT r.of_user THEN '' WHEN r.in_rooms THEN a.in_rooms ELSE a.in_stores END),
+                   '{organization}', CASE WHEN NOT r.of_organization THEN '' WHEN r.in_rooms THEN o.in_rooms ELSE o.in_stores END),
+                   '{group}', CASE WHEN NOT r.of_group THEN '' WHEN r.in_rooms THEN n.in_rooms ELSE n.in_stores END),
+                   chr(1), '{') END AS pattern
+          FROM (SELECT r.*, starts_with(r.gives, 'rooms') AS in_rooms, r.is_template AND strpos(r.pattern, '{user}') > 0 AS of_user,
+                       r.is_template AND strpos(r.pattern, '{organization}') > 0 AS of_organization,
+                       r.is_template AND strpos(r.pattern, '{group}') > 0 AS of_group
+                  FROM reached r) r
           LEFT JOIN active a ON r.of_user AND a.id = r.user_id
           LEFT JOIN listed o ON r.of_organization AND o.user_id = r.user_id AND o.kind = 'organization'
                             AND o.id = coalesce(CASE WHEN r.subject_kind = 'organization' THEN r.subject_id END, r.confined_to, o.id)
           LEFT JOIN listed n ON r.of_group AND n.user_id = r.user_id AND n.kind = 'group'
                             AND CASE WHEN r.subject_kind = 'group' THEN n.id = r.subject_id ELSE r.confined_to IS NULL OR n.organization_id = r.confined_to END
-         WHERE r.is_template
+    ), given AS NOT MATERIALIZED (
+        SELECT f.user_id, f.id, f.gives, f.confined_to, f.pattern, left(f.pattern, -1) AS prefix FROM filled f
         UNION ALL
-        SELECT r.user_id, r.id, r.resource_kind, r.access, r.confined_to, r.is_prefix, r.pattern
-          FROM member r
-         WHERE NOT r.is_template
+        SELECT h.subject_id, h.id, h.gives, h.confined_to, h.pattern, left(h.pattern, -1) FROM held h WHERE h.subject_kind = 'user' AND NOT h.is_template
     ), exact AS MATERIALIZED (
-        SELECT DISTINCT f.id
-          FROM filled f
-          JOIN carried c ON c.user_id = f.user_id AND c.resource_kind = f.resource_kind AND c.access = f.access AND c.pattern = f.pattern
-         WHERE f.confined_to IS NULL OR f.confined_to = c.organization_id
+        -- A confined grant only applies to members of its organization. IS TRUE: check the
+        -- user only of the pairs that are found.
+        SELECT DISTINCT g.id
+          FROM given g
+          JOIN carried c ON c.user_id = g.user_id AND c.gives = g.gives AND c.pattern = g.pattern
+         WHERE (c.user_id IN (SELECT a.id FROM active a)) IS TRUE
+           AND (g.confined_to IS NULL OR g.confined_to = c.organization_id
+                AND (c.user_id, g.confined_to) IN (SELECT l.user_id, l.id FROM listed l WHERE l.kind = 'organization'))
     ), used AS (
         SELECT e.id FROM exact e
         UNION ALL
-        SELECT f.id
-          FROM filled f
-          JOIN carried c ON c.user_id = f.user_id AND c.resource_kind = f.resource_kind AND c.access = f.access
-                        AND starts_with(c.pattern, left(f.pattern, -1))
-         WHERE f.is_prefix AND f.id NOT IN (SELECT e.id FROM exact e)
-           AND (f.confined_to IS NULL OR f.confined_to = c.organization_id)
+        SELECT g.id
+          FROM given g
+          JOIN carried c ON c.user_id = g.user_id AND c.gives = g.gives AND starts_with(c.pattern, g.prefix)
+         WHERE right(g.pattern, 1) = '*' AND g.id NOT IN (SELECT e.id FROM exact e)
+           AND (c.user_id IN (SELECT a.id FROM active a)) IS TRUE
+           AND (g.confined_to IS NULL OR g.confined_to = c.organization_id
+                AND (c.user_id, g.confined_to) IN (SELECT l.user_id, l.id FROM listed l WHERE l.kind = 'organization'))
         UNION ALL
         SELECT h.id
           FROM held h
-          JOIN carried c ON c.resource_kind = h.resource_kind AND c.access = h.access AND c.pattern = h.pattern
+          JOIN carried c ON c.gives = h.gives
+                        AND CASE WHEN right(h.pattern, 1) = '*' THEN starts_with(c.pattern, left(h.pattern, -1)) ELSE c.pattern = h.pattern END
          WHERE h.subject_kind = 'everyone' AND h.confined_to IS NULL AND NOT h.is_template
-        UNION ALL
-        SELECT h.id
-          FROM held h
-          JOIN carried c ON c.resource_kind = h.resource_kind AND c.access = h.access AND starts_with(c.pattern, left(h.pattern, -1))
-         WHERE h.subject_kind = 'everyone' AND h.confined_to IS NULL AND NOT h.is_template AND h.is_prefix
     )
     SELECT g.*
-      FROM held h
-      JOIN audit.grants g ON g.id = h.id
-     WHERE h.id NOT IN (SELECT u.id FROM used u) OR NOT audit.is_template(g.resource_kind, g.pattern);
+      FROM audit.grants g
+     WHERE g.revoked_at IS NULL AND g.holds_from <= unused_grants.since AND (g.holds_until IS NULL OR g.holds_until > now())
+       AND (g.id NOT IN (SELECT u.id FROM used u) OR NOT audit.is_template(g.resource_kind, g.pattern));
 END
 $$;
 COMMENT ON FUNCTION audit.unused_grants(timestamptz) IS 'Grants that were active since a time, are active now, and were used by no token since then. A grant was used if it applies to a user now, and that user got a token with its pattern, or with a pattern within it, at exactly its access. If the grant is confined to an organization, the token must be of a session of that organization. So a grant is also unused if another one always gives more. Reads all tokens since then. Fails if some of them were pruned.';

@@ -85,7 +85,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	database, err := db.Open(cfg.DatabaseURL)
+	database, err := db.OpenServing(cfg.DatabaseURL)
 	if err != nil {
 		return nil, err
 	}
