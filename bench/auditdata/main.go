@@ -172,7 +172,7 @@ var reports = []question{
 	{"matches_nothing", "SELECT count(*) FROM audit.risky_grants WHERE reason = 'matches_nothing'", func(size) []any { return nil }, 0},
 	{"unused_grants, 30 days", "SELECT count(*) FROM audit.unused_grants($1)", func(size) []any {
 		return []any{time.Now().Add(-30 * 24 * time.Hour)}
-	}, 5 * time.Second},
+	}, 20 * time.Second},
 	{"access, one user", "SELECT count(*) FROM audit.access WHERE principal_id = $1", func(s size) []any { return []any{user(s)} }, 0},
 	{"access, all", "SELECT count(*) FROM audit.access", func(size) []any { return nil }, 0},
 }
