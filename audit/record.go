@@ -172,8 +172,8 @@ func ChangeLeaf(id int64, changedAt time.Time, digest []byte) tlog.Hash {
 func leafHash(kind byte, id int64, recordedAt time.Time, digest []byte) tlog.Hash {
 	b := make([]byte, 0, 2+8+8+sha256.Size)
 	b = append(b, encodingVersion, kind)
-	b = binary.BigEndian.AppendUint64(b, uint64(id))                     //nolint:gosec // its bits
-	b = binary.BigEndian.AppendUint64(b, uint64(recordedAt.UnixMicro())) //nolint:gosec // its bits
+	b = binary.BigEndian.AppendUint64(b, uint64(id)) //nolint:gosec // its bits
+	b = binary.BigEndian.AppendUint64(b, uint64(recordedAt.UnixMicro()))
 	return tlog.RecordHash(append(b, digest...))
 }
 

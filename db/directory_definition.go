@@ -22,10 +22,8 @@ import (
 	"github.com/usher-auth/usher/internal/admin"
 )
 
-var (
-	//go:embed directories/*.sql
-	directories embed.FS
-)
+//go:embed directories/*.sql
+var directories embed.FS
 
 // Names of the directories that come with usher.
 const (

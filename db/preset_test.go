@@ -197,7 +197,8 @@ func TestPresetReads(t *testing.T) {
 			active organization: found (session.activeOrganizationId)
 			members: contradictory; there is session.activeOrganizationId, invitation.inviterId and no member. If the application renamed it, name it with --table member=NAME
 			teams: absent
-			anonymous users: absent`},
+			anonymous users: absent`,
+		},
 		"Better Auth 1.6, renamed and named": {
 			tables: better16 + admin16 + organization16 + `;
 				ALTER TABLE "user" RENAME banned TO is_banned; ALTER TABLE member RENAME TO members; ALTER TABLE members RENAME "userId" TO person`,
@@ -209,7 +210,8 @@ func TestPresetReads(t *testing.T) {
 			active organization: found (session.activeOrganizationId)
 			members: found (members.person, members.organizationId)
 			teams: absent
-			anonymous users: absent`},
+			anonymous users: absent`,
+		},
 		"Better Auth 1.7": {tables: string(better17) + `; ALTER TABLE "user" ADD "isAnonymous" boolean`, want: `
 			users: found (user.id, user.name, user.image)
 			sessions: found (session.token, session.userId, session.expiresAt)
@@ -228,7 +230,8 @@ func TestPresetReads(t *testing.T) {
 			active organization: contradictory; there is member, team and no session.activeOrganizationId. If the application renamed it, name it with --column session.activeOrganizationId=NAME
 			members: found (member.userId, member.organizationId)
 			teams: contradictory; table public.teamMember has no column userId: name it with --column teamMember.userId=NAME
-			anonymous users: absent`},
+			anonymous users: absent`,
+		},
 		"Better Auth before its first start": {tables: "SELECT", want: `
 			users: absent
 			sessions: absent
@@ -244,7 +247,8 @@ func TestPresetReads(t *testing.T) {
 			tables: authJS + `; ALTER TABLE sessions RENAME "sessionToken" TO session_token; ALTER TABLE users RENAME image TO picture`,
 			preset: db.Preset{Name: db.AuthJSDirectory}, want: `
 			users: contradictory; table public.users has no column image: name it with --column users.image=NAME
-			sessions: found (sessions.session_token, sessions.userId, sessions.expires)`},
+			sessions: found (sessions.session_token, sessions.userId, sessions.expires)`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

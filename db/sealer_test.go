@@ -332,44 +332,54 @@ func TestVerifyGoesOnAfterMissingSeals(t *testing.T) {
 		"one in between": {"DELETE FROM usher.seals WHERE first_leaf = 9", nil, []string{"seal of the leaves 9 to 10: " + bridged}, 12, 0},
 		"two apart": {
 			"DELETE FROM usher.seals WHERE first_leaf IN (6, 11)", nil,
-			[]string{"seal of the leaves 6 to 8: " + bridged, "seal of the leaves 11 to 12: " + bridged}, 12, 0,
+			[]string{"seal of the leaves 6 to 8: " + bridged, "seal of the leaves 11 to 12: " + bridged},
+			12, 0,
 		},
 		"two together":                       {"DELETE FROM usher.seals WHERE first_leaf IN (9, 11)", nil, []string{lostFour, "seal of the leaves 13 to 15: " + noRoot}, 10, 0},
 		"two together, a checkpoint between": {"DELETE FROM usher.seals WHERE first_leaf IN (9, 11)", []int{2, 4}, []string{"seal of the leaves 9 to 12: " + bridged}, 12, 2},
 		"two together, a checkpoint after": {
-			"DELETE FROM usher.seals WHERE first_leaf IN (9, 11)", []int{4},
-			[]string{lostFour, "seal of the leaves 13 to 15: " + noRoot}, 10, 1,
+			"DELETE FROM usher.seals WHERE first_leaf IN (9, 11)",
+			[]int{4},
+			[]string{lostFour, "seal of the leaves 13 to 15: " + noRoot},
+			10, 1,
 		},
 		"two together, the next checkpoint forged": {
-			"DELETE FROM usher.seals WHERE first_leaf IN (9, 11); UPDATE usher.seals SET checkpoint = 'x' WHERE first_leaf = 13", []int{4},
+			"DELETE FROM usher.seals WHERE first_leaf IN (9, 11); UPDATE usher.seals SET checkpoint = 'x' WHERE first_leaf = 13",
+			[]int{4},
 			[]string{
 				lostFour, "seal of the leaves 13 to 15: not a checkpoint signed by the audit's key: malformed note",
 				"seal of the leaves 13 to 15: " + noRoot,
-			}, 10, 1,
+			},
+			10, 1,
 		},
 		"with a row": {
 			"DELETE FROM usher.seals WHERE first_leaf = 9; DELETE FROM usher.decisions WHERE id = 7", nil,
 			[]string{
 				"seal of the leaves 9 to 10: missing; its rows cannot be verified (1 of 2 are there)",
 				"seal of the leaves 11 to 12: " + noRoot,
-			}, 11, 0,
+			},
+			11, 0,
 		},
 		"and a row before it changed": {
 			"DELETE FROM usher.seals WHERE first_leaf = 9; UPDATE usher.decisions SET user_id = 'eve' WHERE id IN (5, 7)", nil,
 			[]string{
 				"seal of the leaves 9 to 10: " + bridged,
 				"decision 5: it was changed: it does not fit its digest", "decision 7: it was changed: it does not fit its digest",
-			}, 10, 0,
+			},
+			10, 0,
 		},
 		"the last": {
-			"DELETE FROM usher.seals WHERE first_leaf = 16", []int{4, 5},
-			[]string{"checkpoint of 17 leaves: the tree has only 16 leaves: its end was cut off"}, 11, 1,
+			"DELETE FROM usher.seals WHERE first_leaf = 16",
+			[]int{4, 5},
+			[]string{"checkpoint of 17 leaves: the tree has only 16 leaves: its end was cut off"},
+			11, 1,
 		},
 		"all but the last": {
 			"DELETE FROM usher.seals WHERE first_leaf < 16", nil,
 			[]string{
 				"seal of the leaves 0 to 15: missing; its rows cannot be verified (16 of 16 are there)", "seal of the leaves 16 to 16: " + noRoot,
-			}, 1, 0,
+			},
+			1, 0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

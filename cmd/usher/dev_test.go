@@ -190,7 +190,7 @@ func TestDevRefuses(t *testing.T) {
 		args    []string
 		want    string
 	}{
-		"a folder that others can write": {func(dir string) error { return os.Chmod(dir, 0o777) }, nil, "can be written by others"}, //nolint:gosec // on purpose
+		"a folder that others can write": {func(dir string) error { return os.Chmod(dir, 0o777) }, nil, "can be written by others"},
 		"a key that others can read": {func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "key-encryption-key"), []byte("m3Qx0f9mV1vJc7tB0b5Zk2yqC4n8oXhWl6uR1sTzE9A="), 0o644)
 		}, nil, "can be read by others: run chmod 600 "},

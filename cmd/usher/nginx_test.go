@@ -114,9 +114,8 @@ func startNginx(t *testing.T, prod *production, env ...string) *nginx {
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-ended
-		if t.Failed() {
-			t.Logf("nginx: %s\nusher: %s", log, u.log)
+		if err := <-ended; t.Failed() {
+			t.Logf("nginx: %v\n%s\nusher: %s", err, log, u.log)
 		}
 	})
 	until(t, "nginx listens", func() bool {

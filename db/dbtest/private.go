@@ -58,7 +58,7 @@ func startServer(t testing.TB, dir string, settings map[string]string) *Server {
 	t.Helper()
 	// The user that root runs PostgreSQL as must be able to enter.
 	for parent := dir; strings.HasPrefix(parent, os.TempDir()) && parent != os.TempDir(); parent = filepath.Dir(parent) {
-		if err := os.Chmod(parent, 0o711); err != nil { //nolint:gosec // nothing in it is readable
+		if err := os.Chmod(parent, 0o711); err != nil {
 			t.Fatalf("dbtest: %v", err)
 		}
 	}
