@@ -37,7 +37,7 @@ func TestPoolersGetNoCancelRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Rollback(context.WithoutCancel(t.Context()))
+	defer func() { _ = lock.Rollback(context.WithoutCancel(t.Context())) }()
 	const take = "SELECT pg_advisory_xact_lock(7)"
 	if _, err := lock.Exec(t.Context(), take); err != nil {
 		t.Fatal(err)
