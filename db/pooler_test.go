@@ -38,19 +38,18 @@ func TestPoolersGetNoCancelRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = lock.Rollback(context.WithoutCancel(t.Context())) }()
-	const take = "SELECT pg_advisory_xact_lock(7)"
-	if _, err := lock.Exec(t.Context(), take); err != nil {
+	if _, err := lock.Exec(t.Context(), "LOCK TABLE usher.grants"); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := conn.Exec(ctx, take)
+		_, err := conn.Exec(ctx, "SELECT FROM usher.grants")
 		ended <- err
 	}()
 	const waiting = `SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-		WHERE d.datname = current_database() AND NOT l.granted AND l.locktype = 'advisory')`
+		WHERE d.datname = current_database() AND NOT l.granted)`
 	for waits, end := false, time.Now().Add(30*time.Second); !waits; time.Sleep(time.Millisecond) {
 		if err := pg.Pool.QueryRow(t.Context(), waiting).Scan(&waits); err != nil || time.Now().After(end) {
 			t.Fatalf("no statement waits: %v", err)
