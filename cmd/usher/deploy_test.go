@@ -264,3 +264,31 @@ func TestDockerfile(t *testing.T) {
 		t.Errorf("usher version: %v %s", err, out)
 	}
 }
+
+// Images of others are named by what they contain, so that a tag that moves changes
+// nothing.
+func TestImagesArePinned(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for file, pattern := range map[string]string{
+		"../../Dockerfile":         `(?m)^FROM (\S+)`,
+		"../../docker-compose.yml": `(?m)^\s+image: (\S+)`,
+	} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, image := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(content), -1) {
+			if image[1] == "scratch" || image[1] == "usher" { // nobody's, and our own
+				continue
+			}
+			found++
+			if !regexp.MustCompile(`^[a-z/]+:[\w.-]+@sha256:[0-9a-f]{64}$`).MatchString(image[1]) {
+				t.Errorf("%s: image %s has no digest", file, image[1])
+			}
+		}
+	}
+	if found < 3 {
+		t.Errorf("%d images found, want at least 3", found)
+	}
+}
