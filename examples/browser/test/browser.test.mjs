@@ -212,7 +212,7 @@ test('a listed page of another site sends no cookie, and gets none', async () =>
   }
   const refused = await call(page, `${auth}?mode=cookie`);
   assert.equal(refused.status, 400);
-  assert.match(refused.reason, /another site/);
+  assert.match(refused.reason, /different site/);
 });
 
 test('cookie mode sets a cookie that no script can read, and clears it', async () => {
