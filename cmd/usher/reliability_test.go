@@ -30,6 +30,12 @@ func TestServeWaitsForPostgres(t *testing.T) {
 	if err != nil || code != 503 || header.Get("Retry-After") == "" || answer["error"] != "unavailable" {
 		t.Errorf("POST /api/auth = %d %v %v, %v", code, header, answer, err)
 	}
+	impatient := startUsher(t, prod.env, "serve", "--url", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+	until(t, "another usher waits", func() bool { return logged(impatient, "waiting for the database", "error") != "" })
+	impatient.signal(syscall.SIGTERM)
+	if code := impatient.exit(t); code != 0 {
+		t.Errorf("exit code %d of a usher that waited, want 0", code)
+	}
 	prod.startPostgres(t)
 	until(t, "usher serves", func() bool {
 		code, _, _, err := ask(t.Context(), url, prod.session, `{}`)

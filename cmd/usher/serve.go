@@ -77,6 +77,9 @@ func (c *serveCmd) Run(ctx context.Context, out *console) error {
 		logger.WarnContext(ctx, "the operators' listener has no TLS, and admin keys are sent to it: keep it on a private network", "ops_listen", address.String())
 	}
 	s, err := service.New(ctx, cfg)
+	if err != nil && ctx.Err() != nil {
+		return nil // a signal came while it waited for the database
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,5 +87,5 @@ func (s *Service) awaitDatabase(ctx context.Context, registry *prometheus.Regist
 // database: waiting does not help.
 func isMisconfigured(err error) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (pgErr.Code[:2] == "28" || pgErr.Code[:2] == "3D" || pgErr.Code[:2] == "42")
+	return ok && slices.ContainsFunc([]string{"28", "3D", "42"}, func(class string) bool { return strings.HasPrefix(pgErr.Code, class) })
 }
