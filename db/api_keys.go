@@ -70,6 +70,7 @@ type apiKeyRow struct {
 	Revoked       bool
 	Expired       bool
 	NoteUse       bool
+	At            time.Time
 }
 
 // PrincipalByAPIKey returns the key with that ID and secret, and the principal for
@@ -86,6 +87,7 @@ func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash
 	if user != "" {
 		batch.Queue(statement("look_up_principals"), []*string{nil}, []*string{&user}, []*string{nullable(organization)})
 	}
+	sent := d.db.now()
 	results := d.db.pool.SendBatch(ctx, batch)
 	defer results.Close()
 
@@ -96,6 +98,11 @@ func (d *Directory) PrincipalByAPIKey(ctx context.Context, id string, secretHash
 	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[apiKeyRow])
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil, unavailable("look up API key", err)
+	}
+	if err == nil {
+		if err := d.db.checkClock(row.At, sent, d.db.now()); err != nil {
+			return nil, nil, unavailable("look up API key", err)
+		}
 	}
 	switch {
 	case !isSecret(row.SecretHash, secretHash):

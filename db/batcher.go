@@ -34,7 +34,7 @@ func isStatementFault(err error) bool {
 		return false
 	}
 	switch pgErr.Code[:2] {
-	case "08", "40", "53", "57", "58":
+	case "01", "08", "40", "53", "57", "58": // 01: the statement was committed, see withoutWarning
 		return false
 	}
 	return pgErr.Code != lockNotAvailable

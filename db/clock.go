@@ -50,7 +50,7 @@ func (db *DB) ClockAhead() time.Duration { return time.Duration(db.clockAhead.Lo
 func (db *DB) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*queryTimeout)
 	defer cancel()
-	sent := time.Now()
+	sent := db.now()
 	var at time.Time
 	var fsync bool
 	err := db.begin(ctx, func(tx pgx.Tx) error {
@@ -60,7 +60,7 @@ func (db *DB) Ready(ctx context.Context) error {
 		if !fsync {
 			return fmt.Errorf("fsync is off, so a crash may lose acknowledged commits: turn it on")
 		}
-		if err := db.checkClock(at, sent, time.Now()); err != nil {
+		if err := db.checkClock(at, sent, db.now()); err != nil {
 			return err
 		}
 		probe, err := tx.Begin(ctx)

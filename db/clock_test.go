@@ -1,12 +1,16 @@
 package db_test
 
 import (
+	"crypto/sha256"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/usher-auth/usher/db"
 	"github.com/usher-auth/usher/db/dbtest"
+	"github.com/usher-auth/usher/internal/principal"
+	"github.com/usher-auth/usher/internal/secret"
 )
 
 // The time between asking and the answer is not a difference of clocks.
@@ -39,5 +43,33 @@ func TestClocks(t *testing.T) {
 	}
 	if db.MaxClockDifference != 5*time.Second {
 		t.Error("docs say 5 s")
+	}
+}
+
+// Whoever calls, nobody is looked up while the clocks differ: usher could neither
+// issue a token whose times are right, nor say that a session or a key has expired.
+func TestNobodyIsLookedUpWhileClocksDiffer(t *testing.T) {
+	t.Parallel()
+	pg := dbtest.New(t)
+	d := open(t, pg)
+	exec(t, pg, "INSERT INTO usher.users (id, created_by) VALUES ('ada', 'test')")
+	addSession(t, pg, "token", "ada", "", time.Hour)
+	secretHash := sha256.Sum256([]byte("secret"))
+	exec(t, pg, `INSERT INTO usher.api_keys (id, name, secret_hash, routes, organizations, patterns, created_by)
+		VALUES ('AAAAAAAAAAAA', 'jobs', $1, '{auth}', NULL, '{}', 'test')`, secretHash[:])
+	directory, err := d.Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ahead := range []time.Duration{0, 6 * time.Second, -6 * time.Second} {
+		d.SetClock(func() time.Time { return time.Now().Add(-ahead) })
+		_, bySession := directory.PrincipalBySession(t.Context(), secret.New("token"))
+		_, byUser := directory.PrincipalByUser(t.Context(), "ada", "")
+		_, _, byKey := directory.PrincipalByAPIKey(t.Context(), "AAAAAAAAAAAA", secretHash, "", "")
+		for caller, err := range map[string]error{"session": bySession, "user": byUser, "API key": byKey, "readiness": d.Ready(t.Context())} {
+			if ahead == 0 && err != nil || ahead != 0 && !errors.Is(err, principal.ErrUnavailable) {
+				t.Errorf("%s with a database clock %s ahead: %v", caller, ahead, err)
+			}
+		}
 	}
 }

@@ -34,8 +34,8 @@ type reconnector struct {
 // connections.
 const retryEvery = time.Second
 
-// Codes of a server that stops, starts, or was demoted to a standby.
-var leavingCodes = []string{"57P01", "57P02", "57P03", readOnlyTransaction}
+// Codes of a server that stops, or was demoted to a standby.
+var leavingCodes = []string{"57P01", "57P02", readOnlyTransaction}
 
 // install adds the reconnector to a pool's configuration.
 func (r *reconnector) install(cfg *pgxpool.Config) {

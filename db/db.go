@@ -36,7 +36,8 @@ type DB struct {
 	pool   *pgxpool.Pool
 	pooled atomic.Bool // connections go through a pooler: see open
 
-	clockAhead atomic.Int64 // see ClockAhead
+	now        func() time.Time // this machine's clock
+	clockAhead atomic.Int64     // see ClockAhead
 }
 
 // Open returns a pool for a libpq URL. It connects lazily: if the database is down,
@@ -77,7 +78,7 @@ func open(url secret.Text, change func(*pgxpool.Config)) (*DB, error) {
 	if cfg.ConnConfig.ConnectTimeout == 0 || cfg.ConnConfig.ConnectTimeout > connectTimeout {
 		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
-	db := new(DB)
+	db := &DB{now: time.Now}
 	connecting := new(reconnector)
 	connecting.install(cfg)
 	var found sync.Mutex

@@ -187,7 +187,7 @@ func (d *Directory) ask(ctx context.Context, batch []*pendingLookUp, foreign boo
 			tokens[i] = hashed(*l.token)
 		}
 	}
-	sent := time.Now()
+	sent := d.db.now()
 	rows, err := d.db.pool.Query(ctx, statement("look_up_principals"), tokens, users, organizations)
 	if err != nil {
 		return false, err
@@ -196,7 +196,7 @@ func (d *Directory) ask(ctx context.Context, batch []*pendingLookUp, foreign boo
 	if err != nil {
 		return false, err
 	}
-	received := time.Now()
+	received := d.db.now()
 	for _, l := range batch {
 		l.result = lookUpResult{err: principal.ErrSessionUnknown} // unless a row replaces it
 	}

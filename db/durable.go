@@ -17,7 +17,8 @@ import (
 // beginDurable starts a transaction. One whose client is lost must not hold its
 // locks for long.
 const beginDurable = `BEGIN; SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
-	WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true), set_config('idle_in_transaction_session_timeout', '10s', true)`
+	WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true), set_config('idle_in_transaction_session_timeout', '10s', true),
+	set_config('client_min_messages', 'warning', true)`
 
 // begin runs fn in a transaction on a connection of the pool.
 func (db *DB) begin(ctx context.Context, fn func(pgx.Tx) error) error {
@@ -44,6 +45,9 @@ func (db *DB) execDurable(ctx context.Context, sql string, args ...any) error {
 		})
 	})
 }
+
+// warningCode is the SQLSTATE of warnings without one of their own.
+const warningCode = "01000"
 
 // warning is the key of a connection's last warning.
 const warning = "usher.warning"

@@ -116,29 +116,39 @@ func TestUnacknowledgedCommits(t *testing.T) {
 	server.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = 'missing'")
 	server.Exec(t, "ALTER ROLE usher_test_service SET synchronous_commit = off")
 	server.Exec(t, "ALTER SYSTEM SET synchronous_commit = off")
+	server.Exec(t, "ALTER ROLE usher_test_service SET client_min_messages = error")
 	server.Exec(t, "SELECT pg_reload_conf()")
 
-	refused := make(chan error, 1)
-	go func() {
-		for n := 0; ; n++ { // Postgres reads its new settings some time later
-			if err := log.Record(t.Context(), issued(fmt.Sprint("jti-", n))); err != nil {
-				refused <- err
-				return
+	const callers = 32 // so that a batch has several rows
+	refused := make(chan error, callers)
+	for caller := range callers {
+		go func() {
+			for n := 0; ; n++ { // Postgres reads its new settings some time later
+				if err := log.Record(t.Context(), issued(fmt.Sprintf("jti-%d-%d", caller, n))); err != nil {
+					refused <- err
+					return
+				}
 			}
+		}()
+	}
+	for range callers {
+		var err error
+		eventually(t, "a commit waits for the standby, and the wait is canceled", func() error {
+			server.Exec(t, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+			select {
+			case err = <-refused:
+				return nil
+			default:
+				return errors.New("not yet")
+			}
+		})
+		if !errors.Is(err, principal.ErrUnavailable) || !strings.Contains(err.Error(), "failover may lose it") {
+			t.Errorf("Record() of a commit that nobody acknowledged = %v, want ErrUnavailable", err)
 		}
-	}()
-	var err error
-	eventually(t, "a commit waits for the standby, and the wait is canceled", func() error {
-		server.Exec(t, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-		select {
-		case err = <-refused:
-			return nil
-		default:
-			return errors.New("not yet")
-		}
-	})
-	if !errors.Is(err, principal.ErrUnavailable) || !strings.Contains(err.Error(), "failover may lose it") {
-		t.Errorf("Record() of a commit that nobody acknowledged = %v, want ErrUnavailable", err)
+	}
+	var twice int
+	if err := pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM (SELECT FROM usher.decisions GROUP BY jti HAVING count(*) > 1) t").Scan(&twice); err != nil || twice != 0 {
+		t.Errorf("%d tokens have several rows, %v", twice, err)
 	}
 	if err := d.Ready(t.Context()); err == nil {
 		t.Error("Ready() = nil, although no commit is acknowledged")

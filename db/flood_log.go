@@ -271,7 +271,8 @@ func (f *FloodLog) flush(ctx context.Context, now time.Time, timeout time.Durati
 	f.mu.Unlock()
 	for len(rows) > 0 {
 		n := min(len(rows), maxBatch)
-		if err := f.write(ctx, rows[:n], timeout); err != nil {
+		err := f.write(ctx, rows[:n], timeout)
+		if err != nil && !hasCode(err, warningCode) {
 			f.failures.Inc()
 			return unavailable("record floods", err)
 		}
@@ -280,6 +281,10 @@ func (f *FloodLog) flush(ctx context.Context, now time.Time, timeout time.Durati
 			of.flushed = tally{}
 		}
 		f.mu.Unlock()
+		if err != nil { // committed with a warning: another attempt would count twice
+			f.failures.Inc()
+			return unavailable("record floods", err)
+		}
 		rows, floods = rows[n:], floods[n:]
 	}
 	return nil

@@ -304,6 +304,9 @@ func (s *Sealer) sealSome(ctx context.Context, decisionsSettled, changesSettled 
 		if err := s.extends(ctx, tx, t); err != nil {
 			return err
 		}
+		if t.Size() > s.known.Size { // sealed by another replica
+			s.known = audit.Checkpoint{Origin: s.signer.Name(), Size: t.Size(), Root: t.Root()}
+		}
 		decisions, decisionsThrough, err := unsealed(ctx, tx, statement("unsealed_decisions"), last.DecisionsThrough, decisionsSettled, maxSealed)
 		if err != nil {
 			return err

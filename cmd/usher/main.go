@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -140,6 +141,9 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 	return parser
 }
 
+// withoutAliases finds the aliases in the path of a command: "audit who-can (who-could)".
+var withoutAliases = regexp.MustCompile(` \([^)]*\)`)
+
 // usage prints the usage line of the command that could not be parsed.
 func usage(w io.Writer, err error) {
 	failed, ok := errors.AsType[*kong.ParseError](err)
@@ -148,7 +152,7 @@ func usage(w io.Writer, err error) {
 	}
 	name, summary := "usher", "<command> [flags]"
 	if node := failed.Context.Selected(); node != nil {
-		name, summary = node.FullPath(), strings.TrimPrefix(node.Summary(), node.Path())
+		name, summary = withoutAliases.ReplaceAllString(node.FullPath(), ""), strings.TrimPrefix(node.Summary(), node.Path())
 	}
 	fmt.Fprintf(w, "Usage: %s %s\nRun \"%s --help\" for its flags.\n\n", name, strings.TrimSpace(summary), name)
 }

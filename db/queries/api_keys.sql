@@ -1,7 +1,8 @@
 -- name: api_key
 SELECT id, name, secret_hash, routes, organizations, patterns, expires_at,
        revoked_at IS NOT NULL AS revoked, coalesce(expires_at <= now(), false) AS expired,
-       revoked_at IS NULL AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute') AS note_use
+       revoked_at IS NULL AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute') AS note_use,
+       clock_timestamp() AS at
   FROM usher.api_keys
  WHERE id = $1
 

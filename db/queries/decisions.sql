@@ -19,7 +19,8 @@ SELECT issued_at, CASE WHEN jti = '' THEN 'denied' ELSE 'issued' END, nullif(rea
     AS d (issued_at, reason, caller_kind, caller_id, user_id, organization_id, requested_organization_id, audience, room, store,
           token_kind, patterns, claims, partial, skipped_grants, warnings, jti, kid, expires_at, ip, user_agent, origin, request_id, count, salt, personal_digest, digest)
  -- See durable.go. Evaluated once, before the commit.
- WHERE (SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)) IS NOT NULL
+ WHERE (SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
+               || set_config('client_min_messages', 'warning', true)) IS NOT NULL
 
 -- name: clock
 SELECT clock_timestamp()
